@@ -1,0 +1,1 @@
+"""slimstream: from labelled video to a small, registered diagnosis model."""

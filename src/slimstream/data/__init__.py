@@ -1,0 +1,1 @@
+"""Clips from source to batch: listing, storing, checking, splitting, decoding, packing."""

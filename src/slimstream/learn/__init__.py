@@ -1,0 +1,1 @@
+"""Training, compression and judgement, for any network and any data."""

@@ -1,0 +1,216 @@
+"""params.yaml as types: one section a stage, every field with its unit, nothing misspelt gets through."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from slimstream.errors import UserError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings in which a misspelt name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rig(Section):
+    """The simulated multiphase-flow rig (P1's plant), the source of the embedded default."""
+
+    recordings: int = Field(10, ge=2, description="camera set-ups; each sees every state")
+    clips: int = Field(4, ge=1, description="clips per recording and state")
+    seconds: float = Field(3.0, gt=0, description="length of a clip")
+    fps: float = Field(25.0, gt=0, description="frames per second")
+    seed: int = 0
+
+
+class Ingest(Section):
+    """Where labelled clips come from."""
+
+    source: str = Field("rig", description="'rig', a folder, or s3://bucket/prefix")
+    endpoint_url: str | None = Field(None, description="an S3 server other than AWS")
+    rig: Rig = Rig()
+
+
+class Validate(Section):
+    """What a data set must satisfy before anything is learnt from it."""
+
+    classes: list[str] = Field([], description="the labels there may be; empty: as found")
+    max_quarantined: Fraction = Field(0.1, description="share of clips that may be lost before the run stops")
+    min_clips: int = Field(3, ge=1, description="clips a class needs")
+    probe_permutations: int = Field(199, ge=99, description="label permutations behind a shortcut's p-value")
+    twin_distance: float = Field(0.02, ge=0, description="mean absolute difference (0..1) below which clips are near twins")
+
+
+class Extract(Section):
+    """What a model is given to see: RGB frames and dense optical flow, in step.
+
+    Exactly one of `fraction` (P1: 0.2·T) and `frames` (P2: a fixed number spread over the clip) is set.
+    """
+
+    fraction: Fraction | None = Field(None, description="share of a clip's frames that is sampled")
+    frames: int | None = Field(None, ge=1, description="frames sampled per clip, spread over it")
+    size: tuple[int, int] = Field((160, 160), description="height and width in pixels, before flow is computed")
+    flow: Literal["farneback", "dis"] = "farneback"
+    stride: int = Field(1, ge=1, description="flow from frame t to frame t + stride")
+    bound: float = Field(8.0, gt=0, description="flow in pixels that uint8 saturates at")
+
+    @model_validator(mode="after")
+    def one_sampling(self) -> Self:
+        if (self.fraction is None) == (self.frames is None):
+            raise ValueError("set exactly one of 'fraction' and 'frames'")
+        if min(self.size) < 16:
+            raise ValueError("size must be at least 16 by 16 pixels")
+        return self
+
+
+class Split(Section):
+    """Who learns, who chooses, who judges."""
+
+    group_by: list[str] = Field([], description="columns whose equal values must stay together")
+    train: Fraction = Field(0.7, description="share of train (P1: 0.7; the model is chosen on a part of it when val is 0)")
+    val: Fraction = Field(0.0, description="share of val; 0 carves it out of train, never out of test")
+    test: Fraction = Field(0.3, gt=0, description="share of test")
+    test_group: str | None = Field(None, description="leave-one-group-out: this group alone is the test part")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def sums_to_one(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError("train + val + test must be 1")
+        return self
+
+
+class Augment(Section):
+    """P1's augmentation; one draw for all frames of a clip and both streams."""
+
+    crop: Fraction = Field(0.8, gt=0, description="smallest side kept by a random crop; 1 switches it off")
+    hflip: Fraction = Field(0.5, description="probability of a left-right flip")
+    vflip: Fraction = Field(0.0, description="probability of an upside-down flip (P1)")
+    brightness: Fraction = Field(0.0, description="largest change of brightness and contrast, RGB only")
+
+
+class Fit(Section):
+    """One training: the same fields for training, fine-tuning and distillation."""
+
+    epochs: int = Field(20, ge=0)
+    batch_size: int = Field(8, ge=1, description="clips per optimiser step")
+    micro_batch: int = Field(8, ge=1, description="clips per forward pass; gradients accumulate to batch_size")
+    frames: int = Field(4, ge=1, description="frames drawn from a clip per step; evaluation uses all")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate (Adam with decoupled weight decay)")
+    backbone_lr: float | None = Field(None, ge=0, description="learning rate of the backbones; null: the same as lr")
+    weight_decay: float = Field(1e-3, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: int = Field(0, ge=0)
+    label_smoothing: Fraction = 0.0
+    class_balance: Fraction = Field(1.0, description="weights (1/n_class)^x: 0 none, 1 fully balanced")
+    ema: Fraction = Field(0.0, description="decay per step of a running mean of the weights; 0 switches it off")
+    select: Literal["best", "last"] = Field("best", description="weights of the best validation epoch or of the last")
+    augment: Augment = Augment()
+    seed: int = 0
+
+
+class Train(Section):
+    model: str = Field("two_stream_mobilevit", description="`python -m slimstream models` lists them")
+    model_args: dict[str, Any] = {}
+    fit: Fit = Fit()
+
+
+class Prune(Section):
+    """Global L1 structured channel pruning, then fine-tuning (P1, section 3.3)."""
+
+    rate: float | None = Field(None, gt=0, lt=1, description="share of channels removed (P1: 0.5)")
+    target_params: float | None = Field(None, gt=0, lt=1, description="parameters kept (P1's result: 0.66)")
+    fit: Fit = Fit()
+
+    @model_validator(mode="after")
+    def one_goal(self) -> Self:
+        if (self.rate is None) == (self.target_params is None):
+            raise ValueError("set exactly one of 'rate' and 'target_params'")
+        return self
+
+
+class Distill(Section):
+    """The pruned net learns from the original and further teachers (P3, section 2)."""
+
+    temperature: float = Field(4.0, gt=0)
+    weight: Fraction = Field(0.5, description="λ: 0 is plain cross-entropy, 1 the teachers alone")
+    views: int = Field(4, ge=1, description="augmented views of a clip whose teacher logits are cached")
+    teachers: list[Path] = Field([], description="further model folders beside the original")
+    fit: Fit = Fit()
+
+
+class Evaluate(Section):
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples behind an interval")
+    latency_runs: int = Field(30, ge=5, description="timed single-clip runs of the exported model")
+    seed: int = 0
+
+
+class Gate(Section):
+    """When a challenger becomes champion."""
+
+    margin: float = Field(0.02, ge=0, description="macro-F1 the challenger may be worse than the champion")
+    max_drop: float = Field(0.05, ge=0, description="macro-F1 compression may cost against its own original")
+    min_clips: int = Field(12, ge=1, description="unseen clips a comparison needs")
+    min_macro_f1: Fraction = Field(0.5, description="floor for the first version")
+    max_latency_ms: float = Field(10_000, gt=0, description="exported model, one clip, one thread, p95")
+    max_megabytes: float = Field(50, gt=0, description="exported model file")
+
+
+class Publish(Section):
+    name: str = Field("slimstream", description="the registered model", pattern=r"^[A-Za-z0-9_-]+$")
+    gate: Gate = Gate()
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    recipe: str = "rig"
+    ingest: Ingest = Ingest()
+    validate_: Validate = Field(Validate(), alias="validate")
+    extract: Extract = Extract(frames=16)
+    split: Split = Split()
+    train: Train = Train()
+    prune: Prune = Prune(rate=0.5)
+    distill: Distill = Distill()
+    evaluate: Evaluate = Evaluate()
+    publish: Publish = Publish()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+
+def load_params(path: Path) -> Params:
+    """Read `path`; raise UserError, naming the field and the mend, when it does not fit."""
+    try:
+        return Params.model_validate(YAML(typ="safe").load(path.read_text()) or {})
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run in the project's root or copy a recipe there.") from error
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        known = _known_fields(first["loc"][:-1])
+        import difflib
+
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"unknown setting '{field}'" + (f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}.")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"'{field}': {first['msg'].removeprefix('Value error, ')}{more}."
+
+
+def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Params
+    for part in loc:
+        fields = {(f.alias or name): f for name, f in model.model_fields.items()}
+        model = fields[str(part)].annotation
+    return [f.alias or name for name, f in model.model_fields.items()]

@@ -1,0 +1,102 @@
+"""Every path of the pipeline, once. All are below `root`, the folder that holds params.yaml."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MODELS = ("baseline", "original", "pruned", "control", "distilled")
+"""The rows of the table: frozen features, the trained net, pruned and fine-tuned, λ = 0, taught."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    root: Path = Path()
+
+    # What a person edits or commits.
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def source_lock(self) -> Path:
+        return self.root / "source.lock.json"
+
+    # Untracked: survives DVC emptying its outs, may be deleted at any time.
+    @property
+    def cache(self) -> Path:
+        """Fetched clips and half-done work; `SLIMSTREAM_CACHE` lets worktrees share one."""
+        return Path(os.environ.get("SLIMSTREAM_CACHE") or self.root / ".slimstream")
+
+    @property
+    def store(self) -> Path:
+        """Content-addressed clips: store/<first two of sha256>/<sha256><suffix>."""
+        return self.cache / "store"
+
+    def work(self, stage: str, key: str) -> Path:
+        """Where a stage keeps what it has done so far, under the hash of all it depends on."""
+        return self.cache / "work" / stage / key
+
+    # Outs of the stages.
+    @property
+    def raw(self) -> Path:
+        """ingest: clips as they came, `raw/<id><suffix>`."""
+        return self.root / "data/raw"
+
+    @property
+    def manifest(self) -> Path:
+        """ingest: one row a listed clip."""
+        return self.root / "data/manifest.parquet"
+
+    @property
+    def clips(self) -> Path:
+        """validate: the accepted rows of the manifest, with a `twin` column."""
+        return self.root / "data/clips.parquet"
+
+    @property
+    def validation(self) -> Path:
+        """validate: `validation/summary.json`, `validation/quarantine.csv` and Great Expectations' Data Docs."""
+        return self.root / "reports/validation"
+
+    @property
+    def packs(self) -> Path:
+        """extract: `<id>.npy` (T, H, W, C) uint8 with C = r, g, b, x, y; and `index.parquet`."""
+        return self.root / "data/packs"
+
+    @property
+    def split(self) -> Path:
+        """split: id, label, group, part for every accepted clip."""
+        return self.root / "data/split.parquet"
+
+    @property
+    def split_info(self) -> Path:
+        """split: hash, classes, counts by part, groups by part."""
+        return self.root / "data/split.json"
+
+    def model(self, name: str) -> Path:
+        """A model's folder: `model.json` and `weights.safetensors`."""
+        return self.root / "models" / name
+
+    def export(self, name: str) -> Path:
+        """evaluate: the deployed form of a model."""
+        return self.root / "exports" / f"{name}.onnx"
+
+    @property
+    def predictions(self) -> Path:
+        """evaluate: one row a (model, test clip)."""
+        return self.root / "data/predictions.parquet"
+
+    def metrics(self, stage: str) -> Path:
+        return self.root / "metrics" / f"{stage}.json"
+
+    def curves(self, name: str) -> Path:
+        """A training's curves, one row an epoch, for `dvc plots`."""
+        return self.root / "plots" / f"{name}.csv"
+
+    @property
+    def report(self) -> Path:
+        """evaluate: one self-contained page."""
+        return self.root / "reports/index.html"
+
+    def run(self, stage: str) -> Path:
+        """`{"run_id": …}`: the MLflow run that made this stage's outs, also when DVC skips the stage."""
+        return self.root / "runs" / f"{stage}.json"
