@@ -1,0 +1,118 @@
+"""How good a model is on clips it never saw: scikit-learn's metrics over a fixed label set.
+
+Labels are indices into that set. A class of the set with no clip in the judged part has no recall to
+measure, so macro means run over the classes that occur in the truth: counting it as 0 would punish, counting
+it as 1 would flatter every model alike. Taking a clip for such a class still costs its true class a hit.
+Whoever shows a macro mean names the classes it leaves out (`absent`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
+    """Clips by truth (rows) and prediction (columns): (classes, classes)."""
+    from sklearn.metrics import confusion_matrix
+
+    matrix: npt.NDArray[np.int64] = confusion_matrix(truth, predicted, labels=np.arange(classes))
+    return matrix
+
+
+def absent(truth: Ints, classes: Sequence[str]) -> list[str]:
+    """The names of the label set with no clip in `truth`."""
+    return [name for i, name in enumerate(classes) if not np.any(truth == i)]
+
+
+def macro_f1(matrix: npt.NDArray[Any]) -> Floats:
+    """Macro-F1 of confusion matrices (..., n, n) -> (...), for many resamples at once.
+
+    Equals scikit-learn's `f1_score(average="macro", labels=<classes in the truth>, zero_division=0)`.
+    """
+    support, claimed = matrix.sum(-1), matrix.sum(-2)
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    f1 = 2 * hits / np.maximum(support + claimed, 1)
+    present = support > 0
+    mean: Floats = (f1 * present).sum(-1) / np.maximum(present.sum(-1), 1)
+    return mean
+
+
+def accuracy(matrix: npt.NDArray[Any]) -> Floats:
+    """Share of clips judged right, of confusion matrices (..., n, n) -> (...)."""
+    share: Floats = np.trace(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum((-2, -1)), 1)
+    return share
+
+
+def per_class(truth: Ints, predicted: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a class of the label set: class, precision, recall, f1 (0..1) and clips.
+
+    A precision without a prediction is 0; recall and F1 of a class without a clip are None.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(
+        truth, predicted, labels=np.arange(len(classes)), zero_division=0
+    )
+    return [
+        {
+            "class": name,
+            "precision": float(precision),
+            "recall": float(recall) if clips else None,
+            "f1": float(f1) if clips else None,
+            "clips": int(clips),
+        }
+        for name, precision, recall, f1, clips in zip(classes, *columns, strict=True)
+    ]
+
+
+def summary(truth: Ints, probabilities: Floats) -> dict[str, float]:
+    """accuracy, macro_precision, macro_recall, macro_f1, ece (0..1) and brier (0..2, the sum over classes).
+
+    `truth` (N,) indices, `probabilities` (N, n), N ≥ 1.
+    """
+    from sklearn.metrics import accuracy_score, brier_score_loss, precision_recall_fscore_support
+
+    predicted = probabilities.argmax(1)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
+    )
+    labels = np.arange(probabilities.shape[1])
+    bins = reliability(truth, probabilities)
+    return {
+        "accuracy": float(accuracy_score(truth, predicted)),
+        "macro_precision": float(precision),
+        "macro_recall": float(recall),
+        "macro_f1": float(f1),
+        "ece": sum(b["clips"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(truth),
+        "brier": float(brier_score_loss(truth, probabilities, labels=labels, scale_by_half=False)),
+    }
+
+
+def reliability(truth: Ints, probabilities: Floats, bins: int = 5) -> list[dict[str, float]]:
+    """Confidence (largest probability) against accuracy in at most `bins` bins of equally many clips.
+
+    Equal counts and few bins (Nixon et al. 2019, "Measuring calibration in deep learning"): on some
+    dozens of clips, bins of equal width are mostly empty and the expected calibration error is mostly noise.
+    """
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+    order = np.argsort(confidence, kind="stable")
+    return [
+        {"confidence": float(confidence[i].mean()), "accuracy": float(right[i].mean()), "clips": len(i)}
+        for i in np.array_split(order, min(bins, len(order)))
+    ]
+
+
+def preferred(scores: Mapping[str, float], candidates: Sequence[str] = ("distilled", "pruned")) -> str | None:
+    """The compressed model that validation prefers, by `<name>.val_macro_f1`, then `<name>.val_brier`.
+
+    None when no candidate was scored; the first candidate on a tie.
+    """
+    known = [name for name in candidates if f"{name}.val_macro_f1" in scores]
+    return max(
+        known, key=lambda m: (scores[f"{m}.val_macro_f1"], -scores.get(f"{m}.val_brier", 0)), default=None
+    )
