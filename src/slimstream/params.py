@@ -43,7 +43,9 @@ class Validate(Section):
     max_quarantined: Fraction = Field(0.1, description="share of clips that may be lost before the run stops")
     min_clips: int = Field(3, ge=1, description="clips a class needs")
     probe_permutations: int = Field(199, ge=99, description="label permutations behind a shortcut's p-value")
-    twin_distance: float = Field(0.02, ge=0, description="mean absolute difference (0..1) below which clips are near twins")
+    twin_distance: float = Field(
+        0.02, ge=0, description="mean absolute difference (0..1) below which clips are near twins"
+    )
 
 
 class Extract(Section):
@@ -54,7 +56,9 @@ class Extract(Section):
 
     fraction: Fraction | None = Field(None, description="share of a clip's frames that is sampled")
     frames: int | None = Field(None, ge=1, description="frames sampled per clip, spread over it")
-    size: tuple[int, int] = Field((160, 160), description="height and width in pixels, before flow is computed")
+    size: tuple[int, int] = Field(
+        (160, 160), description="height and width in pixels, before flow is computed"
+    )
     flow: Literal["farneback", "dis"] = "farneback"
     stride: int = Field(1, ge=1, description="flow from frame t to frame t + stride")
     bound: float = Field(8.0, gt=0, description="flow in pixels that uint8 saturates at")
@@ -72,7 +76,9 @@ class Split(Section):
     """Who learns, who chooses, who judges."""
 
     group_by: list[str] = Field([], description="columns whose equal values must stay together")
-    train: Fraction = Field(0.7, description="share of train (P1: 0.7; the model is chosen on a part of it when val is 0)")
+    train: Fraction = Field(
+        0.7, description="share of train (P1: 0.7; the model is chosen on a part of it when val is 0)"
+    )
     val: Fraction = Field(0.0, description="share of val; 0 carves it out of train, never out of test")
     test: Fraction = Field(0.3, gt=0, description="share of test")
     test_group: str | None = Field(None, description="leave-one-group-out: this group alone is the test part")
@@ -99,19 +105,34 @@ class Fit(Section):
 
     epochs: int = Field(20, ge=0)
     batch_size: int = Field(8, ge=1, description="clips per optimiser step")
-    micro_batch: int = Field(8, ge=1, description="clips per forward pass; gradients accumulate to batch_size")
+    micro_batch: int = Field(
+        8, ge=1, description="clips per forward pass; gradients accumulate to batch_size"
+    )
     frames: int = Field(4, ge=1, description="frames drawn from a clip per step; evaluation uses all")
     lr: float = Field(1e-3, gt=0, description="peak learning rate (Adam with decoupled weight decay)")
-    backbone_lr: float | None = Field(None, ge=0, description="learning rate of the backbones; null: the same as lr")
+    backbone_lr: float | None = Field(
+        None, ge=0, description="learning rate of the backbones; null: the same as lr"
+    )
     weight_decay: float = Field(1e-3, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: int = Field(0, ge=0)
     label_smoothing: Fraction = 0.0
     class_balance: Fraction = Field(1.0, description="weights (1/n_class)^x: 0 none, 1 fully balanced")
-    ema: Fraction = Field(0.0, description="decay per step of a running mean of the weights; 0 switches it off")
-    select: Literal["best", "last"] = Field("best", description="weights of the best validation epoch or of the last")
+    ema: Fraction = Field(
+        0.0, description="decay per step of a running mean of the weights; 0 switches it off"
+    )
+    select: Literal["best", "last"] = Field(
+        "best", description="weights of the best validation epoch or of the last"
+    )
     augment: Augment = Augment()
     seed: int = 0
+
+
+class Baseline(Section):
+    """Frozen features with logistic regression: cheap, and always in the table."""
+
+    model_args: dict[str, Any] = {}
+    strength: float = Field(1.0, gt=0, description="inverse strength of the L2 penalty")
 
 
 class Train(Section):
@@ -174,6 +195,7 @@ class Params(Section):
     validate_: Validate = Field(Validate(), alias="validate")
     extract: Extract = Extract(frames=16)
     split: Split = Split()
+    baseline: Baseline = Baseline()
     train: Train = Train()
     prune: Prune = Prune(rate=0.5)
     distill: Distill = Distill()
@@ -203,7 +225,9 @@ def _sentence(error: ValidationError) -> str:
         import difflib
 
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        return f"unknown setting '{field}'" + (f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}.")
+        return f"unknown setting '{field}'" + (
+            f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}."
+        )
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"'{field}': {first['msg'].removeprefix('Value error, ')}{more}."
 

@@ -19,4 +19,6 @@ def bar(items: Iterable[T], description: str, total: int | None = None) -> Itera
     from tqdm import tqdm
 
     quiet = not sys.stderr.isatty()
-    return tqdm(items, description, total, ascii=quiet, mininterval=10 if quiet else 0.2, dynamic_ncols=not quiet)
+    return tqdm(
+        items, description, total, ascii=quiet, mininterval=10 if quiet else 0.2, dynamic_ncols=not quiet
+    )

@@ -1,0 +1,52 @@
+# The only commands a newcomer needs. `make` alone explains them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run folds test lint clean
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+RECIPE ?= rig
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := src
+# One box, nothing leaves it: no tool reports home.
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_HOME := $(CURDIR)/.prefect
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(BIN)/.ready  ## build .venv from the hashed lock file
+
+$(BIN)/.ready: requirements.lock infra/uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "slimstream needs Python 3.11 or 3.12: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/slimstream.pth"
+	@touch $@
+
+demo: setup  ## run the whole job on the simulated rig and say where to look
+	@python -m flows.retrain --recipe rig
+
+run: setup  ## run a recipe on your data: make run RECIPE=tank SOURCE=<folder or s3://…>
+	@python -m flows.retrain --recipe '$(RECIPE)' $(if $(SOURCE),--source '$(SOURCE)')
+
+folds: setup  ## leave one group out at a time with the settings in params.yaml
+	@python -m slimstream folds
+
+test: setup lint  ## lint, type-check and test
+	@pytest
+
+lint: setup
+	@ruff check src flows tests
+	@ruff format --check src flows tests
+	@mypy
+	@lint-imports
+
+clean:  ## remove what the pipeline made; keeps the environment, the registry and the clip store
+	rm -rf data models exports metrics plots reports runs

@@ -1,0 +1,148 @@
+"""`python -m slimstream COMMAND`: read params.yaml, open tracking, call the stage.
+
+Nothing heavy is imported before a command is known, so `--help` answers at once.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from slimstream.errors import UserError
+from slimstream.params import Params, load_params
+from slimstream.paths import Paths
+
+STAGES = {
+    "ingest": "fetch the clips that source.lock.json lists and write the manifest",
+    "validate": "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs",
+    "extract": "pack RGB frames and dense optical flow, in step",
+    "split": "part the clips into train, val and test by groups",
+    "baseline": "frozen ImageNet features with logistic regression: the bar to clear",
+    "train": "train the network of params.yaml",
+    "prune": "remove whole channels by L1 norm, then fine-tune",
+    "distill": "teach the pruned network by the original, beside its λ = 0 control",
+    "evaluate": "judge all models on the test clips, export them, write the report",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it succeeded, 2 after a mistake that the user can mend."""
+    args = _parser().parse_args(argv)
+    paths = Paths(args.root)
+    try:
+        return int(args.run(args, paths) or 0)
+    except UserError as error:
+        print(f"slimstream {args.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # No space, no permission: the system's own words and the file say more than a traceback.
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"slimstream {args.command}: {error.strerror}: {error.filename or paths.root}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"slimstream {args.command}: interrupted; run it again to go on.", file=sys.stderr)
+        return 130
+
+
+def _stage(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.tracking import stage_run
+
+    params = load_params(paths.params)
+    stage = importlib.import_module(f"slimstream.stages.{args.command}")
+    with stage_run(args.command, params, paths) as run:
+        metrics = stage.run(params, paths, run.log)
+        run.log(metrics, 0)
+        _write_json(paths.metrics(args.command), metrics)
+        _write_json(paths.run(args.command), {"run_id": run.run_id})
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _scan(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.data.scan import scan
+
+    print(scan(load_params(paths.params), paths, args.source))
+
+
+def _models(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.models.table import model_table, render
+
+    params = load_params(paths.params) if paths.params.exists() else Params()
+    rows = model_table(num_classes=args.classes, size=params.extract.size, frames=args.frames)
+    print(json.dumps(rows, indent=2) if args.json else render(rows))
+
+
+def _publish(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.registry import publish
+
+    outcome = publish(load_params(paths.params), paths, promote=not args.no_promote)
+    print(outcome)
+    return 0
+
+
+def _rollback(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import rollback
+
+    print(rollback(args.name or load_params(paths.params).publish.name, paths))
+
+
+def _versions(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import versions
+
+    print(versions(args.name or load_params(paths.params).publish.name, paths))
+
+
+def _folds(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.folds import run_folds
+
+    print(run_folds(load_params(paths.params), paths, inner=args.inner, only=args.only))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slimstream",
+        description="From labelled video to a small, registered diagnosis model. "
+        "`make run` and `dvc repro` call the stages in order; each can be run alone.",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="folder that holds params.yaml (default: here)"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, text: str, run: object) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.set_defaults(run=run)
+        return command
+
+    scan = add("scan", "list the source into source.lock.json, so that new clips are seen", _scan)
+    scan.add_argument("--source", help="'rig', a folder, or s3://bucket/prefix (default: params.yaml)")
+    for name, text in STAGES.items():
+        add(name, text, _stage)
+    models = add("models", "list every network with its parameters and multiply-accumulates", _models)
+    models.add_argument("--json", action="store_true", help="for programs")
+    models.add_argument("--classes", type=int, default=3, help="number of classes (default: 3)")
+    models.add_argument(
+        "--frames", type=int, default=1, help="frames per clip that MACs are counted for (default: 1)"
+    )
+    publish = add("publish", "register the compressed model and let the gate decide on `champion`", _publish)
+    publish.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
+    for name, text, run in (
+        ("rollback", "make the previous champion the champion again", _rollback),
+        ("versions", "list the registered versions", _versions),
+    ):
+        add(name, text, run).add_argument("--name", help="registered model (default: params.yaml)")
+    folds = add("folds", "leave one group out at a time: the honest number for a handful of cameras", _folds)
+    folds.add_argument(
+        "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"
+    )
+    folds.add_argument("--only", help="this group alone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

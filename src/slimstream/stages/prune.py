@@ -1,0 +1,43 @@
+"""prune: channels with the least L1 norm leave the trained network for good; then it is fine-tuned (P1, 3.3)."""
+
+from slimstream.learn.checkpoint import load_model
+from slimstream.learn.latency import eager_latency
+from slimstream.learn.pruning import prune_channels
+from slimstream.models import create_model
+from slimstream.params import Params
+from slimstream.paths import Paths
+from slimstream.progress import Log
+from slimstream.stages.training import Study, with_prefix
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.prune
+    study = Study.open(params.extract, paths)
+    model, card = load_model(paths.model("original"), create_model)
+    before = {
+        "params": float(card.params),
+        "macs": float(card.macs),
+        "latency_ms": eager_latency(model, study.example()),
+    }
+
+    report = prune_channels(model, study.example(), rate=p.rate, target_params=p.target_params)
+    cut = study.validate(model)
+    tuned = study.fit(
+        "pruned",
+        model,
+        study.cross_entropy(p.fit),
+        p.fit,
+        log,
+        inputs=[paths.model("original") / "weights.safetensors"],
+        settings=[p],
+    )
+    after = study.save(
+        "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
+    ) | {"latency_ms": eager_latency(model, study.example())}
+    return (
+        tuned
+        | {"rate": report.effective_rate, "params_kept": after["params"] / before["params"]}
+        | with_prefix("before", before)
+        | with_prefix("before_tuning", cut)
+        | with_prefix("after", after)
+    )

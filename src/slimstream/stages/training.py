@@ -1,0 +1,187 @@
+"""What training, pruning and distilling share: the clips of a split, judging on validation, where to resume."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimstream.data.clips import Batch, ClipSet, evaluation_batches, training_batches
+from slimstream.learn.checkpoint import Card, save_model
+from slimstream.learn.cost import macs, parameters
+from slimstream.learn.fit import Row, fit
+from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
+from slimstream.params import Extract, Fit, Section
+from slimstream.paths import Paths
+from slimstream.progress import Log
+
+EVALUATION_BATCH = 4
+"""Clips judged at once; all their frames are looked at, so memory sets the bound."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One split of one set of packs, ready to learn from."""
+
+    paths: Paths
+    classes: list[str]
+    split_hash: str
+    input: Extract
+    train: ClipSet
+    val: ClipSet
+
+    @classmethod
+    def open(cls, input: Extract, paths: Paths) -> "Study":
+        info = json.loads(paths.split_info.read_text())
+        split = pd.read_parquet(paths.split)
+        classes = info["classes"]
+
+        def clips(part: str) -> ClipSet:
+            rows = split[split["part"] == part].sort_values("id")
+            return ClipSet(
+                paths.packs, rows["id"].tolist(), [classes.index(label) for label in rows["label"]]
+            )
+
+        return cls(paths, classes, info["hash"], input, clips("train"), clips("val"))
+
+    def cross_entropy(self, p: Fit) -> CrossEntropy:
+        weights = class_weights(self.train.labels, len(self.classes), p.class_balance)
+        return CrossEntropy(weights, p.label_smoothing)
+
+    def batches(self, p: Fit, epoch: int, view: int) -> Iterable[Batch]:
+        """The training clips in the order of `epoch`, augmented by the draw of `view`."""
+        return training_batches(
+            self.train,
+            batch_size=p.batch_size,
+            frames=p.frames,
+            augment=p.augment,
+            seed=p.seed,
+            epoch=epoch,
+            view=view,
+        )
+
+    def validate(self, model: nn.Module) -> Row:
+        """Judge on all frames of the validation clips: accuracy, macro-F1 over all classes, loss."""
+        logits, labels = judge(model, self.val)
+        predicted = logits.argmax(dim=1)
+        return {
+            "val_loss": F.cross_entropy(logits, labels).item(),
+            "val_accuracy": float(accuracy_score(labels, predicted)),
+            "val_macro_f1": float(
+                f1_score(labels, predicted, labels=range(len(self.classes)), average="macro", zero_division=0)
+            ),
+        }
+
+    def fit(
+        self,
+        name: str,
+        model: nn.Module,
+        objective: Objective,
+        p: Fit,
+        log: Log,
+        *,
+        inputs: Iterable[Path] = (),
+        settings: Iterable[Section] = (),
+        views: int | None = None,
+    ) -> Row:
+        """Train `model` as `name`, write its curves, return its best validation metrics.
+
+        A killed training resumes when nothing it depends on has changed: the hash of its settings, its input
+        files, the code and the lock file is the name of the folder it resumes from. With `views`, epoch e
+        sees the augmented view e mod `views` of every clip.
+        """
+        start = time.perf_counter()
+        key = resume_key(
+            [p, self.input, *settings],
+            [self.paths.split_info, self.paths.packs / "index.parquet", *inputs],
+            self.paths.root / "requirements.lock",
+        )
+        folder = self.paths.work(name, key)
+        history = fit(
+            model,
+            objective=objective,
+            batches=lambda epoch: self.batches(p, epoch, epoch % views if views else epoch),
+            validate=self.validate,
+            p=p,
+            clips=len(self.train),
+            folder=folder,
+            log=log,
+            title=name,
+        )
+        curves = self.paths.curves(name)
+        curves.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(history).to_csv(curves, index=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self.validate(model) | {"seconds": time.perf_counter() - start}
+
+    def save(
+        self,
+        name: str,
+        model: nn.Module,
+        *,
+        base: str,
+        args: dict[str, Any],
+        pruning: Any = None,
+        parent: str | None = None,
+    ) -> Row:
+        """Write `models/<name>` and return its size: parameters and multiply-accumulates for one clip."""
+        size = {"params": parameters(model), "macs": macs(model, self.example())}
+        card = Card(
+            model=base,
+            args=args,
+            classes=self.classes,
+            input=self.input.model_dump(mode="json"),
+            pruning=pruning,
+            split_hash=self.split_hash,
+            parent=parent,
+            **size,
+        )
+        save_model(self.paths.model(name), model, card)
+        return {key: float(value) for key, value in size.items()}
+
+    def example(self) -> Tensor:
+        """(1, T, C, H, W) uint8: one clip as the network will meet it."""
+        return next(iter(evaluation_batches(self.train, batch_size=1))).clip
+
+
+@torch.inference_mode()
+def judge(model: nn.Module, clips: ClipSet) -> tuple[Tensor, Tensor]:
+    """Logits (N, n) and labels (N,) of all clips in their order, every sampled frame looked at."""
+    device = next(model.parameters()).device
+    model.eval()
+    outputs = [
+        (batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels)
+        for batch in evaluation_batches(clips, batch_size=EVALUATION_BATCH)
+    ]
+    order = torch.cat([indices for indices, _, _ in outputs]).argsort()
+    return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
+
+
+def resume_key(settings: Iterable[Section], inputs: Iterable[Path], lock: Path) -> str:
+    """Hash of all that a training depends on: settings, input files, this package's code, the lock file."""
+    digest = hashlib.sha256()
+    for section in settings:
+        digest.update(section.model_dump_json().encode())
+    package = Path(__file__).parents[1]
+    code = [
+        path
+        for room in ("data", "learn", "models", "stages")
+        for path in sorted((package / room).glob("*.py"))
+    ]
+    for path in [*inputs, *code, lock]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()[:16]
+
+
+def with_prefix(prefix: str, row: Row) -> Row:
+    return {f"{prefix}.{key}": value for key, value in row.items()}

@@ -1,0 +1,65 @@
+"""dvc.yaml tells the truth: what a stage depends on is what its code reaches and reads."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src/slimstream"
+GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def files_of(module: str) -> list[Path]:
+    """The file of a module of ours, and the __init__ of every package around it."""
+    parts = module.split(".")
+    found = []
+    for end in range(2, len(parts) + 1):
+        path = ROOT / "src" / Path(*parts[:end])
+        found += [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()]
+    return found
+
+
+def imported(path: Path) -> set[Path]:
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {file for name in names if name.startswith("slimstream.") for file in files_of(name)}
+    return found
+
+
+def closure(stage: str) -> set[str]:
+    open_, seen = {PACKAGE / "stages" / f"{stage}.py"}, set()
+    while open_:
+        path = open_.pop()
+        seen.add(path)
+        open_ |= imported(path) - seen
+    return {str(path.relative_to(ROOT)) for path in seen if path.read_text().count("\n") > 1}
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_deps_are_the_import_closure(stage: str) -> None:
+    declared = {dep for dep in GRAPH[stage]["deps"] if dep.startswith("src/")}
+    wanted = closure(stage)
+    listing = "\n".join(f"      - {path}" for path in sorted(wanted))
+    assert declared == wanted, f"deps of {stage} in dvc.yaml should hold\n{listing}"
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_params_are_those_the_stage_reads(stage: str) -> None:
+    source = (PACKAGE / "stages" / f"{stage}.py").read_text()
+    read = {name.rstrip("_") for name in re.findall(r"\bparams\.(\w+)", source)}
+    assert {name.split(".")[0] for name in GRAPH[stage]["params"]} == read
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_no_stage_depends_on_another_run(stage: str) -> None:
+    assert not [dep for dep in GRAPH[stage]["deps"] if dep.startswith("runs")]
+    assert f"runs/{stage}.json" in GRAPH[stage]["outs"]
