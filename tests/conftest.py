@@ -13,7 +13,7 @@ os.environ |= {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 
-import pytest
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

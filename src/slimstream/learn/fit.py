@@ -53,10 +53,10 @@ def fit(
 ) -> list[Row]:
     """Train `model` in place and return its curves, one row an epoch.
 
-    `batches(epoch)` yields the epoch's batches of `clips` clips in all; `validate(model)` returns at least `val_macro_f1` and
-    `val_loss`. The model ends with the weights of the best validation epoch or of the last (`p.select`), and
-    on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used when there is one,
-    with automatic mixed precision.
+    `batches(epoch)` yields the epoch's batches of `clips` clips in all; `validate(model)` returns at least
+    `val_macro_f1` and `val_loss`. The model ends with the weights of the best validation epoch or of the last
+    (`p.select`), and on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used
+    when there is one, with automatic mixed precision.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device, memory_format=torch.channels_last)

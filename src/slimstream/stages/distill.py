@@ -43,7 +43,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
 
 @torch.inference_mode()
 def teacher_logits(teachers: list[nn.Module], study: Study, p: Distill) -> Tensor:
-    """(views, teachers, clips, n) float32: every teacher's answer to every augmented view, asked once."""
+    """(views, teachers, clips, n) float32: each teacher's answer to each augmented view, asked once."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     answers = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
     for view in bar(range(p.views), "teacher views"):
@@ -55,7 +55,7 @@ def teacher_logits(teachers: list[nn.Module], study: Study, p: Distill) -> Tenso
 
 
 def _teacher(folder: Path, study: Study) -> nn.Module:
-    """Load a teacher, refusing one that knows other classes, sees other input or learnt from another split."""
+    """Load a teacher; refuse one of other classes, other input or another split."""
     model, card = load_model(folder, create_model)
     expected: dict[str, object] = {
         "classes": study.classes,

@@ -1,17 +1,16 @@
-"""What training, pruning and distilling share: the clips of a split, judging on validation, where to resume."""
+"""What training, pruning and distilling share: a split's clips, judging on validation, where to resume."""
 
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from slimstream.data.clips import Batch, ClipSet, evaluation_batches, training_b
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import macs, parameters
 from slimstream.learn.fit import Row, fit
+from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
@@ -70,15 +70,13 @@ class Study:
         )
 
     def validate(self, model: nn.Module) -> Row:
-        """Judge on all frames of the validation clips: accuracy, macro-F1 over all classes, loss."""
+        """Judge on all frames of the validation clips: accuracy, macro-F1, loss."""
         logits, labels = judge(model, self.val)
-        predicted = logits.argmax(dim=1)
+        matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),
-            "val_accuracy": float(accuracy_score(labels, predicted)),
-            "val_macro_f1": float(
-                f1_score(labels, predicted, labels=range(len(self.classes)), average="macro", zero_division=0)
-            ),
+            "val_accuracy": float(accuracy(matrix)),
+            "val_macro_f1": float(macro_f1(matrix)),
         }
 
     def fit(

@@ -1,0 +1,143 @@
+"""Leave one group out at a time: with a handful of cameras the only honest number.
+
+Every fold is the whole of the graph after `extract`, run as its own processes in a folder of its own that
+shares the packs. A fold that was finished with the same settings, code and data is not run again, so a killed
+table goes on where it stopped.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from slimstream.errors import UserError
+from slimstream.params import Params
+from slimstream.paths import MODELS, Paths
+
+STAGES = ("split", "baseline", "train", "prune", "distill", "evaluate")
+
+
+def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | None = None) -> str:
+    """Run every fold, write `reports/folds.csv` (one row a fold and model) and return the table in words.
+
+    With `inner`, each fold's own group is put aside altogether and the groups that remain are left out in
+    turn: settings are chosen on these numbers, and the outer folds are opened once for the settings frozen.
+    Raises UserError when the pipeline has not been run up to `extract`, or without a group column.
+    """
+    for needed in (paths.clips, paths.packs / "index.parquet", paths.manifest):
+        if not needed.exists():
+            raise UserError(f"{needed} is missing: run `dvc repro extract` before the folds.")
+    if not params.split.group_by:
+        raise UserError("params.yaml: folds leave out groups, so split.group_by must name a column.")
+    clips = pd.read_parquet(paths.clips)
+    groups = sorted(set(_group(clips, params)))
+    outer = [group for group in groups if only in (None, group)]
+    if not outer:
+        raise UserError(f"--only {only}: no such group; there are {', '.join(groups)}.")
+    folds = [(o, t) for o in outer for t in groups if o != t] if inner else [(None, o) for o in outer]
+
+    rows = []
+    for number, (aside, test) in enumerate(folds, 1):
+        name = f"{test} (without {aside})" if aside else test
+        print(f"fold {number}/{len(folds)}: {name}", file=sys.stderr, flush=True)
+        rows += _fold(params, paths, clips, aside, test)
+    table = pd.DataFrame(rows)
+    target = paths.root / "reports" / ("folds-inner.csv" if inner else "folds.csv")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(target, index=False)
+    return f"{summary(table)}\n\nwritten to {target}"
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Macro-F1 by fold and model, the mean, and the paired differences that the project is about."""
+    wide = table.pivot_table(index=["aside", "test"], columns="model", values="macro_f1", dropna=False)
+    wide = wide.dropna(axis=0, how="all")[[m for m in MODELS if m in wide]]
+    lines = [
+        wide.round(3).to_string(),
+        "",
+        f"mean over {len(wide)} folds",
+        wide.mean().round(3).to_string(),
+        "",
+    ]
+    for one, other in (("original", "baseline"), ("pruned", "original"), ("distilled", "control")):
+        if one in wide and other in wide:
+            difference = wide[one] - wide[other]
+            lines.append(
+                f"{one} - {other}: mean {difference.mean():+.3f}, by fold {difference.round(3).tolist()}"
+            )
+    minutes = table.drop_duplicates(["aside", "test"])["seconds"].sum() / 60
+    return "\n".join([*lines, "", f"cost: {minutes:.0f} minutes"])
+
+
+def _fold(
+    params: Params, paths: Paths, clips: pd.DataFrame, aside: str | None, test: str
+) -> list[dict[str, object]]:
+    settings = params.model_dump(mode="json", by_alias=True)
+    settings["split"]["test_group"] = test
+    kept = clips if aside is None else clips[_group(clips, params) != aside]
+    kept = kept.assign(held_out=False)  # the fold decides who is tested, not history
+    root = paths.cache / "folds" / _key(settings, kept, paths)
+    fold = Paths(root)
+    _lay_out(fold, paths, settings, kept)
+    seconds = sum(_stage(fold, stage) for stage in STAGES)
+    scores = json.loads(fold.metrics("evaluate").read_text())
+    facts = {"aside": aside or "", "test": test, "seconds": seconds, "folder": str(root)}
+    names = [name for name in MODELS if f"{name}.macro_f1" in scores]
+    return [
+        facts
+        | {"model": name}
+        | {k.split(".", 1)[1]: v for k, v in scores.items() if k.startswith(f"{name}.") and k.count(".") == 1}
+        for name in names
+    ]
+
+
+def _lay_out(fold: Paths, paths: Paths, settings: dict[str, object], clips: pd.DataFrame) -> None:
+    fold.clips.parent.mkdir(parents=True, exist_ok=True)
+    with fold.params.open("w") as file:
+        YAML(typ="safe").dump(settings, file)
+    clips.to_parquet(fold.clips)
+    lock = paths.root / "requirements.lock"
+    for source, target in ((paths.packs, fold.packs), (paths.raw, fold.raw), (lock, fold.root / lock.name)):
+        if source.exists() and not target.exists():
+            target.symlink_to(source.resolve())
+
+
+def _stage(fold: Paths, stage: str) -> float:
+    """Run one stage in the fold's folder, or not if it is done; return the seconds it took."""
+    done = fold.root / f"{stage}.seconds"
+    if not done.exists():
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "slimstream", "--root", str(fold.root), stage]
+        quiet = {**os.environ, "SLIMSTREAM_TRACKING": "off"}  # the table is what counts, not its runs
+        if code := subprocess.run(command, env=quiet).returncode:
+            raise UserError(
+                f"stage {stage} failed in {fold.root} (exit status {code}); run the folds again to go on."
+            )
+        done.write_text(str(time.perf_counter() - start))
+    return float(done.read_text())
+
+
+def _group(clips: pd.DataFrame, params: Params) -> pd.Series:
+    return clips[params.split.group_by].astype(str).agg("/".join, axis=1)
+
+
+def _key(settings: dict[str, object], clips: pd.DataFrame, paths: Paths) -> str:
+    code = (path for room in ("data", "models", "learn", "stages") for path in _code(room))
+    parts: Iterable[bytes] = (
+        json.dumps({k: v for k, v in settings.items() if k != "publish"}, sort_keys=True).encode(),
+        "\n".join(sorted(clips["id"] + clips["sha256"])).encode(),
+        (paths.packs / "index.parquet").read_bytes(),
+        *(path.read_bytes() for path in code),
+    )
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _code(room: str) -> list[Path]:
+    return sorted((Path(__file__).parent / room).glob("*.py"))
