@@ -1,1 +1,41 @@
-"""Networks: one file a family, composed from parts."""
+"""Networks by name: clip (B, T, 5, H, W), uint8 or float in 0..255, to logits (B, classes)."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError, validate_call
+
+from slimstream.errors import UserError
+from slimstream.models.efficientnet import frozen_efficientnet_lite0, two_stream_efficientnet_lite0
+from slimstream.models.mobilevit import two_stream_mobilevit
+from slimstream.models.two_stream import TwoStream
+
+MODELS: dict[str, Callable[..., TwoStream]] = {
+    "two_stream_mobilevit": two_stream_mobilevit,
+    "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
+    "frozen_efficientnet_lite0": frozen_efficientnet_lite0,
+}
+
+
+def create_model(name: str, num_classes: int, **kwargs: Any) -> TwoStream:
+    """Build the network `name` for `num_classes` ≥ 2; `kwargs` are its factory's.
+
+    Raises UserError for an unknown name or a setting the network does not take.
+    """
+    if name not in MODELS:
+        near = get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}."
+        raise UserError(f"There is no model '{name}'; {hint}")
+    try:
+        return validate_call(MODELS[name])(num_classes, **kwargs)
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "unexpected_keyword_argument":
+            known = list(MODELS[name].__annotations__)[1:-1]
+            near = get_close_matches(setting, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
+            raise UserError(f"Model '{name}' has no setting '{setting}'; {hint}") from error
+        label = "num_classes" if first["loc"][:1] == (0,) else setting
+        raise UserError(f"Model '{name}', setting '{label}': {first['msg']}.") from error

@@ -1,0 +1,65 @@
+"""MobileViT streams (P1; Mehta & Rastegari, arXiv 2110.02178)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from slimstream.models.fusion import CAFM
+from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
+
+
+def two_stream_mobilevit(
+    num_classes: Annotated[int, Field(ge=2)],
+    *,
+    size: Literal["xxs", "xs", "s"] = "xxs",
+    shared: bool = False,
+    shortcut: bool = True,
+    pretrained: bool = False,
+    pool: Pool = "mean",
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+) -> TwoStream:
+    """Two MobileViT streams that meet in a CAFM, from scratch (P1).
+
+    Args:
+        num_classes: classes to tell apart.
+        size: MobileViT's size; the pair has 1.90, 3.87 or 9.88 M parameters.
+        shared: one backbone for both streams ("identical also in parameters") instead of two copies.
+        shortcut: whether a MobileViT block joins its input to its global branch (P1, Table 3).
+        pretrained: ImageNet weights from timm's hub; needs a network once.
+        pool: how frames become a clip.
+        dropout: on the features before the classifier.
+    """
+    rgb, channels = _backbone(size, shortcut, pretrained)
+    return TwoStream(
+        normalise=Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        rgb=rgb,
+        flow=None if shared else _backbone(size, shortcut, pretrained)[0],
+        fusion=CAFM(channels),
+        pool=TimePool(pool),
+        head=lambda features: nn.Linear(features, num_classes),
+        features=2 * channels * (2 if pool == "mean_std" else 1),
+        dropout=dropout,
+    )
+
+
+def _backbone(size: str, shortcut: bool, pretrained: bool) -> tuple[nn.Module, int]:
+    import timm
+    from timm.models.mobilevit import MobileVitBlock
+
+    net = timm.create_model(f"mobilevit_{size}", pretrained=pretrained, num_classes=0, global_pool="")
+    if not shortcut:
+        for block in net.modules():
+            if isinstance(block, MobileVitBlock):
+                _drop_shortcut(block)
+    return net, net.num_features
+
+
+def _drop_shortcut(block: nn.Module) -> None:
+    """Let the block's n×n fusion convolution see the global branch alone."""
+    fusion = block.conv_fusion
+    inputs = fusion.conv.in_channels - block.conv_proj.conv.out_channels  # the shortcut's, which come first
+    fusion.conv.weight = nn.Parameter(fusion.conv.weight.detach()[:, inputs:].clone())
+    fusion.conv.in_channels -= inputs
+    block.conv_proj = nn.Sequential(block.conv_proj, fusion)
+    block.conv_fusion = None  # timm then skips both the concatenation and the convolution

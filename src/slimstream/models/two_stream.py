@@ -1,0 +1,159 @@
+"""The two-stream frame every network here is composed in."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Pool = Literal["mean", "mean_std"]
+
+
+class Normalise(nn.Module):
+    """Split and scale what a pack holds: (N, 5, H, W) in 0..255 becomes two pictures (N, 3, H, W).
+
+    RGB by the backbone's `mean` and `std` (of values in 0..1). Flow as -1..1 (in units of the extraction's
+    bound, 128 is rest and becomes 0), with its magnitude (0..√2) as a third channel: P1's flow images have
+    the shape of the RGB frames, and pretrained or shared backbones want three channels.
+    """
+
+    def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        frames = frames.float()
+        rgb = (frames[:, :3] - self.mean) / self.std
+        flow = (frames[:, 3:5] - 128) / 127
+        flow = torch.cat((flow, flow.square().sum(1, keepdim=True).sqrt()), 1)
+        return _channels_last(rgb), _channels_last(flow)
+
+
+class TimePool(nn.Module):
+    """(B, T, F) to (B, F) 'mean' over time, or to (B, 2·F) 'mean_std': mean, then standard deviation."""
+
+    def __init__(self, kind: Pool) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1)
+        if self.kind == "mean":
+            return mean
+        variance = (x - mean.unsqueeze(1)).square().mean(1)
+        # The floor keeps the root's gradient finite where nothing changes, as for a single frame.
+        return torch.cat((mean, variance.clamp(min=1e-8).sqrt()), 1)
+
+
+class Standardise(nn.BatchNorm1d):
+    """Zero mean and unit variance by *running* statistics, in training too.
+
+    A step holds few clips, so that a batch's own statistics would be mostly noise; one clip would have none.
+    The statistics are the exact ones of all that was seen at first, and forget after a hundred batches.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var, count = self.running_mean, self.running_var, self.num_batches_tracked
+        assert mean is not None and var is not None and count is not None
+        if self.training:
+            with torch.no_grad():
+                count += 1
+                step = (1 / count.float()).clamp(min=0.01)
+                before = x - mean
+                mean += step * before.mean(0)
+                var += step * ((before * (x - mean)).mean(0) - var)
+        return functional.batch_norm(x, mean, var, eps=self.eps)
+
+
+class TwoStream(nn.Module):
+    """Appearance and motion, each through a 2-D backbone, frame by frame (P1, Fig. 1).
+
+    ::
+
+        clip (B, T, 5, H, W)
+          r g b ── rgb ──── (B·T, C, h, w) ─┐
+                                            fusion ── (B·T, F, h, w) ── mean over h, w ── pool over T
+          x y |v| ─ flow ── (B·T, C, h, w) ─┘                                                 │
+                            logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
+
+    Args:
+        normalise: (N, 5, H, W) in 0..255 to the two streams' inputs, (N, 3, H, W) each.
+        rgb: (N, 3, H, W) to a map (N, C, h, w).
+        flow: the same for flow; None shares `rgb`. A shared backbone sees both streams as one batch, so that
+            its batch norm learns from the very mixture it is evaluated on.
+        fusion: two maps (N, C, h, w) to one (N, F, h, w).
+        pool: (B, T, F) to features (B, F').
+        head: a callable from F' (found by `probe`) to the classifier, (B, F') to (B, classes).
+        features: F'.
+        standardise: whether features are standardised before the head.
+        dropout: probability that a feature is dropped in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        normalise: nn.Module,
+        rgb: nn.Module,
+        flow: nn.Module | None,
+        fusion: nn.Module,
+        pool: nn.Module,
+        head: Callable[[int], nn.Linear],
+        features: int,
+        standardise: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.rgb = rgb
+        self.flow = flow
+        self.fusion = fusion
+        self.pool = pool
+        self.standardise = Standardise(features) if standardise else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.head = head(features)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, 5, H, W), uint8 or float in 0..255, T ≥ 1, to logits (B, classes)."""
+        return self.head(self.dropout(self.standardise(self.features(clip))))
+
+    def features(self, clip: Tensor) -> Tensor:
+        """What the head judges by: clip (B, T, 5, H, W) to (B, F'), float32, not yet standardised."""
+        rgb, flow = self.maps(clip)
+        # Pooled in float32: sums over space and time lose digits in half precision.
+        frames = self.fusion(rgb, flow).float().mean((2, 3))
+        return self.pool(frames.unflatten(0, (clip.shape[0], clip.shape[1])))
+
+    def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """The streams' last maps, (B·T, C, h, w) each."""
+        rgb, flow = self.normalise(clip.flatten(0, 1))
+        if self.flow is None:
+            both = self.rgb(torch.cat((rgb, flow)))
+            return both[: len(rgb)], both[len(rgb) :]
+        return self.rgb(rgb), self.flow(flow)
+
+    @torch.no_grad()
+    def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Take a linear classifier fitted elsewhere: logits = weight · (features - mean) / std + bias.
+
+        weight (classes, F'), bias (classes,), mean and std (F',) with std > 0. Needs `standardise`.
+        """
+        scaler = self.standardise
+        assert (
+            isinstance(scaler, Standardise)
+            and scaler.running_mean is not None
+            and scaler.running_var is not None
+        )
+        scaler.running_mean.copy_(mean)
+        scaler.running_var.copy_(std.square())
+        # Undoes the epsilon that batch norm adds, so that the logits are those of the fit.
+        self.head.weight.copy_(weight * ((std.square() + scaler.eps).sqrt() / std).to(weight))
+        self.head.bias.copy_(bias)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x if torch.compiler.is_exporting() else x.contiguous(memory_format=torch.channels_last)
