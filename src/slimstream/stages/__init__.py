@@ -1,1 +1,1 @@
-"""One file a stage of dvc.yaml; each has `run(params, paths, log) -> metrics` and reads like its description."""
+"""One file a stage of dvc.yaml; `run(params, paths, log) -> metrics` reads like its description."""

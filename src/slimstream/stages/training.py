@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from slimstream.data.clips import Batch, ClipSet, evaluation_batches, training_batches
 from slimstream.learn.checkpoint import Card, save_model
-from slimstream.learn.cost import macs, parameters
+from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
@@ -132,7 +132,7 @@ class Study:
         parent: str | None = None,
     ) -> Row:
         """Write `models/<name>` and return its size: parameters and multiply-accumulates for one clip."""
-        size = {"params": parameters(model), "macs": macs(model, self.example())}
+        size = {"params": count_params(model), "macs": count_macs(model, tuple(self.example().shape))}
         card = Card(
             model=base,
             args=args,

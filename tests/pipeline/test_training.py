@@ -1,0 +1,130 @@
+"""baseline, train, prune and distill on a tiny study, and what a kill leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slimstream.__main__ import main
+from slimstream.errors import UserError
+from slimstream.learn.checkpoint import load_card, load_model, weight_hash
+from slimstream.models import create_model
+from slimstream.params import load_params
+from slimstream.paths import Paths
+from slimstream.progress import null_log
+from slimstream.stages import baseline, distill, prune, train
+from tests.pipeline.tiny import FIT, study
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, dict[str, float]]]:
+    paths = study(tmp_path_factory.mktemp("study"))
+    params = load_params(paths.params)
+    return paths, {
+        stage.__name__.rsplit(".", 1)[1]: stage.run(params, paths, null_log)
+        for stage in (train, prune, distill, baseline)
+    }
+
+
+def test_frozen_features_tell_the_classes_apart(trained: tuple[Paths, dict[str, dict[str, float]]]) -> None:
+    assert trained[1]["baseline"]["val_macro_f1"] == 1.0
+
+
+def test_pruning_really_shrinks_the_network(trained: tuple[Paths, dict[str, dict[str, float]]]) -> None:
+    paths, metrics = trained
+    kept = metrics["prune"]["params_kept"]
+    assert kept == pytest.approx(0.66, rel=0.05)
+    assert metrics["prune"]["after.macs"] < metrics["prune"]["before.macs"]
+    bytes_of = {n: (paths.model(n) / "weights.safetensors").stat().st_size for n in ("original", "pruned")}
+    assert bytes_of["pruned"] / bytes_of["original"] == pytest.approx(kept, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["original", "pruned", "control", "distilled", "baseline"])
+def test_every_model_rebuilds_from_its_folder(
+    trained: tuple[Paths, dict[str, dict[str, float]]], name: str
+) -> None:
+    model, card = load_model(trained[0].model(name), create_model)
+    assert card.classes == ["left", "right", "still"]
+    assert card.params == sum(p.numel() for p in model.parameters())
+
+
+def test_the_control_differs_by_the_teacher_alone(
+    trained: tuple[Paths, dict[str, dict[str, float]]], tmp_path: Path
+) -> None:
+    paths, _ = trained
+    hashes = {
+        n: weight_hash(load_model(paths.model(n), create_model)[0])
+        for n in ("control", "distilled", "pruned")
+    }
+    assert len(set(hashes.values())) == 3
+    params = load_params(paths.params)
+    without = params.model_copy(update={"distill": params.distill.model_copy(update={"weight": 0.0})})
+    distill.run(without, paths, null_log)
+    assert weight_hash(load_model(paths.model("distilled"), create_model)[0]) == hashes["control"]
+
+
+def test_a_teacher_of_another_split_is_refused(tmp_path: Path) -> None:
+    paths = study(tmp_path)
+    params = load_params(paths.params)
+    short = params.model_copy(
+        update={
+            "train": params.train.model_copy(
+                update={"fit": params.train.fit.model_copy(update={"epochs": 0})}
+            )
+        }
+    )
+    train.run(short, paths, null_log)
+    info = json.loads(paths.split_info.read_text())
+    paths.split_info.write_text(json.dumps(info | {"hash": "another"}))
+    with pytest.raises(UserError, match="cannot teach here: its split hash"):
+        distill.run(params, paths, null_log)
+
+
+def test_kill_9_then_resume_ends_with_the_same_weights(tmp_path: Path) -> None:
+    settings = {"train": {"model": "two_stream_mobilevit", "fit": {**FIT, "epochs": 4}}}
+    whole, cut = study(tmp_path / "whole", **settings), study(tmp_path / "cut", **settings)
+    environment = {**os.environ, "SLIMSTREAM_TRACKING": "off", "SLIMSTREAM_CACHE": ""}
+
+    def start(paths: Paths) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "slimstream", "--root", str(paths.root), "train"]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    assert start(whole).wait() == 0
+    process = start(cut)
+    while not list(cut.cache.glob("work/original/*/state.safetensors")):
+        assert process.poll() is None, "training ended before it could be killed"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not cut.model("original").exists()
+    assert start(cut).wait() == 0
+
+    weights = [load_model(paths.model("original"), create_model)[0] for paths in (whole, cut)]
+    assert weight_hash(weights[0]) == weight_hash(weights[1])
+    assert whole.curves("original").read_text() == cut.curves("original").read_text()
+
+
+def test_a_user_mistake_is_one_sentence_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text("train: {modell: x}")
+    assert main(["--root", str(tmp_path), "train"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "did you mean 'model'?" in said
+
+
+def test_a_model_that_does_not_exist_names_the_near_one(tmp_path: Path) -> None:
+    paths = study(tmp_path, train={"model": "two_stream_mobilvit"})
+    with pytest.raises(UserError, match="two_stream_mobilevit"):
+        train.run(load_params(paths.params), paths, null_log)
+
+
+def test_the_card_says_where_a_model_came_from(trained: tuple[Paths, dict[str, dict[str, float]]]) -> None:
+    card = load_card(trained[0].model("distilled"))
+    assert (card.parent, card.split_hash) == ("pruned", "0123456789ab")
+    assert card.input["size"] == [64, 64]

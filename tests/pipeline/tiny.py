@@ -1,0 +1,73 @@
+"""A study small enough to train in seconds: a class shows as a bright half and a direction of flow."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from slimstream.paths import Paths
+
+SIZE = 64
+CLASSES = ["left", "right", "still"]
+FIT = {"epochs": 3, "batch_size": 4, "frames": 2, "lr": 1e-3, "augment": {"crop": 0.9}}
+PARAMS: dict[str, Any] = {
+    "recipe": "tiny",
+    "extract": {"frames": 3, "size": [SIZE, SIZE]},
+    "split": {"group_by": ["camera"]},
+    "train": {"model": "two_stream_mobilevit", "fit": FIT},
+    "prune": {"target_params": 0.66, "fit": {**FIT, "epochs": 1}},
+    "distill": {"views": 2, "fit": {**FIT, "epochs": 2}},
+    "evaluate": {"resamples": 100, "latency_runs": 5},
+}
+
+
+def study(root: Path, **sections: Any) -> Paths:
+    """Write params.yaml, packs, clips.parquet and a split of 2, 1 and 1 cameras below `root`."""
+    paths = Paths(root)
+    paths.packs.mkdir(parents=True)
+    with paths.params.open("w") as file:
+        YAML(typ="safe").dump(PARAMS | sections, file)
+    rng = np.random.default_rng(0)
+    rows = []
+    for camera, part in enumerate(("train", "train", "val", "test")):
+        for label in CLASSES:
+            for number in range(2):
+                name = f"{label}-{camera}-{number}"
+                np.save(paths.packs / f"{name}.npy", pack(label, rng))
+                rows.append(
+                    {"id": name, "label": label, "camera": f"c{camera}", "group": f"c{camera}", "part": part}
+                )
+    clips = pd.DataFrame(rows)
+    clips["twin"] = clips["id"]
+    clips["key"] = clips["id"] + ".mp4"
+    clips["path"] = clips["key"]
+    clips["sha256"] = [hashlib.sha256(name.encode()).hexdigest() for name in clips["id"]]
+    clips["held_out"] = False
+    clips.drop(columns=["group", "part"]).to_parquet(paths.clips)
+    clips.drop(columns=["group", "part", "twin"]).to_parquet(paths.manifest)
+    clips[["id", "label", "group", "twin", "part"]].to_parquet(paths.split)
+    clips[["id"]].assign(frames=3, dropped=0, seconds=1.0).to_parquet(paths.packs / "index.parquet")
+    parts = {part: clips[clips["part"] == part] for part in ("train", "val", "test")}
+    info = {
+        "hash": "0123456789ab",
+        "classes": CLASSES,
+        "counts": {part: rows["label"].value_counts().to_dict() for part, rows in parts.items()},
+        "groups": {part: sorted(set(rows["group"])) for part, rows in parts.items()},
+        "group_by": ["camera"],
+    }
+    paths.split_info.write_text(json.dumps(info))
+    return paths
+
+
+def pack(label: str, rng: np.random.Generator) -> np.ndarray:
+    """(3, SIZE, SIZE, 5) uint8."""
+    clip = rng.integers(60, 120, (3, SIZE, SIZE, 5), dtype=np.uint8)
+    clip[..., 3:] = 128
+    half = {"left": slice(0, SIZE // 2), "right": slice(SIZE // 2, SIZE), "still": slice(0, 0)}[label]
+    clip[:, :, half, :3] += 100
+    clip[:, :, half, 3] = 160 if label == "left" else 96
+    return clip
