@@ -5,13 +5,16 @@ a comparison is paired (the same clips for both) and resampled by group, because
 recording are not independent witnesses.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.learn import intervals, metrics
 from slimstream.params import Gate
 
 RESAMPLES = 2000
@@ -163,44 +166,36 @@ def unseen(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[Seen])
 
 def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> float:
     """Mean F1 over those of `classes` that occur in `truth`; no answer is a wrong one; nan without clips."""
-    return float(_macro_f1(_counts(truth, predicted, classes)[None])[0])
+    if truth.empty:
+        return math.nan
+    matrix = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
+    np.add.at(matrix, (_codes(truth, classes), _codes(predicted, classes)), 1)
+    return float(metrics.macro_f1(matrix))
 
 
 def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of macro-F1(challenger) − macro-F1(champion), both on the same resample.
+    """95 % bootstrap interval of macro-F1(challenger) − macro-F1(champion), both on the same resamples.
 
     Groups are drawn with replacement; twin sets where there is one group only (the interval then holds for
     that group alone).
     """
-    by = "group" if clips["group"].nunique() > 1 else "twin"
-    clusters = [rows for _, rows in clips.groupby(by)]
-    drawn = np.random.default_rng(seed).multinomial(
-        len(clusters), np.full(len(clusters), 1 / len(clusters)), size=RESAMPLES
-    )
+    groups = clips["group"].nunique()
+    by: Literal["group", "twin"] = "group" if groups > 1 else "twin"
+    unit, names = pd.factorize(clips[by])
+    n = len(names)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    resampling = intervals.Resampling(by, groups, unit, draws)
+    truth = _codes(clips["label"], classes)
     challenger, champion = (
-        np.einsum("rc,ckl->rkl", drawn, np.stack([_counts(c["label"], c[who], classes) for c in clusters]))
+        metrics.macro_f1(
+            intervals.confusions(truth, _codes(clips[who], classes), len(classes) + 1, resampling)
+        )
         for who in ("challenger", "champion")
     )
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(_macro_f1(challenger) - _macro_f1(champion), [tail, 1 - tail])
-    return float(low), float(high)
+    return intervals.interval(challenger - champion, LEVEL)
 
 
-def _counts(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(3, classes): hits, true clips, predicted clips."""
-    return np.array(
-        [
-            [((truth == name) & (predicted == name)).sum() for name in classes],
-            [(truth == name).sum() for name in classes],
-            [(predicted == name).sum() for name in classes],
-        ],
-        dtype=np.int64,
-    )
-
-
-def _macro_f1(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """(resamples, 3, classes) -> (resamples,); F1 = 2·hits / (true + predicted)."""
-    hits, true, predicted = counts[:, 0], counts[:, 1], counts[:, 2]
-    f1 = np.where(true > 0, 2 * hits / np.maximum(true + predicted, 1), np.nan)
-    present = (true > 0).sum(axis=1)
-    return np.where(present > 0, np.nansum(f1, axis=1) / np.maximum(present, 1), np.nan)
+def _codes(labels: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Index into `classes`; what is none of them (no answer, a class of old) is one more class at the end."""
+    codes = pd.Index(classes).get_indexer(pd.Index(labels))
+    return np.where(codes < 0, len(classes), codes)
