@@ -1,0 +1,300 @@
+"""MLflow, as far as a stage needs it: a run with its settings, its data set and its curves.
+
+Without `MLFLOW_TRACKING_URI` everything goes to `mlflow.db` and `mlartifacts/` in the project's root, no
+server needed; `SLIMSTREAM_TRACKING=off` tracks nothing. A tracker must never cost a training: what is logged
+lands in a buffer, a thread sends it in batches, and a server that is away only delays it.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from slimstream.params import Params
+from slimstream.paths import Paths
+
+EXPERIMENT = "slimstream"
+TRAINING = frozenset({"train", "prune", "distill"})
+"""Stages whose use of the machine is recorded too."""
+AFTER_SPLIT = TRAINING | {"baseline", "evaluate", "publish"}
+"""Stages that look at the data through the split (before it, data/split.json is a run of old)."""
+SEND_EVERY = 2.0
+"""Seconds between batches."""
+BATCH = 1000
+"""Metrics in one request; MLflow takes no more."""
+LAST_CALL = 15.0
+"""Seconds that the end of a run waits for a server that is away."""
+
+_log = logging.getLogger(__name__)
+
+
+class Run(Protocol):
+    """What a stage sees of tracking."""
+
+    @property
+    def run_id(self) -> str | None: ...
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Note numbers; returns at once and never raises."""
+
+    def artifact(self, path: Path) -> None:
+        """Keep a copy of a file with the run, at its end."""
+
+
+class NullRun:
+    run_id: str | None = None
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        pass
+
+    def artifact(self, path: Path) -> None:
+        pass
+
+
+class MlflowRun:
+    """A run that is fed from a buffer by a thread of its own."""
+
+    def __init__(self, create: Callable[[], tuple[Any, str]], monitored: bool = False) -> None:
+        """`create` opens the run and returns MLflow's client and the run id; it is tried until it can."""
+        self._create, self._monitored = create, monitored
+        self._client: Any = None
+        self._monitor: Any = None
+        self._metrics: list[Any] = []
+        self._artifacts: list[Path] = []
+        self._warned = False
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._sender = threading.Thread(target=self._send_until_done, daemon=True)
+        self.run_id: str | None = None
+        self._send()
+        self._sender.start()
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        with self._lock:
+            self._metrics += [(name, float(value), now, step) for name, value in metrics.items()]
+
+    def artifact(self, path: Path) -> None:
+        self._artifacts.append(path)
+
+    def close(self, status: str) -> None:
+        """Send what is left, wait LAST_CALL seconds at most; end as FINISHED, FAILED or KILLED."""
+        self._done.set()
+        self._sender.join()
+        if self._monitor:
+            self._monitor.finish()
+        deadline = time.monotonic() + LAST_CALL
+        while not (sent := self._send(status)) and time.monotonic() < deadline:
+            time.sleep(SEND_EVERY)
+        if not sent:
+            _log.warning(
+                "MLflow stayed away: %d numbers of this run are only in metrics/.", len(self._metrics)
+            )
+
+    def _send_until_done(self) -> None:
+        while not self._done.wait(SEND_EVERY):
+            self._send()
+
+    def _send(self, end: str | None = None) -> bool:
+        """Send the buffer; keep what could not be sent. True when the server took everything."""
+        try:
+            if self._client is None:
+                self._client, self.run_id = self._create()
+                self._watch_machine()
+            while self._metrics:
+                batch = self._metrics[:BATCH]
+                self._client.log_batch(self.run_id, metrics=[_metric(*row) for row in batch])
+                with self._lock:
+                    del self._metrics[: len(batch)]
+            if end:
+                while self._artifacts:
+                    self._client.log_artifact(self.run_id, str(self._artifacts[0]))
+                    del self._artifacts[0]
+                self._client.set_terminated(self.run_id, end)
+            return True
+        except Exception as error:  # whatever a tracker may raise, the work goes on
+            if not self._warned:
+                first_line = str(error).partition("\n")[0]
+                _log.warning("MLflow does not answer (%s); the work goes on, the numbers wait.", first_line)
+                self._warned = True
+            return False
+
+    def _watch_machine(self) -> None:
+        if self._monitored:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            self._monitor = SystemMetricsMonitor(
+                self.run_id, sampling_interval=5, tracking_uri=self._client.tracking_uri
+            )
+            self._monitor.start()
+
+
+@contextmanager
+def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
+    """Track one stage: its section of `params`, recipe, commit, data set and whatever is logged.
+
+    An exception ends the run as FAILED, an interrupt as KILLED. `run_id` is None while no server was reached.
+    """
+    if tracking_off():
+        yield NullRun()
+        return
+    run = MlflowRun(lambda: _create_run(stage, params, paths), monitored=stage in TRAINING)
+    status = "KILLED"
+    try:
+        yield run
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        run.close(status)
+
+
+def tracking_off() -> bool:
+    return os.environ.get("SLIMSTREAM_TRACKING", "").lower() in {"off", "0", "false"}
+
+
+def tracking_uri(paths: Paths) -> str:
+    """MLFLOW_TRACKING_URI, or the database in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.root.resolve() / 'mlflow.db'}"
+
+
+def connect(paths: Paths) -> Any:
+    """An `MlflowClient` on the project's store.
+
+    Two processes that meet an empty database both try to build it, and one breaks: they take turns here.
+    """
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_AGENT_HINT": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        # MLflow's own patience is minutes for every call; ours is the buffer.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    }.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    uri = tracking_uri(paths)
+    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with _first_come(uri):
+        client.get_experiment_by_name(EXPERIMENT)
+    return client
+
+
+def experiment_id(client: Any) -> str:
+    """The project's experiment, made when missing; an embedded store keeps artifacts beside its database."""
+    from mlflow.exceptions import MlflowException
+
+    if found := client.get_experiment_by_name(EXPERIMENT):
+        return str(found.experiment_id)
+    file = _database(client.tracking_uri)
+    place = (file.parent / "mlartifacts").as_uri() if file else None
+    try:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=place))
+    except MlflowException:  # another process was faster
+        return str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
+
+
+def git(paths: Paths, *arguments: str) -> str | None:
+    """What `git` answers in the project's root, or None without git or a commit."""
+    try:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=paths.root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`; empty when there is no such file."""
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _create_run(stage: str, params: Params, paths: Paths) -> tuple[Any, str]:
+    client = connect(paths)
+    split = read_json(paths.split_info) if stage in AFTER_SPLIT else {}
+    tags = {
+        "stage": stage,
+        "recipe": params.recipe,
+        "source": params.ingest.source,
+        "mlflow.source.git.commit": (git(paths, "rev-parse", "HEAD") or "").strip(),
+        "split_hash": split.get("hash", ""),
+    }
+    run = client.create_run(
+        experiment_id(client), run_name=stage, tags={key: value for key, value in tags.items() if value}
+    )
+    run_id = str(run.info.run_id)
+    section = params.model_dump(mode="json", by_alias=True).get(stage, {})
+    client.log_batch(run_id, params=[_param(*item) for item in flatten(section)])
+    if split:
+        client.log_inputs(run_id, [_dataset(params, split)])
+    return client, run_id
+
+
+def flatten(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """`{"fit": {"lr": 0.1}}` as `("fit.lr", "0.1")`."""
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value)
+
+
+def _metric(name: str, value: float, timestamp: int, step: int) -> Any:
+    from mlflow.entities import Metric
+
+    return Metric(name, value, timestamp, step)
+
+
+def _param(name: str, value: str) -> Any:
+    from mlflow.entities import Param
+
+    return Param(name, value[:6000])
+
+
+def dataset_name(params: Params) -> str:
+    """What MLflow calls the data: the last part of its location."""
+    return params.ingest.source.rstrip("/").rpartition("/")[-1] or "clips"
+
+
+def dataset_digest(split: Mapping[str, Any]) -> str:
+    """The split hash as far as MLflow's field holds it (36 characters)."""
+    return str(split["hash"])[:36]
+
+
+def _dataset(params: Params, split: Mapping[str, Any]) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": params.ingest.source})
+    profile = json.dumps({"clips": split.get("counts"), "groups": split.get("groups")})
+    return DatasetInput(
+        Dataset(dataset_name(params), dataset_digest(split), "local", source, profile=profile[:16_000_000]),
+        tags=[InputTag("mlflow.data.context", "split")],
+    )
+
+
+def _database(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+@contextmanager
+def _first_come(uri: str) -> Iterator[None]:
+    file = _database(uri)
+    if file is None:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(file.name + "-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
