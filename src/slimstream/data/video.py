@@ -6,6 +6,7 @@ Seeking lands on key frames in many containers; a sequential pass is exact and, 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -36,10 +37,33 @@ class VideoInfo:
         return self.frames / self.fps
 
 
-def probe(path: Path) -> VideoInfo:
-    """Read a header. Raises UnreadableVideo when there is no video stream."""
-    capture = _open(path)
-    try:
+class Reader:
+    """One sequential pass: iterating grabs frame after frame, `picture()` converts the one last grabbed.
+
+        with Reader(path) as clip:
+            pictures = {index: clip.picture() for index in clip if index % 5 == 0}
+
+    Raises UnreadableVideo when there is no video stream.
+    """
+
+    def __init__(self, path: Path) -> None:
+        cv2.setNumThreads(1)  # parallelism is one process per core, never threads within a clip
+        if not path.is_file() or path.stat().st_size == 0:
+            raise UnreadableVideo("the file is empty" if path.is_file() else "the file is missing")
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise UnreadableVideo("no video stream can be opened")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._capture.release()
+
+    @property
+    def info(self) -> VideoInfo:
+        capture = self._capture
         fps = capture.get(cv2.CAP_PROP_FPS)
         codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1").strip("\0 ")
         return VideoInfo(
@@ -49,8 +73,25 @@ def probe(path: Path) -> VideoInfo:
             height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             codec=codec,
         )
-    finally:
-        capture.release()
+
+    def __iter__(self) -> Iterator[int]:
+        index = 0
+        while self._capture.grab():
+            yield index
+            index += 1
+
+    def picture(self) -> Frame:
+        """The frame last grabbed, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
+        ok, picture = self._capture.retrieve()
+        if not ok:
+            raise UnreadableVideo("a frame cannot be converted")
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read a header. Raises UnreadableVideo when there is no video stream."""
+    with Reader(path) as clip:
+        return clip.info
 
 
 def frames(path: Path, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Frame]]:
@@ -59,43 +100,33 @@ def frames(path: Path, wanted: Collection[int] | None = None) -> Iterator[tuple[
     Stops after the last wanted frame. Raises UnreadableVideo when nothing at all can be decoded.
     """
     chosen = None if wanted is None else frozenset(wanted)
-    last = None if chosen is None else max(chosen, default=-1)
-    capture = _open(path)
-    try:
-        index = 0
-        while (last is None or index <= last) and capture.grab():
+    if chosen is not None and not chosen:
+        return
+    index = -1
+    with Reader(path) as clip:
+        for index in clip:
             if chosen is None or index in chosen:
-                ok, picture = capture.retrieve()
-                if not ok:
-                    break
-                if picture.ndim == 2:
-                    picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
-                yield index, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-            index += 1
-        if index == 0 and last != -1:
-            raise UnreadableVideo("no frame can be decoded")
-    finally:
-        capture.release()
+                yield index, clip.picture()
+            if chosen is not None and index == max(chosen):
+                return
+    if index < 0:
+        raise UnreadableVideo("no frame can be decoded")
+
+
+def sampled(path: Path, step: int) -> Iterator[tuple[int, Frame | None]]:
+    """Decode to the very end; yield (index, picture), a picture at multiples of `step` and None between.
+
+    Raises UnreadableVideo when nothing at all can be decoded.
+    """
+    index = -1
+    with Reader(path) as clip:
+        for index in clip:
+            yield index, clip.picture() if index % step == 0 else None
+    if index < 0:
+        raise UnreadableVideo("no frame can be decoded")
 
 
 def count_frames(path: Path) -> int:
     """Decode the whole clip and count; what the header claims may be wrong."""
-    capture = _open(path)
-    try:
-        count = 0
-        while capture.grab():
-            count += 1
-        return count
-    finally:
-        capture.release()
-
-
-def _open(path: Path) -> cv2.VideoCapture:
-    cv2.setNumThreads(1)  # parallelism is one process per core, never threads within a clip
-    if not path.is_file() or path.stat().st_size == 0:
-        raise UnreadableVideo("the file is empty" if path.is_file() else "the file is missing")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        capture.release()
-        raise UnreadableVideo("no video stream can be opened")
-    return capture
+    with Reader(path) as clip:
+        return sum(1 for _ in clip)

@@ -1,0 +1,61 @@
+"""Dense optical flow and its uint8 form.
+
+Flow is in pixels of the pictures it is computed from, x to the right and y downwards, and says where a pixel
+of the first picture is found in the second. The byte 128 is rest and `256 - q` exactly the opposite of `q`.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Flow = npt.NDArray[np.float32]
+"""(…, 2) x and y in pixels."""
+Bytes = npt.NDArray[np.uint8]
+
+REST, STEPS = 128, 127
+"""The byte of no motion, and how many steps lie between it and the bound."""
+
+
+def dense_flow(prev: Bytes, next: Bytes, method: Literal["farneback", "dis"]) -> Flow:
+    """Flow (H, W, 2) from grey picture `prev` to `next`, both (H, W) uint8.
+
+    "farneback" (P2; Farnebäck, "Two-frame motion estimation based on polynomial expansion", 2003) with the
+    settings of OpenCV's own example; "dis" (Kroeger et al., "Fast optical flow using dense inverse search",
+    2016) at its medium preset is about four times as fast.
+    """
+    flow: Flow
+    if method == "farneback":
+        flow = cv2.calcOpticalFlowFarneback(
+            prev,
+            next,
+            None,
+            pyr_scale=0.5,
+            levels=3,
+            winsize=15,
+            iterations=3,
+            poly_n=5,
+            poly_sigma=1.2,
+            flags=0,
+        )
+    else:
+        # A new estimator each time: it holds buffers, and threads that serve must not share them.
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(prev, next, None)
+    return flow
+
+
+def quantise(flow: Flow, bound: float) -> Bytes:
+    """Pixels to bytes 1..255: `round(clip(v, ±bound) / bound * 127) + 128`. Not a number becomes rest."""
+    scaled = np.clip(np.nan_to_num(flow, nan=0.0), -bound, bound) * (STEPS / bound)
+    return (np.rint(scaled) + REST).astype(np.uint8)
+
+
+def dequantise(q: Bytes, bound: float) -> Flow:
+    """Bytes to pixels, off by at most half a step, `bound / 254`."""
+    return (q.astype(np.float32) - REST) * np.float32(bound / STEPS)
+
+
+def saturation(q: Bytes) -> float:
+    """Share of values at the bound: what motion was too fast to be told apart."""
+    return float(np.mean((q == REST - STEPS) | (q == REST + STEPS)))

@@ -1,0 +1,153 @@
+"""From a video to what a model is given to see, the same bytes in extract and in serving.
+
+frames   0 1 2 3 4 5 6 7 8 9 …            one sequential pass; leading frames with a foreign border left out
+RGB          ■       ■       ■  → pack[t, …, :3]
+flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from the same frame to the one `stride` later
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.data.flow import dense_flow, quantise
+from slimstream.data.video import Frame, Reader, UnreadableVideo
+from slimstream.params import Extract
+
+Pack = npt.NDArray[np.uint8]
+"""(T, H, W, 5) r, g, b, x, y; the flow as `flow.quantise` has it."""
+
+LEADING = 5
+"""Leading frames that may be left out at most, and never more than a quarter of the clip."""
+BLACK = 16
+"""Mean brightness, 0..255, below which a row or column of a border is black."""
+TOLERANCE = 0.04
+"""Share of a side by which a black margin may change before it is another border."""
+NO_CLIP = 10_000_000
+"""A header that claims so many frames is broken."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    array: Pack
+    dropped: int
+    """Leading frames left out."""
+    seconds: float
+    """Length of the clip as decoded, dropped frames included."""
+
+
+def pack_clip(path: Path, p: Extract) -> Packed:
+    """Decode, resize to `p.size` (aspect ratio not kept), sample and compute flow; the same bytes every time.
+
+    The frame count is the decoded one: the header's claim is tried first and the clip is decoded a second
+    time only when it was wrong. Raises UnreadableVideo for a clip that cannot be decoded and ValueError for
+    one that is too short for the stride.
+    """
+    clip = _read(path, p)
+    if clip.count != clip.believed:
+        clip = _read(path, p, clip.count)
+    if clip.count == 0:
+        raise UnreadableVideo("no frame can be decoded")
+    if clip.count != clip.believed:
+        raise UnreadableVideo("it decodes to a different number of frames each time")
+    if not clip.indices:
+        raise ValueError(
+            f"its {clip.count - clip.dropped} usable frames are too few for flow over a stride of {p.stride}"
+        )
+    return Packed(_pack(clip, p), clip.dropped, clip.count / clip.fps)
+
+
+def sample(count: int, dropped: int, p: Extract) -> list[int]:
+    """Indices of the sampled frames: the middles of equal parts of a clip of `count` frames without the
+    leading `dropped` ones, each with a frame `p.stride` after it; none when the clip is too short for that.
+
+    `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some.
+    """
+    usable = count - dropped - p.stride
+    if usable < 1:
+        return []
+    wanted = p.frames or min(usable, max(1, round((p.fraction or 0) * (count - dropped))))
+    return [dropped + (2 * k + 1) * usable // (2 * wanted) for k in range(wanted)]
+
+
+def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
+    """How many leading frames have another black border than the frames that follow them.
+
+    Recorders start some clips with a pillar-boxed, letter-boxed or black frame, in some states more often
+    than in others; a model must not see it. A border that lasts beyond the frames examined is the clip's own,
+    and only so many can go: boxed all along, faded in or cut, a clip keeps nearly all of its frames. `small`
+    holds at least the frames of `_head(count)`.
+    """
+    lead, rest = _head(count)
+    if not rest:
+        return 0
+    usual = np.median([black_border(small[i]) for i in rest], axis=0)
+    for index in lead:
+        if np.abs(black_border(small[index]) - usual).max() <= TOLERANCE:
+            return index
+    return len(lead)
+
+
+def black_border(picture: Frame) -> npt.NDArray[np.float64]:
+    """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all is black."""
+    brightness = picture.max(axis=2)
+    widths = []
+    for axis in (0, 1):
+        dark = brightness.mean(axis=axis) < BLACK
+        widths += [1.0 if dark.all() else float(np.argmin(side)) / len(side) for side in (dark, dark[::-1])]
+    return np.array(widths)
+
+
+def _head(count: int) -> tuple[range, range]:
+    """The leading frames that are examined and those just after, which say what border is usual."""
+    lead = min(LEADING, count // 4)
+    return range(lead), range(lead, 2 * lead)
+
+
+@dataclass
+class _Pass:
+    """What one pass over a clip brought, wanted under the belief that it has `believed` frames."""
+
+    believed: int
+    fps: float
+    count: int = 0
+    dropped: int = 0
+    indices: list[int] = field(default_factory=list)
+    small: dict[int, Frame] = field(default_factory=dict)
+
+
+def _read(path: Path, p: Extract, believed: int | None = None) -> _Pass:
+    """Decode to the end, believing the header unless the count is known; keep resized what may be needed."""
+    size = (p.size[1], p.size[0])
+    with Reader(path) as reader:
+        info = reader.info
+        if believed is None:
+            believed = info.frames if info.frames < NO_CLIP else 0
+        clip = _Pass(believed, info.fps)
+        head = _head(believed)[1].stop
+        wanted: set[int] = set()
+        for index in reader:
+            if index == head:
+                clip.dropped = leading_to_drop(clip.small, believed)
+                clip.indices = sample(believed, clip.dropped, p)
+                wanted.update(clip.indices, (i + p.stride for i in clip.indices))
+            if index < head or index in wanted:
+                clip.small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
+            clip.count = index + 1
+    return clip
+
+
+def _pack(clip: _Pass, p: Extract) -> Pack:
+    array = np.empty((len(clip.indices), *p.size, 5), np.uint8)
+    for row, index in enumerate(clip.indices):
+        if row and index == clip.indices[row - 1]:
+            array[row] = array[row - 1]
+            continue
+        here, there = clip.small[index], clip.small[index + p.stride]
+        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
+        array[row, ..., :3] = here
+        array[row, ..., 3:] = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
+    return array
