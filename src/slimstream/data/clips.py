@@ -1,0 +1,136 @@
+"""Batches from packs.
+
+What a batch holds is a pure function of its arguments: the order of (seed, epoch), a clip's frames and
+augmentation of (seed, the clip's id, view). So a training that resumes sees what it would have seen, and a
+teacher can be asked about the very view its student will meet.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from slimstream.data.augment import augment_clip
+from slimstream.data.packs import Pack
+from slimstream.errors import UserError
+from slimstream.params import Augment
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B clips of K frames each."""
+
+    indices: Tensor
+    """(B,) int64: which clips of the set."""
+    clip: Tensor
+    """(B, K, 5, H, W) uint8 or float32, 0..255, channels last in memory."""
+    labels: Tensor
+    """(B,) int64."""
+
+
+class ClipSet:
+    """Clips by id, their packs memory-mapped: only the frames asked for are read."""
+
+    def __init__(self, packs: Path, ids: Sequence[str], labels: Sequence[int]) -> None:
+        """`packs` is the folder that extract wrote. Raises UserError when a clip's pack is not there."""
+        if len(ids) != len(labels):
+            raise ValueError(f"{len(ids)} ids, but {len(labels)} labels")
+        index = packs / "index.parquet"
+        if not index.exists():
+            raise UserError(f"{index} is missing: run the extract stage first.")
+        frames = pd.read_parquet(index, columns=["id", "frames"]).set_index("id")["frames"]
+        if absent := [id_ for id_ in ids if id_ not in frames.index]:
+            raise UserError(
+                f"{index} lacks {len(absent)} clips, {absent[0]} first: run the extract stage again."
+            )
+        self.packs = packs
+        self.ids = list(ids)
+        self.labels = [int(label) for label in labels]
+        self.lengths = [int(frames[id_]) for id_ in ids]
+        """Frames of each pack."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def full(self, index: int) -> Pack:
+        """All frames of a clip: (T, H, W, 5) uint8, read only, memory-mapped."""
+        pack: Pack = np.load(self.packs / f"{self.ids[index]}.npy", mmap_mode="r", allow_pickle=False)
+        return pack
+
+    def sample(self, index: int, frames: int, rng: np.random.Generator) -> Pack:
+        """(frames, H, W, 5) uint8: one frame drawn from each of so many equal parts of the clip, in order.
+
+        As in Wang et al., "Temporal segment networks" (2016). A clip with fewer frames repeats some.
+        """
+        chosen = (np.arange(frames) + rng.random(frames)) * self.lengths[index] / frames
+        return np.asarray(self.full(index)[chosen.astype(np.int64)])
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of a known number; each pass over them makes them anew."""
+
+    chunks: list[npt.NDArray[np.int64]]
+    load: Callable[[npt.NDArray[np.int64]], Batch]
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.load, self.chunks)
+
+
+def training_batches(
+    clips: ClipSet, *, batch_size: int, frames: int, augment: Augment, seed: int, epoch: int, view: int
+) -> Batches:
+    """All clips once, shuffled, `frames` frames of each drawn and augmented; clips are float32.
+
+    The last batch may be smaller, but holds a single clip only where that cannot be helped: batch norm cannot
+    learn from one.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(clips))
+
+    def load(chunk: npt.NDArray[np.int64]) -> Batch:
+        drawn = []
+        for index in chunk:
+            name = hashlib.sha256(clips.ids[index].encode()).digest()
+            rng = np.random.default_rng([seed, int.from_bytes(name[:8]), view])
+            pack = torch.from_numpy(clips.sample(index, frames, rng))
+            # A view: the bytes stay where they are, which is the layout convolutions are fastest in.
+            drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng).permute(0, 2, 3, 1))
+        return _batch(clips, chunk, torch.stack(drawn))
+
+    return Batches(_chunks(order, batch_size), load)
+
+
+def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
+    """All clips as they are, uint8, every frame; clips of equal length share a batch."""
+    lengths = np.array(clips.lengths)
+    chunks = [
+        chunk[start : start + batch_size]
+        for chunk in (np.flatnonzero(lengths == length) for length in np.unique(lengths))
+        for start in range(0, len(chunk), batch_size)
+    ]
+    return Batches(
+        chunks, lambda chunk: _batch(clips, chunk, torch.from_numpy(np.stack([clips.full(i) for i in chunk])))
+    )
+
+
+def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], frames: Tensor) -> Batch:
+    """`frames` is (B, K, H, W, 5)."""
+    labels = torch.tensor([clips.labels[index] for index in chunk])
+    return Batch(torch.from_numpy(chunk), frames.permute(0, 1, 4, 2, 3), labels)
+
+
+def _chunks(order: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    cuts = list(range(size, len(order), size))
+    if cuts and len(order) - cuts[-1] == 1 and size > 1:
+        # One clip would be left: it takes another from the batch before, or joins it when that has but two.
+        cuts = [*cuts[:-1], cuts[-1] - 1] if size > 2 else cuts[:-1]
+    return np.split(order, cuts)
