@@ -1,7 +1,7 @@
 """P1's augmentation: one draw for all frames of a clip and both streams.
 
 Whatever moves the pixels also changes what their flow says: a mirrored clip moves the other way, an enlarged
-one faster. Channels are r, g, b, x, y (flow as bytes around 128, see `data.flow`), or pictures alone (1 or 3).
+one faster. Channels are r, g, b, x, y (flow as bytes around 128, see `data.flow`) or pictures alone (1 or 3).
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def augment_clip(clip: Tensor, p: Augment, rng: np.random.Generator) -> Tensor:
     """
     side, top, left, horizontal, vertical, brightness, contrast = rng.random(7)
     clip = _crop(clip.float(), 1 - side * (1 - p.crop), top, left)
-    mirrored = [-1] * (horizontal < p.hflip) + [-2] * (vertical < p.vflip)
+    mirrored = [axis for axis, flips in ((-1, horizontal < p.hflip), (-2, vertical < p.vflip)) if flips]
     if mirrored:
         clip = _flip(clip, mirrored)
     if p.brightness:
