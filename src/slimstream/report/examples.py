@@ -1,0 +1,69 @@
+"""Which clips the report shows, and how: what networks look at, and where they are wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from slimstream.report.contact import flow_picture, jpeg, overlay, sheet, shown, spread
+from slimstream.report.gradcam import gradcam
+from slimstream.report.page import Clip, Verdict
+
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.floating[Any]]
+Pack = npt.NDArray[np.uint8]
+"""(T, H, W, 5)."""
+
+CAM_FRAMES = 8
+"""Frames of a clip that Grad-CAM looks at: gradients of a whole long clip would not fit into memory."""
+
+
+def telling(truth: Ints, probabilities: Floats, count: int = 3) -> list[int]:
+    """Indices of up to `count` wrong, then `count` right clips: the surest of each class first."""
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    order = np.argsort(-confidence, kind="stable")
+    chosen: list[int] = []
+    for group in (predicted != truth, predicted == truth):
+        # The first of every class, then the second of every class, and so on.
+        turn: dict[int, int] = {}
+        ranked = []
+        for i in order[group[order]]:
+            turn[int(truth[i])] = turn.get(int(truth[i]), -1) + 1
+            ranked.append((turn[int(truth[i])], int(i)))
+        chosen += [i for _, i in sorted(ranked, key=lambda pair: pair[0])[:count]]
+    return chosen
+
+
+def wrong(truth: Ints, answers: Sequence[Floats]) -> list[int]:
+    """Clips that any of `answers` (probabilities (N, n)) gets wrong, the surest mistake first."""
+    sure = np.max([p.max(1) * (p.argmax(1) != truth) for p in answers], axis=0)
+    return [int(i) for i in np.argsort(-sure, kind="stable") if sure[i] > 0]
+
+
+def explained(
+    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, Verdict]]
+) -> Clip:
+    """Grad-CAM of several models on one instant of a clip: the one where the first of them sees most."""
+    frames = pack[spread(len(pack), CAM_FRAMES)]
+    heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
+    t = int(np.argmax(sum(heat.sum((1, 2)) for heat in heats[0])))
+    rgb = shown(frames[t, ..., :3], aspect, 160)
+    flow = shown(flow_picture(frames[t, ..., 3:]), aspect, 160)
+    verdicts = [
+        Verdict(
+            verdict.title,
+            verdict.predicted,
+            verdict.probability,
+            jpeg(overlay(rgb, on_rgb[t])),
+            jpeg(overlay(flow, on_flow[t])),
+        )
+        for (_, verdict), (on_rgb, on_flow) in zip(models, heats, strict=True)
+    ]
+    return Clip(id, label, [jpeg(rgb)], verdicts, jpeg(flow))
+
+
+def judged(id: str, label: str, pack: Pack, aspect: float, verdicts: Sequence[Verdict]) -> Clip:
+    """A contact sheet of a clip with what was said of it."""
+    return Clip(id, label, sheet(pack, aspect), verdicts)

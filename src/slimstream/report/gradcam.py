@@ -1,0 +1,78 @@
+"""Where a two-stream network looks: Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) on both streams.
+
+Works on any network with `rgb` and `flow` streams, pruned or not: the map is the last feature map with a
+width and a height that a stream makes in a forward pass. A shared stream (`flow` is None, or the same module
+as `rgb`) may see both inputs in two passes or, RGB first, as one batch.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Heat = npt.NDArray[np.floating[Any]]
+
+
+def has_streams(model: nn.Module) -> bool:
+    return isinstance(getattr(model, "rgb", None), nn.Module) and hasattr(model, "flow")
+
+
+def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, Heat]:
+    """Heat of class `target` (default: the predicted one) on the RGB and the flow frames.
+
+    `clip` (T, C, H, W) uint8; two arrays (T, h, w) in 0..1, each relative to its stream's hottest spot.
+    Raises ValueError when the network has no streams or a stream makes no feature map.
+    """
+    if not has_streams(model):
+        raise ValueError("Grad-CAM needs a network with `rgb` and `flow` streams")
+    maps, handles = _watch(model)
+    training, model = model.training, model.eval()
+    try:
+        pixels = torch.from_numpy(np.ascontiguousarray(clip))[None].float().requires_grad_()
+        with torch.enable_grad():
+            logits = model(pixels)[0]
+        if sum(len(m) for m in maps) != 2 * len(clip):
+            raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
+        score = logits[int(logits.argmax()) if target is None else target]
+        gradients = torch.autograd.grad(score, maps, allow_unused=True)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    # A batch of both streams is parted before either is scaled to its own hottest spot.
+    parts = [
+        _heat(m, g)
+        for ms, gs in zip(maps, gradients, strict=True)
+        for m, g in zip(
+            ms.split(len(clip)), (torch.zeros_like(ms) if gs is None else gs).split(len(clip)), strict=True
+        )
+    ]
+    return parts[0], parts[1]
+
+
+def _watch(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
+    """Hooks that append each stream's last feature map, in the order the streams run: RGB, then flow."""
+    maps: list[Tensor] = []
+    last: list[Tensor] = []
+
+    def within(_: nn.Module, __: Any, out: Any) -> None:
+        if isinstance(out, Tensor) and out.ndim == 4 and min(out.shape[-2:]) > 1:
+            last[:] = [out]
+
+    def done(_: nn.Module, __: Any, ___: Any) -> None:
+        maps.extend(last)
+        last.clear()
+
+    streams = {id(s): s for s in (model.rgb, model.flow) if isinstance(s, nn.Module)}.values()
+    handles = [m.register_forward_hook(within) for s in streams for m in s.modules()]
+    return maps, handles + [s.register_forward_hook(done) for s in streams]
+
+
+def _heat(maps: Tensor, gradient: Tensor) -> Heat:
+    """ReLU of the maps (T, K, h, w) weighted by the mean gradient of each frame's channel, scaled to 0..1."""
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    heat = (weights * maps).sum(1).relu().detach()
+    scaled: Heat = (heat / heat.max().clamp_min(1e-12)).numpy()
+    return scaled

@@ -1,0 +1,168 @@
+"""Charts as inline SVG that takes its colours and font from the page, so one drawing serves light and dark.
+
+Matplotlib draws with stand-in colours; each is then replaced by the CSS variable it stands for.
+"""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+TITLES = {
+    "baseline": "Frozen features",
+    "original": "Original",
+    "pruned": "Pruned",
+    "control": "Pruned, λ = 0",
+    "distilled": "Pruned, distilled",
+}
+"""What a reader calls the models of `paths.MODELS`."""
+
+INK, MUTED, GRID = "#000001", "#000002", "#000003"
+COLOURS = {name: f"#00001{i}" for i, name in enumerate(TITLES)}
+_CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--line)"} | {
+    stand_in: f"var(--{name})" for name, stand_in in COLOURS.items()
+}
+_LOOK: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "slimstream",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "lines.linewidth": 2,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+}
+
+
+def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
+    """Parameters against macro-F1; each model has name, params, macro_f1, macro_f1_low and macro_f1_high."""
+
+    def draw(ax: "Axes") -> None:
+        taken: dict[float, int] = {}
+        for m in models:
+            millions = m["params"] / 1e6
+            step = taken[millions] = taken.get(millions, -1) + 1
+            x = millions * 1.045**step  # models of one size stand side by side
+            ax.plot([x, x], [m["macro_f1_low"], m["macro_f1_high"]], color=COLOURS[m["name"]], alpha=0.55)
+            ax.plot(x, m["macro_f1"], "o", color=COLOURS[m["name"]], ms=9)
+        ax.set_xscale("log")
+        ax.set_xlim(min(taken) * 0.75, max(taken) * 1.4)
+        ax.set_xticks(list(taken), [f"{millions:.3g}" for millions in taken])
+        ax.minorticks_off()
+        ax.set_xlabel("parameters, million (log scale)")
+        ax.set_ylabel("macro-F1")
+
+    return _svg(draw, (5.6, 3.6), "Parameters against macro-F1 with 95 % intervals, one point a model.")
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Paired differences in macro-F1 around zero; each row has name, versus, delta, low and high."""
+
+    def draw(ax: "Axes") -> None:
+        ax.axvline(0, color=INK, lw=1)
+        for y, row in enumerate(reversed(rows)):
+            ax.plot([row["low"], row["high"]], [y, y], color=COLOURS[row["name"]], alpha=0.55, lw=3)
+            ax.plot(row["delta"], y, "o", color=COLOURS[row["name"]], ms=9)
+        names = [f"{TITLES[r['name']]}\n− {TITLES[r['versus']]}" for r in reversed(rows)]
+        ax.set_yticks(range(len(rows)), names)
+        ax.tick_params("y", labelcolor=INK, length=0)
+        ax.set_ylim(-0.6, len(rows) - 0.4)
+        ax.grid(False, axis="y")
+        ends = [abs(row[end]) for row in rows for end in ("low", "high")]
+        ax.set_xlim(*(sign * max(0.02, *ends) * 1.15 for sign in (-1, 1)))
+        ax.set_xlabel("← worse\u2003difference in macro-F1\u2003better →")
+
+    told = "; ".join(
+        f"{TITLES[r['name']]} minus {TITLES[r['versus']]} {r['delta']:+.3f} "
+        f"({r['low']:+.3f} to {r['high']:+.3f})"
+        for r in rows
+    )
+    return _svg(draw, (5.6, 1.1 + 0.62 * len(rows)), f"Paired differences in macro-F1: {told}.")
+
+
+def curves(name: str, table: "pd.DataFrame") -> str:
+    """One training: loss of train and validation, macro-F1 and learning rate over the epochs.
+
+    `table` has epoch, train_loss, val_loss, val_macro_f1 and lr, one row an epoch.
+    """
+
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(ax: "Axes", right: "Axes", rate: "Axes") -> None:
+        ax.plot(table["epoch"], table["train_loss"], color=MUTED, ls=(0, (2, 1.6)), label="train")
+        ax.plot(table["epoch"], table["val_loss"], color=COLOURS[name], label="validation")
+        ax.set_title("loss")
+        ax.set_ylim(bottom=0)
+        ax.legend(loc="upper right", fontsize=9)
+        right.plot(table["epoch"], table["val_macro_f1"], color=COLOURS[name])
+        best = table.loc[[table["val_macro_f1"].idxmax()]]
+        right.plot(best["epoch"], best["val_macro_f1"], "o", color=COLOURS[name], ms=6)
+        right.set_title("validation macro-F1")
+        right.set_ylim(0, 1.05)
+        rate.plot(table["epoch"], table["lr"], color=COLOURS[name])
+        rate.set_title("learning rate")
+        rate.set_ylim(bottom=0)
+        rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        for each in (ax, right, rate):
+            each.set_xlabel("epoch")
+            each.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    best = float(table["val_macro_f1"].max())
+    alt = f"Training of {TITLES[name]} over {len(table)} epochs; best validation macro-F1 {best:.3f}."
+    return _svg(draw, (12, 2.5), alt, columns=3)
+
+
+def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
+    """Confidence against accuracy; each bin has confidence, accuracy and clips."""
+
+    def draw(ax: "Axes") -> None:
+        ax.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)))
+        confidence, right = ([b[key] for b in bins] for key in ("confidence", "accuracy"))
+        ax.plot(confidence, right, color=COLOURS[name], marker="o", ms=5)
+        ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", ylabel="accuracy", aspect="equal")
+        ax.set_xticks([0, 0.5, 1])
+        ax.set_yticks([0, 0.5, 1])
+
+    told = ", ".join(f"{b['confidence']:.2f} → {b['accuracy']:.2f}" for b in bins)
+    return _svg(draw, (2.2, 2.2), f"{TITLES[name]}: confidence → accuracy {told}.")
+
+
+def _svg(draw: Callable[..., None], inches: tuple[float, float], alt: str, columns: int = 1) -> str:
+    """What `draw(*axes)` draws, as an <svg> element; `alt` is what a screen reader says."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=inches, layout="constrained")
+        figure.patch.set_visible(False)
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        for ax in axes:
+            ax.patch.set_visible(False)
+        draw(*axes)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.S)
+    for stand_in, colour in _CSS.items():
+        svg = svg.replace(stand_in, colour)
+    return svg

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slimstream.report.gradcam import gradcam
+
+
+class Tiny(nn.Module):
+    """Two streams of one convolution; class 0 is brightness in RGB, class 1 is motion, 2 nothing."""
+
+    def __init__(self, shared: str = "") -> None:
+        super().__init__()
+        self.rgb = stream()
+        self.flow = {"none": None, "same": self.rgb}.get(shared, stream())
+
+    def forward(self, clip: Tensor) -> Tensor:
+        frames = clip.float().flatten(0, 1) / 255
+        rgb, flow = frames[:, :1], (frames[:, 3:4] - 128 / 255).abs()
+        if self.flow is None:
+            rgb, flow = self.rgb(torch.cat((rgb, flow))).chunk(2)
+        else:
+            rgb, flow = self.rgb(rgb), self.flow(flow)
+        scores = torch.stack((rgb.mean((1, 2, 3)), flow.mean((1, 2, 3))), -1)
+        scores = scores.view(len(clip), -1, 2).mean(1)
+        return torch.cat((scores, torch.zeros(len(clip), 1)), 1)
+
+
+def stream() -> nn.Module:
+    conv = nn.Conv2d(1, 2, 3, padding=1, bias=False)
+    nn.init.constant_(conv.weight, 1 / 9)
+    return nn.Sequential(conv, nn.ReLU(inplace=True), nn.AvgPool2d(4))
+
+
+def clip() -> np.ndarray:
+    """(3, 5, 32, 32): bright at the top left in frame 1, moving at the bottom right in frame 2."""
+    pixels = np.zeros((3, 5, 32, 32), np.uint8)
+    pixels[:, 3:] = 128
+    pixels[1, :3, :8, :8] = 250
+    pixels[2, 3, 24:, 24:] = 250
+    return pixels
+
+
+@pytest.mark.parametrize("shared", ["", "same", "none"])
+def test_heat_is_where_the_evidence_is(shared: str) -> None:
+    model = Tiny(shared).train()
+    rgb, flow = gradcam(model, clip(), target=0)
+    assert rgb.shape == flow.shape == (3, 8, 8)
+    t, y, x = np.unravel_index(rgb.argmax(), rgb.shape)
+    assert t == 1 and y < 2 and x < 2 and rgb.max() == 1
+    assert flow.max() == 0, "brightness says nothing about motion"
+    _, flow = gradcam(model, clip(), target=1)
+    t, y, x = np.unravel_index(flow.argmax(), flow.shape)
+    assert t == 2 and y >= 6 and x >= 6
+    assert model.training and not any(m._forward_hooks for m in model.modules())
+
+
+def test_the_predicted_class_is_the_default() -> None:
+    model, pixels = Tiny(), clip()
+    predicted = int(model(torch.from_numpy(pixels)[None]).argmax())
+    for given, wanted in zip(gradcam(model, pixels), gradcam(model, pixels, predicted), strict=True):
+        np.testing.assert_array_equal(given, wanted)
+
+
+def test_frozen_weights_are_explained_too() -> None:
+    rgb, _ = gradcam(Tiny().requires_grad_(False), clip(), target=0)
+    assert rgb.max() == 1
+
+
+def test_a_network_without_streams_is_refused() -> None:
+    with pytest.raises(ValueError, match="streams"):
+        gradcam(nn.Linear(2, 2), clip())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_our_networks_are_explained(shared: bool) -> None:
+    models = pytest.importorskip("slimstream.models")
+    torch.set_num_threads(1)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64), dtype=np.uint8)
+    model = models.create_model("two_stream_mobilevit", 3, **({"shared": True} if shared else {}))
+    for heat in gradcam(model, pixels):
+        assert heat.shape == (2, 2, 2) and 0 <= heat.min() <= heat.max() <= 1
