@@ -29,7 +29,7 @@ class Batch:
     indices: Tensor
     """(B,) int64: which clips of the set."""
     clip: Tensor
-    """(B, K, 5, H, W) uint8 or float32, 0..255, channels last in memory."""
+    """(B, K, 5, H, W) uint8 or float32, 0..255."""
     labels: Tensor
     """(B,) int64."""
 
@@ -102,8 +102,7 @@ def training_batches(
             name = hashlib.sha256(clips.ids[index].encode()).digest()
             rng = np.random.default_rng([seed, int.from_bytes(name[:8]), view])
             pack = torch.from_numpy(clips.sample(index, frames, rng))
-            # A view: the bytes stay where they are, which is the layout convolutions are fastest in.
-            drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng).permute(0, 2, 3, 1))
+            drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng))
         return _batch(clips, chunk, torch.stack(drawn))
 
     return Batches(_chunks(order, batch_size), load)
@@ -117,15 +116,16 @@ def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
         for chunk in (np.flatnonzero(lengths == length) for length in np.unique(lengths))
         for start in range(0, len(chunk), batch_size)
     ]
-    return Batches(
-        chunks, lambda chunk: _batch(clips, chunk, torch.from_numpy(np.stack([clips.full(i) for i in chunk])))
-    )
+
+    def load(chunk: npt.NDArray[np.int64]) -> Batch:
+        packs = torch.from_numpy(np.stack([clips.full(index) for index in chunk]))
+        return _batch(clips, chunk, packs.permute(0, 1, 4, 2, 3))  # a view, channels last in memory
+
+    return Batches(chunks, load)
 
 
-def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], frames: Tensor) -> Batch:
-    """`frames` is (B, K, H, W, 5)."""
-    labels = torch.tensor([clips.labels[index] for index in chunk])
-    return Batch(torch.from_numpy(chunk), frames.permute(0, 1, 4, 2, 3), labels)
+def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], clip: Tensor) -> Batch:
+    return Batch(torch.from_numpy(chunk), clip, torch.tensor([clips.labels[index] for index in chunk]))
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
