@@ -44,7 +44,7 @@ class Validate(Section):
     min_clips: int = Field(3, ge=1, description="clips a class needs")
     probe_permutations: int = Field(199, ge=99, description="label permutations behind a shortcut's p-value")
     twin_distance: float = Field(
-        0.02, ge=0, description="mean absolute difference (0..1) below which clips are near twins"
+        0.01, ge=0, description="mean grey difference (0..1) below which look-alike clips are near twins"
     )
 
 

@@ -1,0 +1,82 @@
+"""One process per core; a clip that raises, or even kills its process, costs that clip alone.
+
+Decoders are C code fed with whatever a plant's disk holds: a segmentation fault is bad input like any other.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Crashed(RuntimeError):
+    """The process that worked on an item died; nothing is known of why."""
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def each(
+    work: Callable[[T], R], items: Sequence[T], workers: int | None = None
+) -> Iterator[tuple[T, R | Exception]]:
+    """Yield (item, work(item)) as they are done, in no order; instead of the result the exception it raised.
+
+    `work` is a module's function and items and results can be pickled: processes are spawned, never forked.
+    An item whose process dies yields `Crashed`; those that were in flight beside it are worked on again.
+    """
+    workers = min(workers or cores(), max(1, len(items)))
+    waiting = deque(items)
+    while waiting:
+        flying: dict[Future[R], T] = {}
+        with _pool(workers) as pool:
+            try:
+                while waiting or flying:
+                    while waiting and len(flying) < 2 * workers:
+                        future = pool.submit(work, waiting[0])
+                        flying[future] = waiting.popleft()
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        result = _outcome(future)
+                        yield flying.pop(future), result
+            except BrokenProcessPool:
+                pass
+        for item in flying.values():  # one of them did it: alone, each can only break its own pool
+            with _pool(1) as pool:
+                try:
+                    yield item, _outcome(pool.submit(work, item))
+                except BrokenProcessPool:
+                    yield item, Crashed("the decoder crashed")
+
+
+def _outcome(future: "Future[R]") -> R | Exception:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        return error
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start)
+
+
+def _start() -> None:
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # what is wrong with a clip is said once, by us
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """A stage that is killed takes its workers along."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,81 @@
+"""One pass over a clip that sees all that validation needs to know of its pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.data.video import Frame, probe, sampled
+
+THUMBS, SIDE, UNIFORM = 8, 16, 0.03
+"""Thumbnails per clip, their side in pixels, and the range of grey that passes as one colour."""
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a clip was seen to be. Pictures are grey, 0..1."""
+
+    claimed: int
+    """Frames the header claims; 0 when it claims none."""
+    frames: int
+    """Frames that could be decoded."""
+    constant: bool
+    """All pictures have the size that the header gives."""
+    thumbs: Array
+    """(8, 16, 16), spread over the clip."""
+    mean: Array
+    """(16, 16) mean of the sampled frames but the first."""
+    border: Array
+    """(4,) how much of the first frame, from left, right, top and bottom, is margin of one colour: 0..1."""
+
+
+def survey(path: Path) -> Survey:
+    """Decode `path` to its end, once. Raises video.UnreadableVideo when nothing can be decoded."""
+    info = probe(path)
+    grey: list[Array] = []
+    sizes = {(info.height, info.width)}
+    count = 0
+    # About 48 pictures per clip are looked at; a header without a frame count is no reason to keep them all.
+    for index, picture in sampled(path, max(1, info.frames // 48) if info.frames else 5):
+        count = index + 1
+        if picture is not None:
+            sizes.add(picture.shape[:2])
+            grey.append(_shrink(picture, 2 * SIDE))
+    rest = grey[1:] or grey
+    chosen = [rest[int((k + 0.5) * len(rest) / THUMBS)] for k in range(THUMBS)]
+    mean: Array = np.stack(rest).mean(axis=0)
+    return Survey(
+        claimed=info.frames,
+        frames=count,
+        constant=len(sizes) == 1,
+        thumbs=np.stack([_halve(picture) for picture in chosen]),
+        mean=_halve(mean),
+        border=_margins(grey[0]),
+    )
+
+
+def _grey(picture: Frame) -> Array:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+
+
+def _shrink(picture: Frame, side: int) -> Array:
+    return _grey(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))
+
+
+def _halve(picture: Array) -> Array:
+    h, w = picture.shape
+    return picture.reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
+
+
+def _margins(picture: Array) -> Array:
+    """(4,): the share of columns from left and right and of rows from top and bottom that are uniform."""
+
+    def leading(uniform: npt.NDArray[np.bool_]) -> float:
+        return 1.0 if uniform.all() else float(np.argmin(uniform)) / len(uniform)
+
+    columns, rows = (np.ptp(picture, axis=axis) < UNIFORM for axis in (0, 1))
+    return np.array([leading(u) for u in (columns, columns[::-1], rows, rows[::-1])], np.float32)
