@@ -14,8 +14,8 @@ def count_params(model: nn.Module) -> int:
 def count_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of one forward pass over a uint8 clip of `shape` (B, T, 5, H, W).
 
-    Convolutions, linear layers and attention's products, as PyTorch's FlopCounterMode sees them (a MAC is two of
-    its FLOPs); normalisations, activations and sums are not counted, as is usual. Runs on the meta device:
+    Convolutions, linear layers and attention's products, as PyTorch's FlopCounterMode sees them (a MAC is two
+    of its FLOPs); normalisations, activations and sums are not counted, as is usual. Runs on the meta device:
     nothing is computed.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -36,7 +36,7 @@ def two_stream_efficientnet_lite0(
         drop_path: stochastic depth in the backbones.
         freeze: leading stages (stem, then seven) that stay as they are; 'all' keeps the whole backbones.
         frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still learn): a step of few
-            clips has poor ones of its own.
+            clips has poor ones of its own. False suits training from scratch.
     """
     wide = features == "head"
     rgb, flow = (
@@ -45,7 +45,7 @@ def two_stream_efficientnet_lite0(
             wide=wide,
             drop_path=drop_path,
             freeze=freeze,
-            frozen_bn=frozen_bn and pretrained,
+            frozen_bn=frozen_bn,
         )
         for _ in range(2)
     )

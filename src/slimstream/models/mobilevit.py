@@ -1,6 +1,6 @@
 """MobileViT streams (P1; Mehta & Rastegari, arXiv 2110.02178)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -55,8 +55,8 @@ def _backbone(size: str, shortcut: bool, pretrained: bool) -> tuple[nn.Module, i
     return net, net.num_features
 
 
-def _drop_shortcut(block: nn.Module) -> None:
-    """Let the block's n×n fusion convolution see the global branch alone."""
+def _drop_shortcut(block: Any) -> None:
+    """Let the n×n fusion convolution of timm's `MobileVitBlock` see the global branch alone."""
     fusion = block.conv_fusion
     inputs = fusion.conv.in_channels - block.conv_proj.conv.out_channels  # the shortcut's, which come first
     fusion.conv.weight = nn.Parameter(fusion.conv.weight.detach()[:, inputs:].clone())

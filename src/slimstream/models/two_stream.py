@@ -18,6 +18,9 @@ class Normalise(nn.Module):
     the shape of the RGB frames, and pretrained or shared backbones want three channels.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         super().__init__()
         self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)

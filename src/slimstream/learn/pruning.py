@@ -1,0 +1,184 @@
+"""Structured channel pruning: whole channels of least L1 norm leave a network (P1, section 3.2, Fig. 7)."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimstream.errors import UserError
+
+# What a layer of each type remembers about its size.
+_SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
+    (nn.Conv2d, ("in_channels", "out_channels", "groups")),
+    (nn.Linear, ("in_features", "out_features")),
+    (nn.modules.batchnorm._BatchNorm, ("num_features",)),
+    (nn.LayerNorm, ("normalized_shape",)),
+)
+_ATTENTION = ("num_heads", "head_dim", "attn_dim", "scale")
+
+Sizes = dict[str, dict[str, Any]]
+"""Layer name → the sizes it has: JSON-able, and all that `rebuild` needs."""
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    history: Sizes
+    """The new sizes of every layer that changed."""
+    effective_rate: float
+    """Share of the prunable channels that was removed."""
+    params_before: int
+    params_after: int
+
+
+def prune_channels(
+    model: nn.Module,
+    example_clip: Tensor,
+    *,
+    rate: float | None = None,
+    target_params: float | None = None,
+    leave: Sequence[str] = ("fusion", "head"),
+    round_to: int | None = None,
+) -> PruneReport:
+    """Remove the channels of least L1 norm, ranked over the whole model, for good and in place.
+
+    P1 scores the channels of all convolution and fully connected layers by L1 norm, sorts them over the
+    model and removes the share λ. Channels that must go together (residual sums, depthwise layers,
+    attention's q, k and v) are scored as one by Torch-Pruning (Fang et al., CVPR 2023), relative to their
+    group's mean.
+
+    Args:
+        model: a network of `slimstream.models`; kept in its mode, and what was frozen stays frozen.
+        example_clip: (B, T, 5, H, W) to trace the network with; its first two frames are used.
+        rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
+        target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
+            where the channels allow it.
+        leave: parts that keep their channels; by default the fusion, where the streams meet.
+        round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
+
+    Raises:
+        UserError: the target is less than the network can be pruned to.
+    """
+    if (rate is None) == (target_params is None):
+        raise ValueError("give either rate or target_params")
+    before = _count(model)
+    old = sizes(model)
+    if rate is None:
+        assert target_params is not None
+        rate = _search(model, example_clip, target_params, leave, round_to)
+    _prune(model, example_clip, rate, leave, round_to)
+    history = {name: size for name, size in sizes(model).items() if size != old[name]}
+    return PruneReport(history, rate, before, _count(model))
+
+
+def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
+    """Give an unpruned `model` the sizes of a pruned one, in place: then its state_dict fits.
+
+    Weights are left unset. Raises KeyError or AttributeError when `history` is another network's.
+    """
+    for name, size in history.items():
+        module = model.get_submodule(name)
+        for attribute, value in size.items():
+            setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
+        for key, shape in _tensor_shapes(module).items():
+            tensor = getattr(module, key)
+            if tensor is not None:
+                empty = torch.zeros(shape, dtype=tensor.dtype, device=tensor.device)
+                is_weight = isinstance(tensor, nn.Parameter)
+                setattr(module, key, nn.Parameter(empty, tensor.requires_grad) if is_weight else empty)
+    return model
+
+
+def sizes(model: nn.Module) -> Sizes:
+    """The sizes of every layer that pruning can change."""
+    found: Sizes = {}
+    for name, module in model.named_modules():
+        keys = (
+            _ATTENTION if _is_attention(module) else next((k for t, k in _SIZES if isinstance(module, t)), ())
+        )
+        if keys:
+            values = {key: getattr(module, key) for key in keys}
+            found[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return found
+
+
+def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], round_to: int | None) -> None:
+    import torch_pruning as tp
+
+    training = {name: module.training for name, module in model.named_modules()}
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    model.requires_grad_(True)  # the network is traced along its gradients
+    attentions = [module for module in model.modules() if _is_attention(module)]
+    pruner = tp.pruner.BasePruner(
+        model,
+        clip[:1, :2],
+        importance=tp.importance.GroupMagnitudeImportance(p=1),
+        global_pruning=True,
+        pruning_ratio=rate,
+        ignored_layers=[model.get_submodule(name) for name in leave],
+        num_heads={a.qkv: a.num_heads for a in attentions},
+        round_to=round_to,
+        # Its defaults are dictionaries shared by all pruners of a process.
+        in_channel_groups={},
+        out_channel_groups={},
+    )
+    pruner.step()
+    for a in attentions:
+        a.attn_dim = a.qkv.out_features // 3
+        a.head_dim = a.attn_dim // a.num_heads
+        a.scale = a.head_dim**-0.5
+    for name, p in model.named_parameters():
+        p.requires_grad_(name not in frozen)
+    for name, module in model.named_modules():
+        module.training = training[name]
+
+
+def _search(
+    model: nn.Module, clip: Tensor, target: float, leave: Sequence[str], round_to: int | None
+) -> float:
+    """The rate that keeps the share `target` of the parameters, by bisection on copies."""
+
+    def kept(rate: float) -> float:
+        pruned = copy.deepcopy(model)
+        _prune(pruned, clip, rate, leave, round_to)
+        return _count(pruned) / _count(model)
+
+    low, high = 0.0, 0.95
+    least = kept(high)
+    if least > 1.05 * target:
+        raise UserError(
+            f"prune.target_params: {target} of the parameters cannot be reached: what pruning leaves alone, "
+            f"with a twentieth of the other channels, makes {least:.2f}; choose a larger share."
+        )
+    rate, share = high, least
+    for _ in range(10):
+        if abs(share / target - 1) < 0.01:
+            break
+        rate = (low + high) / 2
+        share = kept(rate)
+        low, high = (rate, high) if share > target else (low, rate)
+    return rate
+
+
+def _count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _is_attention(module: nn.Module) -> bool:
+    return all(hasattr(module, name) for name in ("qkv", *_ATTENTION))
+
+
+def _tensor_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    match module:
+        case nn.Conv2d():
+            weight = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
+            return {"weight": weight, "bias": (module.out_channels,)}
+        case nn.Linear():
+            return {"weight": (module.out_features, module.in_features), "bias": (module.out_features,)}
+        case nn.modules.batchnorm._BatchNorm():
+            return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (module.num_features,))
+        case nn.LayerNorm():
+            return dict.fromkeys(("weight", "bias"), tuple(module.normalized_shape))
+    return {}

@@ -1,0 +1,119 @@
+import copy
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slimstream.errors import UserError
+from slimstream.learn.cost import count_params
+from slimstream.learn.pruning import prune_channels, rebuild
+from slimstream.models import create_model
+from slimstream.models.mobilevit import two_stream_mobilevit
+
+torch.set_num_threads(1)
+
+NETWORKS = [
+    ("two_stream_mobilevit", {}),
+    ("two_stream_mobilevit", {"shared": True, "pool": "mean_std"}),
+    ("two_stream_mobilevit", {"shortcut": False}),
+    ("two_stream_efficientnet_lite0", {"pretrained": False}),
+    ("two_stream_efficientnet_lite0", {"pretrained": False, "features": "head", "freeze": 3}),
+]
+
+
+def clip_of(frames: int = 2, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (batch, frames, 5, 64, 64), dtype=torch.uint8, generator=generator)
+
+
+def give_every_weight_its_own_value(model: nn.Module) -> None:
+    """So that a kept value tells where it was; sizes as after an initialisation, running means not zero."""
+    generator = torch.Generator().manual_seed(1)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            scale = 1.5 / max(1.0, tensor[0].numel() ** 0.5) if tensor.ndim > 1 else 0.5
+            values = torch.linspace(-scale, scale, tensor.numel())[
+                torch.randperm(tensor.numel(), generator=generator)
+            ]
+            one_sided = tensor.ndim == 1 and name.endswith(("weight", "running_var"))
+            tensor.copy_((values + 1.0 if one_sided else values).view_as(tensor))
+
+
+@pytest.mark.parametrize(("name", "kwargs"), NETWORKS)
+def test_a_pruned_network_is_the_original_with_those_channels_silent(
+    name: str, kwargs: dict[str, object]
+) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, 3, **kwargs).eval()
+    give_every_weight_its_own_value(model)
+    original = copy.deepcopy(model)
+    # Layer norm averages over its channels, so only its own may not go.
+    leave = [n for n, m in model.named_modules() if isinstance(m, nn.LayerNorm)]
+    prune_channels(model, clip_of(), rate=0.4, leave=["head", *leave])
+
+    kept = dict(model.named_parameters())
+    with torch.no_grad():
+        for key, p in original.named_parameters():
+            p.mul_(torch.isin(p, kept[key]))
+        if isinstance(original.standardise, nn.BatchNorm1d):
+            gone = ~torch.isin(original.standardise.running_mean, model.standardise.running_mean)
+            original.head.weight[:, gone] = 0
+        for a, b in zip(original.modules(), model.modules(), strict=True):
+            if hasattr(a, "qkv"):
+                assert b.head_dim < a.head_dim
+                a.fused_attn, a.scale = False, b.scale
+        clip = clip_of(frames=3, batch=2)
+        silenced, pruned = original(clip), model(clip)
+    assert count_params(model) < 0.8 * count_params(original)
+    assert silenced.std() > 0.01
+    torch.testing.assert_close(pruned, silenced, rtol=1e-3, atol=1e-3 * float(silenced.abs().max()))
+
+
+@pytest.mark.parametrize(("name", "kwargs"), NETWORKS)
+def test_json_and_weights_rebuild_it_bit_by_bit(name: str, kwargs: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, 3, **kwargs).train()
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    modes = [m.training for m in model.modules()]
+    report = prune_channels(model, clip_of(), rate=0.5)
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == trained
+    assert [m.training for m in model.modules()] == modes
+    assert report.params_after == count_params(model) < report.params_before
+
+    again = rebuild(create_model(name, 3, **kwargs), json.loads(json.dumps(report.history)))
+    again.load_state_dict(model.state_dict())
+    clip = clip_of(frames=3)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(clip), model.eval()(clip))
+    model.train()(clip_of(batch=2)).sum().backward()
+
+
+def test_the_papers_size_is_reached() -> None:
+    torch.manual_seed(0)
+    model = create_model("two_stream_mobilevit", 3)
+    report = prune_channels(model, clip_of(), target_params=0.66)
+    assert count_params(model) == pytest.approx(2.13e6, rel=0.02)
+    assert 0.3 < report.effective_rate < 0.5
+
+
+def test_the_fusion_may_be_pruned_too_and_channels_rounded() -> None:
+    model = two_stream_mobilevit(3)
+    prune_channels(model, clip_of(), rate=0.5, leave=["head"], round_to=4)
+    assert model.fusion.attention.in_channels < 640 and model.fusion.attention.out_channels < 640
+    assert all(m.out_channels % 4 == 0 for m in model.modules() if isinstance(m, nn.Conv2d))
+    assert model.eval()(clip_of()).isfinite().all()
+
+
+def test_no_layer_loses_all_its_channels() -> None:
+    model = two_stream_mobilevit(3, shared=True)
+    with torch.no_grad():
+        model.rgb.stages[1][1].conv2_kxk.conv.weight.mul_(1e-6)
+    prune_channels(model, clip_of(), rate=0.9)
+    assert min(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)) >= 1
+    assert model.eval()(clip_of()).isfinite().all()
+
+
+def test_an_impossible_target_is_refused() -> None:
+    with pytest.raises(UserError, match=r"target_params: 0\.2 .*larger"):
+        prune_channels(two_stream_mobilevit(3, shared=True), clip_of(), target_params=0.2)
