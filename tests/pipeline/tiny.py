@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
@@ -26,9 +27,10 @@ PARAMS: dict[str, Any] = {
 
 
 def study(root: Path, **sections: Any) -> Paths:
-    """Write params.yaml, packs, clips.parquet and a split of 2, 1 and 1 cameras below `root`."""
+    """Write params.yaml, raw clips, packs, clips.parquet and a split of 2, 1 and 1 cameras below `root`."""
     paths = Paths(root)
     paths.packs.mkdir(parents=True)
+    paths.raw.mkdir()
     with paths.params.open("w") as file:
         YAML(typ="safe").dump(PARAMS | sections, file)
     rng = np.random.default_rng(0)
@@ -37,7 +39,9 @@ def study(root: Path, **sections: Any) -> Paths:
         for label in CLASSES:
             for number in range(2):
                 name = f"{label}-{camera}-{number}"
-                np.save(paths.packs / f"{name}.npy", pack(label, rng))
+                clip = pack(label, rng)
+                np.save(paths.packs / f"{name}.npy", clip)
+                write_video(paths.raw / f"{name}.mp4", clip[..., :3])
                 rows.append(
                     {"id": name, "label": label, "camera": f"c{camera}", "group": f"c{camera}", "part": part}
                 )
@@ -45,6 +49,7 @@ def study(root: Path, **sections: Any) -> Paths:
     clips["twin"] = clips["id"]
     clips["key"] = clips["id"] + ".mp4"
     clips["path"] = clips["key"]
+    clips["width"] = clips["height"] = SIZE
     clips["sha256"] = [hashlib.sha256(name.encode()).hexdigest() for name in clips["id"]]
     clips["held_out"] = False
     clips.drop(columns=["group", "part"]).to_parquet(paths.clips)
@@ -71,3 +76,12 @@ def pack(label: str, rng: np.random.Generator) -> np.ndarray:
     clip[:, :, half, :3] += 100
     clip[:, :, half, 3] = 160 if label == "left" else 96
     return clip
+
+
+def write_video(path: Path, frames: np.ndarray) -> None:
+    """`frames` (T, H, W, 3) RGB, twice over so that there is something to sample from."""
+    size = (frames.shape[2], frames.shape[1])
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, size)
+    for frame in [*frames, *frames]:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()

@@ -1,0 +1,305 @@
+"""evaluate: every model in its deployed form, side by side on the same test clips, and the report of it."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+
+from slimstream.data.clips import ClipSet
+from slimstream.data.packs import pack_clip
+from slimstream.data.pool import cores
+from slimstream.errors import UserError
+from slimstream.learn import metrics
+from slimstream.learn.checkpoint import Card, load_model
+from slimstream.learn.export import OnnxModel, export_onnx
+from slimstream.learn.intervals import Resampling, confusions, interval, resampling
+from slimstream.learn.latency import Latency, latency, percentiles, time_calls
+from slimstream.models import create_model
+from slimstream.params import Extract, Params
+from slimstream.paths import MODELS, Paths
+from slimstream.progress import Log, bar
+from slimstream.report import examples, page
+from slimstream.report.contact import spread
+from slimstream.report.gradcam import has_streams
+
+PARITY = 1e-4
+"""Largest difference of a probability between the network and its exported form."""
+PARITY_CLIPS = 32
+"""Clips it is checked on; asking the slower form for all would double the stage's time."""
+PREPARED_CLIPS = 5
+"""Raw clips whose decoding and flow is timed."""
+SHEETS = 18
+"""Wrong clips shown; more would make the page heavy."""
+
+Floats = npt.NDArray[np.float64]
+COMPARED = [
+    ("pruned", "original"),
+    ("control", "original"),
+    ("distilled", "original"),
+    ("distilled", "control"),
+]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The clips of one part of the split."""
+
+    rows: pd.DataFrame
+    clips: ClipSet
+    truth: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, name: str, split: pd.DataFrame, classes: list[str], paths: Paths) -> "Part":
+        rows = split[split["part"] == name].sort_values("id").reset_index(drop=True)
+        truth = [classes.index(label) for label in rows["label"]]
+        return cls(rows, ClipSet(paths.packs, rows["id"].tolist(), truth), np.array(truth, np.int64))
+
+    def batch(self, i: int) -> npt.NDArray[np.uint8]:
+        """(1, T, 5, H, W) uint8: all sampled frames of clip i."""
+        return np.ascontiguousarray(self.clips.full(i).transpose(0, 3, 1, 2)[None])
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model: probabilities (N, n) of its exported form on the test and validation clips."""
+
+    name: str
+    model: nn.Module
+    card: Card
+    test: Floats
+    val: Floats
+    speed: Latency
+    megabytes: float
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        return self.test.argmax(1)
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.evaluate
+    info = json.loads(paths.split_info.read_text())
+    classes, split = info["classes"], pd.read_parquet(paths.split)
+    test, val = (Part.of(name, split, classes, paths) for name in ("test", "val"))
+    if test.rows.empty:
+        raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
+    example = typical(test)
+    results = [
+        judge(name, paths, test, val, example, p.latency_runs)
+        for name in MODELS
+        if paths.model(name).is_dir()
+    ]
+    if not results:
+        raise UserError(f"{paths.root / 'models'} holds no model to evaluate; run the train stage first.")
+    draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
+    clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
+    prepare = time_preparation([paths.raw / path for path in clips["path"]], results[0].card)
+    save_predictions(paths, classes, {"test": test, "val": val}, results)
+
+    scores = {r.name: score(r, test, val, draws, prepare) for r in results}
+    differences = list(compare(results, test, draws))
+    flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
+    for d in differences:
+        key = "delta_macro_f1" if d["versus"] == "original" else f"delta_{d['versus']}_macro_f1"
+        flat |= {f"{d['name']}.{key}": d["delta"]}
+        flat |= {f"{d['name']}.{key}_{end}": d[end] for end in ("low", "high")}
+    flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
+    flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
+
+    preferred = metrics.preferred(flat)
+    aspects = (clips["width"] / clips["height"]).tolist()
+    shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
+    mistakes = examples.wrong(test.truth, [r.test for r in shown])
+    report = page.Report(
+        recipe=params.recipe,
+        simulated=params.ingest.source == "rig",
+        classes=classes,
+        absent=metrics.absent(test.truth, classes),
+        split=info,
+        models=[judged(r, scores[r.name], test, classes, paths) for r in results],
+        preferred=preferred,
+        interval=draws.label,
+        conditional=draws.conditional,
+        test_groups=draws.groups,
+        test_clips=len(test.rows),
+        differences=differences,
+        prepare=(prepare.p50, prepare.p95),
+        frames=example.shape[1],
+        validation=read_json(paths.validation / "summary.json"),
+        explained=list(explained(shown, test, classes, aspects)),
+        wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
+        wrong_in_all=len(mistakes),
+    )
+    paths.report.parent.mkdir(parents=True, exist_ok=True)
+    paths.report.write_text(page.render(report), encoding="utf-8")
+    return flat
+
+
+def judge(
+    name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[np.uint8], runs: int
+) -> Result:
+    """Export a model, let the exported form judge all clips, and hold it against the network itself."""
+    model, card = load_model(paths.model(name), create_model)
+    file = paths.export(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    export_onnx(model, torch.from_numpy(example), file)
+    exported = OnnxModel(file, threads=1)
+    result = Result(
+        name,
+        model,
+        card,
+        predict(exported, test, f"{name}: test"),
+        predict(exported, val, f"{name}: val"),
+        latency(lambda: exported(example), runs),
+        file.stat().st_size / 1e6,
+    )
+    off = parity(model, test, result.test)
+    if off > PARITY:
+        raise RuntimeError(
+            f"{file}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
+        )
+    return result
+
+
+def typical(part: Part) -> npt.NDArray[np.uint8]:
+    """The clip of median length as a batch of one, (1, T, 5, H, W)."""
+    by_length = np.argsort(part.clips.lengths, kind="stable")
+    return part.batch(int(by_length[len(by_length) // 2]))
+
+
+def predict(model: OnnxModel, part: Part, title: str) -> Floats:
+    """Probabilities (N, n): clip by clip on one thread each, as many clips at once as there are cores."""
+    if part.rows.empty:
+        return np.zeros((0, 1))
+    with ThreadPoolExecutor(cores()) as pool:
+        clips = range(len(part.rows))
+        logits = list(bar(pool.map(lambda i: model(part.batch(i))[0], clips), title, total=len(clips)))
+    return softmax(np.stack(logits))
+
+
+def parity(model: nn.Module, part: Part, expected: Floats) -> float:
+    """Largest difference between the network's probabilities and `expected`, on some clips."""
+    some = spread(len(part.rows), PARITY_CLIPS)
+    with torch.inference_mode():
+        logits = np.concatenate([model(torch.from_numpy(part.batch(i))).float().numpy() for i in some])
+    return float(np.abs(softmax(logits) - expected[some]).max())
+
+
+def softmax(logits: npt.NDArray[Any]) -> Floats:
+    from scipy.special import softmax as scipy_softmax
+
+    probabilities: Floats = scipy_softmax(logits.astype(np.float64), axis=1)
+    return probabilities
+
+
+def time_preparation(files: list[Path], card: Card) -> Latency:
+    """Decoding and optical flow of single raw clips, one thread, as the model's own card wants them."""
+    p = Extract.model_validate(card.input)
+    some = [files[i] for i in spread(len(files), PREPARED_CLIPS)]
+    pack_clip(some[0], p)
+    return percentiles(time_calls([lambda file=file: pack_clip(file, p) for file in some]))  # type: ignore[misc]
+
+
+def score(r: Result, test: Part, val: Part, draws: Resampling, prepare: Latency) -> dict[str, float]:
+    """The row of one model in the table."""
+    resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
+    row = metrics.summary(test.truth, r.test)
+    for key, of in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
+        row[f"{key}_low"], row[f"{key}_high"] = interval(of(resampled))
+    if len(val.rows):
+        on_val = metrics.summary(val.truth, r.val)
+        row |= {f"val_{key}": on_val[key] for key in ("accuracy", "macro_f1", "brier")}
+    return row | {
+        "params": r.card.params,
+        "macs": r.card.macs,
+        "megabytes": r.megabytes,
+        "latency_p50_ms": r.speed.p50,
+        "latency_p95_ms": r.speed.p95,
+        "total_p50_ms": r.speed.p50 + prepare.p50,
+        "total_p95_ms": r.speed.p95 + prepare.p95,
+    }
+
+
+def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[dict[str, Any]]:
+    """Paired differences in macro-F1, on the same resamples for both."""
+    by_name = {r.name: r for r in results}
+    for name, versus in COMPARED:
+        if name in by_name and versus in by_name:
+            a, b = by_name[name], by_name[versus]
+            (delta_a, many_a), (delta_b, many_b) = (
+                (
+                    float(metrics.macro_f1(metrics.confusion(test.truth, r.predicted, r.test.shape[1]))),
+                    metrics.macro_f1(confusions(test.truth, r.predicted, r.test.shape[1], draws)),
+                )
+                for r in (a, b)
+            )
+            low, high = interval(many_a - many_b)
+            yield {"name": name, "versus": versus, "delta": delta_a - delta_b, "low": low, "high": high}
+
+
+def save_predictions(paths: Paths, classes: list[str], parts: dict[str, Part], results: list[Result]) -> None:
+    """data/predictions.parquet, and a table for `dvc plots` of what was taken for what."""
+    frames = []
+    for r in results:
+        for name, part in parts.items():
+            probabilities = r.test if name == "test" else r.val
+            frame = part.rows[["id", "label"]].assign(model=r.name, part=name)
+            frame["predicted"] = [classes[i] for i in probabilities.argmax(1)] if len(frame) else []
+            for i, label in enumerate(classes):
+                frame[f"p_{label}"] = probabilities[:, i] if len(frame) else []
+            frames.append(frame)
+        file = paths.curves(f"confusion_{r.name}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        named = [classes[i] for i in r.predicted]
+        pd.DataFrame({"actual": parts["test"].rows["label"], "predicted": named}).to_csv(file, index=False)
+    first = ["model", "part", "id", "label", "predicted"]
+    table = pd.concat(frames, ignore_index=True)
+    table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
+
+
+def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], paths: Paths) -> page.Judged:
+    curves = paths.curves(r.name)
+    return page.Judged(
+        r.name,
+        scores,
+        metrics.confusion(test.truth, r.predicted, len(classes)).tolist(),
+        metrics.per_class(test.truth, r.predicted, classes),
+        metrics.reliability(test.truth, r.test),
+        pd.read_csv(curves) if curves.exists() else None,
+    )
+
+
+def explained(
+    shown: list[Result], test: Part, classes: list[str], aspects: list[float]
+) -> Iterator[page.Clip]:
+    """Grad-CAM of the original beside the compressed model, on clips that the latter gets wrong and right."""
+    shown = [r for r in shown if has_streams(r.model)]
+    for i in examples.telling(test.truth, shown[-1].test) if shown else []:
+        row = test.rows.iloc[i]
+        models = [(r.model, verdict(r, i, classes)) for r in shown]
+        yield examples.explained(row["id"], row["label"], test.clips.full(i), aspects[i], models)
+
+
+def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: list[float]) -> page.Clip:
+    row = test.rows.iloc[i]
+    verdicts = [verdict(r, i, classes) for r in shown]
+    return examples.judged(row["id"], row["label"], test.clips.full(i), aspects[i], verdicts)
+
+
+def verdict(r: Result, i: int, classes: list[str]) -> page.Verdict:
+    from slimstream.report.plots import TITLES
+
+    return page.Verdict(TITLES[r.name], classes[r.predicted[i]], float(r.test[i].max()))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from slimstream.errors import UserError
+from slimstream.learn.checkpoint import Card, save_model
+from slimstream.learn.cost import count_macs, count_params
+from slimstream.learn.metrics import preferred
+from slimstream.models import create_model
+from slimstream.params import load_params
+from slimstream.paths import Paths
+from slimstream.progress import null_log
+from slimstream.stages import evaluate
+from tests.pipeline import tiny
+
+NAMES = ("original", "pruned", "distilled")
+
+
+def untrained(paths: Paths, name: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = create_model("two_stream_mobilevit", 3)
+    card = Card(
+        model="two_stream_mobilevit",
+        classes=tiny.CLASSES,
+        input={"frames": 3, "size": [tiny.SIZE, tiny.SIZE]},
+        split_hash="0123456789ab",
+        params=count_params(model),
+        macs=count_macs(model, (1, 3, 5, tiny.SIZE, tiny.SIZE)),
+    )
+    save_model(paths.model(name), model, card)
+    paths.curves(name).parent.mkdir(exist_ok=True)
+    columns = ["train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr"]
+    pd.DataFrame([[0, *[0.5] * 5], [1, *[0.4] * 5]], columns=["epoch", *columns]).to_csv(
+        paths.curves(name), index=False
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
+    torch.set_num_threads(1)
+    paths = tiny.study(tmp_path_factory.mktemp("study"), ingest={"source": "rig"})
+    for seed, name in enumerate(NAMES):
+        untrained(paths, name, seed)
+    return paths, evaluate.run(load_params(paths.params), paths, null_log)
+
+
+def test_the_metrics_are_flat_and_whole(evaluated: tuple[Paths, dict[str, float]]) -> None:
+    _, metrics = evaluated
+    for name in NAMES:
+        assert (
+            metrics[f"{name}.macro_f1_low"] <= metrics[f"{name}.macro_f1"] <= metrics[f"{name}.macro_f1_high"]
+        )
+        assert metrics[f"{name}.megabytes"] > 1 and metrics[f"{name}.params"] > 3e6
+        assert 0 < metrics[f"{name}.latency_p50_ms"] <= metrics[f"{name}.latency_p95_ms"]
+        assert metrics[f"{name}.total_p50_ms"] > metrics[f"{name}.latency_p50_ms"]
+        assert 0 <= metrics[f"{name}.val_macro_f1"] <= 1
+    delta = metrics["pruned.macro_f1"] - metrics["original.macro_f1"]
+    assert metrics["pruned.delta_macro_f1"] == pytest.approx(delta)
+    assert metrics["pruned.delta_macro_f1_low"] <= delta <= metrics["pruned.delta_macro_f1_high"]
+    assert (metrics["test.clips"], metrics["test.groups"]) == (6, 1)
+    assert preferred(metrics) in ("pruned", "distilled")
+    assert all(isinstance(value, int | float) and np.isfinite(value) for value in metrics.values())
+
+
+def test_predictions_are_those_of_the_exported_form(evaluated: tuple[Paths, dict[str, float]]) -> None:
+    paths, metrics = evaluated
+    table = pd.read_parquet(paths.predictions)
+    assert len(table) == len(NAMES) * (6 + 6) and set(table["part"]) == {"test", "val"}
+    columns = [f"p_{label}" for label in tiny.CLASSES]
+    np.testing.assert_allclose(table[columns].sum(axis=1), 1)
+    rows = table[(table["model"] == "original") & (table["part"] == "test")]
+    assert (rows["label"] == rows["predicted"]).mean() == metrics["original.accuracy"]
+
+    from slimstream.learn.export import OnnxModel
+
+    one = rows.iloc[0]
+    pack = np.load(paths.packs / f"{one['id']}.npy").transpose(0, 3, 1, 2)[None]
+    logits = OnnxModel(paths.export("original"), threads=1)(np.ascontiguousarray(pack))
+    np.testing.assert_allclose(evaluate.softmax(logits)[0], one[columns].astype(float), atol=1e-6)
+
+
+def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths, dict[str, float]]) -> None:
+    html = evaluated[0].report.read_text()
+    for heading in ("side by side", "compression", "mistaken", "confidence", "look at", "wrongly", "trained"):
+        assert heading in html
+    assert "All clips are simulated" in html and "conditional on this one test group" in html
+    assert html.count("data:image/jpeg") >= 6
+
+
+def test_confusions_are_there_for_dvc_plots(evaluated: tuple[Paths, dict[str, float]]) -> None:
+    paths, metrics = evaluated
+    table = pd.read_csv(paths.curves("confusion_pruned"))
+    assert list(table) == ["actual", "predicted"] and len(table) == 6
+    assert (table["actual"] == table["predicted"]).mean() == metrics["pruned.accuracy"]
+
+
+def test_an_export_that_disagrees_is_an_error(
+    evaluated: tuple[Paths, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, _ = evaluated
+    monkeypatch.setattr(evaluate, "PARITY", -1.0)
+    with pytest.raises(RuntimeError, match="off the network's"):
+        evaluate.run(load_params(paths.params), paths, null_log)
+
+
+def test_no_test_clips_and_no_model_are_said_in_a_sentence(tmp_path: Path) -> None:
+    paths = tiny.study(tmp_path)
+    params = load_params(paths.params)
+    with pytest.raises(UserError, match="no model to evaluate"):
+        evaluate.run(params, paths, null_log)
+    split = pd.read_parquet(paths.split)
+    split[split["part"] != "test"].to_parquet(paths.split)
+    with pytest.raises(UserError, match="no test clips"):
+        evaluate.run(params, paths, null_log)
