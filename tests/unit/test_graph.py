@@ -41,6 +41,7 @@ def closure(stage: str) -> set[str]:
         path = open_.pop()
         seen.add(path)
         open_ |= imported(path) - seen
+    seen |= {page for path in seen for page in path.parent.glob("*.html")}
     return {str(path.relative_to(ROOT)) for path in seen if path.read_text().count("\n") > 1}
 
 
