@@ -133,4 +133,4 @@ def _chunks(order: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int6
     if cuts and len(order) - cuts[-1] == 1 and size > 1:
         # One clip would be left: it takes another from the batch before, or joins it when that has but two.
         cuts = [*cuts[:-1], cuts[-1] - 1] if size > 2 else cuts[:-1]
-    return np.split(order, cuts)
+    return np.split(order, cuts) if len(order) else []

@@ -1,0 +1,44 @@
+"""Rendered clips with known motion, stored without loss."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+
+
+def texture(size: int = 256, seed: int = 0) -> Picture:
+    """(size, size, 3) smooth noise, 40..215."""
+    noise = np.random.default_rng(seed).normal(size=(size, size, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    return np.asarray(np.clip(128 + 60 * smooth / smooth.std(), 40, 215)).astype(np.uint8)
+
+
+def moving(positions: Iterable[tuple[int, int]], height: int = 64, width: int = 64) -> list[Picture]:
+    """A texture whose content has moved by (x, y) pixels in each picture."""
+    whole = texture()
+    return [whole[96 - y : 96 - y + height, 96 - x : 96 - x + width].copy() for x, y in positions]
+
+
+def boxed(picture: Picture, left: int = 0, top: int = 0) -> Picture:
+    """The picture squeezed between black bars of `left` and `top` pixels on both sides."""
+    height, width = picture.shape[:2]
+    out = np.zeros_like(picture)
+    inner = cv2.resize(picture, (width - 2 * left, height - 2 * top), interpolation=cv2.INTER_AREA)
+    out[top : height - top, left : width - left] = inner
+    return out
+
+
+def write_video(path: Path, pictures: Iterable[Picture], fourcc: str = "FFV1", fps: float = 25.0) -> Path:
+    """Write RGB pictures; FFV1 (lossless but for the colour transform) in .avi or .mkv."""
+    pictures = list(pictures)
+    size = (pictures[0].shape[1], pictures[0].shape[0])
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*fourcc), fps, size)
+    assert writer.isOpened(), f"{fourcc} cannot be written here"
+    for picture in pictures:
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
