@@ -27,33 +27,33 @@ def cores() -> int:
 
 def each(
     work: Callable[[T], R], items: Sequence[T], workers: int | None = None
-) -> Iterator[tuple[T, R | Exception]]:
-    """Yield (item, work(item)) as they are done, in no order; instead of the result the exception it raised.
+) -> Iterator[tuple[int, R | Exception]]:
+    """Yield (position in `items`, work(item)) as they are done, or the exception instead of the result.
 
     `work` is a module's function and items and results can be pickled: processes are spawned, never forked.
     An item whose process dies yields `Crashed`; those that were in flight beside it are worked on again.
     """
     workers = min(workers or cores(), max(1, len(items)))
-    waiting = deque(items)
+    waiting = deque(range(len(items)))
     while waiting:
-        flying: dict[Future[R], T] = {}
+        flying: dict[Future[R], int] = {}
         with _pool(workers) as pool:
             try:
                 while waiting or flying:
                     while waiting and len(flying) < 2 * workers:
-                        future = pool.submit(work, waiting[0])
+                        future = pool.submit(work, items[waiting[0]])
                         flying[future] = waiting.popleft()
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
                         result = _outcome(future)
                         yield flying.pop(future), result
             except BrokenProcessPool:
                 pass
-        for item in flying.values():  # one of them did it: alone, each can only break its own pool
+        for position in flying.values():  # one of them did it: alone, each can only break its own pool
             with _pool(1) as pool:
                 try:
-                    yield item, _outcome(pool.submit(work, item))
+                    yield position, _outcome(pool.submit(work, items[position]))
                 except BrokenProcessPool:
-                    yield item, Crashed("the decoder crashed")
+                    yield position, Crashed("the decoder crashed")
 
 
 def _outcome(future: "Future[R]") -> R | Exception:

@@ -1,0 +1,200 @@
+"""validate: decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs.
+
+What is wrong with a clip costs that clip; what is wrong with the data set stops the run, after the reports
+that say why are written.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from slimstream.data import checks, shortcuts, twins
+from slimstream.data.manifest import read_manifest
+from slimstream.data.pool import each
+from slimstream.data.splits import components, group_names
+from slimstream.data.survey import Survey, survey
+from slimstream.errors import UserError
+from slimstream.params import Params, Validate
+from slimstream.paths import Paths
+from slimstream.progress import Log, bar
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    """Write data/clips.parquet and reports/validation; returns how many clips, twins, shortcuts."""
+    settings, group_by = params.validate_, params.split.group_by
+    manifest = read_manifest(paths.manifest).reset_index(drop=True)
+    _known_labels(manifest, settings)
+    reasons = _unusable(manifest, group_by)
+    seen = _decoded(manifest, reasons, paths)
+    reasons |= twins.identical(manifest.loc[sorted(seen)])
+    clips = _accepted(manifest, seen, reasons)
+    clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), settings.twin_distance))
+    if group_by:
+        strays = twins.strays(clips["twin"].tolist(), group_names(clips, group_by).tolist())
+        reasons |= dict.fromkeys(clips.index[strays], f"a near twin has another {' and '.join(group_by)}")
+        clips = clips.drop(clips.index[strays])
+        clips["twin"] = _first(clips, clips["twin"])
+
+    classes = sorted(settings.classes or clips["label"].unique())
+    failed = checks.expect(manifest, clips, classes, paths.validation / "data_docs")
+    found = _shortcuts(clips, seen, group_by, settings) if len(clips) else []
+    summary = _summary(manifest, clips, classes, found)
+    (paths.validation / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    bad = manifest.loc[sorted(reasons), ["id", "key", "label"]]
+    bad = bad.assign(reason=[reasons[row] for row in bad.index])
+    bad.to_csv(paths.validation / "quarantine.csv", index=False)
+
+    _little_lost(len(clips), len(manifest), settings, f"{paths.validation / 'quarantine.csv'} says why")
+    if failed:
+        more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
+        raise UserError(
+            f"{paths.manifest} does not meet what is expected: {'; '.join(failed[:3])}{more}; "
+            f"{paths.validation / 'data_docs/index.html'} shows all."
+        )
+    _enough(clips, classes, settings, group_by)
+    for cue in found:
+        if cue.flagged:
+            told = f"tells {cue.label} across groups (AUC {cue.score:.2f}, p = {cue.p:.3f})"
+            print(f"validate: shortcut: {cue.cue} {told}.", file=sys.stderr)
+    clips.to_parquet(paths.clips, index=False)
+    return {
+        **{name: float(summary[name]) for name in ("clips", "accepted", "quarantined", "twin_sets")},
+        "twinned_clips": float(clips["twin"].duplicated(keep=False).sum()),
+        "shortcuts": float(sum(cue.flagged for cue in found)),
+    }
+
+
+def _known_labels(manifest: pd.DataFrame, settings: Validate) -> None:
+    usable = manifest[manifest["problem"] == ""]
+    unknown = sorted(set(usable["label"]) - set(settings.classes)) if settings.classes else []
+    if unknown:
+        example = usable["key"][usable["label"] == unknown[0]].iloc[0]
+        raise UserError(
+            f"unknown labels {', '.join(map(repr, unknown[:10]))} (as of {example}): "
+            f"validate.classes in params.yaml allows {', '.join(settings.classes)}: mend one or the other."
+        )
+
+
+def _unusable(manifest: pd.DataFrame, group_by: list[str]) -> dict[int, str]:
+    """Rows that need not be decoded, with the reason."""
+    reasons: dict[int, str] = {}
+    for column in group_by:
+        if column not in manifest:
+            group_names(manifest, [column])  # raises, with the columns there are
+        empty = manifest[column].isna() | (manifest[column].astype(str).str.strip() == "")
+        reasons |= dict.fromkeys(manifest.index[empty], f"no value in the group column {column}")
+    reasons |= dict.fromkeys(manifest.index[manifest["label"] == ""], "no label")
+    reasons |= dict.fromkeys(manifest.index[manifest["path"].map(checks.outside)], "its path leaves data/raw")
+    return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
+
+
+def _decoded(manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths) -> dict[int, Survey]:
+    """Decode every row without a reason; what cannot be used gets one, the others are returned."""
+    rows = [row for row in range(len(manifest)) if row not in reasons]
+    files = [paths.raw / str(manifest["path"].iloc[row]) for row in rows]
+    seen: dict[int, Survey] = {}
+    for position, outcome in bar(each(survey, files), "validate", len(files)):
+        row = rows[position]
+        if isinstance(outcome, Exception):
+            reasons[row] = str(outcome) or type(outcome).__name__
+        elif wrong := checks.defect(outcome):
+            reasons[row] = wrong
+        else:
+            seen[row] = outcome
+    return seen
+
+
+def _accepted(manifest: pd.DataFrame, seen: dict[int, Survey], reasons: dict[int, str]) -> pd.DataFrame:
+    """The rows without a reason, by key, frames and seconds as decoded; the index stays the manifest's.
+
+    A clip that has been test under another key, with the same bytes, stays held out.
+    """
+    clips = manifest.loc[[row for row in seen if row not in reasons]].sort_values("key")
+    frames = np.array([seen[row].frames for row in clips.index], np.int64)
+    held_out = manifest["sha256"].isin(manifest["sha256"][manifest["held_out"].astype(bool)])
+    return clips.assign(frames=frames, seconds=frames / clips["fps"], held_out=held_out[clips.index])
+
+
+def _first(clips: pd.DataFrame, sets: npt.ArrayLike) -> pd.Series:
+    """The id of the first clip of each clip's set."""
+    return clips["id"].groupby(np.asarray(sets)).transform("first")
+
+
+def _summary(
+    manifest: pd.DataFrame, clips: pd.DataFrame, classes: list[str], found: list[shortcuts.Shortcut]
+) -> dict[str, Any]:
+    sets = clips.groupby("twin")["label"]
+    return {
+        "clips": len(manifest),
+        "accepted": len(clips),
+        "quarantined": len(manifest) - len(clips),
+        "classes": {label: int((clips["label"] == label).sum()) for label in classes},
+        "twin_sets": int((sets.size() > 1).sum()),
+        "twin_sets_of_several_classes": int((sets.nunique() > 1).sum()),
+        "shortcuts": [asdict(cue) | {"flagged": cue.flagged} for cue in found],
+    }
+
+
+def _shortcuts(
+    clips: pd.DataFrame, seen: dict[int, Survey], group_by: list[str], settings: Validate
+) -> list[shortcuts.Shortcut]:
+    cues: dict[str, npt.ArrayLike] = {
+        "border": _stack(clips, seen, "border"),
+        "mean_frame": _stack(clips, seen, "mean").reshape(len(clips), -1),
+        "resolution": clips[["width", "height"]].to_numpy(float),
+        "duration": clips["seconds"].to_numpy(float),
+        "file_size": np.log(clips["bytes"].to_numpy(float)),
+        "fps": clips["fps"].to_numpy(float),
+        "codec": pd.get_dummies(clips["codec"]).to_numpy(float),
+    }
+    return shortcuts.find(
+        cues,
+        clips["label"].tolist(),
+        group_names(clips, group_by).tolist() if group_by else None,
+        clips["twin"].tolist(),
+        settings.probe_permutations,
+    )
+
+
+def _stack(clips: pd.DataFrame, seen: dict[int, Survey], name: str) -> npt.NDArray[np.float32]:
+    return np.array([getattr(seen[row], name) for row in clips.index], np.float32)
+
+
+def _little_lost(left: int, total: int, settings: Validate, why: str) -> None:
+    if left == 0:
+        raise UserError(f"none of {total} clips can be used: {why}.")
+    if total - left > settings.max_quarantined * total:
+        raise UserError(
+            f"{total - left} of {total} clips are quarantined, more than the share of "
+            f"{settings.max_quarantined:g} that validate.max_quarantined allows: {why}."
+        )
+
+
+def _enough(clips: pd.DataFrame, classes: list[str], settings: Validate, group_by: list[str]) -> None:
+    """Raise UserError when the split could not give every class clips to learn from and to be judged on."""
+    if len(classes) < 2:
+        raise UserError(f"all clips are of one class, {classes[0]}: there is nothing to tell apart.")
+    group = components(clips, group_by)
+    by = f"by {', '.join(group_by)}" if group_by else "of clips that are no twins"
+    if group.nunique() < 3:
+        raise UserError(
+            f"train, val and test need three groups and there are {group.nunique()} {by}: "
+            "add recordings or change split.group_by."
+        )
+    for label in classes:
+        mine = clips["label"] == label
+        if mine.sum() < settings.min_clips:
+            raise UserError(
+                f"class {label} has {mine.sum()} usable clips, fewer than validate.min_clips = "
+                f"{settings.min_clips}: add clips or leave the class out."
+            )
+        if group[mine].nunique() < 2:
+            raise UserError(
+                f"class {label} lies in one group {by}, {group[mine].iloc[0]}; the split needs two, "
+                "one to learn from and one to be judged on: add recordings or change split.group_by."
+            )
