@@ -21,6 +21,11 @@ class Paths:
     def source_lock(self) -> Path:
         return self.root / "source.lock.json"
 
+    @property
+    def source_root(self) -> Path:
+        """What a relative source is relative to; `SLIMSTREAM_SOURCE_ROOT` lets worktrees read the same one."""
+        return Path(os.environ.get("SLIMSTREAM_SOURCE_ROOT") or self.root)
+
     # Untracked: survives DVC emptying its outs, may be deleted at any time.
     @property
     def cache(self) -> Path:

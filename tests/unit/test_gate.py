@@ -81,6 +81,8 @@ def test_a_slow_slide_below_the_best_ever_is_refused() -> None:
     clips = scored(challenger=0.15, champion=0.15, best=0.05)
     (reason,) = refusals(clips)
     assert "best version ever promoted has 0.950" in reason
+    recorded = judge(clips.drop(columns="best"), FINE, POLICY, CLASSES, recorded_best=0.95)
+    assert recorded.reasons == [reason]
 
 
 @pytest.mark.parametrize(

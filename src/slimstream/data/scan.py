@@ -54,7 +54,7 @@ class ScanResult:
 def scan(params: Params, paths: Paths, source: str | None = None) -> ScanResult:
     """List `source` (or params.ingest.source) and update source.lock.json when something is not as it was."""
     uri = normalise(source or params.ingest.source)
-    listing = open_source(params.ingest, uri, paths.root).list()
+    listing = open_source(params.ingest, uri, paths.source_root).list()
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
     found = {item.key: item for item in listing.items}

@@ -12,9 +12,10 @@ from typing import Any
 from slimstream.data.listing import Item
 from slimstream.data.manifest import clip_id, write_manifest
 from slimstream.data.scan import read_lock
-from slimstream.data.sources import FetchError, Source, open_source
+from slimstream.data.sources import FetchError, Source, normalise, open_source
 from slimstream.data.store import Store, Stored, link, plain_words
 from slimstream.data.video import UnreadableVideo, probe
+from slimstream.errors import UserError
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
@@ -23,7 +24,12 @@ from slimstream.progress import Log, bar
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     """Fill data/raw and write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
     lock = read_lock(paths.source_lock)
-    source = open_source(params.ingest, lock.source, paths.root)
+    source = open_source(params.ingest, lock.source, paths.source_root)
+    if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
+        raise UserError(
+            f"{paths.source_lock} lists '{lock.source}' as it was, not what 'ingest' in {paths.params} asks for: "
+            "run `python -m slimstream scan`."
+        )
     store = Store(paths.store)
     with plain_words(paths.raw):
         if paths.raw.exists():

@@ -1,0 +1,19 @@
+"""Prefect runs the stages; this package holds no mathematics.
+
+Prefect reads its settings when it is imported, so the project's own defaults come first: its files stay in
+`.prefect/`, nothing is reported home, and a slow machine may take its time to start the server that lives as
+long as the flow when PREFECT_API_URL names no other.
+"""
+
+import os
+from pathlib import Path
+
+for _name, _value in {
+    "PREFECT_HOME": str(Path(__file__).resolve().parent.parent / ".prefect"),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "DO_NOT_TRACK": "1",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,168 @@
+"""DVC and the command line as subprocesses that leave no orphan, whatever ends the flow."""
+
+import graphlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+GRACE = 10.0
+"""Seconds between asking a process group to stop and killing it."""
+UP_TO_DATE = re.compile(r"Stage '.*' didn't change, skipping")
+FROM_CACHE = re.compile(r"Stage '.*' is cached - skipping run")
+HINT = re.compile(r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`)")
+"""What DVC advises after every stage; in a log it is noise."""
+EXIT_STATUS = re.compile(r"exited with (-?\d+)")
+
+
+class StageFailed(RuntimeError):
+    """A stage broke; the message is one sentence. Trying again may help."""
+
+
+class UserMistake(StageFailed):
+    """The stage ended with status 2: the user can mend it and nobody else, so nothing is tried again."""
+
+
+def stages(root: Path) -> list[str]:
+    """Names of all stages, each after those it depends on, from `dvc dag`; ties as in dvc.yaml."""
+    listed = _ask(root, "stage", "list", "--name-only").split()
+    edges = re.findall(r'"(.+?)" -> "(.+?)"', _ask(root, "dag", "--dot"))
+    graph = graphlib.TopologicalSorter({name: set() for name in listed})
+    for before, after in edges:
+        if before in listed and after in listed:
+            graph.add(after, before)
+    graph.prepare()
+    order: list[str] = []
+    while graph.is_active():
+        ready = sorted(graph.get_ready(), key=listed.index)
+        order += ready
+        graph.done(*ready)
+    return order
+
+
+def repro(stage: str, root: Path, tell: Callable[[str], None], force: bool = False, **env: str) -> str:
+    """Reproduce one stage; returns "ran", "cached" (restored from DVC's run cache) or "unchanged"."""
+    what = ["repro", "--single-item", *(["--force"] if force else []), stage]
+    lines = run([sys.executable, "-m", "dvc", *what], root, tell, stage, env)
+    if any(map(UP_TO_DATE.search, lines)):
+        return "unchanged"
+    return "cached" if any(map(FROM_CACHE.search, lines)) else "ran"
+
+
+def run(
+    command: Sequence[str],
+    root: Path,
+    tell: Callable[[str], None],
+    name: str,
+    env: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Run `command` in `root`, `tell` every line it writes as it comes, and return the last hundred.
+
+    It is the head of a process group of its own, and the whole group is ended when this function is left, by
+    whatever way. Raises UserMistake when it, or the stage it ran, ended with status 2, else StageFailed.
+    """
+    tail: deque[str] = deque(maxlen=100)
+    with _group(command, root, environment(root, env or {})) as process:
+        assert process.stdout is not None
+        for line in process.stdout:  # a bar that rewrites its line arrives line by line, too
+            if (line := line.rstrip()) and not HINT.match(line):
+                tail.append(line)
+                tell(line)
+        status = process.wait()
+    if status == 0:
+        return list(tail)
+    inner = next((int(m[1]) for line in reversed(tail) if (m := EXIT_STATUS.search(line))), status)
+    said = [line for line in tail if not re.match(r"(ERROR: |Running stage |> |$)", line)]
+    why = said[-1] if said else (tail[-1] if tail else "it said nothing")
+    if inner == 2:
+        raise UserMistake(why)
+    raise StageFailed(f"{name} ended with status {inner}: {why}")
+
+
+def environment(root: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a stage: this interpreter first on the path, the code of `root`, no analytics."""
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    ours = {
+        "PATH": here,
+        "PYTHONPATH": str(root.resolve() / "src"),
+        "PYTHONUNBUFFERED": "1",
+        "DVC_NO_ANALYTICS": "true",
+        "DO_NOT_TRACK": "1",
+    }
+    return {**os.environ, **ours, **extra}
+
+
+@contextmanager
+def _group(command: Sequence[str], root: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _GUARD, *command],
+        cwd=root,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to the group, and SIGKILL to what is left of it after GRACE seconds."""
+    deadline = time.monotonic() + GRACE
+    if process.poll() is None and _signal(process.pid, signal.SIGTERM):
+        while _signal(process.pid, 0) and time.monotonic() < deadline:
+            process.poll()  # a dead leader stays in its group until it is asked for
+            time.sleep(0.05)
+    _signal(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
+
+
+def _signal(group: int, number: int) -> bool:
+    """Whether there was anyone to hear it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# Between the flow and DVC: it sees its standard input close when the flow dies by SIGKILL, which runs no
+# `finally`, and takes the whole group along. DVC hands its own death to nobody.
+_GUARD = """
+import os, signal, subprocess, sys, threading
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+def watch():
+    os.read(0, 1)
+    if child.poll() is None:
+        os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sys.exit(abs(child.wait()))
+"""
+
+
+def _ask(root: Path, *arguments: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        env=environment(root, {}),
+        capture_output=True,
+        text=True,
+    )
+    if answer.returncode:
+        raise StageFailed(f"`dvc {' '.join(arguments)}` failed: {answer.stderr.strip().splitlines()[-1:]}")
+    return answer.stdout

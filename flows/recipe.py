@@ -1,0 +1,61 @@
+"""params.yaml from a recipe, without ever losing what a user wrote there."""
+
+import io
+
+from ruamel.yaml import YAML
+
+from slimstream.errors import UserError
+from slimstream.params import load_params
+from slimstream.paths import Paths
+from slimstream.tracking import git
+
+
+def apply(paths: Paths, recipe: str | None, source: str | None) -> None:
+    """Make params.yaml the recipe of that name, reading from `source`; None leaves either as it is.
+
+    Comments survive. Raises UserError for an unknown recipe, and when params.yaml holds edits that are
+    neither committed nor a recipe: they would be lost.
+    """
+    if recipe is not None:
+        file = paths.root / "recipes" / f"{recipe}.yaml"
+        if not file.is_file():
+            known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
+            raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
+        wanted = with_source(file.read_text(), source)
+        if paths.params.exists() and _is_edited(paths, wanted):
+            raise UserError(
+                f"{paths.params} has uncommitted edits that the recipe {recipe!r} would overwrite; "
+                "commit them, or save them as a recipe of their own in recipes/."
+            )
+    elif source is not None:
+        load_params(paths.params)
+        wanted = with_source(paths.params.read_text(), source)
+    else:
+        return
+    if not paths.params.exists() or paths.params.read_text() != wanted:
+        paths.params.write_text(wanted)
+
+
+def with_source(text: str, source: str | None) -> str:
+    """The params file `text` with another `ingest.source`; everything else stays as it is written."""
+    if source is None:
+        return text
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    content = yaml.load(text)
+    content.setdefault("ingest", {})["source"] = source
+    out = io.StringIO()
+    yaml.dump(content, out)
+    return out.getvalue()
+
+
+def _is_edited(paths: Paths, wanted: str) -> bool:
+    """Whether params.yaml is neither what is wanted, nor committed, nor a recipe (with whatever source)."""
+    text = paths.params.read_text()
+    kept = [wanted, git(paths, "show", "HEAD:./params.yaml")]
+    if text in kept:
+        return False
+    source = YAML(typ="safe").load(text).get("ingest", {}).get("source")
+    recipes = (paths.root / "recipes").glob("*.yaml")
+    return text not in (with_source(recipe.read_text(), source) for recipe in recipes)

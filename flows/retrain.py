@@ -1,0 +1,234 @@
+"""From a source to a champion: scan, every stage of the DVC graph, publish.
+
+    python -m flows.retrain --recipe tank --source ../clips
+
+Prefect shows and schedules, DVC decides what has to run: each stage is one task and one `dvc repro` in a
+process of its own. Without PREFECT_API_URL a server lives as long as the flow.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger, runtime, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed
+from prefect.tasks import Task
+
+from flows import dvc
+from flows import recipe as recipes
+from flows.worktree import commit, worktree
+from slimstream.errors import UserError
+from slimstream.params import load_params
+from slimstream.paths import MODELS, Paths
+from slimstream.tracking import tracking_uri
+
+ROOT = Path(__file__).resolve().parent.parent
+NETWORKED = frozenset({"scan", "ingest"})
+"""What may fail for reasons that pass; everything else fails again when it is tried again."""
+COLUMNS = {
+    "macro_f1": "macro-F1",
+    "accuracy": "accuracy",
+    "params": "parameters",
+    "macs": "MACs",
+    "megabytes": "MB",
+    "latency_p95_ms": "p95 ms",
+}
+
+
+def _worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:
+    return not isinstance(state.result(raise_on_failure=False), dvc.UserMistake)
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=_worth_retrying)
+def work(
+    name: str, root: Path, env: dict[str, str], force: bool = False, options: tuple[str, ...] = ()
+) -> Any:
+    """One stage of the graph, or one command beside it; only DVC decides whether there is anything to do."""
+    tell = _teller()
+    if name in ("scan", "publish"):
+        dvc.run([sys.executable, "-m", "slimstream", name, *options], root, tell, name, env)
+        return Completed(message="done")
+    what = dvc.repro(name, root, tell, force, **env)
+    return Completed(message=f"{name}: {what}", name={"ran": "Completed"}.get(what, what.capitalize()))
+
+
+@flow(name="retrain", log_prints=False)
+def retrain(
+    recipe: str | None = None,
+    force: bool = False,
+    promote: bool = True,
+    source: str | None = None,
+    isolated: bool = False,
+) -> None:
+    """Bring the model up to date with its source and settings, and promote it if the gate lets it pass.
+
+    `recipe`: a file in recipes/ that becomes params.yaml; `source`: where the clips are, instead of what
+    params.yaml says; `force`: run every stage although nothing changed; `promote`: False leaves the champion
+    alone; `isolated`: work in a checkout of its own and leave a branch runs/<flow run id>, as a schedule
+    does.
+    """
+    run_id = str(runtime.flow_run.id)
+    if not isolated:
+        return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)
+    with worktree(ROOT, run_id) as (root, env):
+        message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
+        _pipeline(root, env, run_id, recipe, source, force, promote, lambda: commit(root, message))
+
+
+def _pipeline(
+    root: Path,
+    env: dict[str, str],
+    run_id: str,
+    recipe: str | None,
+    source: str | None,
+    force: bool,
+    promote: bool,
+    before_publish: Callable[[], object],
+) -> None:
+    env = {**env, "SLIMSTREAM_FLOW_RUN_ID": run_id}
+    paths = Paths(root)
+    recipes.apply(paths, recipe, source)
+    load_params(paths.params)
+    _named("scan")("scan", root, env)
+    for stage in dvc.stages(root):
+        _named(stage)(stage, root, env, force)
+    before_publish()
+    _named("publish")("publish", root, env, options=() if promote else ("--no-promote",))
+    show(paths)
+
+
+def _named(name: str) -> "Task[..., Any]":
+    retries = {"retries": 2, "retry_delay_seconds": [5, 30]} if name in NETWORKED else {}
+    return work.with_options(name=name, task_run_name=name, **retries)  # type: ignore[arg-type]
+
+
+def _teller() -> Callable[[str], None]:
+    logger = get_run_logger()
+    return lambda line: logger.log(logging.INFO, line)
+
+
+def model_table(paths: Paths) -> list[dict[str, str]]:
+    """The rows of the table, one a model, from metrics/evaluate.json."""
+    scores = json.loads(paths.metrics("evaluate").read_text())
+    return [
+        {"model": name} | {title: _number(scores.get(f"{name}.{key}")) for key, title in COLUMNS.items()}
+        for name in MODELS
+        if any(key.startswith(f"{name}.") for key in scores)
+    ]
+
+
+def show(paths: Paths) -> None:
+    """Put the table of models, the confusion matrix of the published one and the report into Prefect."""
+    if not paths.metrics("evaluate").exists():
+        return
+    outcome = _outcome(paths)
+    create_markdown_artifact(
+        f"{_markdown(model_table(paths))}\n\n{sentence(outcome)}", key="models", description="Models compared"
+    )
+    if paths.predictions.exists() and outcome:
+        table = pd.read_parquet(paths.predictions)
+        if "part" in table:
+            table = table[table["part"] == "test"]
+        table = table[table["model"] == outcome["model"]]
+        matrix = pd.crosstab(table["label"], table["predicted"]).reset_index(names="true \\ predicted")
+        create_table_artifact(
+            json.loads(matrix.to_json(orient="records")),
+            key="confusion",
+            description=f"Confusion matrix of {outcome['model']} on the test clips",
+        )
+    create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
+
+
+def sentence(outcome: Mapping[str, Any]) -> str:
+    if not outcome:
+        return "Nothing was published."
+    what = f"{outcome['name']} version {outcome['version']} ({outcome['model']})"
+    verdict = "is champion" if outcome["promoted"] else "is registered, but not champion"
+    return f"{what} {verdict}: {'; '.join(outcome['reasons'])}."
+
+
+def summary(paths: Paths) -> str:
+    """What a person wants to see at the end, in the terminal."""
+    rows = pd.DataFrame(model_table(paths))
+    api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    uri = tracking_uri(paths)
+    mlflow = uri if uri.startswith("http") else f"mlflow server --workers 1 --backend-store-uri {uri}"
+    return "\n".join(
+        [
+            "",
+            rows.to_string(index=False),
+            "",
+            sentence(_outcome(paths)),
+            "",
+            f"Report      open {paths.report}",
+            f"MLflow UI   {mlflow}",
+            f"Prefect UI  {api or f'PREFECT_HOME={_home()} prefect server start'}",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the flow; 0 when it went through, 2 after a mistake that the user can mend, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first(retrain.__doc__))
+    parser.add_argument("--recipe", help="a file of recipes/ (without .yaml) that becomes params.yaml")
+    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
+    parser.add_argument("--force", action="store_true", help="run every stage although nothing changed")
+    parser.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
+    parser.add_argument(
+        "--isolated", action="store_true", help="work in a checkout of its own, on a branch runs/<id>"
+    )
+    args = parser.parse_args(argv)
+    try:
+        if not args.isolated:  # a refusal should not wait for a server to start
+            recipes.apply(Paths(ROOT), args.recipe, args.source)
+        retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
+    except (UserError, dvc.UserMistake) as error:
+        print(f"\nretrain: {error}", file=sys.stderr)
+        return 2
+    except dvc.StageFailed as error:
+        print(f"\nretrain: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nretrain: interrupted; run it again to go on where it stopped.", file=sys.stderr)
+        return 130
+    if not args.isolated:
+        print(summary(Paths(ROOT)))
+    return 0
+
+
+def _outcome(paths: Paths) -> dict[str, Any]:
+    file = paths.run("publish")
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3f}"
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    titles = list(rows[0]) if rows else []
+    lines = [titles, ["---"] * len(titles), *([row[title] for title in titles] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _first(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0]
+
+
+def _home() -> Path:
+    return Path(os.environ["PREFECT_HOME"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""A checkout of its own for a deployed run, so that the user's is never touched.
+
+It shares the DVC cache, the clip store and the registry of the main checkout, and leaves a branch `runs/<id>`
+with the params.yaml, source.lock.json and dvc.lock of the run.
+"""
+
+import configparser
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slimstream.paths import Paths
+from slimstream.tracking import tracking_uri
+
+KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
+STATE = ("source.lock.json", "dvc.lock")
+"""What the last run knew of the data: without it a clip once held out might be learnt from."""
+
+
+@contextmanager
+def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yield the folder and the environment of an isolated run; its branch stays only when it has a commit."""
+    main = main.resolve()
+    folder, branch = Paths(main).cache.resolve() / "worktrees" / run_id, f"runs/{run_id}"
+    last = _last_run(main)
+    _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
+    try:
+        if last:
+            for file in STATE:
+                subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=folder, capture_output=True)
+        _share_cache(main, folder)
+        yield (
+            folder,
+            {
+                "SLIMSTREAM_CACHE": str(Paths(main).cache.resolve()),
+                "SLIMSTREAM_SOURCE_ROOT": str(main),
+                "MLFLOW_TRACKING_URI": tracking_uri(Paths(main)),
+            },
+        )
+    finally:
+        _git(main, "worktree", "remove", "--force", str(folder))
+        if _git(main, "rev-parse", branch) == _git(main, "rev-parse", "HEAD"):
+            _git(main, "branch", "-q", "-D", branch)
+
+
+def commit(folder: Path, message: str) -> str:
+    """Commit what a run is made of, if any of it changed; returns the commit."""
+    _git(folder, "add", *(name for name in KEPT if (folder / name).exists()))
+    if _git(folder, "diff", "--cached", "--name-only"):
+        who = [] if _git(folder, "config", "--default", "", "user.email") else _SOMEBODY
+        _git(folder, *who, "commit", "--quiet", "--no-verify", "-m", message)
+    return _git(folder, "rev-parse", "HEAD")
+
+
+_SOMEBODY = ["-c", "user.name=slimstream", "-c", "user.email=slimstream@localhost"]
+
+
+def _last_run(main: Path) -> str:
+    """The branch of the last run, unless the user committed a newer source.lock.json since; "" then."""
+    newest = _git(
+        main,
+        "for-each-ref",
+        "--sort=-committerdate",
+        "--count=1",
+        "--format=%(committerdate:unix) %(refname)",
+        "refs/heads/runs",
+    )
+    ours = _git(main, "log", "-1", "--format=%ct", "--", "source.lock.json") or "0"
+    when, _, branch = newest.partition(" ")
+    return branch if branch and int(when) >= int(ours) else ""
+
+
+def _share_cache(main: Path, folder: Path) -> None:
+    """Point the worktree's DVC at the main checkout's cache; remotes and credentials come along."""
+    local = main / ".dvc" / "config.local"
+    target = folder / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copyfile(local, target)
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([main / ".dvc" / "config", target])
+    cache = config.get("cache", "dir", fallback="cache")
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(target)
+    if not config.has_section("cache"):
+        config.add_section("cache")
+    config.set("cache", "dir", os.path.normpath(main / ".dvc" / cache))
+    with target.open("w") as out:
+        config.write(out)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    if answer.returncode:
+        raise RuntimeError(f"`git {arguments[0]}` failed: {answer.stderr.strip()}")
+    return answer.stdout.strip()

@@ -1,0 +1,63 @@
+"""Where a version comes from: one JSON record that travels with it."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimstream.data.manifest import RESERVED
+from slimstream.gate import Seen
+from slimstream.params import Params
+from slimstream.paths import Paths
+from slimstream.tracking import git, read_json
+
+
+def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) -> dict[str, Any]:
+    """Everything it takes to say where a version comes from, as one JSON object.
+
+    All columns that may serve as groups are kept: a later model may be split by another of them.
+    """
+    clips = pd.read_parquet(paths.clips)
+    part = clips["id"].map(pd.read_parquet(paths.split).set_index("id")["part"])
+    groups = sorted(set(clips.columns) - RESERVED)
+    return {
+        "model": chosen,
+        "recipe": params.recipe,
+        "source": params.ingest.source,
+        "git_commit": (git(paths, "rev-parse", "HEAD") or "").strip() or None,
+        "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no")),
+        "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
+        "network_sha256": _sha256(paths.export(chosen)),
+        "split_hash": read_json(paths.split_info).get("hash"),
+        "group_by": params.split.group_by,
+        "training_clips": [
+            {
+                "sha256": row["sha256"],
+                "twin": row["twin"],
+                "part": row["part"],
+                "groups": {column: row[column] for column in groups},
+            }
+            for row in clips.assign(part=part)[part.isin(["train", "val"])].to_dict("records")
+        ],
+        "flow_run_id": flow_run_id,
+        "mlflow_runs": {
+            file.stem: read_json(file).get("run_id")
+            for file in sorted(paths.run("x").parent.glob("*.json"))
+            if file != paths.run("publish")
+        },
+    }
+
+
+def seen(lineage: Mapping[str, Any]) -> Seen:
+    """What the gate needs to know of it."""
+    rows = [
+        {"sha256": clip["sha256"], "twin": clip["twin"], **clip["groups"]}
+        for clip in lineage["training_clips"]
+    ]
+    return Seen(pd.DataFrame(rows), tuple(lineage["group_by"]))
+
+
+def _sha256(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
