@@ -5,15 +5,18 @@ RGB          ■       ■       ■  → pack[t, …, :3]
 flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from the same frame to the one `stride` later
 """
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.data.flow import dense_flow, quantise
+from slimstream.data.flow import dense_flow, quantise, saturation
 from slimstream.data.video import Frame, Reader, UnreadableVideo
 from slimstream.params import Extract
 
@@ -58,6 +61,38 @@ def pack_clip(path: Path, p: Extract) -> Packed:
             f"its {clip.count - clip.dropped} usable frames are too few for flow over a stride of {p.stride}"
         )
     return Packed(_pack(clip, p), clip.dropped, clip.count / clip.fps)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to be packed into files; a pack that is there need not be made again."""
+
+    clip: Path
+    done: Path
+    """`<done>.npy` is the pack and `<done>.json` its facts, written last."""
+    p: Extract
+
+    def facts(self) -> dict[str, Any] | None:
+        """What is known of a finished pack; None when it is not there."""
+        try:
+            facts: dict[str, Any] = json.loads(self.done.with_suffix(".json").read_text())
+            np.load(self.done.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)  # too short: ValueError
+        except (OSError, ValueError):
+            return None
+        return facts
+
+
+def pack(job: Job) -> None:
+    """Do one job. Raises what `pack_clip` raises, and OSError when its files cannot be written."""
+    packed = pack_clip(job.clip, job.p)
+    facts = {
+        "frames": len(packed.array),
+        "dropped": packed.dropped,
+        "seconds": packed.seconds,
+        "saturation": saturation(packed.array[..., 3:]),
+    }
+    _write(job.done.with_suffix(".npy"), lambda file: np.save(file, packed.array))
+    _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
 
 
 def sample(count: int, dropped: int, p: Extract) -> list[int]:
@@ -151,3 +186,15 @@ def _pack(clip: _Pass, p: Extract) -> Pack:
         array[row, ..., :3] = here
         array[row, ..., 3:] = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
     return array
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """All or nothing. Read-only: whoever wrote into a linked out would spoil the work as well."""
+    temporary = path.with_name(f"temporary-{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        temporary.chmod(0o444)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -9,20 +9,17 @@ import errno
 import fcntl
 import hashlib
 import inspect
-import json
-import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import cv2
 import numpy as np
 import pandas as pd
 
 from slimstream.data import flow, packs, video
+from slimstream.data.packs import Job, pack
 from slimstream.data.pool import Crashed, each
 from slimstream.errors import UserError
 from slimstream.params import Extract, Params
@@ -51,7 +48,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         try:
             _assemble(clips, facts, work, paths.packs, p)
         except OSError as error:
-            raise _no_space(error, paths.packs) from error
+            raise _no_space(error, paths.packs) from None
         _tidy(work, set(jobs), lock)
     return {
         "clips": len(clips),
@@ -65,49 +62,18 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class Job:
-    """One clip to be packed."""
-
-    clip: Path
-    done: Path
-    """`<done>.npy` is the pack and `<done>.json` its facts, written last."""
-    p: Extract
-
-    def facts(self) -> dict[str, Any] | None:
-        """What is known of a finished pack; None when it is not there."""
-        try:
-            facts: dict[str, Any] = json.loads(self.done.with_suffix(".json").read_text())
-            np.load(self.done.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)  # too short: ValueError
-        except (OSError, ValueError):
-            return None
-        return facts
-
-
-def pack(job: Job) -> None:
-    """Pack one clip, in a process of its own."""
-    packed = packs.pack_clip(job.clip, job.p)
-    facts = {
-        "frames": len(packed.array),
-        "dropped": packed.dropped,
-        "seconds": packed.seconds,
-        "saturation": flow.saturation(packed.array[..., 3:]),
-    }
-    _write(job.done.with_suffix(".npy"), lambda file: np.save(file, packed.array))
-    _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
-
-
 def _extract(jobs: list[Job]) -> int:
     """Do what is not done yet and return how much that was. Raises UserError naming the clips that failed."""
     todo = [job for job in jobs if job.facts() is None]
     if len(todo) < len(jobs):
         print(f"extract: {len(jobs) - len(todo)} of {len(jobs)} clips are already packed.")
     failed = []
-    for job, result in bar(each(pack, todo), "extract", len(todo)) if todo else ():
+    for position, result in bar(each(pack, todo), "extract", len(todo)) if todo else ():
+        job = todo[position]
         if isinstance(result, video.UnreadableVideo | ValueError | cv2.error | Crashed):
             failed.append(f"{job.clip.name} ({result})")
         elif isinstance(result, OSError):
-            raise _no_space(result, job.done.parent) from result
+            raise _no_space(result, job.done.parent) from None
         elif isinstance(result, Exception):
             raise result
     if failed:
@@ -148,18 +114,6 @@ def _tidy(work: Path, used: set[str], lock: IO[str]) -> None:
     for file in work.iterdir():
         if file.stem not in used:
             file.unlink()
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """All or nothing. Read-only: whoever wrote into a linked out would spoil the work as well."""
-    temporary = path.with_name(f"temporary-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        temporary.chmod(0o444)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _no_space(error: OSError, folder: Path) -> Exception:
