@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
 
 ALPHA, FOLDS, BINS, RIDGE = 0.01, 8, 6, 0.1
 FEW = 16
@@ -64,7 +65,8 @@ def find(
     found = []
     for name, values in cues.items():
         features = _features(_unit_means(np.asarray(values, float).reshape(len(label), -1), units))
-        auc = _scores(features, targets, fold)
+        with threadpool_limits(1):  # the matrices are small; on a busy machine a second thread costs seconds
+            auc = _scores(features, targets, fold)
         # Standardised by the permutations: one class may be told and no other, and a rare one varies more.
         z = (auc - auc.mean(axis=0)) / np.maximum(auc.std(axis=0), 1e-9)
         told = int(z[0].argmax())

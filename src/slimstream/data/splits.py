@@ -107,9 +107,10 @@ def split(
 
     lacking = counts.columns[counts[part == 0].sum() == 0]
     if len(lacking):
+        needed = group[clips["label"].isin(lacking)].unique()
         raise UserError(
-            f"no clip of {', '.join(lacking)} is left to learn from: all lie in groups that are test "
-            f"({', '.join(counts.index[part == 2])}); add clips of other groups."
+            f"no clip of {', '.join(lacking)} is left to learn from: {', '.join(sorted(needed)[:10])} "
+            "are needed for test and val; add clips of other groups."
         )
     of = {name: PARTS[p] for name, p in zip(counts.index, part, strict=True)}
     return clips[["id", "label"]].assign(group=group, twin=clips["twin"], part=group.map(of))
