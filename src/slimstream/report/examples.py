@@ -45,10 +45,13 @@ def wrong(truth: Ints, answers: Sequence[Floats]) -> list[int]:
 def explained(
     id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, Verdict]]
 ) -> Clip:
-    """Grad-CAM of several models on one instant of a clip: the one where the first of them sees most."""
+    """Grad-CAM of several models on one instant of a clip: the one where they see most, taken together.
+
+    Each map is shown relative to its own hottest spot at that instant.
+    """
     frames = pack[spread(len(pack), CAM_FRAMES)]
     heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
-    t = int(np.argmax(sum(heat.sum((1, 2)) for heat in heats[0])))
+    t = int(np.argmax(sum(heat.sum((1, 2)) for pair in heats for heat in pair)))
     rgb = shown(frames[t, ..., :3], aspect, 160)
     flow = shown(flow_picture(frames[t, ..., 3:]), aspect, 160)
     verdicts = [
@@ -56,8 +59,8 @@ def explained(
             verdict.title,
             verdict.predicted,
             verdict.probability,
-            jpeg(overlay(rgb, on_rgb[t])),
-            jpeg(overlay(flow, on_flow[t])),
+            jpeg(overlay(rgb, on_rgb[t] / max(on_rgb[t].max(), 1e-12))),
+            jpeg(overlay(flow, on_flow[t] / max(on_flow[t].max(), 1e-12))),
         )
         for (_, verdict), (on_rgb, on_flow) in zip(models, heats, strict=True)
     ]

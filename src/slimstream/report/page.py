@@ -152,7 +152,10 @@ def verdict(report: Report) -> str:
     elif difference["delta"] == difference["low"] == difference["high"] == 0:
         judgement = f"judges these clips as well as the original: {scores}"
     else:
-        judgement = f"shows no measurable loss against the original: {scores}"
+        judgement = (
+            f"shows no measurable loss against the original ({scores}; "
+            f"a true loss of up to {-difference['low']:.2f} is not excluded)"
+        )
     pace = (
         f"{speed:.1f} times as fast"
         if speed >= 1.05
