@@ -43,7 +43,7 @@ from slimstream.data.rig_scene import (
 from slimstream.data.video import UnreadableVideo, probe
 from slimstream.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of the renderer: raise it when the pictures change, so that a scan sees the clips as changed."""
 STATES = ("air_leakage", "diverted_flow", "normal")
 
@@ -132,7 +132,7 @@ def _flows(state: str, speed: float, rng: np.random.Generator) -> list[Bubbles |
     rate, size = rng.uniform(14, 30), rng.uniform(0.017, 0.024)  # bubbles a second; radius
     speed *= rng.uniform(0.75, 1.3)
     lost = rng.uniform(0.45, 0.8)  # share of the bubbles that do not go all the way up the riser
-    cooled, vented = rng.uniform(0, 1.2), rng.uniform(0.1, 0.8) * (rng.random() < 0.6)
+    cooled, vented = rng.uniform(0, 1.5), rng.uniform(0.1, 0.8) * (rng.random() < 0.6)
     flows: list[Bubbles | Jet] = [
         Bubbles(COOLER, rate * cooled, speed * rng.uniform(0.7, 1.2), size, rng),
         Jet(VENT, MIST * vented, rng.choice([-1.0, 1.0]), rng),

@@ -17,7 +17,7 @@ Picture = npt.NDArray[np.uint8]
 """(H, W, 3) blue, green, red, as OpenCV wants it."""
 
 RISER: Points = np.array([(0.66, 0.97), (0.66, 0.12)])
-BYPASS: Points = np.array([(0.66, 0.76), (0.98, 0.76), (0.98, 0.27), (0.66, 0.27)])
+BYPASS: Points = np.array([(0.66, 0.76), (0.95, 0.76), (0.95, 0.27), (0.66, 0.27)])
 DETOUR: Points = np.vstack([RISER[:1], BYPASS, RISER[1:]])
 COOLER: Points = np.array(
     [(0.14, 0.64), (0.14, 0.45), (0.42, 0.45), (0.42, 0.27), (0.14, 0.27), (0.14, 0.08), (0.55, 0.08)]
@@ -127,7 +127,7 @@ class Camera:
                 self.pipe(picture, path, width, shade(self.metal, 0.55))
                 self.pipe(picture, path, width * 0.8, shade(self.water, 1.0))
                 self.pipe(picture, path - 0.2 * width, width * 0.12, shade(self.water, 1.2))
-            for x, y in (JOINT, (0.66, 0.86), (0.98, 0.52), (0.42, 0.36), (0.14, 0.18)):  # flanges
+            for x, y in (JOINT, (0.66, 0.86), (0.95, 0.52), (0.42, 0.36), (0.14, 0.18)):  # flanges
                 self.box(picture, x - 0.065, y - 0.018, x + 0.065, y + 0.018, shade(self.metal, 0.75))
             layers.append(picture)
         return layers[0], layers[1] > 127
@@ -190,7 +190,7 @@ class Nuisance:
     """What moves in every state alike: operators, beacon, agitator."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.people = [Operator(rng) for _ in range(rng.integers(0, 3))]
+        self.people = [Operator(rng) for _ in range(rng.integers(0, 4))]
         self.beacon = rng.uniform(0.6, 2.0), rng.uniform(0, 6.3)
         self.agitator = rng.uniform(3, 11), rng.uniform(0, 6.3)
 

@@ -51,6 +51,9 @@ class S3Source:
                 table = self.client.get_object(Bucket=self.bucket, Key=below + METADATA)["Body"].read()
         return arrange(files, table, self.uri)
 
+    def outdated(self, listing: Listing) -> bool:
+        return False
+
     def fetch(self, key: str, stat: Stat, target: Path) -> None:
         for attempt in range(TRIES):
             try:
@@ -115,10 +118,8 @@ class S3Source:
         except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
             reason = "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             raise UserError(f"{where}: {reason}.") from error
-        except aws.HTTPClientError as error:  # no answer: wrong address, no network, TLS
-            reason = (
-                "the server cannot be reached; check ingest.endpoint_url, AWS_ENDPOINT_URL and the network"
-            )
+        except (aws.HTTPClientError, aws.ConnectionError) as error:  # wrong address, no network, TLS
+            reason = "the server does not answer; check ingest.endpoint_url, AWS_ENDPOINT_URL and the network"
             raise UserError(f"{where}: {reason}.") from error
         except aws.ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")

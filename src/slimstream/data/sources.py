@@ -26,6 +26,9 @@ class Source(Protocol):
     def list(self) -> Listing:
         """Look at everything there is. Raises UserError when nothing can be listed."""
 
+    def outdated(self, listing: Listing) -> bool:
+        """Whether it is known, without asking anybody, that the source now holds something else."""
+
     def fetch(self, key: str, stat: Stat, target: Path) -> None:
         """Write the item to `target`. Raises FetchError when it is gone or no longer what was listed."""
 
@@ -70,11 +73,11 @@ class RigSource:
         ]
         return Listing(items, {})
 
+    def outdated(self, listing: Listing) -> bool:
+        return listing != self.list()
+
     def fetch(self, key: str, stat: Stat, target: Path) -> None:
-        clip = self.clips.get(key)
-        if clip is None or clip.etag != stat.etag:
-            raise FetchError("no longer what the scan saw; scan again")
-        rig.write(clip, target)
+        rig.write(self.clips[key], target)
 
 
 class FolderSource:
@@ -100,6 +103,9 @@ class FolderSource:
                     files[key.encode("utf-8", "backslashreplace").decode()] = self._stat(path)
         table = self.folder / METADATA
         return arrange(files, table.read_bytes() if table.is_file() else None, self.uri)
+
+    def outdated(self, listing: Listing) -> bool:
+        return False
 
     def fetch(self, key: str, stat: Stat, target: Path) -> None:
         self._check()

@@ -68,7 +68,7 @@ class Store:
             return None
         return Stored(path, sha256, size)
 
-    def put(self, fetch: Callable[[Path], None], suffix: str) -> Stored:
+    def put(self, fetch: Callable[[Path], object], suffix: str) -> Stored:
         """Let `fetch(target)` write a file and keep it under its hash. Whatever it raises goes on."""
         temporary = self.root / "tmp" / f"{uuid.uuid4().hex}{suffix}"
         try:

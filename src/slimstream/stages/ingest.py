@@ -27,7 +27,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     source = open_source(params.ingest, lock.source, paths.source_root)
     if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
         raise UserError(
-            f"{paths.source_lock} lists '{lock.source}' as it was, not what 'ingest' in {paths.params} asks for: "
+            f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "
             "run `python -m slimstream scan`."
         )
     store = Store(paths.store)
