@@ -110,7 +110,7 @@ def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], ro
     training = {name: module.training for name, module in model.named_modules()}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     model.requires_grad_(True)  # the network is traced along its gradients
-    attentions = [module for module in model.modules() if _is_attention(module)]
+    attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
     pruner = tp.pruner.BasePruner(
         model,
         clip[:1, :2],
@@ -145,14 +145,20 @@ def _search(
         _prune(pruned, clip, rate, leave, round_to)
         return _count(pruned) / _count(model)
 
-    low, high = 0.0, 0.95
-    least = kept(high)
-    if least > 1.05 * target:
+    # Upward in steps: near 1 whole layers would vanish, are spared instead, and the share rises again.
+    low = high = share = least = 0.0
+    for high in (0.25, 0.5, 0.7, 0.8, 0.9):
+        share = kept(high)
+        least = min(least or share, share)
+        if share <= 1.01 * target:
+            break
+        low = high
+    else:
         raise UserError(
-            f"prune.target_params: {target} of the parameters cannot be reached: what pruning leaves alone, "
-            f"with a twentieth of the other channels, makes {least:.2f}; choose a larger share."
+            f"prune.target_params: {target} of the parameters cannot be reached: what pruning leaves alone "
+            f"makes at least {least:.2f}; choose a larger share."
         )
-    rate, share = high, least
+    rate = high
     for _ in range(10):
         if abs(share / target - 1) < 0.01:
             break
