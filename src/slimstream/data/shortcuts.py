@@ -77,9 +77,8 @@ def find(
 
 def _codes(*columns: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
     """Rows that agree in all columns share a number, (n,)."""
-    return (
-        pd.DataFrame(dict(enumerate(columns))).groupby(list(range(len(columns)))).ngroup().to_numpy(np.int64)
-    )
+    frame = pd.DataFrame(dict(enumerate(columns)))
+    return np.asarray(frame.groupby(list(frame.columns)).ngroup(), np.int64)
 
 
 def _folds(groups: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:

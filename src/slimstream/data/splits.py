@@ -39,7 +39,8 @@ def group_names(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
                 f"{empty} clips have no value in the group column '{column}': "
                 "fill it in metadata.csv or take it out of split.group_by."
             )
-    return clips[list(group_by)].astype(str).agg("/".join, axis=1)
+    values = clips[list(group_by)].astype(str).itertuples(index=False, name=None)
+    return pd.Series(["/".join(row) for row in values], index=clips.index, dtype=str)
 
 
 def components(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:

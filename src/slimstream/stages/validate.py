@@ -41,6 +41,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         clips["twin"] = _first(clips, clips["twin"])
 
     classes = sorted(settings.classes or clips["label"].unique())
+    paths.validation.mkdir(parents=True, exist_ok=True)
     failed = checks.expect(manifest, clips, classes, paths.validation / "data_docs")
     found = _shortcuts(clips, seen, group_by, settings) if len(clips) else []
     summary = _summary(manifest, clips, classes, found)
