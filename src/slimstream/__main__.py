@@ -70,10 +70,11 @@ def _scan(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def _models(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.learn.cost import measure
     from slimstream.models.table import model_table, render
 
     params = load_params(paths.params) if paths.params.exists() else Params()
-    rows = model_table(num_classes=args.classes, size=params.extract.size, frames=args.frames)
+    rows = model_table(args.classes, params.extract.size, args.frames, measure)
     print(json.dumps(rows, indent=2) if args.json else render(rows))
 
 

@@ -27,3 +27,8 @@ def count_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         meta(clip)
     return counter.get_total_flops() // 2
+
+
+def measure(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates for a clip of `shape`."""
+    return count_params(model), count_macs(model, shape)

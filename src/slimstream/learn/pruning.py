@@ -1,8 +1,9 @@
 """Structured channel pruning: whole channels of least L1 norm leave a network (P1, section 3.2, Fig. 7)."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -55,7 +56,8 @@ def prune_channels(
         rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
         target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
             where the channels allow it.
-        leave: parts that keep their channels; by default the fusion, where the streams meet.
+        leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
+            the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
         round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
 
     Raises:
@@ -91,6 +93,29 @@ def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
     return model
 
 
+@torch.no_grad()
+def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
+    """Take batch norm's statistics anew, as the mean over `clips` (B, T, 5, H, W) each, in place.
+
+    The channels that are left see other inputs than those their statistics were taken from, and fine-tuning
+    starts far better from right ones (Li et al., EagleEye, ECCV 2020). Also those of frozen batch norms.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.training = True
+    for clip in clips:
+        model(clip)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, mode in modes.items():
+        module.training = mode
+
+
 def sizes(model: nn.Module) -> Sizes:
     """The sizes of every layer that pruning can change."""
     found: Sizes = {}
@@ -117,7 +142,9 @@ def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], ro
         importance=tp.importance.GroupMagnitudeImportance(p=1),
         global_pruning=True,
         pruning_ratio=rate,
-        ignored_layers=[model.get_submodule(name) for name in leave],
+        ignored_layers=[
+            m for n, m in model.named_modules() if any(fnmatchcase(n, pattern) for pattern in leave)
+        ],
         num_heads={a.qkv: a.num_heads for a in attentions},
         round_to=round_to,
         # Its defaults are dictionaries shared by all pruners of a process.

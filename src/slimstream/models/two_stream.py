@@ -136,7 +136,7 @@ class TwoStream(nn.Module):
         rgb, flow = self.normalise(clip.flatten(0, 1))
         if self.flow is None:
             both = self.rgb(torch.cat((rgb, flow)))
-            return both[: len(rgb)], both[len(rgb) :]
+            return both[: rgb.shape[0]], both[rgb.shape[0] :]
         return self.rgb(rgb), self.flow(flow)
 
     @torch.no_grad()
@@ -159,4 +159,4 @@ class TwoStream(nn.Module):
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    return x if torch.compiler.is_exporting() else x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from slimstream.errors import UserError
 from slimstream.learn.cost import count_params
-from slimstream.learn.pruning import prune_channels, rebuild
+from slimstream.learn.pruning import prune_channels, rebuild, recalibrate
 from slimstream.models import create_model
 from slimstream.models.mobilevit import two_stream_mobilevit
 
@@ -103,6 +103,32 @@ def test_the_fusion_may_be_pruned_too_and_channels_rounded() -> None:
     assert model.fusion.attention.in_channels < 640 and model.fusion.attention.out_channels < 640
     assert all(m.out_channels % 4 == 0 for m in model.modules() if isinstance(m, nn.Conv2d))
     assert model.eval()(clip_of()).isfinite().all()
+
+
+def test_a_pattern_leaves_the_residual_sums() -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
+    widths = {n: m.out_channels for n, m in model.named_modules() if n.endswith("conv_pwl")}
+    report = prune_channels(model, clip_of(), rate=0.4, leave=["head", "*.conv_pwl"], round_to=8)
+    assert {n: m.out_channels for n, m in model.named_modules() if n.endswith("conv_pwl")} == widths
+    assert report.params_after < 0.8 * report.params_before
+
+
+@pytest.mark.parametrize("frozen_bn", [True, False])
+def test_recalibration_takes_the_statistics_of_what_it_is_shown(frozen_bn: bool) -> None:
+    torch.manual_seed(0)
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, frozen_bn=frozen_bn).train()
+    modes = [m.training for m in model.modules()]
+    clips = [clip_of(frames=4), clip_of(frames=2, batch=2)]
+    recalibrate(model, clips)
+    assert [m.training for m in model.modules()] == modes
+    with torch.no_grad():
+        stem = model.rgb.stages[0][0]
+        means = [stem(model.normalise(clip.flatten(0, 1))[0]).mean((0, 2, 3)) for clip in clips]
+        features = torch.cat([model.eval().features(clip) for clip in clips])
+    norm = model.rgb.stages[0][1]
+    torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0), rtol=1e-3, atol=1e-4)
+    assert norm.momentum == 0.1 and model.standardise.num_batches_tracked == 2
+    assert features.isfinite().all()
 
 
 def test_no_layer_loses_all_its_channels() -> None:

@@ -1,0 +1,65 @@
+"""What there is to choose from: every network with what it costs."""
+
+import re
+from collections.abc import Callable, Sequence
+from inspect import getdoc
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimstream.models import MODELS, create_model
+
+Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
+"""(network, clip shape) to its parameters and multiply-accumulates; `learn.cost.measure` is one."""
+
+
+def model_table(
+    num_classes: int, size: tuple[int, int], frames: int, measure: Measure
+) -> list[dict[str, Any]]:
+    """One row a network, as its factory makes it by default, for a clip of `frames` frames of `size` (H, W).
+
+    Keys: name, description, paper ('P1', …), params, macs (of the clip), macs_per_frame.
+    """
+    rows = []
+    for name, factory in MODELS.items():
+        with torch.device("meta"):
+            model = create_model(name, num_classes, pretrained=False)
+        params, macs = measure(model, (1, frames, 5, *size))
+        summary = (getdoc(factory) or "").split("\n", 1)[0]
+        paper = re.search(r"\bP\d\b", summary)
+        rows.append(
+            {
+                "name": name,
+                "description": summary.rstrip("."),
+                "paper": paper[0] if paper else "",
+                "params": params,
+                "macs": macs,
+                "macs_per_frame": macs // frames,
+            }
+        )
+    return rows
+
+
+def render(rows: Sequence[dict[str, Any]]) -> str:
+    """The table for a terminal."""
+    lines = [("model", "paper", "params", "MACs/clip", "MACs/frame", "")]
+    lines += [
+        (
+            r["name"],
+            r["paper"],
+            f"{r['params'] / 1e6:.2f} M",
+            f"{r['macs'] / 1e9:.2f} G",
+            f"{r['macs_per_frame'] / 1e9:.2f} G",
+            r["description"],
+        )
+        for r in rows
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(6)]
+    aligns = "<<>>><"
+    return "\n".join(
+        "  ".join(
+            f"{cell:{align}{width}}" for cell, align, width in zip(line, aligns, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )

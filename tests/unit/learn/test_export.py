@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slimstream.errors import UserError
+from slimstream.learn.export import OnnxModel, export_onnx
+from slimstream.learn.pruning import prune_channels
+from slimstream.models import create_model
+
+torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "side", "pruned"),
+    [
+        ("two_stream_mobilevit", {}, 64, False),
+        ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
+        ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
+    ],
+)
+def test_the_deployed_form_judges_alike_at_any_length(
+    tmp_path: Path, name: str, kwargs: dict[str, object], side: int, pruned: bool
+) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, 3, **kwargs).train()
+    clip = torch.randint(0, 256, (1, 1, 5, side, side), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randint(0, 256, (2, 2, 5, side, side), dtype=torch.uint8))
+        model.head.weight.mul_(5)
+    if pruned:
+        prune_channels(model, clip, rate=0.4)
+    path = tmp_path / "répertoire" / "network.onnx"
+    export_onnx(model, clip, path)
+    assert model.training
+    assert [p.name for p in path.parent.iterdir()] == ["network.onnx"]
+
+    deployed = OnnxModel(path)
+    for batch, frames in ((1, 1), (1, 3), (2, 2), (3, 5)):
+        clip = torch.randint(0, 256, (batch, frames, 5, side, side), dtype=torch.uint8)
+        with torch.no_grad():
+            expected = model.eval()(clip)
+        logits = deployed(clip.numpy())
+        assert logits.dtype == np.float32
+        difference = torch.from_numpy(logits).softmax(1) - expected.softmax(1)
+        assert difference.abs().max() < 1e-5
+    assert expected.std(0).max() > 1e-4  # the clips do differ
+
+
+def test_a_file_that_is_no_network_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_text("no")
+    for name in ("a.onnx", "missing.onnx"):
+        with pytest.raises(UserError, match=name):
+            OnnxModel(tmp_path / name)

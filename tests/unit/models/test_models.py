@@ -1,0 +1,166 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slimstream.errors import UserError
+from slimstream.models import MODELS, create_model
+from slimstream.models.efficientnet import Lite0, two_stream_efficientnet_lite0
+from slimstream.models.mobilevit import two_stream_mobilevit
+from slimstream.models.table import model_table, render
+from slimstream.models.two_stream import Normalise, Standardise, TimePool
+
+torch.set_num_threads(1)
+
+
+def clip_of(frames: int, batch: int = 2, side: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(frames)
+    return torch.randint(0, 256, (batch, frames, 5, side, side), dtype=torch.uint8, generator=generator)
+
+
+def params(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_number_of_frames_uint8_or_float(name: str) -> None:
+    model = create_model(name, 3, pretrained=False).eval()
+    with torch.no_grad():
+        for frames in (1, 3):
+            logits = model(clip_of(frames))
+            assert logits.shape == (2, 3) and logits.isfinite().all()
+            torch.testing.assert_close(model(clip_of(frames).float()), logits, rtol=0, atol=0)
+            assert model.features(clip_of(frames)).shape == (2, model.head.in_features)
+
+
+def test_two_copied_xxs_have_the_papers_size() -> None:
+    model = two_stream_mobilevit(3)
+    assert model.flow is not None
+    assert params(model.rgb) + params(model.flow) == pytest.approx(1.90e6, rel=0.01)
+    assert params(model) == pytest.approx(3.25e6, rel=0.03)
+
+
+def test_a_shared_backbone_is_one_and_serves_both_streams() -> None:
+    model = two_stream_mobilevit(3, shared=True).eval()
+    assert params(model) == params(two_stream_mobilevit(3)) - params(model.rgb)
+    assert not any(name.startswith("flow") for name in model.state_dict())
+    clip = clip_of(2)
+    with torch.no_grad():
+        rgb, flow = model.maps(clip)
+        pictures = model.normalise(clip.flatten(0, 1))
+        torch.testing.assert_close(rgb, model.rgb(pictures[0]))
+        torch.testing.assert_close(flow, model.rgb(pictures[1]))
+
+
+def test_without_shortcut_the_fusion_convolution_sees_the_global_branch_alone() -> None:
+    with_it, without = two_stream_mobilevit(3), two_stream_mobilevit(3, shortcut=False)
+    # xxs: blocks of 48, 64 and 80 channels in both streams; a 3×3 fusion convolution loses half its inputs.
+    assert params(with_it) - params(without) == 2 * 9 * (48**2 + 64**2 + 80**2)
+    assert without.eval()(clip_of(1)).shape == (2, 3)
+
+
+def test_flow_at_rest_is_zero_and_its_direction_is_kept() -> None:
+    normalise = Normalise(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    frames = torch.full((1, 5, 2, 2), 128, dtype=torch.uint8)
+    rgb, flow = normalise(frames)
+    assert (flow == 0).all() and (rgb == pytest.approx(128 / 127.5 - 1, abs=1e-6))
+    frames[:, 3], frames[:, 4] = 255, 1
+    _, flow = normalise(frames)
+    torch.testing.assert_close(flow[0, :, 0, 0], torch.tensor([1.0, -1.0, 2**0.5]))
+
+
+def test_each_stream_looks_at_its_own_channels() -> None:
+    model = two_stream_efficientnet_lite0(3, pretrained=False).eval()
+    clip, other = clip_of(2), clip_of(2).clone()
+    other[:, :, 3:] = 128
+    with torch.no_grad():
+        (rgb, flow), (rgb2, flow2) = model.maps(clip), model.maps(other)
+    assert torch.equal(rgb, rgb2) and not torch.equal(flow, flow2)
+
+
+def test_mean_and_deviation_over_time() -> None:
+    x = torch.randn(2, 5, 7, requires_grad=True)
+    torch.testing.assert_close(TimePool("mean_std")(x), torch.cat((x.mean(1), x.std(1, correction=0)), 1))
+    TimePool("mean_std")(x[:, :1]).sum().backward()  # one frame: no deviation, and still a gradient
+    assert x.grad is not None and x.grad.isfinite().all()
+
+
+def test_standardise_learns_the_statistics_of_all_it_saw() -> None:
+    torch.manual_seed(0)
+    x = 3 + 2 * torch.randn(60, 4)
+    scaler = Standardise(4)
+    for row in x:
+        assert scaler(row[None]).isfinite().all()
+    torch.testing.assert_close(scaler.running_mean, x.mean(0))
+    torch.testing.assert_close(scaler.running_var, x.var(0, correction=0))
+    before = scaler.eval().running_mean.clone()
+    scaler(x)
+    assert torch.equal(scaler.running_mean, before)
+
+
+def test_a_head_fitted_elsewhere_is_taken_exactly() -> None:
+    model = create_model("frozen_efficientnet_lite0", 3, pretrained=False).eval()
+    clip = clip_of(3)
+    with torch.no_grad():
+        features = model.features(clip)
+        width = features.shape[1]
+        weight, bias = torch.randn(3, width), torch.randn(3)
+        mean, std = torch.randn(width), torch.rand(width) * 0.01 + 1e-4
+        model.set_head(weight, bias, mean, std)
+        expected = ((features - mean) / std).double() @ weight.double().T + bias
+        torch.testing.assert_close(model(clip).double(), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_imagenet_weights_come_with_a_package() -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3)
+    assert isinstance(model.rgb, Lite0) and isinstance(model.flow, Lite0)
+    for a, b in zip(model.rgb.parameters(), model.flow.parameters(), strict=True):
+        assert torch.equal(a, b)
+    # Trained first-layer filters differ in strength by far more than fresh ones do.
+    norms = model.rgb.stages[0][0].weight.flatten(1).norm(dim=1)
+    assert norms.max() > 5 * norms.min()
+
+
+def test_frozen_stages_neither_learn_nor_drift() -> None:
+    model = two_stream_efficientnet_lite0(3, pretrained=False, freeze=3, frozen_bn=False).train()
+    rgb = model.rgb
+    assert isinstance(rgb, Lite0)
+    frozen = {k: v.clone() for k, v in rgb.stages[:3].state_dict().items()}
+    free = rgb.stages[3][0].bn1.running_mean.clone()
+    model(clip_of(2)).sum().backward()
+    assert all(torch.equal(v, frozen[k]) for k, v in rgb.stages[:3].state_dict().items())
+    assert all(p.grad is None for p in rgb.stages[:3].parameters())
+    assert all(p.grad is not None for p in rgb.stages[3:].parameters())
+    assert not torch.equal(rgb.stages[3][0].bn1.running_mean, free)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights() -> None:
+    model = two_stream_efficientnet_lite0(3, pretrained=False).train()
+    norms = [m for m in model.rgb.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert not any(m.training for m in norms) and all(m.weight.requires_grad for m in norms)
+    baseline = create_model("frozen_efficientnet_lite0", 3, pretrained=False)
+    assert [n for n, p in baseline.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "hint"),
+    [
+        ("two_stream_mobilvit", {}, "did you mean 'two_stream_mobilevit'"),
+        ("resnet", {}, "known: two_stream_mobilevit"),
+        ("two_stream_mobilevit", {"shard": True}, "did you mean 'shared'"),
+        ("two_stream_mobilevit", {"size": "xl"}, "'size'.*'xxs'"),
+        ("two_stream_efficientnet_lite0", {"dropout": 1.5}, "'dropout'.*less than 1"),
+        ("two_stream_efficientnet_lite0", {"freeze": 11}, "'freeze'"),
+    ],
+)
+def test_mistakes_are_named(name: str, kwargs: dict[str, object], hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
+        create_model(name, 3, **kwargs)
+
+
+def test_the_table_names_every_network() -> None:
+    rows = model_table(3, (64, 64), 4, measure=lambda model, shape: (params(model), 8 * shape[1]))
+    assert [row["name"] for row in rows] == list(MODELS)
+    assert rows[0]["paper"] == "P1" and rows[0]["params"] == params(two_stream_mobilevit(3))
+    assert rows[0]["macs"] == 32 and rows[0]["macs_per_frame"] == 8
+    assert all(row["description"] for row in rows)
+    assert "3.24 M" in render(rows)
