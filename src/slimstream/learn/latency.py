@@ -1,7 +1,7 @@
 """How long one call takes, as percentiles of single timed calls."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,5 +31,10 @@ def time_calls(calls: Sequence[Callable[[], object]]) -> list[float]:
 
 def latency(call: Callable[[], object], runs: int, warm_up: int = 3) -> Latency:
     """Time `call` alone, `runs` times, after `warm_up` calls that are not counted (caches, lazy set-up)."""
-    time_calls([call] * warm_up)
-    return percentiles(time_calls([call] * runs))
+    return latencies({"": call}, runs, warm_up)[""]
+
+
+def latencies(calls: Mapping[str, Callable[[], object]], runs: int, warm_up: int = 3) -> dict[str, Latency]:
+    """Time several calls in turns, so that a machine that is busy for a while slows all of them alike."""
+    turns = [time_calls(list(calls.values())) for _ in range(warm_up + runs)][warm_up:]
+    return {name: percentiles(spent) for name, spent in zip(calls, zip(*turns, strict=True), strict=True)}

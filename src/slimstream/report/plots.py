@@ -59,7 +59,7 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
     def draw(ax: "Axes") -> None:
         taken: dict[float, int] = {}
         for m in models:
-            millions = m["params"] / 1e6
+            millions = float(f"{m['params'] / 1e6:.3g}")
             step = taken[millions] = taken.get(millions, -1) + 1
             x = millions * 1.045**step  # models of one size stand side by side
             ax.plot([x, x], [m["macro_f1_low"], m["macro_f1_high"]], color=COLOURS[m["name"]], alpha=0.55)

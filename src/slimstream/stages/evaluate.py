@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import OnnxModel, export_onnx
 from slimstream.learn.intervals import Resampling, confusions, interval, resampling
-from slimstream.learn.latency import Latency, latency, percentiles, time_calls
+from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
 from slimstream.models import create_model
 from slimstream.params import Extract, Params
 from slimstream.paths import MODELS, Paths
@@ -30,6 +30,7 @@ from slimstream.progress import Log, bar
 from slimstream.report import examples, page
 from slimstream.report.contact import spread
 from slimstream.report.gradcam import has_streams
+from slimstream.report.plots import TITLES
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and its exported form."""
@@ -77,7 +78,7 @@ class Result:
     card: Card
     test: Floats
     val: Floats
-    speed: Latency
+    exported: OnnxModel
     megabytes: float
 
     @cached_property
@@ -93,19 +94,16 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if test.rows.empty:
         raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
     example = typical(test)
-    results = [
-        judge(name, paths, test, val, example, p.latency_runs)
-        for name in MODELS
-        if paths.model(name).is_dir()
-    ]
+    results = [judge(name, paths, test, val, example) for name in MODELS if paths.model(name).is_dir()]
     if not results:
         raise UserError(f"{paths.root / 'models'} holds no model to evaluate; run the train stage first.")
     draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
+    speed = latencies({r.name: partial(r.exported, example) for r in results}, p.latency_runs)
     prepare = time_preparation([paths.raw / path for path in clips["path"]], results[0].card)
     save_predictions(paths, classes, {"test": test, "val": val}, results)
 
-    scores = {r.name: score(r, test, val, draws, prepare) for r in results}
+    scores = {r.name: score(r, test, val, draws, speed[r.name], prepare) for r in results}
     differences = list(compare(results, test, draws))
     flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
     for d in differences:
@@ -144,9 +142,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return flat
 
 
-def judge(
-    name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[np.uint8], runs: int
-) -> Result:
+def judge(name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[np.uint8]) -> Result:
     """Export a model, let the exported form judge all clips, and hold it against the network itself."""
     model, card = load_model(paths.model(name), create_model)
     file = paths.export(name)
@@ -159,7 +155,7 @@ def judge(
         card,
         predict(exported, test, f"{name}: test"),
         predict(exported, val, f"{name}: val"),
-        latency(lambda: exported(example), runs),
+        exported,
         file.stat().st_size / 1e6,
     )
     off = parity(model, test, result.test)
@@ -204,12 +200,14 @@ def softmax(logits: npt.NDArray[Any]) -> Floats:
 def time_preparation(files: list[Path], card: Card) -> Latency:
     """Decoding and optical flow of single raw clips, one thread, as the model's own card wants them."""
     p = Extract.model_validate(card.input)
-    some = [files[i] for i in spread(len(files), PREPARED_CLIPS)]
-    pack_clip(some[0], p)
-    return percentiles(time_calls([lambda file=file: pack_clip(file, p) for file in some]))  # type: ignore[misc]
+    calls = [partial(pack_clip, files[i], p) for i in spread(len(files), PREPARED_CLIPS)]
+    calls[0]()  # warm up
+    return percentiles(time_calls(calls))
 
 
-def score(r: Result, test: Part, val: Part, draws: Resampling, prepare: Latency) -> dict[str, float]:
+def score(
+    r: Result, test: Part, val: Part, draws: Resampling, speed: Latency, prepare: Latency
+) -> dict[str, float]:
     """The row of one model in the table."""
     resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
     row = metrics.summary(test.truth, r.test)
@@ -222,10 +220,10 @@ def score(r: Result, test: Part, val: Part, draws: Resampling, prepare: Latency)
         "params": r.card.params,
         "macs": r.card.macs,
         "megabytes": r.megabytes,
-        "latency_p50_ms": r.speed.p50,
-        "latency_p95_ms": r.speed.p95,
-        "total_p50_ms": r.speed.p50 + prepare.p50,
-        "total_p95_ms": r.speed.p95 + prepare.p95,
+        "latency_p50_ms": speed.p50,
+        "latency_p95_ms": speed.p95,
+        "total_p50_ms": speed.p50 + prepare.p50,
+        "total_p95_ms": speed.p95 + prepare.p95,
     }
 
 
@@ -296,8 +294,6 @@ def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: 
 
 
 def verdict(r: Result, i: int, classes: list[str]) -> page.Verdict:
-    from slimstream.report.plots import TITLES
-
     return page.Verdict(TITLES[r.name], classes[r.predicted[i]], float(r.test[i].max()))
 
 
