@@ -47,6 +47,14 @@ def test_what_tells_the_label_within_a_group_only_is_no_shortcut() -> None:
     assert p_of(sign * np.where(LABELS == "down", 1, -1)) > 0.5
 
 
+def test_what_each_group_shows_in_a_way_of_its_own_is_no_shortcut() -> None:
+    frame = clean(4, 40)
+    for k, group in enumerate(np.unique(GROUPS)):
+        frame[:, k] = 9 * ((LABELS == "down") & (group == GROUPS))
+    assert p_of(frame) > 0.01
+    assert p_of(frame, grouped=False) < 0.01  # across clips it tells
+
+
 @pytest.mark.parametrize("grouped", [True, False])
 def test_false_alarms_are_as_rare_as_they_should_be(grouped: bool) -> None:
     p = np.array([p_of(clean(seed, 4), grouped) for seed in range(60)])
