@@ -131,7 +131,7 @@ def show(paths: Paths) -> None:
     if not paths.metrics("evaluate").exists():
         return
     outcome = _outcome(paths)
-    create_markdown_artifact(
+    create_markdown_artifact(  # type: ignore[unused-coroutine]
         f"{_markdown(model_table(paths))}\n\n{sentence(outcome)}", key="models", description="Models compared"
     )
     if paths.predictions.exists() and outcome:
@@ -140,12 +140,12 @@ def show(paths: Paths) -> None:
             table = table[table["part"] == "test"]
         table = table[table["model"] == outcome["model"]]
         matrix = pd.crosstab(table["label"], table["predicted"]).reset_index(names="true \\ predicted")
-        create_table_artifact(
+        create_table_artifact(  # type: ignore[unused-coroutine]
             json.loads(matrix.to_json(orient="records")),
             key="confusion",
             description=f"Confusion matrix of {outcome['model']} on the test clips",
         )
-    create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
+    create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")  # type: ignore[unused-coroutine]
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:

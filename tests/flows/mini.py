@@ -1,0 +1,83 @@
+"""A miniature of the project: a git and DVC repository whose stages take no time."""
+
+import json
+import subprocess
+from pathlib import Path
+
+COMMAND = """
+import json, os, pathlib, sys, time
+name = sys.argv[1]
+wish = pathlib.Path("wish.txt").read_text().split()
+if name == "scan":
+    pathlib.Path("source.lock.json").write_text(json.dumps({"at": os.environ.get("SLIMSTREAM_SOURCE_ROOT")}))
+elif name == "publish":
+    outcome = {"name": "m", "version": 1, "model": "distilled", "promoted": True, "reasons": ["good"]}
+    outcome["flow"] = os.environ["SLIMSTREAM_FLOW_RUN_ID"]
+    pathlib.Path("runs").mkdir(exist_ok=True)
+    pathlib.Path("runs/publish.json").write_text(json.dumps(outcome))
+elif wish[0] == name and wish[1] == "fail":
+    sys.exit(print("params.yaml: 'alpha' is too large; choose less.", file=sys.stderr) or int(wish[2]))
+else:
+    print("working on", name, flush=True)
+    pathlib.Path(name).write_text("out")
+    pathlib.Path("metrics").mkdir(exist_ok=True)
+    scores = {"distilled.macro_f1": 0.5, "distilled.params": 2e6}
+    pathlib.Path("metrics/evaluate.json").write_text(json.dumps(scores))
+"""
+
+PIPELINE = """
+stages:
+  evaluate:
+    cmd: python -m slimstream evaluate
+    deps: [zeta, alpha]
+    outs: [evaluate]
+  alpha:
+    cmd: python -m slimstream alpha
+    deps: [zeta, wish.txt]
+    outs: [alpha]
+  zeta:
+    cmd: python -m slimstream zeta
+    deps: [source.lock.json]
+    outs: [zeta]
+"""
+
+
+def repository(root: Path) -> Path:
+    """Make it in `root`: evaluate ← alpha ← zeta, listed the wrong way round in dvc.yaml."""
+    package = root / "src" / "slimstream"
+    files = {
+        package / "__init__.py": "",
+        package / "__main__.py": COMMAND,
+        root / "dvc.yaml": PIPELINE,
+        root / "wish.txt": "nothing\n",
+        root / "params.yaml": "recipe: rig  # the default\n",
+        root / "recipes" / "rig.yaml": "recipe: rig  # the default\n",
+        root / "recipes" / "tank.yaml": "recipe: tank\ningest:\n  source: ../clips  # four cameras\n",
+        root / ".dvc" / "config": "[core]\n    analytics = false\n",
+        root / ".dvc" / ".gitignore": "/config.local\n/tmp\n/cache\n",
+        root / ".gitignore": "/zeta\n/alpha\n/evaluate\n/runs/\n/metrics/\n/.slimstream/\n__pycache__\n",
+        root / ".dvcignore": "__pycache__\n",
+    }
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "config", "user.name", "t")
+    git(root, "config", "user.email", "t@localhost")
+    commit(root)
+    return root
+
+
+def commit(root: Path) -> None:
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "change")
+
+
+def git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def outcome(root: Path) -> dict[str, object]:
+    return dict(json.loads((root / "runs/publish.json").read_text()))

@@ -1,0 +1,105 @@
+"""Stages as subprocesses: their order, what they say, and that nothing survives them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import dvc
+from tests.flows.mini import repository
+
+# A stage that ignores SIGTERM and starts another process, like a training with its loaders.
+STUBBORN = """
+import os, pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+pathlib.Path("pids").write_text(f"{os.getpid()} {child.pid}")
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: object, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_lines_arrive_as_they_are_written(tmp_path: Path, told: list[str]) -> None:
+    program = "import sys; print('a'); print('10%\\r20%\\r', end='', file=sys.stderr); print('b', flush=True)"
+    assert dvc.run([sys.executable, "-c", program], tmp_path, told.append, "x") == told
+    assert sorted(told) == ["10%", "20%", "a", "b"]
+
+
+@pytest.mark.parametrize(("status", "error"), [(2, dvc.UserMistake), (3, dvc.StageFailed)])
+def test_a_failure_ends_in_its_last_sentence(
+    tmp_path: Path, told: list[str], status: int, error: type[Exception]
+) -> None:
+    program = f"import sys; print('clips.csv: bad.'); sys.exit({status})"
+    with pytest.raises(error, match=r"clips\.csv: bad\.$") as caught:
+        dvc.run([sys.executable, "-c", program], tmp_path, told.append, "x")
+    assert type(caught.value) is error
+
+
+def test_leaving_by_an_exception_ends_the_whole_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dvc, "GRACE", 0.5)
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    program = STUBBORN.replace("time.sleep(60)\n", "print('go', flush=True); time.sleep(60)\n")
+    with pytest.raises(KeyboardInterrupt):
+        dvc.run([sys.executable, "-c", program], tmp_path, interrupt, "x")
+    assert wait_until(lambda: not any(map(alive, map(int, (tmp_path / "pids").read_text().split()))))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_orphan_when_the_flow_is_killed(tmp_path: Path, how: signal.Signals) -> None:
+    (tmp_path / "stage.py").write_text(STUBBORN)
+    program = (
+        "import pathlib, sys; from flows import dvc;"
+        "dvc.run([sys.executable, 'stage.py'], pathlib.Path(sys.argv[1]), print, 'x')"
+    )
+    project = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}"}
+    flow = subprocess.Popen([sys.executable, "-c", program, tmp_path], env=environment)
+    pids = tmp_path / "pids"
+    assert wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    stage = [int(pid) for pid in pids.read_text().split()]
+    assert all(map(alive, stage))
+    flow.send_signal(how)
+    flow.wait()
+    assert wait_until(lambda: not any(map(alive, stage)))
+
+
+@pytest.mark.slow
+def test_order_comes_from_the_graph_and_dvc_skips(tmp_path: Path, told: list[str]) -> None:
+    root = repository(tmp_path)
+    (root / "source.lock.json").write_text("{}")
+    assert dvc.stages(root) == ["zeta", "alpha", "evaluate"]
+    assert dvc.repro("zeta", root, told.append) == "ran"
+    assert "working on zeta" in told and not any("git add" in line for line in told)
+    assert dvc.repro("zeta", root, told.append) == "unchanged"
+    (root / "zeta").unlink()
+    (root / "dvc.lock").unlink()
+    assert dvc.repro("zeta", root, told.append) == "cached"

@@ -1,0 +1,55 @@
+"""params.yaml from a recipe: comments stay, and no edit is lost."""
+
+from pathlib import Path
+
+import pytest
+
+from flows import recipe
+from slimstream.errors import UserError
+from slimstream.params import load_params
+from slimstream.paths import Paths
+from tests.flows.mini import commit, repository
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths(repository(tmp_path))
+
+
+def test_a_recipe_with_a_source_keeps_its_comments(paths: Paths) -> None:
+    recipe.apply(paths, "tank", "s3://plant/2026")
+    assert paths.params.read_text() == "recipe: tank\ningest:\n  source: s3://plant/2026 # four cameras\n"
+    assert load_params(paths.params).ingest.source == "s3://plant/2026"
+
+
+def test_uncommitted_edits_are_never_overwritten(paths: Paths) -> None:
+    paths.params.write_text("recipe: mine\n")
+    with pytest.raises(UserError, match=r"params\.yaml has uncommitted edits that the recipe 'tank'"):
+        recipe.apply(paths, "tank", None)
+    assert paths.params.read_text() == "recipe: mine\n"
+    commit(paths.root)
+    recipe.apply(paths, "tank", None)
+    assert "tank" in paths.params.read_text()
+
+
+def test_what_an_earlier_run_wrote_is_no_edit(paths: Paths) -> None:
+    recipe.apply(paths, "tank", "../a")
+    recipe.apply(paths, "tank", "../b")
+    recipe.apply(paths, "rig", None)
+    assert paths.params.read_text() == "recipe: rig  # the default\n"
+
+
+def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
+    paths.params.write_text("# mine\nrecipe: mine\nprune:\n  rate: 0.4\n")
+    recipe.apply(paths, None, "../c")
+    assert paths.params.read_text().startswith("# mine\nrecipe: mine\nprune:\n  rate: 0.4\n")
+    assert load_params(paths.params).ingest.source == "../c"
+    before = paths.params.stat().st_mtime_ns
+    recipe.apply(paths, None, None)
+    recipe.apply(paths, None, "../c")
+    assert paths.params.stat().st_mtime_ns == before
+
+
+def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:
+    with pytest.raises(UserError, match="There is no recipe 'tanc'"):
+        recipe.apply(paths, "tanc", None)

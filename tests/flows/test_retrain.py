@@ -1,0 +1,145 @@
+"""The flow on a real Prefect server: names, states, artifacts, failures, isolation, the schedule."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import dvc
+from flows import retrain as module
+from tests.flows.mini import commit, git, outcome, repository
+
+pytestmark = pytest.mark.slow
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server of our own; yields the environment that finds it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment |= {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT_LOGGING_SERVER_LEVEL": "ERROR"}
+    environment |= {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{url}/health")
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield {**environment, "PREFECT_API_URL": url}
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def root(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repository(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(autouse=True)
+def here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def api(method: str, *arguments: Any, **keywords: Any) -> Any:
+    with get_client(sync_client=True) as client:
+        return getattr(client, method)(*arguments, **keywords)
+
+
+def task_states(flow_run: str) -> dict[str, str]:
+    wanted = FlowRunFilter.model_validate({"id": {"any_": [flow_run]}})
+    return {run.name: run.state_name for run in api("read_task_runs", flow_run_filter=wanted)}
+
+
+def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert module.main(["--recipe", "rig"]) == 0
+    first = str(outcome(root)["flow"])
+    done = dict.fromkeys(["scan", "zeta", "alpha", "evaluate", "publish"], "Completed")
+    assert task_states(first) == done
+    shown = capsys.readouterr().out
+    assert "distilled    0.500" in shown and "m version 1 (distilled) is champion: good." in shown
+    for line in ("Report ", "MLflow UI ", "Prefect UI "):
+        assert line in shown
+    found = {artifact.key: artifact.data for artifact in api("read_artifacts")}
+    assert {"models", "report"} <= set(found) and "| distilled | 0.500 |" in str(found["models"])
+    changed = {line.split()[-1] for line in git(root, "status", "--porcelain").splitlines()}
+    assert changed <= {"params.yaml", "source.lock.json", "dvc.lock"}
+
+    # A stage that breaks: DVC skips what is up to date, the flow fails with the stage's own sentence.
+    commit(root)
+    (root / "wish.txt").write_text("alpha fail 2\n")
+    assert module.main([]) == 2
+    assert "\nretrain: params.yaml: 'alpha' is too large; choose less." in capsys.readouterr().err
+    (run,) = (r for r in api("read_flow_runs") if str(r.id) != first)
+    assert run.state_name == "Failed" and "alpha' is too large" in run.state.message
+    assert task_states(str(run.id)) == {"scan": "Completed", "zeta": "Unchanged", "alpha": "Failed"}
+    git(root, "checkout", "-q", "wish.txt")
+
+
+def test_a_deployed_run_leaves_a_branch_and_the_checkout_alone(root: Path) -> None:
+    (root / "params.yaml").write_text("recipe: rig  # edited, not committed\n")
+    (root / "zeta").unlink(missing_ok=True)
+    before = git(root, "status", "--porcelain")
+    module.retrain(isolated=True)
+    (branch,) = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads/runs").split()
+    changed = git(root, "diff", "--name-only", "main", branch).split()
+    assert set(changed) <= {"dvc.lock", "source.lock.json"} and "source.lock.json" in changed
+    assert str(root) in git(root, "show", f"{branch}:source.lock.json")
+    assert git(root, "status", "--porcelain") == before
+    assert len(git(root, "worktree", "list").splitlines()) == 1
+    git(root, "checkout", "-q", "params.yaml")
+
+
+def test_a_failed_deployed_run_leaves_nothing(root: Path) -> None:
+    (root / "wish.txt").write_text("alpha fail 3\n")
+    commit(root)
+    before = git(root, "for-each-ref", "refs/heads")
+    with pytest.raises(dvc.StageFailed, match="alpha ended with status 3"):
+        module.retrain(isolated=True)
+    assert git(root, "for-each-ref", "refs/heads") == before
+    assert len(git(root, "worktree", "list").splitlines()) == 1
+
+
+def test_the_weekly_deployment_is_scheduled(server: dict[str, str]) -> None:
+    """With unlucky versions below it Prefect looks healthy and no schedule ever fires."""
+    for arguments in (["work-pool", "create", "slimstream", "--type", "process"], ["deploy", "--all"]):
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env=server,
+            cwd=PROJECT,
+            check=True,
+            capture_output=True,
+        )
+    deployment = api("read_deployment_by_name", "retrain/weekly")
+    assert deployment.parameters == {"isolated": True} and deployment.global_concurrency_limit.limit == 1
+    scheduled = FlowRunFilter.model_validate(
+        {"deployment_id": {"any_": [deployment.id]}, "state": {"name": {"any_": ["Scheduled"]}}}
+    )
+    for _ in range(150):
+        if runs := api("read_flow_runs", flow_run_filter=scheduled):
+            break
+        time.sleep(0.2)
+    assert runs, "no schedule fired"
+    assert {run.expected_start_time.astimezone().weekday() for run in runs} == {0}
