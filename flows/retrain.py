@@ -6,6 +6,8 @@ Prefect shows and schedules, DVC decides what has to run: each stage is one task
 process of its own. Without PREFECT_API_URL a server lives as long as the flow.
 """
 
+# mypy: disable-error-code="unused-coroutine"
+# Prefect declares its artifact functions as coroutines, which they are only inside of an event loop.
 import argparse
 import json
 import logging
@@ -131,7 +133,7 @@ def show(paths: Paths) -> None:
     if not paths.metrics("evaluate").exists():
         return
     outcome = _outcome(paths)
-    create_markdown_artifact(  # type: ignore[unused-coroutine]
+    create_markdown_artifact(
         f"{_markdown(model_table(paths))}\n\n{sentence(outcome)}", key="models", description="Models compared"
     )
     if paths.predictions.exists() and outcome:
@@ -140,12 +142,12 @@ def show(paths: Paths) -> None:
             table = table[table["part"] == "test"]
         table = table[table["model"] == outcome["model"]]
         matrix = pd.crosstab(table["label"], table["predicted"]).reset_index(names="true \\ predicted")
-        create_table_artifact(  # type: ignore[unused-coroutine]
+        create_table_artifact(
             json.loads(matrix.to_json(orient="records")),
             key="confusion",
             description=f"Confusion matrix of {outcome['model']} on the test clips",
         )
-    create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")  # type: ignore[unused-coroutine]
+    create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:
