@@ -46,9 +46,12 @@ def dense_flow(prev: Bytes, next: Bytes, method: Literal["farneback", "dis"]) ->
 
 
 def quantise(flow: Flow, bound: float) -> Bytes:
-    """Pixels to bytes 1..255: `round(clip(v, ±bound) / bound * 127) + 128`. Not a number becomes rest."""
-    scaled = np.clip(np.nan_to_num(flow, nan=0.0), -bound, bound) * (STEPS / bound)
-    return (np.rint(scaled) + REST).astype(np.uint8)
+    """Pixels to bytes 1..255: `round(clip(v, ±bound) / bound * 127) + 128`."""
+    q = flow * np.float32(STEPS / bound)
+    np.clip(q, -STEPS, STEPS, out=q)
+    np.rint(q, out=q)
+    q += REST
+    return q.astype(np.uint8)
 
 
 def dequantise(q: Bytes, bound: float) -> Flow:

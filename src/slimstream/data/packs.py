@@ -128,10 +128,10 @@ def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
 
 def black_border(picture: Frame) -> npt.NDArray[np.float64]:
     """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all is black."""
-    brightness = picture.max(axis=2)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     widths = []
     for axis in (0, 1):
-        dark = brightness.mean(axis=axis) < BLACK
+        dark = cv2.reduce(grey, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() < BLACK
         widths += [1.0 if dark.all() else float(np.argmin(side)) / len(side) for side in (dark, dark[::-1])]
     return np.array(widths)
 
@@ -183,8 +183,8 @@ def _pack(clip: _Pass, p: Extract) -> Pack:
             continue
         here, there = clip.small[index], clip.small[index + p.stride]
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
-        array[row, ..., :3] = here
-        array[row, ..., 3:] = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
+        motion = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
+        cv2.mixChannels([here, motion], [array[row]], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # stacks them, fast
     return array
 
 

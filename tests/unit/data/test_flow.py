@@ -40,8 +40,17 @@ def test_bytes_are_symmetric_and_within_half_a_step(value: float, bound: float) 
     assert abs(dequantise(q, bound)[0] - np.clip(value, -bound, bound)) <= bound / 254 + 1e-5
 
 
-def test_rest_and_what_is_no_number_are_128() -> None:
-    assert quantise(np.array([0.0, np.nan, np.inf, -np.inf], np.float32), 8).tolist() == [128, 128, 255, 1]
+def test_what_moves_too_fast_is_at_the_bound() -> None:
+    flow = np.array([0, 8, -8, 9, -np.inf], np.float32)
+    assert quantise(flow, 8).tolist() == [128, 255, 1, 255, 1]
+    assert flow[3] == 9, "its input is left alone"
+
+
+@pytest.mark.parametrize("method", ["farneback", "dis"])
+def test_pictures_without_texture_rest(method: str) -> None:
+    for grey in (0, 255):
+        flat = np.full((48, 48), grey, np.uint8)
+        assert np.abs(dense_flow(flat, flat, method)).max() < 1e-3  # type: ignore[arg-type]
 
 
 def test_saturation_counts_both_ends() -> None:
