@@ -51,7 +51,7 @@ def prune_channels(
     group's mean.
 
     Args:
-        model: a network of `slimstream.models`; kept in its mode, and what was frozen stays frozen.
+        model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels.
         example_clip: (B, T, 5, H, W) to trace the network with; its first two frames are used.
         rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
         target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
@@ -98,11 +98,13 @@ def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
     """Take batch norm's statistics anew, as the mean over `clips` (B, T, 5, H, W) each, in place.
 
     The channels that are left see other inputs than those their statistics were taken from, and fine-tuning
-    starts far better from right ones (Li et al., EagleEye, ECCV 2020). Also those of frozen batch norms.
+    starts far better from right ones (Li et al., EagleEye, ECCV 2020). Frozen layers keep theirs.
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and not _is_frozen(m)
+    ]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -134,17 +136,16 @@ def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], ro
 
     training = {name: module.training for name, module in model.named_modules()}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    model.requires_grad_(True)  # the network is traced along its gradients
     attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
+    left = [m for n, m in model.named_modules() if _is_frozen(m) or any(fnmatchcase(n, p) for p in leave)]
+    model.requires_grad_(True)  # the network is traced along its gradients
     pruner = tp.pruner.BasePruner(
         model,
         clip[:1, :2],
         importance=tp.importance.GroupMagnitudeImportance(p=1),
         global_pruning=True,
         pruning_ratio=rate,
-        ignored_layers=[
-            m for n, m in model.named_modules() if any(fnmatchcase(n, pattern) for pattern in leave)
-        ],
+        ignored_layers=left,
         num_heads={a.qkv: a.num_heads for a in attentions},
         round_to=round_to,
         # Its defaults are dictionaries shared by all pruners of a process.
@@ -197,6 +198,11 @@ def _search(
 
 def _count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(p.requires_grad for p in own)
 
 
 def _is_attention(module: nn.Module) -> bool:

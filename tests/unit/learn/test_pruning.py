@@ -105,12 +105,25 @@ def test_the_fusion_may_be_pruned_too_and_channels_rounded() -> None:
     assert model.eval()(clip_of()).isfinite().all()
 
 
-def test_a_pattern_leaves_the_residual_sums() -> None:
-    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
+def test_frozen_stages_and_residual_sums_can_be_left_alone() -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, freeze=6)
     widths = {n: m.out_channels for n, m in model.named_modules() if n.endswith("conv_pwl")}
-    report = prune_channels(model, clip_of(), rate=0.4, leave=["head", "*.conv_pwl"], round_to=8)
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    report = prune_channels(model, clip_of(), target_params=0.66, leave=["head", "*.conv_pwl"], round_to=8)
     assert {n: m.out_channels for n, m in model.named_modules() if n.endswith("conv_pwl")} == widths
-    assert report.params_after < 0.8 * report.params_before
+    assert {n: p for n, p in model.named_parameters() if not p.requires_grad}.keys() == frozen.keys()
+    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+    assert report.params_after == pytest.approx(0.66 * report.params_before, rel=0.02)
+    assert all(m.out_channels % 8 == 0 for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_recalibration_leaves_what_is_frozen() -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, freeze=2)
+    norms = [model.rgb.stages[0][1], model.rgb.stages[1][0].bn1, model.rgb.stages[2][0].bn1]
+    before = [norm.running_mean.clone() for norm in norms]
+    recalibrate(model, [clip_of(frames=3)])
+    kept = [torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True)]
+    assert kept == [True, True, False]
 
 
 @pytest.mark.parametrize("frozen_bn", [True, False])
