@@ -28,7 +28,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
         raise UserError(
             f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "
-            "run `python -m slimstream scan`."
+            "run `python -m slimstream scan`, or set ingest.source back."
         )
     store = Store(paths.store)
     with plain_words(paths.raw):
@@ -79,6 +79,8 @@ def _gather(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[I
             yield item, stored, True
         else:
             wanted.append(item)
+    if not wanted:
+        return
     pool = ThreadPoolExecutor(source.workers)
     try:
         for item, outcome in bar(zip(wanted, pool.map(fetch, wanted), strict=True), "ingest", len(wanted)):
