@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
+from slimstream.errors import UserError
 from slimstream.models.fusion import CAFM
 from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
 
@@ -47,7 +48,12 @@ def _backbone(size: str, shortcut: bool, pretrained: bool) -> tuple[nn.Module, i
     import timm
     from timm.models.mobilevit import MobileVitBlock
 
-    net = timm.create_model(f"mobilevit_{size}", pretrained=pretrained, num_classes=0, global_pool="")
+    try:
+        net = timm.create_model(f"mobilevit_{size}", pretrained=pretrained, num_classes=0, global_pool="")
+    except OSError as error:  # the hub's errors are OSErrors; without weights nothing is read
+        raise UserError(
+            f"The weights of mobilevit_{size} could not be fetched: go online once or set pretrained: false."
+        ) from error
     if not shortcut:
         for block in net.modules():
             if isinstance(block, MobileVitBlock):

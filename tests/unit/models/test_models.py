@@ -157,6 +157,17 @@ def test_mistakes_are_named(name: str, kwargs: dict[str, object], hint: str) -> 
         create_model(name, 3, **kwargs)
 
 
+def test_no_network_for_the_hubs_weights_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise FileNotFoundError("cannot find the requested files in the local cache")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(UserError, match=r"mobilevit_xs.*pretrained: false"):
+        create_model("two_stream_mobilevit", 3, size="xs", pretrained=True)
+
+
 def test_the_table_names_every_network() -> None:
     rows = model_table(3, (64, 64), 4, measure=lambda model, shape: (params(model), 8 * shape[1]))
     assert [row["name"] for row in rows] == list(MODELS)
