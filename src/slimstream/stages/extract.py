@@ -2,7 +2,8 @@
 
 What is done lies in a work folder named by the hash of all that a pack depends on beside the clip, each pack
 by its clip's sha256: a killed run goes on where it was, and of a grown data set only new clips are extracted.
-The packs of the out are hard links to it, so it costs no space; what a finished run did not use is removed.
+The packs of the out are hard links to it, which costs no space until DVC puts copies in their place; what a
+finished run did not use is removed.
 """
 
 import errno
