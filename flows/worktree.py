@@ -8,6 +8,7 @@ import configparser
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,12 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
             for file in STATE:
                 subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=folder, capture_output=True)
         _share_cache(main, folder)
+        # Scan reads from the last split what must stay in test.
+        subprocess.run(
+            [sys.executable, "-m", "dvc", "checkout", "--quiet", "data/split.parquet"],
+            cwd=folder,
+            capture_output=True,
+        )
         yield (
             folder,
             {

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command is known, so `--help` answers at once
 import argparse
 import importlib
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 2 after a mistake that the user can mend."""
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
+    # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(args.run(args, paths) or 0)
     except UserError as error:
@@ -95,7 +98,8 @@ def _rollback(args: argparse.Namespace, paths: Paths) -> None:
 def _versions(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.registry import versions
 
-    print(versions(args.name or load_params(paths.params).publish.name, paths))
+    table = versions(args.name or load_params(paths.params).publish.name, paths)
+    print(table.to_string(index=False) if len(table) else "Nothing is registered yet: run `make demo`.")
 
 
 def _folds(args: argparse.Namespace, paths: Paths) -> None:

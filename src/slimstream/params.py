@@ -121,6 +121,11 @@ class Fit(Section):
     ema: Fraction = Field(
         0.0, description="decay per step of a running mean of the weights; 0 switches it off"
     )
+    head: float | None = Field(
+        None,
+        gt=0,
+        description="first fit the head by logistic regression of this strength (inverse L2 penalty)",
+    )
     select: Literal["best", "last"] = Field(
         "best", description="weights of the best validation epoch or of the last"
     )

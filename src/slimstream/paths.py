@@ -23,7 +23,7 @@ class Paths:
 
     @property
     def source_root(self) -> Path:
-        """What a relative source is relative to; `SLIMSTREAM_SOURCE_ROOT` lets worktrees read the same one."""
+        """What a relative source is relative to; `SLIMSTREAM_SOURCE_ROOT` lets worktrees share it."""
         return Path(os.environ.get("SLIMSTREAM_SOURCE_ROOT") or self.root)
 
     # Untracked: survives DVC emptying its outs, may be deleted at any time.
@@ -59,7 +59,7 @@ class Paths:
 
     @property
     def validation(self) -> Path:
-        """validate: `validation/summary.json`, `validation/quarantine.csv` and Great Expectations' Data Docs."""
+        """validate: `summary.json`, `quarantine.csv` and Great Expectations' Data Docs."""
         return self.root / "reports/validation"
 
     @property

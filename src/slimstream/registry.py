@@ -20,8 +20,6 @@ from slimstream.lineage import seen, trace
 from slimstream.params import Params
 from slimstream.paths import Paths
 
-COMPRESSED = ("pruned", "control", "distilled")
-"""What may be deployed, the simplest first: on a tie it wins."""
 CHAMPION = "champion"
 TAG = 4900
 """Characters that a tag holds."""
@@ -53,7 +51,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     Writes runs/publish.json. Raises UserError when there is nothing to publish or no registry to publish to.
     """
     scores = _scores(paths)
-    chosen = preferred(scores, COMPRESSED)
+    chosen = preferred(scores)
     if chosen is None:
         raise UserError(f"{paths.metrics('evaluate')} scores no compressed model; run `dvc repro` first.")
     if tracking.tracking_off():

@@ -59,7 +59,7 @@ def fit(
     when there is one, with automatic mixed precision.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     state = State(model, _optimiser(model, p), _average(model, p))
     checkpoint = folder / "state.safetensors"
     if checkpoint.exists():

@@ -143,18 +143,19 @@ class TwoStream(nn.Module):
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
         """Take a linear classifier fitted elsewhere: logits = weight · (features - mean) / std + bias.
 
-        weight (classes, F'), bias (classes,), mean and std (F',) with std > 0. Needs `standardise`.
+        weight (classes, F'), bias (classes,), mean and std (F',) with std > 0.
         """
         scaler = self.standardise
-        assert (
-            isinstance(scaler, Standardise)
-            and scaler.running_mean is not None
-            and scaler.running_var is not None
-        )
-        scaler.running_mean.copy_(mean)
-        scaler.running_var.copy_(std.square())
-        # Undoes the epsilon that batch norm adds, so that the logits are those of the fit.
-        self.head.weight.copy_(weight * ((std.square() + scaler.eps).sqrt() / std).to(weight))
+        if isinstance(scaler, Standardise):
+            assert scaler.running_mean is not None and scaler.running_var is not None
+            scaler.running_mean.copy_(mean)
+            scaler.running_var.copy_(std.square())
+            # Undoes the epsilon that batch norm adds, so that the logits are those of the fit.
+            weight = weight * (std.square() + scaler.eps).sqrt() / std
+        else:
+            weight = weight / std
+            bias = bias - weight @ mean
+        self.head.weight.copy_(weight)
         self.head.bias.copy_(bias)
 
 

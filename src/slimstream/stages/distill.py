@@ -22,7 +22,7 @@ from slimstream.stages.training import Study, with_prefix
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.distill
     study = Study.open(params.extract, paths)
-    folders = [paths.model("original"), *(paths.root / folder for folder in p.teachers)]
+    folders = [paths.model("original"), *(paths.source_root / folder for folder in p.teachers)]
     teachers = [_teacher(folder, study) for folder in folders]
     logits = teacher_logits(teachers, study, p)
     inputs = [folder / "weights.safetensors" for folder in (paths.model("pruned"), *folders)]

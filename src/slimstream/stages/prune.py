@@ -5,7 +5,7 @@ from torch import nn
 
 from slimstream.learn.checkpoint import load_model
 from slimstream.learn.latency import latency
-from slimstream.learn.pruning import prune_channels
+from slimstream.learn.pruning import prune_channels, recalibrate
 from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import Paths
@@ -24,6 +24,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     }
 
     report = prune_channels(model, study.example(), rate=p.rate, target_params=p.target_params)
+    recalibrate(model, study.clips())
     cut = study.validate(model)
     tuned = study.fit(
         "pruned",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimstream.data.clips import Batch, ClipSet, evaluation_batches, training_batches
+from slimstream.errors import UserError
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
+from slimstream.learn.heads import HasHead, fit_head
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
-from slimstream.progress import Log
+from slimstream.progress import Log, bar
 
 EVALUATION_BATCH = 4
 """Clips judged at once; all their frames are looked at, so memory sets the bound."""
@@ -79,6 +81,15 @@ class Study:
             "val_macro_f1": float(macro_f1(matrix)),
         }
 
+    def fit_head(self, model: nn.Module, strength: float) -> None:
+        """Fit the head of `model`, in evaluation mode, to the training clips as they are."""
+        if not isinstance(model, HasHead):
+            raise UserError(
+                f"params.yaml: {type(model).__name__} has no linear head to fit; leave out fit.head."
+            )
+        batches = evaluation_batches(self.train, batch_size=EVALUATION_BATCH)
+        fit_head(model, bar(batches, "features", len(batches)), len(self.classes), strength)
+
     def fit(
         self,
         name: str,
@@ -104,6 +115,8 @@ class Study:
             self.paths.root / "requirements.lock",
         )
         folder = self.paths.work(name, key)
+        if p.head is not None and not folder.exists():
+            self.fit_head(model.eval(), p.head)
         history = fit(
             model,
             objective=objective,
@@ -145,6 +158,10 @@ class Study:
         )
         save_model(self.paths.model(name), model, card)
         return {key: float(value) for key, value in size.items()}
+
+    def clips(self) -> Iterator[Tensor]:
+        """All training clips as they are, in batches (B, T, C, H, W) uint8."""
+        return (batch.clip for batch in evaluation_batches(self.train, batch_size=EVALUATION_BATCH))
 
     def example(self) -> Tensor:
         """(1, T, C, H, W) uint8: one clip as the network will meet it."""
