@@ -151,6 +151,11 @@ class Prune(Section):
 
     rate: float | None = Field(None, gt=0, lt=1, description="share of channels removed (P1: 0.5)")
     target_params: float | None = Field(None, gt=0, lt=1, description="parameters kept (P1's result: 0.66)")
+    leave: list[str] = Field(["fusion", "head"], description="layers (fnmatch) that keep their channels")
+    round_to: int | None = Field(None, ge=1, description="channels are kept in multiples of this")
+    restore: Fit | None = Field(
+        None, description="before fine-tuning, learn to make the original's features again; no labels used"
+    )
     fit: Fit = Fit()
 
     @model_validator(mode="after")

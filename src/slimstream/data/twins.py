@@ -46,9 +46,7 @@ def near(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.int64]
     close: list[tuple[int, int, float]] = []
     for start in range(0, n, CHUNK):
         distance = cdist(flat[start : start + CHUNK], flat, "cityblock") / flat.shape[1]
-        usual[start : start + CHUNK] = np.partition(distance, k, axis=1)[
-            :, k
-        ]
+        usual[start : start + CHUNK] = np.partition(distance, k, axis=1)[:, k]
         rows, columns = np.nonzero(distance < limit)
         close += zip(rows + start, columns, distance[rows, columns], strict=True)
     links = [(i, j) for i, j, d in close if d <= RATIO * min(usual[i], usual[j])]

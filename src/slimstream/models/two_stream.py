@@ -126,10 +126,14 @@ class TwoStream(nn.Module):
 
     def features(self, clip: Tensor) -> Tensor:
         """What the head judges by: clip (B, T, 5, H, W) to (B, F'), float32, not yet standardised."""
+        return self.pool(self.frame_features(clip))
+
+    def frame_features(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the picture."""
         rgb, flow = self.maps(clip)
-        # Pooled in float32: sums over space and time lose digits in half precision.
+        # Averaged in float32: sums over space and time lose digits in half precision.
         frames = self.fusion(rgb, flow).float().mean((2, 3))
-        return self.pool(frames.unflatten(0, (clip.shape[0], clip.shape[1])))
+        return frames.unflatten(0, (clip.shape[0], clip.shape[1]))
 
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """The streams' last maps, (B·T, C, h, w) each."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ from slimstream.progress import Log, bar
 
 EVALUATION_BATCH = 4
 """Clips judged at once; all their frames are looked at, so memory sets the bound."""
+
+
+CURVES = ["epoch", "train_loss", "lr", "val_loss", "val_accuracy", "val_macro_f1"]
+"""Columns of the curves of a training without epochs."""
 
 
 @dataclass(frozen=True)
@@ -109,30 +113,57 @@ class Study:
         sees the augmented view e mod `views` of every clip.
         """
         start = time.perf_counter()
+        if p.head is not None:
+            self.fit_head(model.eval(), p.head)
+        history = self.resumable(
+            name,
+            model,
+            objective,
+            p,
+            log,
+            inputs=inputs,
+            settings=settings,
+            views=views,
+            validate=self.validate,
+        )
+        curves = self.paths.curves(name)
+        curves.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
+        return self.validate(model) | {"seconds": time.perf_counter() - start}
+
+    def resumable(
+        self,
+        name: str,
+        model: nn.Module,
+        objective: Objective,
+        p: Fit,
+        log: Log,
+        *,
+        validate: Callable[[nn.Module], Row],
+        inputs: Iterable[Path] = (),
+        settings: Iterable[Section] = (),
+        views: int | None = None,
+    ) -> list[Row]:
+        """`learn.fit.fit` on the training clips, resuming in a folder named after all that it depends on."""
         key = resume_key(
             [p, self.input, *settings],
             [self.paths.split_info, self.paths.packs / "index.parquet", *inputs],
             self.paths.root / "requirements.lock",
         )
         folder = self.paths.work(name, key)
-        if p.head is not None and not folder.exists():
-            self.fit_head(model.eval(), p.head)
         history = fit(
             model,
             objective=objective,
             batches=lambda epoch: self.batches(p, epoch, epoch % views if views else epoch),
-            validate=self.validate,
+            validate=validate,
             p=p,
             clips=len(self.train),
             folder=folder,
             log=log,
             title=name,
         )
-        curves = self.paths.curves(name)
-        curves.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(history).to_csv(curves, index=False)
         shutil.rmtree(folder, ignore_errors=True)
-        return self.validate(model) | {"seconds": time.perf_counter() - start}
+        return history
 
     def save(
         self,
