@@ -44,6 +44,12 @@ def test_pruning_really_shrinks_the_network(trained: tuple[Paths, dict[str, dict
     assert bytes_of["pruned"] / bytes_of["original"] == pytest.approx(kept, abs=0.05)
 
 
+def test_the_pruned_network_learns_its_features_again(
+    trained: tuple[Paths, dict[str, dict[str, float]]],
+) -> None:
+    assert trained[1]["prune"]["restore.last"] < trained[1]["prune"]["restore.first"]
+
+
 @pytest.mark.parametrize("name", ["original", "pruned", "control", "distilled", "baseline"])
 def test_every_model_rebuilds_from_its_folder(
     trained: tuple[Paths, dict[str, dict[str, float]]], name: str

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pandas as pd
 from onnx import TensorProto, helper
-from slimstream.learn.export import OnnxModel
 
 from slimstream.data.packs import pack_clip
+from slimstream.learn.export import OnnxModel
 from slimstream.params import Extract, Gate, Params, Publish, Split
 from slimstream.paths import Paths
 

@@ -96,8 +96,9 @@ def pack(job: Job) -> None:
 
 
 def sample(count: int, dropped: int, p: Extract) -> list[int]:
-    """Indices of the sampled frames: the middles of equal parts of a clip of `count` frames without the
-    leading `dropped` ones, each with a frame `p.stride` after it; none when the clip is too short for that.
+    """Indices of the sampled frames: evenly from the first to the last of a clip of `count` frames
+    without the leading `dropped` ones, each with a frame `p.stride` after it; none when the clip is too short
+    for that. How a clip begins and ends often tells most; a single frame is the middle one.
 
     `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some.
     """
@@ -105,7 +106,9 @@ def sample(count: int, dropped: int, p: Extract) -> list[int]:
     if usable < 1:
         return []
     wanted = p.frames or min(usable, max(1, round((p.fraction or 0) * (count - dropped))))
-    return [dropped + (2 * k + 1) * usable // (2 * wanted) for k in range(wanted)]
+    if wanted == 1:
+        return [dropped + usable // 2]
+    return [dropped + k * (usable - 1) // (wanted - 1) for k in range(wanted)]
 
 
 def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:

@@ -37,7 +37,7 @@ class FeatureMatch:
     spread: Tensor
 
     @classmethod
-    @torch.inference_mode()
+    @torch.no_grad()
     def of(cls, teacher: nn.Module, clips: Iterable[Tensor]) -> "FeatureMatch":
         """Measure the spread of `teacher`'s features over `clips`, each (B, T, C, H, W)."""
         teacher.eval()

@@ -14,8 +14,9 @@ class Normalise(nn.Module):
     """Split and scale what a pack holds: (N, 5, H, W) in 0..255 becomes two pictures (N, 3, H, W).
 
     RGB by the backbone's `mean` and `std` (of values in 0..1). Flow as -1..1 (in units of the extraction's
-    bound, 128 is rest and becomes 0), with its magnitude (0..√2) as a third channel: P1's flow images have
-    the shape of the RGB frames, and pretrained or shared backbones want three channels.
+    bound, 128 is rest and becomes 0), with its magnitude as a third channel, from -1 at rest to 1 at the
+    bound, so that all three span what a pretrained backbone expects: P1's flow images have the shape of the
+    RGB frames.
     """
 
     mean: Tensor
@@ -30,7 +31,8 @@ class Normalise(nn.Module):
         frames = frames.float()
         rgb = (frames[:, :3] - self.mean) / self.std
         flow = (frames[:, 3:5] - 128) / 127
-        flow = torch.cat((flow, flow.square().sum(1, keepdim=True).sqrt()), 1)
+        magnitude = flow.square().sum(1, keepdim=True).sqrt().clamp(max=1)
+        flow = torch.cat((flow, 2 * magnitude - 1), 1)
         return _channels_last(rgb), _channels_last(flow)
 
 

@@ -62,10 +62,11 @@ def test_flow_at_rest_is_zero_and_its_direction_is_kept() -> None:
     normalise = Normalise(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     frames = torch.full((1, 5, 2, 2), 128, dtype=torch.uint8)
     rgb, flow = normalise(frames)
-    assert (flow == 0).all() and (rgb == pytest.approx(128 / 127.5 - 1, abs=1e-6))
+    assert (flow[:, :2] == 0).all() and (flow[:, 2] == -1).all()
+    assert rgb == pytest.approx(128 / 127.5 - 1, abs=1e-6)
     frames[:, 3], frames[:, 4] = 255, 1
     _, flow = normalise(frames)
-    torch.testing.assert_close(flow[0, :, 0, 0], torch.tensor([1.0, -1.0, 2**0.5]))
+    torch.testing.assert_close(flow[0, :, 0, 0], torch.tensor([1.0, -1.0, 1.0]))
 
 
 def test_each_stream_looks_at_its_own_channels() -> None:
