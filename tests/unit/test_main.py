@@ -1,0 +1,36 @@
+"""The command line: what it says, and with which status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slimstream.__main__ import STAGES, main
+
+
+def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert all(stage in said for stage in STAGES)
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = "import sys, slimstream.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "mlflow", "cv2", "pandas", "sklearn"} & set(loaded.split())
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(tmp_path), "ingest"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("slimstream ingest: ") and said.count("\n") == 1
+
+
+def test_models_lists_what_a_recipe_may_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["two_stream_mobilevit"]["params"] == pytest.approx(3.25e6, rel=0.03)
+    assert all(row["macs"] > 0 for row in rows.values())
