@@ -265,14 +265,15 @@ def save_predictions(paths: Paths, classes: list[str], parts: dict[str, Part], r
 
 
 def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], paths: Paths) -> page.Judged:
-    curves = paths.curves(r.name)
+    file = paths.curves(r.name)
+    curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
     return page.Judged(
         r.name,
         scores,
         metrics.confusion(test.truth, r.predicted, len(classes)).tolist(),
         metrics.per_class(test.truth, r.predicted, classes),
         metrics.reliability(test.truth, r.test),
-        pd.read_csv(curves) if curves.exists() else None,
+        None if curve.empty else curve,  # a head fitted in closed form has no epochs
     )
 
 
