@@ -5,19 +5,17 @@ shares the packs. A fold that was finished with the same settings, code and data
 table goes on where it stopped.
 """
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 from ruamel.yaml import YAML
 
 from slimstream.errors import UserError
+from slimstream.fingerprint import fingerprint
 from slimstream.params import Params
 from slimstream.paths import MODELS, Paths
 
@@ -129,15 +127,6 @@ def _group(clips: pd.DataFrame, params: Params) -> pd.Series:
 
 
 def _key(settings: dict[str, object], clips: pd.DataFrame, paths: Paths) -> str:
-    code = (path for room in ("data", "models", "learn", "stages") for path in _code(room))
-    parts: Iterable[bytes] = (
-        json.dumps({k: v for k, v in settings.items() if k != "publish"}, sort_keys=True).encode(),
-        "\n".join(sorted(clips["id"] + clips["sha256"])).encode(),
-        (paths.packs / "index.parquet").read_bytes(),
-        *(path.read_bytes() for path in code),
-    )
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _code(room: str) -> list[Path]:
-    return sorted((Path(__file__).parent / room).glob("*.py"))
+    learnt_by = {name: section for name, section in settings.items() if name != "publish"}
+    texts = (json.dumps(learnt_by, sort_keys=True), *sorted(clips["id"] + clips["sha256"]))
+    return fingerprint(texts, [paths.packs / "index.parquet"])

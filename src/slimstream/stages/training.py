@@ -1,6 +1,5 @@
 """What training, pruning and distilling share: a split's clips, judging on validation, where to resume."""
 
-import hashlib
 import json
 import shutil
 import time
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from slimstream.data.clips import Batch, ClipSet, evaluation_batches, training_batches
 from slimstream.errors import UserError
+from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
@@ -145,10 +145,10 @@ class Study:
         views: int | None = None,
     ) -> list[Row]:
         """`learn.fit.fit` on the training clips, resuming in a folder named after all that it depends on."""
-        key = resume_key(
-            [p, self.input, *settings],
-            [self.paths.split_info, self.paths.packs / "index.parquet", *inputs],
-            self.paths.root / "requirements.lock",
+        lock = self.paths.root / "requirements.lock"
+        key = fingerprint(
+            (section.model_dump_json() for section in (p, self.input, *settings)),
+            [self.paths.split_info, self.paths.packs / "index.parquet", *inputs, lock],
         )
         folder = self.paths.work(name, key)
         history = fit(
@@ -210,23 +210,6 @@ def judge(model: nn.Module, clips: ClipSet) -> tuple[Tensor, Tensor]:
     ]
     order = torch.cat([indices for indices, _, _ in outputs]).argsort()
     return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
-
-
-def resume_key(settings: Iterable[Section], inputs: Iterable[Path], lock: Path) -> str:
-    """Hash of all that a training depends on: settings, input files, this package's code, the lock file."""
-    digest = hashlib.sha256()
-    for section in settings:
-        digest.update(section.model_dump_json().encode())
-    package = Path(__file__).parents[1]
-    code = [
-        path
-        for room in ("data", "learn", "models", "stages")
-        for path in sorted((package / room).glob("*.py"))
-    ]
-    for path in [*inputs, *code, lock]:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes() if path.exists() else b"")
-    return digest.hexdigest()[:16]
 
 
 def with_prefix(prefix: str, row: Row) -> Row:
