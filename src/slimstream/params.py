@@ -99,6 +99,11 @@ class Augment(Section):
     vflip: Fraction = Field(0.0, description="probability of an upside-down flip (P1)")
     brightness: Fraction = Field(0.0, description="largest change of brightness and contrast, RGB only")
 
+    @property
+    def active(self) -> bool:
+        """Whether any of it is switched on."""
+        return self.crop < 1 or bool(self.hflip or self.vflip or self.brightness)
+
 
 class Fit(Section):
     """One training: the same fields for training, fine-tuning and distillation."""

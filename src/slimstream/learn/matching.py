@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,16 @@ class FrameFeatures(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         return cast(ShowsFrames, self.net).frame_features(clip)
+
+    def trunk_layers(self) -> nn.Module | None:
+        """The network's own frozen layers, if it has any."""
+        layers: nn.Module | None = getattr(self.net, "trunk_layers", lambda: None)()
+        return layers
+
+    def trunk(self, clip: Tensor) -> Tensor:
+        """What they make of a clip, which this takes in its place."""
+        made: Tensor = cast(Any, self.net).trunk(clip)
+        return made
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,15 @@ class Lite0(nn.Module):
         self.train()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.stages(x)
+        return self.tail(self.trunk(x))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """The frozen stages alone."""
+        return self.stages[: self.frozen](x)
+
+    def tail(self, x: Tensor) -> Tensor:
+        """What follows them."""
+        return self.stages[self.frozen :](x)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

@@ -1,7 +1,7 @@
 """The two-stream frame every network here is composed in."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,20 @@ class Standardise(nn.BatchNorm1d):
         return functional.batch_norm(x, mean, var, eps=self.eps)
 
 
+@runtime_checkable
+class Trunk(Protocol):
+    """A backbone whose first `frozen` stages do not learn."""
+
+    stages: nn.Sequential
+    frozen: int
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to the last frozen stage's map (N, C', h', w')."""
+
+    def tail(self, x: Tensor) -> Tensor:
+        """That map to the backbone's last one."""
+
+
 class TwoStream(nn.Module):
     """Appearance and motion, each through a 2-D backbone, frame by frame (P1, Fig. 1).
 
@@ -123,7 +137,10 @@ class TwoStream(nn.Module):
         self.head = head(features)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, 5, H, W), uint8 or float in 0..255, T ≥ 1, to logits (B, classes)."""
+        """Clip (B, T, 5, H, W), uint8 or float in 0..255, T ≥ 1, to logits (B, classes).
+
+        Here and below, a clip may also be what `trunk` has made of it.
+        """
         return self.head(self.dropout(self.standardise(self.features(clip))))
 
     def features(self, clip: Tensor) -> Tensor:
@@ -139,11 +156,28 @@ class TwoStream(nn.Module):
 
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """The streams' last maps, (B·T, C, h, w) each."""
+        if clip.ndim == 6:
+            rgb, flow = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
+            return cast(Trunk, self.rgb).tail(rgb), cast(Trunk, self.flow).tail(flow)
         rgb, flow = self.normalise(clip.flatten(0, 1))
         if self.flow is None:
             both = self.rgb(torch.cat((rgb, flow)))
             return both[: rgb.shape[0]], both[rgb.shape[0] :]
         return self.rgb(rgb), self.flow(flow)
+
+    def trunk(self, clip: Tensor) -> Tensor:
+        """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
+        rgb, flow = self.normalise(clip.flatten(0, 1))
+        maps = torch.stack((cast(Trunk, self.rgb).trunk(rgb), cast(Trunk, self.flow).trunk(flow)), 1)
+        return maps.unflatten(0, (clip.shape[0], clip.shape[1]))
+
+    def trunk_layers(self) -> nn.Module | None:
+        """The frozen stages of both streams; None where either is trained from its first layer on."""
+        if not (isinstance(self.rgb, Trunk) and isinstance(self.flow, Trunk)):
+            return None
+        if not (self.rgb.frozen and self.flow.frozen):
+            return None
+        return nn.ModuleList((self.rgb.stages[: self.rgb.frozen], self.flow.stages[: self.flow.frozen]))
 
     @torch.no_grad()
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:

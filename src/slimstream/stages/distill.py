@@ -46,11 +46,11 @@ def teacher_logits(teachers: list[nn.Module], study: Study, p: Distill) -> Tenso
     """(views, teachers, clips, n) float32: each teacher's answer to each augmented view, asked once."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     answers = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
-    for view in bar(range(p.views), "teacher views"):
-        for batch in study.batches(p.fit, 0, view):
-            clip = batch.clip.to(device)
-            for index, teacher in enumerate(teachers):
-                answers[view, index, batch.indices] = teacher.to(device)(clip).float().cpu()
+    asked = [(view, index) for view in range(p.views) for index in range(len(teachers))]
+    for view, index in bar(asked, "teacher views"):
+        teacher = teachers[index].to(device)
+        for batch in study.lessons(teacher, p.fit, view, p.views):
+            answers[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
     return answers
 
 

@@ -32,7 +32,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         leave=p.leave,
         round_to=p.round_to,
     )
-    recalibrate(model, study.clips())
+    recalibrate(model, study.clips(model))
     cut = study.validate(model)
     restored = {} if p.restore is None else restore(model, study, p, log)
     tuned = study.fit(
@@ -67,7 +67,7 @@ def restore(model: nn.Module, study: Study, p: Prune, log: Log) -> dict[str, flo
     """
     teacher, _ = load_model(study.paths.model("original"), create_model)
     original = study.paths.model("original") / "weights.safetensors"
-    objective = FeatureMatch.of(teacher, study.clips())
+    objective = FeatureMatch.of(teacher, study.clips(teacher))
     student = FrameFeatures(model)
     assert p.restore is not None
     last = p.restore.model_copy(update={"select": "last"})  # its loss is all there is to judge by

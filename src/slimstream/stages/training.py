@@ -25,6 +25,7 @@ from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
+from slimstream.stages.trunk import through_trunk
 
 EVALUATION_BATCH = 4
 """Clips judged at once; all their frames are looked at, so memory sets the bound."""
@@ -75,9 +76,21 @@ class Study:
             view=view,
         )
 
+    def lessons(self, model: nn.Module, p: Fit, epoch: int, views: int | None) -> Iterable[Batch]:
+        """What `model` meets in `epoch`: with `views`, the augmented view epoch mod `views` of every clip."""
+        batches = self.batches(p, epoch, epoch % views if views else epoch)
+        # Views that never come again are not worth keeping.
+        comes_again = views or not p.augment.active
+        return through_trunk(model, batches, self.paths.cache) if comes_again else batches
+
+    def evaluation(self, model: nn.Module, clips: ClipSet) -> Iterable[Batch]:
+        """All of `clips` as they are, in batches."""
+        batches = evaluation_batches(clips, batch_size=EVALUATION_BATCH)
+        return through_trunk(model, batches, self.paths.cache)
+
     def validate(self, model: nn.Module) -> Row:
         """Judge on all frames of the validation clips: accuracy, macro-F1, loss."""
-        logits, labels = judge(model, self.val)
+        logits, labels = judge(model, self.evaluation(model, self.val))
         matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),
@@ -92,7 +105,8 @@ class Study:
                 f"params.yaml: {type(model).__name__} has no linear head to fit; leave out fit.head."
             )
         batches = evaluation_batches(self.train, batch_size=EVALUATION_BATCH)
-        fit_head(model, bar(batches, "features", len(batches)), len(self.classes), strength)
+        seen = through_trunk(model, batches, self.paths.cache)
+        fit_head(model, bar(seen, "features", len(batches)), len(self.classes), strength)
 
     def fit(
         self,
@@ -154,7 +168,7 @@ class Study:
         history = fit(
             model,
             objective=objective,
-            batches=lambda epoch: self.batches(p, epoch, epoch % views if views else epoch),
+            batches=lambda epoch: self.lessons(model, p, epoch, views),
             validate=validate,
             p=p,
             clips=len(self.train),
@@ -190,9 +204,9 @@ class Study:
         save_model(self.paths.model(name), model, card)
         return {key: float(value) for key, value in size.items()}
 
-    def clips(self) -> Iterator[Tensor]:
-        """All training clips as they are, in batches (B, T, C, H, W) uint8."""
-        return (batch.clip for batch in evaluation_batches(self.train, batch_size=EVALUATION_BATCH))
+    def clips(self, model: nn.Module) -> Iterator[Tensor]:
+        """All training clips as they are, in batches, as `model` takes them."""
+        return (batch.clip for batch in self.evaluation(model, self.train))
 
     def example(self) -> Tensor:
         """(1, T, C, H, W) uint8: one clip as the network will meet it."""
@@ -200,14 +214,11 @@ class Study:
 
 
 @torch.inference_mode()
-def judge(model: nn.Module, clips: ClipSet) -> tuple[Tensor, Tensor]:
-    """Logits (N, n) and labels (N,) of all clips in their order, every sampled frame looked at."""
+def judge(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """Logits (N, n) and labels (N,) of all clips in the order of their indices."""
     device = next(model.parameters()).device
     model.eval()
-    outputs = [
-        (batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels)
-        for batch in evaluation_batches(clips, batch_size=EVALUATION_BATCH)
-    ]
+    outputs = [(batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels) for batch in batches]
     order = torch.cat([indices for indices, _, _ in outputs]).argsort()
     return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
 

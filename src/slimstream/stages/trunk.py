@@ -1,0 +1,69 @@
+"""What the frozen layers of a network make of the clips, computed once.
+
+Nothing that is learnt changes it, and on a CPU it is nearly all of the work: every stage, fold and epoch that
+meets a frame again reads it from disk. The files are named after the layers' weights and the frame's own
+bytes, so they are right wherever they are found, and may be deleted at any time.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slimstream.data.clips import Batch
+from slimstream.learn.checkpoint import weight_hash
+
+
+@runtime_checkable
+class HasTrunk(Protocol):
+    """A network whose first layers are frozen. It takes a clip, or what they have made of one."""
+
+    def trunk_layers(self) -> nn.Module | None:
+        """The frozen layers; None where all are trained."""
+
+    def trunk(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, C, H, W) to what the frozen layers make of it, (B, T, ...)."""
+
+
+def through_trunk(model: nn.Module, batches: Iterable[Batch], cache: Path) -> Iterable[Batch]:
+    """The same batches, their clips (B, T, C, H, W) as `model`'s frozen layers leave them.
+
+    Unchanged for a network without such layers. Values are rounded to half precision, whether they are
+    computed or read, so that a training does not depend on what was cached.
+    """
+    layers = model.trunk_layers() if isinstance(model, HasTrunk) else None
+    return batches if layers is None else _shortened(model, batches, cache / "trunk" / weight_hash(layers))
+
+
+@torch.inference_mode()
+def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iterator[Batch]:
+    assert isinstance(model, HasTrunk)
+    for batch in batches:
+        files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
+        if not all(file.exists() for file in files):
+            device = next(model.parameters()).device
+            made = model.trunk(batch.clip.to(device)).flatten(0, 1).half().cpu().numpy()
+            for file, frame in zip(files, made, strict=True):
+                _write(file, frame)
+        read = torch.from_numpy(np.stack([np.load(file, allow_pickle=False) for file in files]))
+        yield replace(batch, clip=read.float().unflatten(0, batch.clip.shape[:2]))
+
+
+def _digest(frame: Tensor) -> str:
+    name = hashlib.blake2b(frame.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+    return f"{name[:2]}/{name}.npy"
+
+
+def _write(file: Path, array: np.ndarray) -> None:
+    """Atomically: folds and stages may run side by side, and any of them may be killed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    half = file.with_suffix(f".{os.getpid()}")
+    with half.open("wb") as out:
+        np.save(out, array)
+    half.replace(file)
