@@ -101,6 +101,7 @@ class Lite0(nn.Module):
         self.frozen = len(self.stages) if freeze == "all" else freeze
         for stage in self.stages[: self.frozen]:
             stage.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # what depthwise convolutions like best, on any device
         self.train()
 
     def forward(self, x: Tensor) -> Tensor:

