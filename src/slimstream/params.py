@@ -158,8 +158,11 @@ class Prune(Section):
     target_params: float | None = Field(None, gt=0, lt=1, description="parameters kept (P1's result: 0.66)")
     leave: list[str] = Field(["fusion", "head"], description="layers (fnmatch) that keep their channels")
     round_to: int | None = Field(None, ge=1, description="channels are kept in multiples of this")
-    restore: Fit | None = Field(
-        None, description="before fine-tuning, learn to make the original's features again; no labels used"
+    restore: float | None = Field(
+        None,
+        gt=0,
+        description="before fine-tuning, refit layers to make the original's maps again, by ridge regression "
+        "of this strength (1e-3), without labels; null: as pruning left them",
     )
     fit: Fit = Fit()
 

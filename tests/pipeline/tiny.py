@@ -20,7 +20,7 @@ PARAMS: dict[str, Any] = {
     "extract": {"frames": 3, "size": [SIZE, SIZE]},
     "split": {"group_by": ["camera"]},
     "train": {"model": "two_stream_mobilevit", "fit": FIT},
-    "prune": {"target_params": 0.66, "restore": {**FIT, "epochs": 2}, "fit": {**FIT, "epochs": 1}},
+    "prune": {"target_params": 0.66, "restore": 1e-3, "fit": {**FIT, "epochs": 1}},
     "distill": {"views": 2, "fit": {**FIT, "epochs": 2}},
     "evaluate": {"resamples": 100, "latency_runs": 5},
 }

@@ -1,14 +1,16 @@
 """prune: the channels of least L1 norm leave the network for good; then it is fine-tuned (P1, 3.3)."""
 
+from dataclasses import asdict
+
 import torch
 from torch import nn
 
 from slimstream.learn.checkpoint import load_model
 from slimstream.learn.latency import latency
-from slimstream.learn.matching import FeatureMatch, FrameFeatures
 from slimstream.learn.pruning import prune_channels, recalibrate
+from slimstream.learn.reconstruct import Reconstruction, reconstruct
 from slimstream.models import create_model
-from slimstream.params import Params, Prune
+from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.stages.training import Study, with_prefix
@@ -34,7 +36,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     )
     recalibrate(model, study.clips(model))
     cut = study.validate(model)
-    restored = {} if p.restore is None else restore(model, study, p, log)
+    restored = {} if p.restore is None else asdict(restore(model, study, p.restore))
     tuned = study.fit(
         "pruned",
         model,
@@ -57,24 +59,12 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     )
 
 
-def restore(model: nn.Module, study: Study, p: Prune, log: Log) -> dict[str, float]:
-    """Let pruned `model` learn to make the original's features again, frame by frame, without labels.
-
-    What pruning took is put right where it was taken, on augmented clips of any class, so that the few labels
-    are left to the head (He et al., "Channel pruning for accelerating very deep neural networks", ICCV 2017,
-    reconstruct feature maps by least squares; Romero et al., "FitNets", ICLR 2015, match hints by gradient).
-    Returns the error at the first and at the last epoch, as a share of the features' variance.
-    """
-    teacher, _ = load_model(study.paths.model("original"), create_model)
-    original = study.paths.model("original") / "weights.safetensors"
-    objective = FeatureMatch.of(teacher, study.clips(teacher))
-    student = FrameFeatures(model)
-    assert p.restore is not None
-    last = p.restore.model_copy(update={"select": "last"})  # its loss is all there is to judge by
-    history = study.resumable(
-        "restored", student, objective, last, log, inputs=[original], settings=[p], validate=lambda _: {}
+def restore(model: nn.Module, study: Study, ridge: float) -> Reconstruction:
+    """Let what is left of `model` make the original's maps of the training clips again."""
+    original, _ = load_model(study.paths.model("original"), create_model)
+    return reconstruct(
+        model, original, lambda: study.clips(model), lambda: study.clips(original), ridge=ridge
     )
-    return {"first": history[0]["train_loss"], "last": history[-1]["train_loss"]} if history else {}
 
 
 @torch.inference_mode()

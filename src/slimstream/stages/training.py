@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,36 +129,6 @@ class Study:
         start = time.perf_counter()
         if p.head is not None:
             self.fit_head(model.eval(), p.head)
-        history = self.resumable(
-            name,
-            model,
-            objective,
-            p,
-            log,
-            inputs=inputs,
-            settings=settings,
-            views=views,
-            validate=self.validate,
-        )
-        curves = self.paths.curves(name)
-        curves.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
-        return self.validate(model) | {"seconds": time.perf_counter() - start}
-
-    def resumable(
-        self,
-        name: str,
-        model: nn.Module,
-        objective: Objective,
-        p: Fit,
-        log: Log,
-        *,
-        validate: Callable[[nn.Module], Row],
-        inputs: Iterable[Path] = (),
-        settings: Iterable[Section] = (),
-        views: int | None = None,
-    ) -> list[Row]:
-        """`learn.fit.fit` on the training clips, resuming in a folder named after all that it depends on."""
         lock = self.paths.root / "requirements.lock"
         key = fingerprint(
             (section.model_dump_json() for section in (p, self.input, *settings)),
@@ -169,7 +139,7 @@ class Study:
             model,
             objective=objective,
             batches=lambda epoch: self.lessons(model, p, epoch, views),
-            validate=validate,
+            validate=self.validate,
             p=p,
             clips=len(self.train),
             folder=folder,
@@ -177,7 +147,10 @@ class Study:
             title=name,
         )
         shutil.rmtree(folder, ignore_errors=True)
-        return history
+        curves = self.paths.curves(name)
+        curves.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
+        return self.validate(model) | {"seconds": time.perf_counter() - start}
 
     def save(
         self,
