@@ -26,6 +26,15 @@ def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) ->
         assert torch.equal(model.maps(model.trunk(batch.clip))[1], model.maps(batch.clip)[1])
 
 
+def test_what_follows_the_trunk_learns(batch: Batch, tmp_path: Path) -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).train()
+    model(next(iter(through_trunk(model, [batch], tmp_path))).clip).sum().backward()
+    learnt = {
+        name.split(".stages.")[1][0] for name, p in model.rgb.named_parameters("rgb") if p.grad is not None
+    }
+    assert learnt == {"6", "7"}
+
+
 def test_what_was_computed_once_is_read(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
