@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def read_logs(files: Sequence[Path], p: Process) -> Logs:
         )
 
     times = [_times(path, table, p) for path, table in zip(files, tables, strict=True)]
-    periods = [period for _, period in times]
+    _refuse_overlap(files, times)
+    periods = [time.period for time in times]
     if max(periods) > 1.05 * min(periods):
         one, other = int(np.argmin(periods)), int(np.argmax(periods))
         raise UserError(
@@ -72,14 +74,24 @@ def read_logs(files: Sequence[Path], p: Process) -> Logs:
         )
     return Logs(
         tuple(
-            Log(v[:, ~still], table[p.label].to_numpy(str), piece)
-            for v, table, (piece, _) in zip(values, tables, times, strict=True)
+            Log(value[:, ~still], table[p.label].to_numpy(str), time.piece)
+            for value, table, time in zip(values, tables, times, strict=True)
         ),
         tuple(name for name in sensors if name not in constant),
         float(np.median(periods)),
         constant,
-        sum(int(piece[-1]) for piece, _ in times),
+        sum(int(time.piece[-1]) for time in times),
     )
+
+
+@dataclass(frozen=True)
+class _Time:
+    """Of N rows: `piece` (N,) as in Log, `period` in seconds, the `first` and `last` stamp of a calendar."""
+
+    piece: Ints
+    period: float
+    first: pd.Timestamp | None = None
+    last: pd.Timestamp | None = None
 
 
 def _refuse_copies(files: Sequence[Path]) -> None:
@@ -88,10 +100,21 @@ def _refuse_copies(files: Sequence[Path]) -> None:
     for path in files:
         if not path.is_file():
             raise UserError(f"{path}: there is no such log; give CSV files.")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest in seen:
             raise UserError(f"{path}: the same log as {seen[digest]}; name it once.")
         seen[digest] = path
+
+
+def _refuse_overlap(files: Sequence[Path], times: Sequence[_Time]) -> None:
+    """So is an hour that two exports share; seconds without a calendar cannot tell."""
+    dated = [(t.first, t.last, path) for t, path in zip(times, files, strict=True) if t.first and t.last]
+    for (_, end, one), (start, _, other) in pairwise(sorted(dated)):
+        if start <= end:
+            raise UserError(
+                f"{other}: begins at {start}, before {one} ends; cut the time they share from one."
+            )
 
 
 def _table(path: Path, p: Process) -> pd.DataFrame:
@@ -180,11 +203,11 @@ def _check_labels(path: Path, label: pd.Series, p: Process) -> None:
         )
 
 
-def _times(path: Path, table: pd.DataFrame, p: Process) -> tuple[Ints, float]:
-    """The piece each row lies in, and the seconds from row to row."""
+def _times(path: Path, table: pd.DataFrame, p: Process) -> _Time:
     if p.time is None:
-        return np.zeros(len(table), np.int64), p.period
+        return _Time(np.zeros(len(table), np.int64), p.period)
     column = table[p.time]
+    stamps: pd.Series | None = None
     if pd.api.types.is_numeric_dtype(column):
         seconds = column.astype(float)
     else:
@@ -209,7 +232,10 @@ def _times(path: Path, table: pd.DataFrame, p: Process) -> tuple[Ints, float]:
         raise UserError(
             f"{path}: the time from row to row is not regular (mostly {period:g} s); resample the log."
         )
-    return np.concatenate([[0], np.cumsum(breaks)]), period
+    piece = np.concatenate([[0], np.cumsum(breaks)])
+    if stamps is None:
+        return _Time(piece, period)
+    return _Time(piece, period, stamps.iloc[0], stamps.iloc[-1])
 
 
 def _some(names: Sequence[object]) -> str:

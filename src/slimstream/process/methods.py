@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from slimstream.errors import UserError
 from slimstream.learn.metrics import Floats, Ints
 from slimstream.process.settings import Process
 
@@ -30,16 +31,21 @@ STILL = 1e-9
 class Monitor:
     """PCA model of one state: how far a window lies from it within the model (T²) and off it (Q, also SPE).
 
-    Features are scaled to unit variance; one that never moves in this state has no scale and is left out.
+    Features are scaled to unit variance. One that never moves in this state has no scale and is left out,
+    unless `floor` gives the least spread it may be taken to have.
     """
 
-    def __init__(self, variance: float) -> None:
-        self.variance = variance
+    def __init__(self, variance: float, floor: float = 0.0) -> None:
+        self.variance, self.floor = variance, floor
 
     def fit(self, x: Floats) -> Self:
         """Learn from windows (N, F) of the state, N ≥ 3; components are kept for the share `variance`."""
+        if len(x) < 3:
+            raise UserError(
+                f"{len(x)} windows of a state are too few for a PCA model of it: make `step` smaller."
+            )
         self.count = len(x)
-        self.mean, spread = x.mean(0), x.std(0, ddof=1)
+        self.mean, spread = x.mean(0), np.maximum(x.std(0, ddof=1), self.floor)
         self.scale = np.where(spread > STILL * (1 + np.abs(self.mean)), spread, np.inf)
         scaled = (x - self.mean) / self.scale
         _, singular, axes = np.linalg.svd(scaled, full_matrices=False)
@@ -83,17 +89,19 @@ class Monitor:
 class StateModels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """One PCA model a state; a window is of the state that it lies nearest to (SIMCA: Wold 1976).
 
-    Nearness is T² and Q, each over its 95 % limit, added (the combined index of Yue & Qin 2001).
+    Nearness is T² and Q, each over its 95 % limit, added (the combined index of Yue & Qin 2001). Features
+    have unit spread over all states; a sensor at rest in one state, as when the plant stands still, is taken
+    to move by a hundredth of that, or nothing could be far from such a state.
     """
 
-    LEVEL = 0.95
+    LEVEL, FLOOR = 0.95, 0.01
 
     def __init__(self, variance: float = 0.9) -> None:
         self.variance = variance
 
     def fit(self, x: Floats, y: npt.NDArray[Any]) -> Self:
         self.classes_ = np.unique(y)
-        self.monitors_ = [Monitor(self.variance).fit(x[y == state]) for state in self.classes_]
+        self.monitors_ = [Monitor(self.variance, self.FLOOR).fit(x[y == state]) for state in self.classes_]
         return self
 
     def predict(self, x: Floats) -> npt.NDArray[Any]:
@@ -138,7 +146,9 @@ def methods(p: Process, features: int) -> dict[str, Method]:
 
     return {
         "majority": Method(({},), lambda config, seed: DummyClassifier(strategy="prior")),
-        "pca": Method(grids["pca"], lambda config, seed: StateModels(**config)),
+        "pca": Method(
+            grids["pca"], lambda config, seed: make_pipeline(StandardScaler(), StateModels(**config))
+        ),
         "svm": Method(grids["svm"], svm),
         "random_forest": Method(grids["random_forest"], forest, random=True),
     }

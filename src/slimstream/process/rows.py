@@ -21,6 +21,7 @@ from slimstream.process.windows import Windows
 from slimstream.progress import bar
 
 Row = dict[str, Any]
+STATE_SCORES = ("recall", "precision", "f1")
 Bools = npt.NDArray[np.bool_]
 
 
@@ -29,23 +30,26 @@ def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[R
     known = {name: methods(p, w.features.shape[1])[name] for name in p.methods}
     seeds = {name: p.seeds if method.random else 1 for name, method in known.items()}
     keys = [(split, name) for split in found for name in known]
-    guesses = {key: np.zeros((seeds[key[1]], len(w.state)), np.int64) for key in keys}
+    guesses = {(split, name): np.zeros((seeds[name], len(w.state)), np.int64) for split, name in keys}
     seconds = dict.fromkeys(keys, 0.0)
-    jobs = [(key, fold) for key in keys for fold in found[key[0]].folds]
-    for key, fold in bar(jobs, "classifiers"):
-        split, start = found[key[0]], time.process_time()
-        guesses[key][:, split.fold == fold] = evaluate.classify(known[key[1]], w, split, fold, seeds[key[1]])
-        seconds[key] += time.process_time() - start
+    jobs = [(split, name, fold) for split, name in keys for fold in found[split].folds]
+    for split_name, name, fold in bar(jobs, "classifiers"):
+        split, start = found[split_name], time.process_time()
+        guess = evaluate.classify(known[name], w, split, fold, seeds[name])
+        guesses[split_name, name][:, split.fold == fold] = guess
+        seconds[split_name, name] += time.process_time() - start
 
     rows, by_state = [], []
-    for key, guess in guesses.items():
-        split = found[key[0]]
+    for (split_name, name), guess in guesses.items():
+        split = found[split_name]
         judged, r = split.fold >= 0, evaluate.draws(w, split, p.resamples)
-        named = {"task": "classify", "method": key[1], "split": key[0]}
+        named = {"task": "classify", "method": name, "split": split_name}
+        cost = {"seconds": seconds[split_name, name], "configurations": len(known[name].grid)}
         rows.append(
             named
             | evaluate.scores(w.state[judged], guess[:, judged], len(w.states), r)
-            | {"seconds": seconds[key], "configurations": len(known[key[1]].grid), "seeds": len(guess)}
+            | cost
+            | {"seeds": len(guess)}
             | _judged(w, split, r)
         )
         by_state += [named | row for row in _state_rows(w, guess, judged, r)]
@@ -55,22 +59,17 @@ def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[R
 def _state_rows(w: Windows, guesses: Ints, judged: Bools, r: Resampling) -> Iterator[Row]:
     """Recall (with its interval), precision and F1 of each judged state, means over the seeds."""
     truth, guesses = w.state[judged], guesses[:, judged]
-    drawn = np.stack([metrics.recall(confusions(truth, guess, len(w.states), r)) for guess in guesses]).mean(
-        0
-    )
+    drawn = np.mean([metrics.recall(confusions(truth, guess, len(w.states), r)) for guess in guesses], 0)
     per_seed = [metrics.per_class(truth, guess, w.states) for guess in guesses]
     for state in np.unique(truth):
         low, high = interval(drawn[:, state])
-        score = {
-            name: float(np.mean([rows[state][name] for rows in per_seed])) for name in ("precision", "f1")
-        }
+        mean = {key: float(np.mean([rows[state][key] for rows in per_seed])) for key in STATE_SCORES}
         inside = judged & (w.state == state)
         yield {
             "state": w.states[state],
-            "recall": float(np.mean([rows[state]["recall"] for rows in per_seed])),
             "recall_low": low,
             "recall_high": high,
-            **score,
+            **mean,
             "windows": int(inside.sum()),
             "blocks": len(np.unique(w.block[inside])),
             "runs": len(np.unique(w.run[inside])),

@@ -75,7 +75,9 @@ class Process(Section):
     features: list[Literal["mean", "std", "slope"]] = Field(["mean", "std", "slope"], min_length=1)
 
     methods: list[Literal["majority", "pca", "svm", "random_forest"]] = Field(
-        ["majority", "pca", "svm", "random_forest"], description="classifiers, one row each and split"
+        ["majority", "pca", "svm", "random_forest"],
+        min_length=1,
+        description="classifiers, one row each and split",
     )
     splits: list[Literal["blocks", "runs", "random"]] = Field(
         ["blocks", "runs", "random"],

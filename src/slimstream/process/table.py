@@ -38,8 +38,6 @@ def run(p: Process, files: Sequence[Path], out: Path) -> str:
 
 
 def _classifier_table(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
     table = pd.DataFrame(
         {
             "split": [f"{row['split']}{' (!)' if row['warning'] else ''}" for row in rows],

@@ -106,6 +106,12 @@ def test_files_that_do_not_go_together(tmp_path: Path) -> None:
     assert f"{fewer}: there is no column 's3', which {one} has" in refusal([fewer, one])
     slow = written(table(["a", "b"], seed=1).assign(t=lambda f: f["t"] * 10), tmp_path, "slow.csv")
     assert "a row every 10 s, but" in refusal([one, slow])
+    clock = pd.Timestamp("2024-05-31T08:00:00") + pd.to_timedelta(table(["a", "b"])["t"], unit="s")
+    for name, hour in (("early.csv", 0), ("late.csv", 0.1)):
+        frame = table(["a", "b"]).assign(t=(clock + pd.Timedelta(hours=hour)).astype(str))
+        written(frame, tmp_path, name)
+    both = [tmp_path / "late.csv", tmp_path / "early.csv"]
+    assert f"{both[0]}: begins at 2024-05-31 08:06:00+00:00, before {both[1]} ends" in refusal(both)
     assert "there is no such log" in refusal([tmp_path / "absent.csv"])
     (tmp_path / "empty.csv").touch()
     assert "the log is empty" in refusal([tmp_path / "empty.csv"])

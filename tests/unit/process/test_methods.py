@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from slimstream.errors import UserError
 from slimstream.process.methods import Monitor, StateModels, methods
 from slimstream.process.settings import Process
 
@@ -72,6 +73,17 @@ def test_the_nearest_state_is_named() -> None:
     model = StateModels(0.9).fit(x, y)
     fresh = np.concatenate([plant(50, 3), plant(50, 4, shift=4.0), plant(50, 5, shift=-4.0)])
     assert (model.predict(fresh) == np.repeat([3, 5, 8], 50)).mean() > 0.97
+
+
+def test_a_state_at_rest_is_not_the_nearest_to_everything() -> None:
+    x, still = plant(100, 0), np.full((100, 12), 3.0)
+    model = StateModels(0.9).fit(np.concatenate([x, still]), np.repeat([0, 1], 100))
+    assert (model.predict(plant(50, 1)) == 0).all() and (model.predict(still) == 1).all()
+
+
+def test_two_windows_make_no_model() -> None:
+    with pytest.raises(UserError, match="2 windows of a state are too few"):
+        Monitor(0.9).fit(plant(2, 0))
 
 
 def test_grids_are_what_the_settings_say() -> None:
