@@ -26,6 +26,28 @@ STAGES = {
     "evaluate": "judge all models on the test clips, export them, write the report",
 }
 
+PROCESS_HELP = """\
+A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
+
+  time,flow,pressure,label
+  0,12.1,3.02,Normal
+  1,12.2,3.01,Normal
+
+A recipe says what its columns are called and how it is cut; what it leaves out keeps its default
+(src/slimstream/process/settings.py describes every setting):
+
+  label: label       # the column of states
+  time: time         # omit it when rows are `period` seconds apart
+  normal: Normal     # the faultless state: switches the T² and Q detector on
+  window: 60         # seconds
+  block: 300         # seconds that stay on one side of a split
+
+  python -m slimstream process --log monday.csv tuesday.csv --recipe recipes/process/pronto.yaml
+
+Three splits are shown: `blocks` leaves out stretches of time, `runs` whole runs of one state, and `random`
+scatters windows, which flatters and stands there as a warning. Settings are chosen on training blocks alone.
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 2 after a mistake that the user can mend."""
@@ -108,6 +130,14 @@ def _folds(args: argparse.Namespace, paths: Paths) -> None:
     print(run_folds(load_params(paths.params), paths, inner=args.inner, only=args.only))
 
 
+def _process(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.process.settings import Process, load_process
+    from slimstream.process.table import run
+
+    settings = load_process(args.recipe) if args.recipe else Process()
+    print(run(settings, args.log, args.out or paths.root / "reports/process.csv"))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slimstream",
@@ -146,6 +176,20 @@ def _parser() -> argparse.ArgumentParser:
         "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"
     )
     folds.add_argument("--only", help="this group alone")
+    process = add(
+        "process", "judge PCA, SVM and random forest on sensor logs, split by blocks of time", _process
+    )
+    process.formatter_class, process.epilog = argparse.RawDescriptionHelpFormatter, PROCESS_HELP
+    process.add_argument(
+        "--log",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="CSV logs of one plant, in order of time",
+    )
+    process.add_argument("--recipe", type=Path, help="process recipe (default: the built-in settings)")
+    process.add_argument("--out", type=Path, help="where the rows go (default: reports/process.csv)")
     return parser
 
 

@@ -1,7 +1,7 @@
 """params.yaml as types: one section a stage, every field with its unit, nothing misspelt gets through."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -223,23 +223,34 @@ class Params(Section):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 
+S = TypeVar("S", bound=Section)
+
+
 def load_params(path: Path) -> Params:
     """Read `path`; raise UserError, naming the field and the mend, when it does not fit."""
+    return load(path, Params, "run in the project's root or copy a recipe there.")
+
+
+def load(path: Path, model: type[S], where: str) -> S:
+    """Read the YAML file `path` as a `model`; a UserError names the field and the mend.
+
+    `where` says how to come by a file that is missing.
+    """
     try:
-        return Params.model_validate(YAML(typ="safe").load(path.read_text()) or {})
+        return model.model_validate(YAML(typ="safe").load(path.read_text()) or {})
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: run in the project's root or copy a recipe there.") from error
+        raise UserError(f"{path} is missing: {where}") from error
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise UserError(f"{path}: {_sentence(error)}") from error
+        raise UserError(f"{path}: {_sentence(error, model)}") from error
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, model: type[Section]) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
-        known = _known_fields(first["loc"][:-1])
+        known = _known_fields(first["loc"][:-1], model)
         import difflib
 
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -250,8 +261,7 @@ def _sentence(error: ValidationError) -> str:
     return f"'{field}': {first['msg'].removeprefix('Value error, ')}{more}."
 
 
-def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = Params
+def _known_fields(loc: tuple[int | str, ...], model: Any) -> list[str]:
     for part in loc:
         fields = {(f.alias or name): f for name, f in model.model_fields.items()}
         model = fields[str(part)].annotation

@@ -42,6 +42,27 @@ def macro_f1(matrix: npt.NDArray[Any]) -> Floats:
     return mean
 
 
+def macro_precision(matrix: npt.NDArray[Any]) -> Floats:
+    """Macro precision of confusion matrices (..., n, n) -> (...); 0 for a class that is never claimed."""
+    precision = np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-2), 1)
+    present = matrix.sum(-1) > 0
+    mean: Floats = (precision * present).sum(-1) / np.maximum(present.sum(-1), 1)
+    return mean
+
+
+def macro_recall(matrix: npt.NDArray[Any]) -> Floats:
+    """Macro recall (balanced accuracy) of confusion matrices (..., n, n) -> (...)."""
+    present = matrix.sum(-1) > 0
+    mean: Floats = recall(matrix).sum(-1) / np.maximum(present.sum(-1), 1)
+    return mean
+
+
+def recall(matrix: npt.NDArray[Any]) -> Floats:
+    """Recall of every class, of confusion matrices (..., n, n) -> (..., n); 0 for a class without a clip."""
+    share: Floats = np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-1), 1)
+    return share
+
+
 def accuracy(matrix: npt.NDArray[Any]) -> Floats:
     """Share of clips judged right, of confusion matrices (..., n, n) -> (...)."""
     share: Floats = np.trace(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum((-2, -1)), 1)

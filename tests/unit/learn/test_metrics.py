@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 
 from slimstream.learn import metrics
 
@@ -29,6 +29,21 @@ def test_macro_f1_of_many_matrices_equals_scikit_learn() -> None:
         for t, p in zip(truth, predicted, strict=True)
     ]
     np.testing.assert_allclose(metrics.macro_f1(matrices), expected)
+
+
+def test_macro_precision_and_recall_of_many_matrices_equal_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, 4, (50, 30)), rng.integers(0, 5, (50, 30))  # no clip of class 4
+    matrices = np.stack([metrics.confusion(t, p, 5) for t, p in zip(truth, predicted, strict=True)])
+    for ours, theirs in (
+        (metrics.macro_precision, precision_score),
+        (metrics.macro_recall, recall_score),
+    ):
+        expected = [
+            theirs(t, p, labels=np.unique(t), average="macro", zero_division=0)
+            for t, p in zip(truth, predicted, strict=True)
+        ]
+        np.testing.assert_allclose(ours(matrices), expected)
 
 
 def test_a_class_without_clips_is_named_and_left_out_of_the_mean() -> None:
