@@ -103,7 +103,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
     speed = latencies({r.name: partial(r.exported, example) for r in results}, p.latency_runs)
-    prepare = time_preparation([paths.raw / path for path in clips["path"]], results[0].card)
+    input = Extract.model_validate(results[0].card.input)
+    prepare = time_preparation([paths.raw / path for path in clips["path"]], input)
     save_predictions(paths, classes, {"test": test, "val": val}, results)
 
     scores = {r.name: score(r, test, val, draws, speed[r.name], prepare) for r in results}
@@ -133,8 +134,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         test_groups=draws.groups,
         test_clips=len(test.rows),
         differences=differences,
-        prepare=(prepare.p50, prepare.p95),
+        prepare=(prepare.p50 / input.clips, prepare.p95 / input.clips),
         frames=example.shape[1],
+        preparation="decoding" if input.flow == "none" else "decoding and optical flow",
         validation=read_json(paths.validation / "summary.json"),
         explained=list(explained(shown, test, classes, aspects)),
         wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
@@ -200,9 +202,8 @@ def softmax(logits: npt.NDArray[Any]) -> Floats:
     return probabilities
 
 
-def time_preparation(files: list[Path], card: Card) -> Latency:
-    """Decoding and optical flow of single raw files, one thread, as the model's own card wants them."""
-    p = Extract.model_validate(card.input)
+def time_preparation(files: list[Path], p: Extract) -> Latency:
+    """Decoding and optical flow of single raw files, one thread, as a model's own card wants them."""
     calls = [partial(pack_clip, files[i], p) for i in spread(len(files), PREPARED_CLIPS)]
     calls[0]()  # warm up
     return percentiles(time_calls(calls))
@@ -301,7 +302,7 @@ def explained(
     shown: list[Result], test: Part, classes: list[str], aspects: list[float]
 ) -> Iterator[page.Clip]:
     """Grad-CAM of the original beside the compressed model, on clips that the latter gets wrong and right."""
-    shown = [r for r in shown if has_streams(r.model)]
+    shown = [r for r in shown if has_streams(r.model) and r.card.input.get("flow") != "none"]
     for i in examples.telling(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, verdict(r, i, classes)) for r in shown]
