@@ -89,9 +89,13 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def _scan(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.data.scan import scan
+    from slimstream.data.packs import check_flow
+    from slimstream.data.scan import read_lock, scan
 
-    print(scan(load_params(paths.params), paths, args.source))
+    params = load_params(paths.params)
+    print(scan(params, paths, args.source))
+    # What cannot come out right is said here, before anything is fetched.
+    check_flow((item.key for item in read_lock(paths.source_lock).listing.items), params.extract)
 
 
 def _models(args: argparse.Namespace, paths: Paths) -> None:

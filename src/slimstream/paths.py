@@ -64,7 +64,7 @@ class Paths:
 
     @property
     def packs(self) -> Path:
-        """extract: `<id>.npy` (T, H, W, C) uint8 with C = r, g, b, x, y; and `index.parquet`."""
+        """extract: `<id>.npy` or rows of `frames.npy`, (T, H, W, C) uint8; and `index.parquet`."""
         return self.root / "data/packs"
 
     @property

@@ -33,10 +33,11 @@ class ClipClassifier(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: Any = None
     ) -> pd.DataFrame:
-        """Judge local video files: a list of paths or a frame whose first column (`path`) holds them.
+        """Judge local videos or pictures: a list of paths or a frame whose first column (`path`) holds them.
 
         Returns one row a path, in order: `path`, `label`, a probability `p_<class>` for every class, `error`.
-        A file that cannot be judged has no label, nan for probabilities and says why in `error` (else "").
+        A video that is cut into several clips gets the mean of their probabilities. A file that cannot be
+        judged has no label, nan for probabilities and says why in `error` (else "").
         """
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             rows = list(pool.map(self._judge, model_input))
@@ -50,9 +51,10 @@ class ClipClassifier(PythonModel):
             return {"path": path, "label": None, "error": str(error) or type(error).__name__}
 
     def _answer(self, path: Path) -> Iterator[tuple[str, Any]]:
-        frames = pack_clip(path, self.extract).array  # (T, H, W, 5)
-        clip = np.ascontiguousarray(frames.transpose(0, 3, 1, 2)[None])
-        probabilities = _softmax(self.network(clip)[0].astype(np.float64))
+        clips = pack_clip(path, self.extract).clips  # (T, H, W, C) each
+        batches = (np.ascontiguousarray(clip.transpose(0, 3, 1, 2)[None]) for clip in clips)
+        answers = [_softmax(self.network(batch)[0].astype(np.float64)) for batch in batches]
+        probabilities = np.mean(answers, axis=0)
         yield "label", self.classes[int(probabilities.argmax())]
         yield from ((f"p_{name}", float(p)) for name, p in zip(self.classes, probabilities, strict=True))
 

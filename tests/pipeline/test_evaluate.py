@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,13 @@ from tests.pipeline import tiny
 NAMES = ("original", "pruned", "distilled")
 
 
-def untrained(paths: Paths, name: str, seed: int) -> None:
+def untrained(paths: Paths, name: str, seed: int, input: dict[str, Any] | None = None) -> None:
     torch.manual_seed(seed)
     model = create_model("two_stream_mobilevit", 3)
     card = Card(
         model="two_stream_mobilevit",
         classes=tiny.CLASSES,
-        input={"frames": 3, "size": [tiny.SIZE, tiny.SIZE]},
+        input=input or {"frames": 3, "size": [tiny.SIZE, tiny.SIZE]},
         split_hash="0123456789ab",
         params=count_params(model),
         macs=count_macs(model, (1, 3, 5, tiny.SIZE, tiny.SIZE)),

@@ -86,6 +86,9 @@ def test_packs_index_and_metrics(tmp_path: Path) -> None:
     index = pd.read_parquet(paths.packs / "index.parquet")
     assert index.to_dict("list") == {
         "id": ["0", "1", "2", "3"],
+        "clip": [0] * 4,
+        "file": [f"{number}.npy" for number in range(4)],
+        "first": [0] * 4,
         "frames": [4] * 4,
         "dropped": [1, 0, 0, 1],
         "seconds": [pytest.approx(12 / 25)] * 4,

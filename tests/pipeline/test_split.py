@@ -31,7 +31,7 @@ def run(root: Path, table: pd.DataFrame, **settings: Any) -> tuple[Paths, dict[s
 def test_files_and_metrics(tmp_path: Path) -> None:
     paths, metrics, info = run(tmp_path, clips())
     parts = pd.read_parquet(paths.split)
-    assert list(parts.columns) == ["id", "label", "group", "twin", "part"] and len(parts) == 24
+    assert list(parts.columns) == ["id", "label", "group", "twin", "part", "video"] and len(parts) == 24
     assert info["classes"] == ["a", "b"] and info["group_by"] == ["camera"] and len(info["hash"]) == 12
     assert info["counts"] == {
         part: dict.fromkeys("ab", 3 * n) for part, n in (("train", 2), ("val", 1), ("test", 1))

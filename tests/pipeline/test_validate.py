@@ -220,6 +220,38 @@ def test_the_run_stops_with_a_sentence(
 
 
 @pytest.mark.usefixtures("in_process")
+def test_clips_of_one_video_are_kept_together(
+    clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    raw, rows = clean
+    video = {row["key"]: f"v{i // 2}" for i, row in enumerate(rows)}  # two clips a camera and label
+    paths = lay_out(tmp_path, [row | {"video": video[row["key"]]} for row in rows])
+    shutil.copytree(raw, paths.raw)
+    settings = Params(split=Split(video="video"), validate_=Validate(min_clips=1))
+    metrics = validate.run(settings, paths, null_log)
+    clips = pd.read_parquet(paths.clips)
+    assert (clips.groupby("video")["twin"].nunique() == 1).all() and clips["twin"].nunique() == 6
+    assert metrics["twin_sets"] == 0, "they are no near twins"
+    split.run(settings, paths, null_log)
+    parts = pd.read_parquet(paths.split)
+    assert (parts["video"] == parts["id"].map(clips.set_index("id")["video"])).all()
+    assert (parts.groupby("video")["part"].nunique() == 1).all() and parts["part"].nunique() == 3
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_video_of_two_labels_cannot_vote(clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    raw, rows = clean
+    paths = lay_out(tmp_path, [row | {"video": row["camera"]} for row in rows])
+    shutil.copytree(raw, paths.raw)
+    with pytest.raises(
+        UserError, match="the clips of video c0 have several labels, leak, normal, and cannot"
+    ):
+        validate.run(Params(split=Split(video="video")), paths, null_log)
+    with pytest.raises(UserError, match="'film', which is no column"):
+        validate.run(Params(split=Split(video="film")), paths, null_log)
+
+
+@pytest.mark.usefixtures("in_process")
 def test_too_many_lost(clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
     raw, rows = clean
     paths = lay_out(

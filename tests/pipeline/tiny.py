@@ -54,8 +54,10 @@ def study(root: Path, **sections: Any) -> Paths:
     clips["held_out"] = False
     clips.drop(columns=["group", "part"]).to_parquet(paths.clips)
     clips.drop(columns=["group", "part", "twin"]).to_parquet(paths.manifest)
-    clips[["id", "label", "group", "twin", "part"]].to_parquet(paths.split)
-    clips[["id"]].assign(frames=3, dropped=0, seconds=1.0).to_parquet(paths.packs / "index.parquet")
+    clips["video"] = clips["id"]
+    clips[["id", "label", "group", "twin", "part", "video"]].to_parquet(paths.split)
+    index = clips[["id"]].assign(clip=0, file=clips["id"] + ".npy", first=0, frames=3)
+    index.assign(dropped=0, seconds=1.0).to_parquet(paths.packs / "index.parquet")
     parts = {part: clips[clips["part"] == part] for part in ("train", "val", "test")}
     info = {
         "hash": "0123456789ab",

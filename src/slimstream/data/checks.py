@@ -36,7 +36,7 @@ def outside(path: str) -> bool:
 def defect(seen: Survey) -> str:
     """Why a clip that could be decoded is of no use; "" when nothing is wrong."""
     missing = seen.claimed - seen.frames
-    if seen.frames < 2:
+    if seen.frames < 2 and not seen.still:
         return "only one frame can be decoded"
     if missing > MISSING_FRAMES and missing > MISSING_SHARE * seen.claimed:
         return f"truncated: {seen.frames} of {seen.claimed} frames can be decoded"
@@ -64,7 +64,7 @@ def expect(manifest: pd.DataFrame, clips: pd.DataFrame, classes: Sequence[str], 
     failed = []
     for name, table, wanted in (
         ("manifest", manifest, _of_manifest(gx.expectations)),
-        ("clips", clips, _of_clips(gx.expectations, classes)),
+        ("clips", clips, _of_clips(gx.expectations, classes, bool((clips["fps"] == 0).all()))),
     ):
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
         suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
@@ -87,8 +87,8 @@ def _of_manifest(e: Any) -> list[Any]:
     ]
 
 
-def _of_clips(e: Any, classes: Sequence[str]) -> list[Any]:
-    ranges = {
+def _of_clips(e: Any, classes: Sequence[str], pictures: bool) -> list[Any]:
+    ranges: dict[str, tuple[float, float | None]] = {
         "bytes": (1, None),
         "frames": (2, None),
         "fps": (0.1, 1000),
@@ -96,6 +96,8 @@ def _of_clips(e: Any, classes: Sequence[str]) -> list[Any]:
         "height": (16, 16384),
         "seconds": (0.01, 24 * 3600),
     }
+    if pictures:
+        ranges |= {"frames": (1, 1), "fps": (0, 0), "seconds": (0, 0)}
     return [
         e.ExpectTableRowCountToBeBetween(min_value=1),
         e.ExpectColumnValuesToMatchRegex(column="id", regex=r"^[A-Za-z0-9._-]+$"),

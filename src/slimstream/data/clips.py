@@ -8,6 +8,7 @@ teacher can be asked about the very view its student will meet.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,42 +30,57 @@ class Batch:
     indices: Tensor
     """(B,) int64: which clips of the set."""
     clip: Tensor
-    """(B, K, 5, H, W) uint8 or float32, 0..255."""
+    """(B, K, C, H, W) uint8 or float32, 0..255."""
     labels: Tensor
     """(B,) int64."""
 
 
 class ClipSet:
-    """Clips by id, their packs memory-mapped: only the frames asked for are read."""
+    """Clips by id, their packs memory-mapped: only the frames asked for are read.
+
+    A video that extract cut into several clips is as many here, one after the other.
+    """
 
     def __init__(self, packs: Path, ids: Sequence[str], labels: Sequence[int]) -> None:
         """`packs` is the folder that extract wrote. Raises UserError when a clip's pack is not there."""
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids, but {len(labels)} labels")
-        index = packs / "index.parquet"
-        if not index.exists():
-            raise UserError(f"{index} is missing: run the extract stage first.")
-        frames = pd.read_parquet(index, columns=["id", "frames"]).set_index("id")["frames"]
-        if absent := [id_ for id_ in ids if id_ not in frames.index]:
+        file = packs / "index.parquet"
+        if not file.exists():
+            raise UserError(f"{file} is missing: run the extract stage first.")
+        index = pd.read_parquet(file, columns=["id", "clip", "file", "first", "frames"])
+        if absent := sorted(set(ids) - set(index["id"])):
             raise UserError(
-                f"{index} lacks {len(absent)} clips, {absent[0]} first: run the extract stage again."
+                f"{file} lacks {len(absent)} clips, {absent[0]} first: run the extract stage again."
             )
+        given = pd.DataFrame({"id": list(ids), "label": list(labels), "given": np.arange(len(ids))})
+        clips = given.merge(index, on="id", sort=False)
         self.packs = packs
-        self.ids = list(ids)
-        self.labels = [int(label) for label in labels]
-        self.lengths = [int(frames[id_]) for id_ in ids]
-        """Frames of each pack."""
+        self.ids: list[str] = clips["id"].tolist()
+        self.labels = [int(label) for label in clips["label"]]
+        self.lengths: list[int] = clips["frames"].tolist()
+        """Frames of each clip."""
+        self.numbers: list[int] = clips["clip"].tolist()
+        """Which clip of its video each is."""
+        self.given: list[int] = clips["given"].tolist()
+        """Position in the `ids` given of each clip's video."""
+        self._places = list(zip(clips["file"], clips["first"], strict=True))
+        self._open = lru_cache(4)(self._map)  # few: every mapped file is an open one
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def full(self, index: int) -> Pack:
-        """All frames of a clip: (T, H, W, 5) uint8, read only, memory-mapped."""
-        pack: Pack = np.load(self.packs / f"{self.ids[index]}.npy", mmap_mode="r", allow_pickle=False)
+        """All frames of a clip: (T, H, W, C) uint8, read only, memory-mapped."""
+        file, first = self._places[index]
+        return self._open(file)[first : first + self.lengths[index]]
+
+    def _map(self, file: str) -> Pack:
+        pack: Pack = np.load(self.packs / file, mmap_mode="r", allow_pickle=False)
         return pack
 
     def sample(self, index: int, frames: int, rng: np.random.Generator) -> Pack:
-        """(frames, H, W, 5) uint8: one frame drawn from each of so many equal parts of the clip, in order.
+        """(frames, H, W, C) uint8: one frame drawn from each of so many equal parts of the clip, in order.
 
         As in Wang et al., "Temporal segment networks" (2016). A clip with fewer frames repeats some.
         """
@@ -91,16 +107,17 @@ def training_batches(
 ) -> Batches:
     """All clips once, shuffled, `frames` frames of each drawn and augmented; clips are float32.
 
-    The last batch may be smaller, but holds a single clip only where that cannot be helped: batch norm cannot
-    learn from one.
+    No more frames are drawn than the longest clip has. The last batch may be smaller, but holds a single clip
+    only where that cannot be helped: batch norm cannot learn from one.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
+    frames = min(frames, max(clips.lengths, default=frames))
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
         drawn = []
         for index in chunk:
             name = hashlib.sha256(clips.ids[index].encode()).digest()
-            rng = np.random.default_rng([seed, int.from_bytes(name[:8]), view])
+            rng = np.random.default_rng([seed, int.from_bytes(name[:8]) + clips.numbers[index], view])
             pack = torch.from_numpy(clips.sample(index, frames, rng))
             drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng))
         return _batch(clips, chunk, torch.stack(drawn))

@@ -60,5 +60,7 @@ def dequantise(q: Bytes, bound: float) -> Flow:
 
 
 def saturation(q: Bytes) -> float:
-    """Share of values at the bound: what motion was too fast to be told apart."""
+    """Share of values at the bound: what motion was too fast to be told apart. 0 without flow."""
+    if not q.size:
+        return 0.0
     return float(np.mean((q == REST - STEPS) | (q == REST + STEPS)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from slimstream.data.manifest import RESERVED
-from slimstream.data.video import SUFFIXES
+from slimstream.data.video import PICTURES, VIDEOS, is_picture
 from slimstream.errors import UserError
 
 METADATA = "metadata.csv"
@@ -54,7 +54,20 @@ def arrange(files: Mapping[str, Stat], metadata: bytes | None, source: str) -> L
     if not listing.items:
         told = next((f"; {key}: {reason}" for key, reason in listing.rejected.items()), "")
         raise UserError(f"{source}: no clip can be used{told} (wanted: a folder per class, or a {METADATA}).")
+    _one_kind([item.key for item in listing.items], source)
     return Listing(sorted(listing.items, key=lambda item: item.key), dict(sorted(listing.rejected.items())))
+
+
+def _one_kind(keys: list[str], source: str) -> None:
+    """Videos or pictures, never both: whether a picture among videos is a clip or a thumbnail, only a user
+    can say."""
+    pictures = [key for key in keys if is_picture(key)]
+    videos = [key for key in keys if not is_picture(key)]
+    if pictures and videos:
+        raise UserError(
+            f"{source} holds {len(videos)} videos (such as {videos[0]}) and {len(pictures)} pictures "
+            f"(such as {pictures[0]}), and a data set is of one kind: name one kind in a {METADATA}."
+        )
 
 
 def _by_folder(files: Mapping[str, Stat]) -> Listing:
@@ -63,8 +76,8 @@ def _by_folder(files: Mapping[str, Stat]) -> Listing:
         parts = PurePosixPath(key).parts
         if stat.fault or ".." in parts:
             rejected[key] = stat.fault or "the path leaves the source"
-        elif PurePosixPath(key).suffix.lower() not in SUFFIXES:
-            continue  # notes, thumbnails and the like lie beside clips
+        elif PurePosixPath(key).suffix.lower() not in VIDEOS | PICTURES:
+            continue  # notes and the like lie beside clips
         elif len(parts) < 2:
             rejected[key] = "lies in no class folder"
         else:
@@ -111,8 +124,8 @@ def _fault(path: str, label: str, stat: Stat | None) -> str:
         return "no such file in the source"
     if stat.fault:
         return stat.fault
-    if PurePosixPath(path).suffix.lower() not in SUFFIXES:
-        return "not the name of a video"
+    if PurePosixPath(path).suffix.lower() not in VIDEOS | PICTURES:
+        return "not the name of a video or picture"
     return ""
 
 

@@ -1,14 +1,15 @@
-"""From a video to what a model is given to see, the same bytes in extract and in serving.
+"""From a video or a picture to what a model is given to see, the same bytes in extract and in serving.
 
 frames   0 1 2 3 4 5 6 7 8 9 …            one sequential pass; leading frames with a foreign border left out
-RGB          ■       ■       ■  → pack[t, …, :3]
+RGB          ■       ■       ■  → pack[t, …, :3], or grey in pack[t, …, :1]
 flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from the same frame to the one `stride` later
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.data.flow import dense_flow, quantise, saturation
-from slimstream.data.video import Frame, Reader, UnreadableVideo
+from slimstream.data.video import Frame, UnreadableVideo, is_picture, open_clip
+from slimstream.errors import UserError
 from slimstream.params import Extract
 
 Pack = npt.NDArray[np.uint8]
-"""(T, H, W, 5) r, g, b, x, y; the flow as `flow.quantise` has it."""
+"""(T, H, W, C): C = 5 for r, g, b, x, y, the flow as `flow.quantise` has it; 3 for r, g, b; 1 for grey."""
 
+SHARED = "frames.npy"
+"""The file that all packs of one frame are in, beside a file a pack of the others."""
 LEADING = 5
 """Leading frames that may be left out at most, and never more than a quarter of the clip."""
 BLACK = 16
@@ -36,10 +40,28 @@ NO_CLIP = 10_000_000
 @dataclass(frozen=True)
 class Packed:
     array: Pack
+    """All frames, clip after clip."""
+    lengths: list[int]
+    """Frames of each clip."""
     dropped: int
     """Leading frames left out."""
     seconds: float
-    """Length of the clip as decoded, dropped frames included."""
+    """Length of the video as decoded, dropped frames included; 0 for a picture."""
+
+    @property
+    def clips(self) -> list[Pack]:
+        """The pack of each clip that the video was cut into."""
+        return np.split(self.array, np.cumsum(self.lengths)[:-1])
+
+
+def check_flow(names: Iterable[str], p: Extract) -> None:
+    """Raise UserError when `p` wants the flow of files of which one is a picture."""
+    picture = next((name for name in names if is_picture(name)), None)
+    if picture is not None and p.flow != "none":
+        raise UserError(
+            f"params.yaml: extract.flow is '{p.flow}', and a single picture such as {picture} has no motion: "
+            "set extract.flow to none, and train.model to a network that needs no flow."
+        )
 
 
 def pack_clip(path: Path, p: Extract) -> Packed:
@@ -47,7 +69,7 @@ def pack_clip(path: Path, p: Extract) -> Packed:
 
     The frame count is the decoded one: the header's claim is tried first and the clip is decoded a second
     time only when it was wrong. Raises UnreadableVideo for a clip that cannot be decoded and ValueError for
-    one that is too short for the stride.
+    one that is too short for the stride, as every picture is.
     """
     clip = _read(path, p)
     if clip.count != clip.believed:
@@ -60,7 +82,8 @@ def pack_clip(path: Path, p: Extract) -> Packed:
         raise ValueError(
             f"its {clip.count - clip.dropped} usable frames are too few for flow over a stride of {p.stride}"
         )
-    return Packed(_pack(clip, p), clip.dropped, clip.count / clip.fps)
+    seconds = clip.count / clip.fps if clip.fps else 0.0
+    return Packed(_pack(clip, p), [len(part) for part in clip.indices], clip.dropped, seconds)
 
 
 @dataclass(frozen=True)
@@ -76,39 +99,51 @@ class Job:
         """What is known of a finished pack; None when it is not there."""
         try:
             facts: dict[str, Any] = json.loads(self.done.with_suffix(".json").read_text())
-            np.load(self.done.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)  # too short: ValueError
+            whole = self.done.with_suffix(".npy").stat().st_size == facts["bytes"]
         except (OSError, ValueError):
             return None
-        return facts
+        return facts if whole else None
 
 
 def pack(job: Job) -> None:
     """Do one job. Raises what `pack_clip` raises, and OSError when its files cannot be written."""
     packed = pack_clip(job.clip, job.p)
+    _write(job.done.with_suffix(".npy"), lambda file: np.save(file, packed.array))
     facts = {
-        "frames": len(packed.array),
+        "bytes": job.done.with_suffix(".npy").stat().st_size,
+        "lengths": packed.lengths,
         "dropped": packed.dropped,
         "seconds": packed.seconds,
         "saturation": saturation(packed.array[..., 3:]),
     }
-    _write(job.done.with_suffix(".npy"), lambda file: np.save(file, packed.array))
     _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
 
 
-def sample(count: int, dropped: int, p: Extract) -> list[int]:
-    """Indices of the sampled frames: evenly from the first to the last of a clip of `count` frames
-    without the leading `dropped` ones, each with a frame `p.stride` after it; none when the clip is too short
-    for that. How a clip begins and ends often tells most; a single frame is the middle one.
+def sample(count: int, dropped: int, p: Extract) -> list[list[int]]:
+    """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
+    ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
+    frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
+    middle one. None when the video is too short for that; one of fewer frames than `p.clips` gives fewer.
 
-    `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some.
+    `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some,
+    but where one frame is all there is, as in a picture, it is one.
     """
-    usable = count - dropped - p.stride
+    usable = count - dropped - p.reach
     if usable < 1:
         return []
-    wanted = p.frames or min(usable, max(1, round((p.fraction or 0) * (count - dropped))))
+    clips = min(p.clips, usable)
+    edges = [dropped + k * usable // clips for k in range(clips + 1)]
+    share = max(1, round((p.fraction or 0) * (count - dropped) / clips))
+    return [
+        _evenly(start, end, 1 if count == 1 else p.frames or min(end - start, share))
+        for start, end in pairwise(edges)
+    ]
+
+
+def _evenly(start: int, end: int, wanted: int) -> list[int]:
     if wanted == 1:
-        return [dropped + usable // 2]
-    return [dropped + k * (usable - 1) // (wanted - 1) for k in range(wanted)]
+        return [(start + end) // 2]
+    return [start + k * (end - start - 1) // (wanted - 1) for k in range(wanted)]
 
 
 def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
@@ -153,14 +188,14 @@ class _Pass:
     fps: float
     count: int = 0
     dropped: int = 0
-    indices: list[int] = field(default_factory=list)
+    indices: list[list[int]] = field(default_factory=list)
     small: dict[int, Frame] = field(default_factory=dict)
 
 
 def _read(path: Path, p: Extract, believed: int | None = None) -> _Pass:
     """Decode to the end, believing the header unless the count is known; keep resized what may be needed."""
     size = (p.size[1], p.size[0])
-    with Reader(path) as reader:
+    with open_clip(path) as reader:
         info = reader.info
         if believed is None:
             believed = info.frames if info.frames < NO_CLIP else 0
@@ -171,7 +206,8 @@ def _read(path: Path, p: Extract, believed: int | None = None) -> _Pass:
             if index == head:
                 clip.dropped = leading_to_drop(clip.small, believed)
                 clip.indices = sample(believed, clip.dropped, p)
-                wanted.update(clip.indices, (i + p.stride for i in clip.indices))
+                for part in clip.indices:
+                    wanted.update(part, (i + p.reach for i in part))
             if index < head or index in wanted:
                 clip.small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
             clip.count = index + 1
@@ -179,16 +215,26 @@ def _read(path: Path, p: Extract, believed: int | None = None) -> _Pass:
 
 
 def _pack(clip: _Pass, p: Extract) -> Pack:
-    array = np.empty((len(clip.indices), *p.size, 5), np.uint8)
-    for row, index in enumerate(clip.indices):
-        if row and index == clip.indices[row - 1]:
+    indices = [index for part in clip.indices for index in part]
+    array = np.empty((len(indices), *p.size, p.channels), np.uint8)
+    for row, index in enumerate(indices):
+        if row and index == indices[row - 1]:
             array[row] = array[row - 1]
-            continue
-        here, there = clip.small[index], clip.small[index + p.stride]
+        else:
+            _see(clip.small[index], clip.small[index + p.reach], p, array[row])
+    return array
+
+
+def _see(here: Frame, there: Frame, p: Extract, out: Pack) -> None:
+    """Fill `out` (H, W, C) with frame `here`, and where it is wanted with the flow from it to `there`."""
+    if p.grey:
+        out[..., 0] = cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)
+    elif p.flow == "none":
+        out[:] = here
+    else:
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
         motion = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
-        cv2.mixChannels([here, motion], [array[row]], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # stacks them, fast
-    return array
+        cv2.mixChannels([here, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # stacks them, fast
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:

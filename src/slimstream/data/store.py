@@ -46,6 +46,9 @@ class Store:
                     if time.time() - left.stat().st_mtime > 86_400:
                         left.unlink()
             self._index = sqlite3.connect(root / "index.db", timeout=60)
+            # There is a commit an item, and with thousands of pictures none can wait for the disk.
+            self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.execute("PRAGMA synchronous = NORMAL")
             self._index.execute(_INDEX)
 
     def get(self, source: str, key: str, stat: Stat, suffix: str) -> Stored | None:

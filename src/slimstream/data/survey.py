@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.data.video import Frame, probe, sampled
+from slimstream.data.video import Frame, UnreadableVideo, is_picture, open_clip
 
 THUMBS, SIDE, UNIFORM = 8, 16, 0.03
 """Thumbnails per clip, their side in pixels, and the range of grey that passes as one colour."""
@@ -26,32 +26,42 @@ class Survey:
     constant: bool
     """All pictures have the size that the header gives."""
     thumbs: Array
-    """(8, 16, 16), spread over the clip."""
+    """(8, 16, 16), spread over the clip; (1, 16, 16) of a picture file."""
     mean: Array
-    """(16, 16) mean of the sampled frames but the first."""
+    """(16, 16) mean of the sampled frames but the first; the picture itself of a picture file."""
     border: Array
     """(4,) how much of the first frame, from left, right, top and bottom, is margin of one colour: 0..1."""
+    still: bool = False
+    """A picture file: one frame is all there is."""
 
 
 def survey(path: Path) -> Survey:
     """Decode `path` to its end, once. Raises video.UnreadableVideo when nothing can be decoded."""
-    info = probe(path)
     grey: list[Array] = []
-    sizes = {(info.height, info.width)}
     count = 0
-    # About 48 pictures per clip are looked at; a header without a frame count is no reason to keep them all.
-    for index, picture in sampled(path, max(1, info.frames // 48) if info.frames else 5):
-        count = index + 1
-        if picture is not None:
-            sizes.add(picture.shape[:2])
-            grey.append(_shrink(picture, 2 * SIDE))
+    with open_clip(path) as clip:
+        info = clip.info
+        sizes = {(info.height, info.width)}
+        # About 48 pictures per clip are looked at; a header without a count is no reason to keep them all.
+        step = max(1, info.frames // 48) if info.frames else 5
+        for index in clip:
+            count = index + 1
+            if index % step == 0:
+                picture = clip.picture()
+                sizes.add(picture.shape[:2])
+                grey.append(_shrink(picture, 2 * SIDE))
+    if not count:
+        raise UnreadableVideo("no frame can be decoded")
+    still = is_picture(path)
     rest = grey[1:] or grey
-    chosen = [rest[int((k + 0.5) * len(rest) / THUMBS)] for k in range(THUMBS)]
+    thumbs = 1 if still else THUMBS
+    chosen = [rest[int((k + 0.5) * len(rest) / thumbs)] for k in range(thumbs)]
     mean: Array = np.stack(rest).mean(axis=0)
     return Survey(
         claimed=info.frames,
         frames=count,
         constant=len(sizes) == 1,
+        still=still,
         thumbs=np.stack([_halve(picture) for picture in chosen]),
         mean=_halve(mean),
         border=_margins(grey[0]),

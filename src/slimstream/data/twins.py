@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-NEIGHBOURS, RATIO, CHUNK = 10, 0.2, 256
+NEIGHBOURS, RATIO, CHUNK, BLOCK = 10, 0.2, 256, 4
 
 
 def identical(clips: pd.DataFrame) -> dict[int, str]:
@@ -31,27 +31,51 @@ def near(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.int64]
     Clips are linked when their thumbnails differ by less than `limit` on average *and* by less than a fifth
     of what is usual around them: the distance to a clip's tenth neighbour. A fixed camera makes all its clips
     look alike, so a small difference means nothing unless it is small for that camera. Links chain to sets.
-    Ours; more than ten re-encoded copies of one clip hide one another.
+    Ours; more than ten re-encoded copies of one clip hide one another. h and w are multiples of 4.
     """
     n = len(thumbs)
     if n < 2:
         return np.arange(n)
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    from scipy.spatial.distance import cdist
 
     flat = thumbs.reshape(n, -1)
-    k = min(NEIGHBOURS, n - 1)  # counted from 1, for a clip's nearest is itself
-    usual = np.empty(n)
-    close: list[tuple[int, int, float]] = []
-    for start in range(0, n, CHUNK):
-        distance = cdist(flat[start : start + CHUNK], flat, "cityblock") / flat.shape[1]
-        usual[start : start + CHUNK] = np.partition(distance, k, axis=1)[:, k]
-        rows, columns = np.nonzero(distance < limit)
-        close += zip(rows + start, columns, distance[rows, columns], strict=True)
-    links = [(i, j) for i, j, d in close if d <= RATIO * min(usual[i], usual[j])]
-    graph = coo_matrix((np.ones(len(links)), tuple(np.array(links, int).reshape(-1, 2).T)), shape=(n, n))
+    i, j = _close(thumbs, limit)
+    apart = np.abs(flat[i] - flat[j]).mean(axis=1)
+    i, j, apart = i[apart < limit], j[apart < limit], apart[apart < limit]
+    involved, row = np.unique(np.concatenate([i, j]), return_inverse=True)
+    usual = _usual(flat, involved)[row].reshape(2, -1).min(axis=0)
+    i, j = i[apart <= RATIO * usual], j[apart <= RATIO * usual]
+    graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
     return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def _close(thumbs: npt.NDArray[np.float32], limit: float) -> tuple[npt.NDArray[np.int64], ...]:
+    """Pairs i < j that may be closer than `limit`, and all that are: means of blocks are never further apart
+    than the pixels they are means of, and 16 times as quick to compare."""
+    from scipy.spatial.distance import cdist
+
+    n, frames, h, w = thumbs.shape
+    blocks = thumbs.reshape(n, frames, h // BLOCK, BLOCK, w // BLOCK, BLOCK).mean((3, 5)).reshape(n, -1)
+    found = []
+    for start in range(0, n, CHUNK):
+        distance = cdist(blocks[start : start + CHUNK], blocks, "cityblock") / blocks.shape[1]
+        rows, columns = np.nonzero(distance < limit + 1e-6)
+        later = columns > rows + start
+        found.append(np.stack([rows[later] + start, columns[later]]))
+    return tuple(np.concatenate(found, axis=1))
+
+
+def _usual(flat: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The distance of some `rows` of `flat` to their tenth neighbour."""
+    from scipy.spatial.distance import cdist
+
+    k = min(NEIGHBOURS, len(flat) - 1)  # counted from 1, for a clip's nearest is itself
+    usual = np.empty(len(rows))
+    for start in range(0, len(rows), CHUNK):
+        distance = cdist(flat[rows[start : start + CHUNK]], flat, "cityblock") / flat.shape[1]
+        usual[start : start + CHUNK] = np.partition(distance, k, axis=1)[:, k]
+    return usual
 
 
 def strays(twin: Sequence[str], group: Sequence[str]) -> list[int]:

@@ -128,6 +128,20 @@ def reliability(truth: Ints, probabilities: Floats, bins: int = 5) -> list[dict[
     ]
 
 
+def vote(
+    probabilities: npt.NDArray[np.float64], videos: Sequence[str]
+) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """The clips of each video vote by the mean of their probabilities: (V,) its first clip, and (V, n) means.
+
+    A mean lets a clip that is sure count for more than one that is not, and leaves no ties; P2 does not say
+    how its clips vote. `probabilities` (N, n), `videos` (N,) the video of each clip; videos come sorted.
+    """
+    _, first, of = np.unique(np.asarray(videos, str), return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), probabilities.shape[1]))
+    np.add.at(sums, of, probabilities)
+    return first, sums / np.bincount(of)[:, None]
+
+
 def preferred(scores: Mapping[str, float], candidates: Sequence[str] = ("distilled", "pruned")) -> str | None:
     """The compressed model that validation prefers, by `<name>.val_macro_f1`, then `<name>.val_brier`.
 

@@ -1,4 +1,4 @@
-"""Networks by name: clip (B, T, 5, H, W), uint8 or float in 0..255, to logits (B, classes)."""
+"""Networks by name: clip (B, T, C, H, W), uint8 or float in 0..255, to logits (B, classes)."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -8,6 +8,7 @@ from pydantic import ValidationError, validate_call
 
 from slimstream.errors import UserError
 from slimstream.models.efficientnet import frozen_efficientnet_lite0, two_stream_efficientnet_lite0
+from slimstream.models.frozen_frames import frozen_frames_lite0
 from slimstream.models.mobilevit import two_stream_mobilevit
 from slimstream.models.two_stream import TwoStream
 
@@ -15,6 +16,7 @@ MODELS: dict[str, Callable[..., TwoStream]] = {
     "two_stream_mobilevit": two_stream_mobilevit,
     "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
     "frozen_efficientnet_lite0": frozen_efficientnet_lite0,
+    "frozen_frames_lite0": frozen_frames_lite0,
 }
 
 

@@ -81,9 +81,11 @@ class Report:
     differences: Rows
     """name, versus, delta, low, high."""
     prepare: tuple[float, float]
-    """Decoding and flow of one raw clip, one thread: p50 and p95 in ms."""
+    """What is done to one raw clip before a network sees it, one thread: p50 and p95 in ms."""
     frames: int
     """Sampled frames of the clip that latency was measured on."""
+    preparation: str = "decoding and optical flow"
+    """What that is, in words."""
     validation: Mapping[str, Any] | None = None
     """reports/validation/summary.json."""
     explained: Sequence[Clip] = ()

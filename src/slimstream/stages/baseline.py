@@ -12,14 +12,15 @@ from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.stages.training import Study
 
-MODEL = "frozen_efficientnet_lite0"
+MODEL, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.baseline
     start = time.perf_counter()
     study = Study.open(params.extract, paths)
-    model = create_model(MODEL, len(study.classes), **p.model_args).eval()
+    name = WITHOUT_FLOW if params.extract.flow == "none" else MODEL
+    model = create_model(name, len(study.classes), **p.model_args).eval()
     study.fit_head(model, p.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}
-    return scores | study.save("baseline", model, base=MODEL, args=p.model_args)
+    return scores | study.save("baseline", model, base=name, args=p.model_args)

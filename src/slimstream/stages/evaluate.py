@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,8 @@ COMPARED = [
 
 @dataclass(frozen=True)
 class Part:
-    """The clips of one part of the split."""
+    """The clips of one part of the split: `id, label, group, twin, video` and `clip`, the number in a video
+    that extract has cut."""
 
     rows: pd.DataFrame
     clips: ClipSet
@@ -62,10 +63,12 @@ class Part:
     def of(cls, name: str, split: pd.DataFrame, classes: list[str], paths: Paths) -> "Part":
         rows = split[split["part"] == name].sort_values("id").reset_index(drop=True)
         truth = [classes.index(label) for label in rows["label"]]
-        return cls(rows, ClipSet(paths.packs, rows["id"].tolist(), truth), np.array(truth, np.int64))
+        clips = ClipSet(paths.packs, rows["id"].tolist(), truth)
+        rows = rows.iloc[clips.given].assign(clip=clips.numbers).reset_index(drop=True)
+        return cls(rows, clips, np.array(clips.labels, np.int64))
 
     def batch(self, i: int) -> npt.NDArray[np.uint8]:
-        """(1, T, 5, H, W) uint8: all sampled frames of clip i."""
+        """(1, T, C, H, W) uint8: all sampled frames of clip i."""
         return np.ascontiguousarray(self.clips.full(i).transpose(0, 3, 1, 2)[None])
 
 
@@ -100,7 +103,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
     speed = latencies({r.name: partial(r.exported, example) for r in results}, p.latency_runs)
-    prepare = time_preparation([paths.raw / path for path in clips["path"]], results[0].card)
+    input = Extract.model_validate(results[0].card.input)
+    prepare = time_preparation([paths.raw / path for path in clips["path"]], input)
     save_predictions(paths, classes, {"test": test, "val": val}, results)
 
     scores = {r.name: score(r, test, val, draws, speed[r.name], prepare) for r in results}
@@ -130,8 +134,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         test_groups=draws.groups,
         test_clips=len(test.rows),
         differences=differences,
-        prepare=(prepare.p50, prepare.p95),
+        prepare=(prepare.p50 / input.clips, prepare.p95 / input.clips),
         frames=example.shape[1],
+        preparation="decoding" if input.flow == "none" else "decoding and optical flow",
         validation=read_json(paths.validation / "summary.json"),
         explained=list(explained(shown, test, classes, aspects)),
         wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
@@ -167,7 +172,7 @@ def judge(name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[n
 
 
 def typical(part: Part) -> npt.NDArray[np.uint8]:
-    """The clip of median length as a batch of one, (1, T, 5, H, W)."""
+    """The clip of median length as a batch of one, (1, T, C, H, W)."""
     by_length = np.argsort(part.clips.lengths, kind="stable")
     return part.batch(int(by_length[len(by_length) // 2]))
 
@@ -197,9 +202,8 @@ def softmax(logits: npt.NDArray[Any]) -> Floats:
     return probabilities
 
 
-def time_preparation(files: list[Path], card: Card) -> Latency:
-    """Decoding and optical flow of single raw clips, one thread, as the model's own card wants them."""
-    p = Extract.model_validate(card.input)
+def time_preparation(files: list[Path], p: Extract) -> Latency:
+    """Decoding and optical flow of single raw files, one thread, as a model's own card wants them."""
     calls = [partial(pack_clip, files[i], p) for i in spread(len(files), PREPARED_CLIPS)]
     calls[0]()  # warm up
     return percentiles(time_calls(calls))
@@ -213,6 +217,7 @@ def score(
     row = metrics.summary(test.truth, r.test)
     for key, of in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
         row[f"{key}_low"], row[f"{key}_high"] = interval(of(resampled))
+    row |= by_video(r, test, draws)
     if len(val.rows):
         on_val = metrics.summary(val.truth, r.val)
         row |= {f"val_{key}": on_val[key] for key in ("accuracy", "macro_f1", "brier")}
@@ -222,9 +227,25 @@ def score(
         "megabytes": r.megabytes,
         "latency_p50_ms": speed.p50,
         "latency_p95_ms": speed.p95,
-        "total_p50_ms": speed.p50 + prepare.p50,
-        "total_p95_ms": speed.p95 + prepare.p95,
+        "total_p50_ms": Extract.model_validate(r.card.input).clips * speed.p50 + prepare.p50,
+        "total_p95_ms": Extract.model_validate(r.card.input).clips * speed.p95 + prepare.p95,
     }
+
+
+def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
+    """Accuracy and macro-F1 of whole videos, whose clips vote; nothing where every clip is a video."""
+    first, votes = metrics.vote(r.test, test.rows["video"].tolist())
+    if len(first) == len(r.test):
+        return {}
+    truth, predicted = test.truth[first], votes.argmax(1)
+    whole = metrics.confusion(truth, predicted, r.test.shape[1])
+    # A video lies in one unit of the resampling, for its clips are one twin set.
+    resampled = confusions(truth, predicted, r.test.shape[1], replace(draws, unit=draws.unit[first]))
+    row = {"videos": float(len(first))}
+    for key, of in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
+        row[f"video_{key}"] = float(of(whole))
+        row[f"video_{key}_low"], row[f"video_{key}_high"] = interval(of(resampled))
+    return row
 
 
 def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[dict[str, Any]]:
@@ -250,7 +271,7 @@ def save_predictions(paths: Paths, classes: list[str], parts: dict[str, Part], r
     for r in results:
         for name, part in parts.items():
             probabilities = r.test if name == "test" else r.val
-            frame = part.rows[["id", "label"]].assign(model=r.name, part=name)
+            frame = part.rows[["id", "clip", "video", "label"]].assign(model=r.name, part=name)
             frame["predicted"] = [classes[i] for i in probabilities.argmax(1)] if len(frame) else []
             for i, label in enumerate(classes):
                 frame[f"p_{label}"] = probabilities[:, i] if len(frame) else []
@@ -259,7 +280,7 @@ def save_predictions(paths: Paths, classes: list[str], parts: dict[str, Part], r
         file.parent.mkdir(parents=True, exist_ok=True)
         named = [classes[i] for i in r.predicted]
         pd.DataFrame({"actual": parts["test"].rows["label"], "predicted": named}).to_csv(file, index=False)
-    first = ["model", "part", "id", "label", "predicted"]
+    first = ["model", "part", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
 
@@ -281,7 +302,7 @@ def explained(
     shown: list[Result], test: Part, classes: list[str], aspects: list[float]
 ) -> Iterator[page.Clip]:
     """Grad-CAM of the original beside the compressed model, on clips that the latter gets wrong and right."""
-    shown = [r for r in shown if has_streams(r.model)]
+    shown = [r for r in shown if has_streams(r.model) and r.card.input.get("flow") != "none"]
     for i in examples.telling(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, verdict(r, i, classes)) for r in shown]

@@ -32,6 +32,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         test_group=settings.test_group,
         seed=settings.seed,
     )
+    parts["video"] = parts["id"].map(clips.set_index("id", drop=False)[settings.video or "id"])
     info: dict[str, Any] = summary(parts, settings.group_by)
     for part, classes in info["lacking"].items():
         if classes:

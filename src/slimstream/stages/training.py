@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.data.clips import Batch, ClipSet, evaluation_batches, training_batches
+from slimstream.data.clips import Batch, Batches, ClipSet, evaluation_batches, training_batches
 from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import Card, save_model
@@ -27,8 +27,8 @@ from slimstream.paths import Paths
 from slimstream.progress import Log, bar
 from slimstream.stages.trunk import through_trunk
 
-EVALUATION_BATCH = 4
-"""Clips judged at once; all their frames are looked at, so memory sets the bound."""
+EVALUATION_FRAMES = 32
+"""Frames judged at once, but a clip at least: memory sets the bound."""
 
 
 CURVES = ["epoch", "train_loss", "lr", "val_loss", "val_accuracy", "val_macro_f1"]
@@ -85,8 +85,7 @@ class Study:
 
     def evaluation(self, model: nn.Module, clips: ClipSet) -> Iterable[Batch]:
         """All of `clips` as they are, in batches."""
-        batches = evaluation_batches(clips, batch_size=EVALUATION_BATCH)
-        return through_trunk(model, batches, self.paths.cache)
+        return through_trunk(model, in_batches(clips), self.paths.cache)
 
     def validate(self, model: nn.Module) -> Row:
         """Judge on all frames of the validation clips: accuracy, macro-F1, loss."""
@@ -104,7 +103,7 @@ class Study:
             raise UserError(
                 f"params.yaml: {type(model).__name__} has no linear head to fit; leave out fit.head."
             )
-        batches = evaluation_batches(self.train, batch_size=EVALUATION_BATCH)
+        batches = in_batches(self.train)
         seen = through_trunk(model, batches, self.paths.cache)
         fit_head(model, bar(seen, "features", len(batches)), len(self.classes), strength)
 
@@ -184,6 +183,12 @@ class Study:
     def example(self) -> Tensor:
         """(1, T, C, H, W) uint8: one clip as the network will meet it."""
         return next(iter(evaluation_batches(self.train, batch_size=1))).clip
+
+
+def in_batches(clips: ClipSet) -> Batches:
+    """All clips as they are, every frame, as many at once as memory bears."""
+    longest = max(clips.lengths, default=1)
+    return evaluation_batches(clips, batch_size=max(1, EVALUATION_FRAMES // longest))
 
 
 @torch.inference_mode()

@@ -26,10 +26,10 @@ from slimstream.progress import Log, bar
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     """Write data/clips.parquet and reports/validation; returns how many clips, twins, shortcuts."""
-    settings, group_by = params.validate_, params.split.group_by
+    settings, group_by, video = params.validate_, params.split.group_by, params.split.video
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
     _known_labels(manifest, settings)
-    reasons = _unusable(manifest, group_by)
+    reasons = _unusable(manifest, [*group_by, video] if video else group_by)
     seen = _decoded(manifest, reasons, paths)
     reasons |= twins.identical(manifest.loc[sorted(seen)])
     clips = _accepted(manifest, seen, reasons)
@@ -39,12 +39,16 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         reasons |= dict.fromkeys(clips.index[strays], f"a near twin has another {' and '.join(group_by)}")
         clips = clips.drop(clips.index[strays])
         clips["twin"] = _first(clips, clips["twin"])
+    near = clips["twin"]
+    if video:
+        _one_label(clips, video)
+        clips["twin"] = _first(clips, components(clips, [video]))
 
     classes = sorted(settings.classes or clips["label"].unique())
     paths.validation.mkdir(parents=True, exist_ok=True)
     failed = checks.expect(manifest, clips, classes, paths.validation / "data_docs")
     found = _shortcuts(clips, seen, group_by, settings) if len(clips) else []
-    summary = _summary(manifest, clips, classes, found)
+    summary = _summary(manifest, clips.assign(twin=near), classes, found)
     (paths.validation / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     bad = manifest.loc[sorted(reasons), ["id", "key", "label"]]
     bad = bad.assign(reason=[reasons[row] for row in bad.index])
@@ -65,7 +69,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     clips.to_parquet(paths.clips, index=False)
     return {
         **{name: float(summary[name]) for name in ("clips", "accepted", "quarantined", "twin_sets")},
-        "twinned_clips": float(clips["twin"].duplicated(keep=False).sum()),
+        "twinned_clips": float(near.duplicated(keep=False).sum()),
         "shortcuts": float(sum(cue.flagged for cue in found)),
     }
 
@@ -81,10 +85,20 @@ def _known_labels(manifest: pd.DataFrame, settings: Validate) -> None:
         )
 
 
-def _unusable(manifest: pd.DataFrame, group_by: list[str]) -> dict[int, str]:
+def _one_label(clips: pd.DataFrame, video: str) -> None:
+    """The clips of a video vote on one label, so they must have one."""
+    labels = clips.groupby(video)["label"].unique()
+    if (several := labels[labels.map(len) > 1]).size:
+        raise UserError(
+            f"the clips of {video} {several.index[0]} have several labels, {', '.join(several.iloc[0])}, and "
+            "cannot vote: mend the labels, or name the column in split.group_by instead of split.video."
+        )
+
+
+def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
     """Rows that need not be decoded, with the reason."""
     reasons: dict[int, str] = {}
-    for column in group_by:
+    for column in columns:
         if column not in manifest:
             group_names(manifest, [column])  # raises, with the columns there are
         empty = manifest[column].isna() | (manifest[column].astype(str).str.strip() == "")
@@ -118,7 +132,8 @@ def _accepted(manifest: pd.DataFrame, seen: dict[int, Survey], reasons: dict[int
     clips = manifest.loc[[row for row in seen if row not in reasons]].sort_values("key")
     frames = np.array([seen[row].frames for row in clips.index], np.int64)
     held_out = manifest["sha256"].isin(manifest["sha256"][manifest["held_out"].astype(bool)])
-    return clips.assign(frames=frames, seconds=frames / clips["fps"], held_out=held_out[clips.index])
+    seconds = frames / clips["fps"].where(clips["fps"] > 0, np.inf)  # a picture has no length
+    return clips.assign(frames=frames, seconds=seconds, held_out=held_out[clips.index])
 
 
 def _first(clips: pd.DataFrame, sets: npt.ArrayLike) -> pd.Series:
@@ -144,15 +159,20 @@ def _summary(
 def _shortcuts(
     clips: pd.DataFrame, seen: dict[int, Survey], group_by: list[str], settings: Validate
 ) -> list[shortcuts.Shortcut]:
+    mean = _stack(clips, seen, "mean").reshape(len(clips), -1)
     cues: dict[str, npt.ArrayLike] = {
         "border": _stack(clips, seen, "border"),
-        "mean_frame": _stack(clips, seen, "mean").reshape(len(clips), -1),
         "resolution": clips[["width", "height"]].to_numpy(float),
-        "duration": clips["seconds"].to_numpy(float),
         "file_size": np.log(clips["bytes"].to_numpy(float)),
-        "fps": clips["fps"].to_numpy(float),
         "codec": pd.get_dummies(clips["codec"]).to_numpy(float),
     }
+    if (clips["fps"] == 0).all():
+        # What stands still in a video is background; in a picture it is all there is to go by.
+        cues["exposure"] = np.column_stack([mean.mean(axis=1), mean.std(axis=1)])
+    else:
+        cues["mean_frame"] = mean
+        cues["duration"] = clips["seconds"].to_numpy(float)
+        cues["fps"] = clips["fps"].to_numpy(float)
     return shortcuts.find(
         cues,
         clips["label"].tolist(),

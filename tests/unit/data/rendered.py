@@ -42,3 +42,10 @@ def write_video(path: Path, pictures: Iterable[Picture], fourcc: str = "FFV1", f
         writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
+
+
+def write_picture(path: Path, picture: Picture) -> Path:
+    """Write an RGB picture; every format but JPEG keeps it as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return path

@@ -107,6 +107,17 @@ def test_defects(claimed: int, frames: int, words: str) -> None:
     assert bool(words) == bool(defect(Survey(claimed, frames, True, nothing, nothing, nothing)))
 
 
+def test_one_frame_is_a_defect_of_a_video_alone() -> None:
+    nothing = np.zeros(0, np.float32)
+    assert "one frame" in defect(Survey(1, 1, True, nothing, nothing, nothing))
+    assert not defect(Survey(1, 1, True, nothing, nothing, nothing, still=True))
+
+
+def test_pictures_have_no_length(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    pictures = manifest.assign(frames=1, fps=0.0, seconds=0.0)
+    assert expect(pictures, clips(pictures), ["leak", "normal"], tmp_path / "docs") == []
+
+
 def test_changing_size_is_a_defect() -> None:
     nothing = np.zeros(0, np.float32)
     assert "size" in defect(Survey(20, 20, False, nothing, nothing, nothing))

@@ -24,7 +24,8 @@ def save(folder: Path, lengths: list[int]) -> ClipSet:
         np.save(
             folder / f"{ids[index]}.npy", np.broadcast_to(values[:, None, None, None], (length, 16, 20, 5))
         )
-    pd.DataFrame({"id": ids, "frames": lengths}).to_parquet(folder / "index.parquet")
+    index = pd.DataFrame({"id": ids, "clip": 0, "file": [f"{id_}.npy" for id_ in ids], "first": 0})
+    index.assign(frames=lengths).to_parquet(folder / "index.parquet")
     return ClipSet(folder, ids, [index % 3 for index in range(len(lengths))])
 
 

@@ -25,6 +25,24 @@ def test_folders_are_classes() -> None:
     assert listing.rejected == {"stray.mp4": "lies in no class folder"}
 
 
+def test_pictures_are_clips_where_there_are_no_videos() -> None:
+    files = {key: Stat(1) for key in ("b/2.JPG", "a/deep/1.jpeg", "a/3.png", "b/4.bmp", "b/5.TIF", "a/x.gif")}
+    listing = arrange(files, None, "here")
+    assert [item.key for item in listing.items] == [
+        "a/3.png", "a/deep/1.jpeg", "b/2.JPG", "b/4.bmp", "b/5.TIF",
+    ]  # fmt: skip
+
+
+def test_videos_and_pictures_do_not_mix() -> None:
+    files = {key: Stat(1) for key in ("a/1.mp4", "b/2.mp4", "a/1.jpg")}
+    with pytest.raises(UserError, match=r"^here holds 2 videos \(such as a/1.mp4\) and 1 pictures .*a/1.jpg"):
+        arrange(files, None, "here")
+    listed = arrange(files, b"path,label\na/1.mp4,x\nb/2.mp4,y\n", "here")
+    assert [item.key for item in listed.items] == ["a/1.mp4", "b/2.mp4"], "what is not listed is no clip"
+    with pytest.raises(UserError, match="of one kind"):
+        arrange(files, b"path,label\na/1.mp4,x\na/1.jpg,y\n", "here")
+
+
 def test_a_table_gives_labels_and_groups() -> None:
     listing = table('path,label,camera,"shift, day"\nsub/b.avi,on,c1,late\n./Überlauf 1.mp4, off ,c2,\n\n')
     assert [(item.key, item.label, item.groups) for item in listing.items] == [
@@ -49,7 +67,7 @@ def test_a_byte_order_mark_is_no_harm() -> None:
         (r"sub\..\..\a.mp4,x,c", r"sub\..\..\a.mp4", "leaves the source"),
         ("https://host/a.mp4,x,c", "https:/host/a.mp4", "a URL"),
         ("gone.mp4,x,c", "gone.mp4", "no such file"),
-        ("notes.txt,x,c", "notes.txt", "not the name of a video"),
+        ("notes.txt,x,c", "notes.txt", "not the name of a video or picture"),
         ("a.mp4,,c", "a.mp4", "label is empty"),
         ("a.mp4", "a.mp4", "label is empty"),
         (",x,c", "metadata.csv:3", "path is empty"),

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slimstream.data import packs
-from slimstream.data.packs import LEADING, pack_clip, sample
+from slimstream.data.packs import LEADING, check_flow, pack_clip, sample
 from slimstream.data.video import Reader, UnreadableVideo, VideoInfo
+from slimstream.errors import UserError
 from slimstream.params import Extract
-from tests.unit.data.rendered import Picture, boxed, moving, write_video
+from tests.unit.data.rendered import Picture, boxed, moving, write_picture, write_video
 
 SMALL = Extract(frames=6, size=(64, 64))
 
@@ -37,10 +39,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | None, fraction: float) -> None:
     p = Extract(frames=frames, fraction=None if frames else fraction, stride=stride)
-    chosen = sample(count, dropped, p)
     usable = range(dropped, count - stride)
-    assert bool(chosen) == bool(usable)
-    if chosen:
+    assert bool(sample(count, dropped, p)) == bool(usable)
+    for chosen in sample(count, dropped, p):
         assert chosen == sorted(chosen) and set(chosen) <= set(usable)
         share = max(1, round(fraction * (count - dropped)))
         assert len(chosen) == (frames or min(share, len(usable)))
@@ -48,6 +49,21 @@ def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | No
         assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1, "spread evenly"
         if len(chosen) <= len(usable):
             assert len(set(chosen)) == len(chosen)
+
+
+@given(
+    count=st.integers(2, 300), dropped=st.integers(0, 5), parts=st.integers(1, 7), frames=st.integers(1, 30)
+)
+def test_a_video_is_cut_into_equal_parts(count: int, dropped: int, parts: int, frames: int) -> None:
+    p = Extract(frames=frames, clips=parts)
+    usable = max(0, count - dropped - 1)
+    cut = sample(count, dropped, p)
+    assert len(cut) == min(parts, usable) and all(len(part) == frames for part in cut)
+    for k, part in enumerate(cut):
+        first, last = dropped + k * usable // len(cut), dropped + (k + 1) * usable // len(cut) - 1
+        assert part == sorted(part) and first <= part[0] <= part[-1] <= last
+        if frames > 1:
+            assert (part[0], part[-1]) == (first, last)
 
 
 def test_a_fifth_of_the_frames(clip: Path) -> None:
@@ -64,9 +80,8 @@ def test_frames_and_flow_are_in_step(tmp_path: Path, stride: int) -> None:
     packed = pack_clip(
         write_video(tmp_path / "clip.avi", pictures), Extract(frames=8, size=(64, 64), stride=stride)
     )
-    for row, index in zip(
-        packed.array, sample(25, 0, SMALL.model_copy(update={"frames": 8, "stride": stride})), strict=True
-    ):
+    (chosen,) = sample(25, 0, SMALL.model_copy(update={"frames": 8, "stride": stride}))
+    for row, index in zip(packed.array, chosen, strict=True):
         assert np.abs(row[..., :3].astype(int) - pictures[index]).mean() < 3
         moved = (np.median(row[16:-16, 16:-16, 3]) - 128) * 8 / 127
         assert moved == pytest.approx(xs[index + stride] - xs[index], abs=0.4)
@@ -144,7 +159,7 @@ def test_a_header_that_lies_changes_nothing(clip: Path, monkeypatch: pytest.Monk
 
 def test_an_honest_header_is_decoded_once(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr(packs, "Reader", lambda path: opened.append(path) or Reader(path))
+    monkeypatch.setattr(packs, "open_clip", lambda path: opened.append(path) or Reader(path))
     pack_clip(clip, SMALL)
     assert opened == [clip]
 
@@ -164,6 +179,56 @@ def test_the_same_file_gives_the_same_bytes(clip: Path) -> None:
     assert not np.array_equal(
         pack_clip(clip, SMALL).array, pack_clip(clip, SMALL.model_copy(update={"flow": "dis"})).array
     )
+
+
+@pytest.mark.parametrize("frames", [10, 15, 20, 25, 30])
+def test_frames_per_clip(clip: Path, frames: int) -> None:
+    """The numbers of P2's Table 3, on a clip whose flow leaves 29 frames to choose from."""
+    packed = pack_clip(clip, Extract(frames=frames, size=(16, 16), flow="dis"))
+    assert packed.array.shape == (frames, 16, 16, 5) and packed.lengths == [frames]
+
+
+def test_without_flow_the_last_frame_counts_too(tmp_path: Path) -> None:
+    pictures = drifting(5)
+    path = write_video(tmp_path / "clip.avi", pictures)
+    rgb = pack_clip(path, Extract(frames=5, size=(64, 64), flow="none", stride=9)).array
+    assert rgb.shape == (5, 64, 64, 3)
+    assert all(
+        np.abs(row.astype(int) - picture).mean() < 3 for row, picture in zip(rgb, pictures, strict=True)
+    )
+    grey = pack_clip(path, Extract(frames=5, size=(64, 64), flow="none", grey=True)).array
+    assert grey.shape == (5, 64, 64, 1)
+    assert np.array_equal(grey[2, ..., 0], cv2.cvtColor(rgb[2], cv2.COLOR_RGB2GRAY))
+
+
+def test_a_cut_video_is_its_parts(tmp_path: Path) -> None:
+    """Each clip of a video is what a video of these frames alone would be."""
+    pictures = drifting(20)
+    p = Extract(frames=4, size=(64, 64), flow="none")
+    packed = pack_clip(write_video(tmp_path / "whole.avi", pictures), p.model_copy(update={"clips": 2}))
+    assert packed.lengths == [4, 4] and packed.seconds == pytest.approx(20 / 25)
+    halves = (write_video(tmp_path / f"{k}.avi", pictures[10 * k : 10 * k + 10]) for k in range(2))
+    for clip, half in zip(packed.clips, halves, strict=True):
+        assert np.array_equal(clip, pack_clip(half, p).array)
+
+
+@pytest.mark.parametrize("frames, fraction", [(1, None), (25, None), (None, 0.2)])
+def test_a_picture_is_packed_once(tmp_path: Path, frames: int | None, fraction: float | None) -> None:
+    (picture,) = drifting(1)
+    path = write_picture(tmp_path / "a.png", picture)
+    p = Extract(frames=frames, fraction=fraction, size=(64, 64), flow="none", clips=3)
+    packed = pack_clip(path, p)
+    assert np.array_equal(packed.array, picture[None])
+    assert (packed.lengths, packed.dropped, packed.seconds) == ([1], 0, 0)
+    with pytest.raises(ValueError, match="too few for flow"):
+        pack_clip(path, SMALL)
+
+
+def test_flow_of_pictures_is_a_mistake_of_the_user() -> None:
+    check_flow(["a.mp4", "b.avi"], SMALL)
+    check_flow(["a.png"], Extract(frames=1, flow="none"))
+    with pytest.raises(UserError, match=r"extract.flow is 'farneback', .*such as b.png has no motion"):
+        check_flow(["a.mp4", "b.png"], SMALL)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

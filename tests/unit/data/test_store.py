@@ -49,7 +49,7 @@ def test_what_breaks_off_leaves_nothing(store: Store) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         store.put(fetch, ".mp4")
-    assert [path for path in store.root.rglob("*") if path.is_file() and path.name != "index.db"] == []
+    assert [path for path in store.root.rglob("*") if path.is_file() and path.stem != "index"] == []
 
 
 def test_a_change_through_a_hard_link_is_noticed(store: Store, tmp_path: Path) -> None:

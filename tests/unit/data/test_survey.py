@@ -8,7 +8,7 @@ import pytest
 
 from slimstream.data.survey import survey
 from slimstream.data.video import UnreadableVideo
-from tests.unit.data.rendered import boxed, moving, write_video
+from tests.unit.data.rendered import boxed, moving, write_picture, write_video
 
 STILL = [(0, 0)] * 12
 
@@ -33,6 +33,14 @@ def test_a_boxed_first_frame_shows_in_the_border_alone(tmp_path: Path) -> None:
 def test_a_clip_shorter_than_its_thumbnails(tmp_path: Path) -> None:
     seen = survey(write_video(tmp_path / "one.avi", moving([(0, 0)])))
     assert seen.frames == 1 and seen.thumbs.shape == (8, 16, 16)
+
+
+def test_a_picture_is_its_own_thumbnail(tmp_path: Path) -> None:
+    (picture,) = moving([(0, 0)])
+    seen = survey(write_picture(tmp_path / "a.png", boxed(picture, left=16)))
+    assert seen.still and (seen.claimed, seen.frames, seen.constant) == (1, 1, True)
+    assert seen.thumbs.shape == (1, 16, 16) and np.array_equal(seen.thumbs[0], seen.mean)
+    assert seen.border == pytest.approx([0.25, 0.25, 0, 0], abs=0.05)
 
 
 def test_pictures_that_change_their_size_are_brought_to_the_first(tmp_path: Path) -> None:

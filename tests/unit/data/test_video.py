@@ -1,12 +1,13 @@
-"""One sequential pass, exact indices, and files that are no videos."""
+"""One sequential pass, exact indices, pictures as clips of one frame, and files that are neither."""
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from slimstream.data.video import Reader, UnreadableVideo, count_frames, frames, probe, sampled
-from tests.unit.data.rendered import write_video
+from slimstream.data.video import Reader, UnreadableVideo, count_frames, frames, is_picture, open_clip, probe
+from tests.unit.data.rendered import texture, write_picture, write_video
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +35,6 @@ def test_only_wanted_frames(clip: Path, wanted: tuple[int, ...], got: list[int])
     assert [index for index, _ in frames(clip, wanted)] == got
 
 
-def test_sampled_goes_to_the_end(clip: Path) -> None:
-    seen = list(sampled(clip, 6))
-    assert len(seen) == count_frames(clip) == 20
-    assert [index for index, picture in seen if picture is not None] == [0, 6, 12, 18]
-
-
 def test_a_reader_converts_the_frame_last_grabbed(clip: Path) -> None:
     with Reader(clip) as reader:
         reds = [reader.picture()[..., 0].mean() for index in reader if index in (4, 9)]
@@ -51,7 +46,7 @@ def test_what_is_no_video_says_why(tmp_path: Path, content: bytes | None, why: s
     path = tmp_path / "clip.mp4"
     if content is not None:
         path.write_bytes(content)
-    for look in (probe, count_frames, lambda p: list(frames(p)), lambda p: list(sampled(p, 5))):
+    for look in (probe, count_frames, lambda p: list(frames(p))):
         with pytest.raises(UnreadableVideo, match=why):
             look(path)
 
@@ -62,3 +57,52 @@ def test_a_header_without_frames_is_unreadable(clip: Path, tmp_path: Path) -> No
     path.write_bytes(data[: data.index(b"movi")])
     with pytest.raises(UnreadableVideo):
         list(frames(path))
+
+
+def rendered() -> np.ndarray:
+    return texture(40)[:24]
+
+
+@pytest.mark.parametrize(
+    "suffix, codec", [("jpg", "jpeg"), ("JPEG", "jpeg"), ("png", "png"), ("bmp", "bmp"), ("tif", "tiff")]
+)
+def test_a_picture_is_a_clip_of_one_frame(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = write_picture(tmp_path / f"Überlauf.{suffix}", rendered())
+    assert is_picture(path.name) and not is_picture("a.mp4")
+    info = probe(path)
+    assert (info.frames, info.fps, info.seconds, info.width, info.height) == (1, 0, 0, 40, 24)
+    assert info.codec == codec and count_frames(path) == 1
+    ((index, picture),) = frames(path)
+    assert index == 0 and picture.shape == (24, 40, 3)
+    assert np.abs(picture.astype(int) - rendered()).mean() < (6 if codec == "jpeg" else 0.01)
+
+
+def test_grey_and_16_bit_pictures_become_rgb_bytes(tmp_path: Path) -> None:
+    grey = rendered()[..., 0]
+    for content in (grey, grey.astype(np.uint16) * 257):
+        cv2.imwrite(str(tmp_path / "a.png"), content)
+        with open_clip(tmp_path / "a.png") as clip:
+            assert np.array_equal(clip.picture(), np.stack([grey] * 3, axis=-1))
+
+
+def test_a_picture_is_known_by_its_content_not_by_its_suffix(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", rendered()).rename(tmp_path / "a.jpg")
+    assert probe(path).codec == "png"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_what_is_no_whole_picture_says_why(tmp_path: Path, suffix: str, share: float) -> None:
+    path = write_picture(tmp_path / f"a.{suffix}", rendered())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    why = "empty" if not share else "truncated" if suffix == "jpg" else "no picture can be decoded"
+    with pytest.raises(UnreadableVideo, match=why):
+        probe(path)
+    with pytest.raises(UnreadableVideo, match="missing"):
+        probe(tmp_path / f"gone.{suffix}")
+
+
+def test_a_video_is_no_picture(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableVideo, match="no picture"):
+        probe(clip.rename(tmp_path / "video.png"))

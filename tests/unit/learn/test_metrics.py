@@ -84,3 +84,12 @@ def test_preferred_by_validation_then_brier() -> None:
     assert metrics.preferred(tie) == "distilled"
     assert metrics.preferred({**tie, "pruned.val_brier": 0.1, "distilled.val_brier": 0.2}) == "pruned"
     assert metrics.preferred({"original.val_macro_f1": 1.0}) is None
+
+
+def test_clips_vote_by_their_mean() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.45, 0.55], [0.2, 0.8]])
+    first, votes = metrics.vote(probabilities, ["b", "a", "b", "b"])
+    assert first.tolist() == [1, 0], "videos come sorted"
+    np.testing.assert_allclose(votes, [[0.4, 0.6], [1.55 / 3, 1.45 / 3]])
+    alone, same = metrics.vote(probabilities, list("abcd"))
+    assert alone.tolist() == [0, 1, 2, 3] and np.array_equal(same, probabilities)
