@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.errors import UserError
-from slimstream.learn.slimming import batch_norm_scales
 
 # What a layer of each type remembers about its size.
 _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
@@ -128,6 +127,12 @@ def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
         norm.momentum = momentum
     for module, mode in modes.items():
         module.training = mode
+
+
+def batch_norm_scales(model: nn.Module) -> list[Tensor]:
+    """The scales γ (channels,) of all batch norms that learn them."""
+    norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return [norm.weight for norm in norms if norm.weight is not None and norm.weight.requires_grad]
 
 
 def sizes(model: nn.Module) -> Sizes:

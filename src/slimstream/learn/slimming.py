@@ -1,15 +1,10 @@
 """Network slimming: batch norm's scales tell which channels are needed (Liu et al., ICCV 2017)."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from slimstream.learn.objectives import Batch, Objective, Terms
-
-
-def batch_norm_scales(model: nn.Module) -> list[Tensor]:
-    """The scales γ (channels,) of all batch norms that learn them."""
-    norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
-    return [norm.weight for norm in norms if norm.weight is not None and norm.weight.requires_grad]
+from slimstream.learn.pruning import batch_norm_scales
 
 
 class Slimming(nn.Module):

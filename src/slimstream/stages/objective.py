@@ -7,7 +7,8 @@ from torch import nn
 
 from slimstream.errors import UserError
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
-from slimstream.learn.slimming import Slimming, batch_norm_scales
+from slimstream.learn.pruning import batch_norm_scales
+from slimstream.learn.slimming import Slimming
 from slimstream.models.heads import CosineHead
 from slimstream.params import Fit
 
