@@ -26,6 +26,13 @@ def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) ->
         assert torch.equal(model.maps(model.trunk(batch.clip))[1], model.maps(batch.clip)[1])
 
 
+def test_a_training_learns_from_it(batch: Batch, tmp_path: Path) -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).train()
+    short = next(iter(through_trunk(model, [batch], tmp_path)))
+    torch.nn.functional.cross_entropy(model(short.clip), short.labels).backward()
+    assert model.rgb.stages[6][0].conv_pw.weight.grad.abs().sum() > 0
+
+
 def test_what_was_computed_once_is_read(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

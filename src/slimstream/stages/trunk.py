@@ -41,15 +41,15 @@ def through_trunk(model: nn.Module, batches: Iterable[Batch], cache: Path) -> It
     return batches if layers is None else _shortened(model, batches, cache / "trunk" / weight_hash(layers))
 
 
-@torch.inference_mode()
 def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iterator[Batch]:
     assert isinstance(model, HasTrunk)
     for batch in batches:
         files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
             device = next(model.parameters()).device
-            # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
-            made = torch.cat([model.trunk(clip.to(device)).half().cpu() for clip in batch.clip.split(1)])
+            with torch.inference_mode():  # and no more within it: a training could not learn from the batch
+                # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
+                made = torch.cat([model.trunk(clip.to(device)).half().cpu() for clip in batch.clip.split(1)])
             for file, frame in zip(files, made.flatten(0, 1).numpy(), strict=True):
                 _write(file, frame)
         read = torch.from_numpy(np.stack([np.load(file, allow_pickle=False) for file in files]))
