@@ -30,7 +30,7 @@ from flows import recipe as recipes
 from flows.worktree import commit, worktree
 from slimstream.errors import UserError
 from slimstream.params import load_params
-from slimstream.paths import MODELS, Paths
+from slimstream.paths import Paths, models_in
 from slimstream.tracking import tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,8 +123,7 @@ def model_table(paths: Paths) -> list[dict[str, str]]:
     scores = json.loads(paths.metrics("evaluate").read_text())
     return [
         {"model": name} | {title: _number(scores.get(f"{name}.{key}")) for key, title in COLUMNS.items()}
-        for name in MODELS
-        if any(key.startswith(f"{name}.") for key in scores)
+        for name in models_in(scores)
     ]
 
 

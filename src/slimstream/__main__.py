@@ -21,8 +21,9 @@ STAGES = {
     "split": "part the clips into train, val and test by groups",
     "baseline": "frozen ImageNet features with logistic regression: the bar to clear",
     "train": "train the network of params.yaml",
-    "prune": "remove whole channels by L1 norm, then fine-tune",
-    "distill": "teach the pruned network by the original, beside its λ = 0 control",
+    "teachers": "train the networks that only teach, if the recipe has any",
+    "prune": "remove the channels that matter least, then fine-tune",
+    "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
     "evaluate": "judge all models on the test clips, export them, write the report",
 }
 

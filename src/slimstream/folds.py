@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
 from slimstream.params import Params
-from slimstream.paths import MODELS, Paths
+from slimstream.paths import Paths, models_in
 
-STAGES = ("split", "baseline", "train", "prune", "distill", "evaluate")
+STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "evaluate")
 
 
 def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | None = None) -> str:
@@ -57,7 +57,7 @@ def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | 
 def summary(table: pd.DataFrame) -> str:
     """Macro-F1 by fold and model, the mean, and the paired differences that the project is about."""
     wide = table.pivot_table(index=["aside", "test"], columns="model", values="macro_f1", dropna=False)
-    wide = wide.dropna(axis=0, how="all")[[m for m in MODELS if m in wide]]
+    wide = wide.dropna(axis=0, how="all")[list(dict.fromkeys(table["model"]))]
     lines = [
         wide.round(3).to_string(),
         "",
@@ -88,12 +88,11 @@ def _fold(
     seconds = sum(_stage(fold, stage, paths.cache.resolve()) for stage in STAGES)
     scores = json.loads(fold.metrics("evaluate").read_text())
     facts = {"aside": aside or "", "test": test, "seconds": seconds, "folder": str(root)}
-    names = [name for name in MODELS if f"{name}.macro_f1" in scores]
     return [
         facts
         | {"model": name}
         | {k.split(".", 1)[1]: v for k, v in scores.items() if k.startswith(f"{name}.") and k.count(".") == 1}
-        for name in names
+        for name in models_in(scores)
     ]
 
 

@@ -1,7 +1,7 @@
 """params.yaml as types: one section a stage, every field with its unit, nothing misspelt gets through."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -10,6 +10,7 @@ from ruamel.yaml.error import YAMLError
 from slimstream.errors import UserError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Section(BaseModel):
@@ -148,8 +149,27 @@ class Fit(Section):
         None, ge=0, description="learning rate of the backbones; null: the same as lr"
     )
     weight_decay: float = Field(1e-3, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "cosine"
     warmup_epochs: int = Field(0, ge=0)
+    cycles: int = Field(1, ge=1, description="cosine: so many times warm-up and descent (P3's warm restarts)")
+    decay: float = Field(
+        0.1, gt=0, lt=1, description="step, plateau: what the learning rate is multiplied by"
+    )
+    decay_at: list[Fraction] = Field(
+        [0.5, 0.75], description="step: after which shares of the epochs it decays"
+    )
+    patience: int = Field(10, ge=0, description="plateau: epochs without a better loss that are borne")
+    loss: Literal["cross_entropy", "am_softmax"] = Field(
+        "cross_entropy", description="am_softmax (P2) needs a network with `head: cosine`"
+    )
+    margin: float = Field(
+        0.35, ge=0, lt=2, description="am_softmax: m, by which cos θ of the true class must win"
+    )
+    scale: float = Field(30.0, gt=0, description="am_softmax: s, by which a cosine becomes a logit")
+    center: float = Field(0.0, ge=0, description="θ, weight of the centre loss (P2: 0.1); 0 switches it off")
+    slimming: float = Field(
+        0.0, ge=0, description="L1 on batch norm's scales (network slimming: 1e-5 to 1e-4); 0 switches it off"
+    )
     label_smoothing: Fraction = 0.0
     class_balance: Fraction = Field(1.0, description="weights (1/n_class)^x: 0 none, 1 fully balanced")
     ema: Fraction = Field(
@@ -166,6 +186,12 @@ class Fit(Section):
     augment: Augment = Augment()
     seed: int = 0
 
+    @model_validator(mode="after")
+    def cycles_outlast_their_warm_up(self) -> Self:
+        if self.cycles > 1 and self.warmup_epochs >= self.epochs / self.cycles:
+            raise ValueError("each of the 'cycles' must have more epochs than 'warmup_epochs'")
+        return self
+
 
 class Baseline(Section):
     """Frozen features with logistic regression: cheap, and always in the table."""
@@ -181,8 +207,13 @@ class Train(Section):
 
 
 class Prune(Section):
-    """Global L1 structured channel pruning, then fine-tuning (P1, section 3.3)."""
+    """Global structured channel pruning, then fine-tuning (P1, section 3.3)."""
 
+    importance: Literal["l1", "bn_scale"] = Field(
+        "l1",
+        description="channels ranked by L1 norm of their weights (P1) or by batch norm's scale, which "
+        "`slimming` in train.fit prepares",
+    )
     rate: float | None = Field(None, gt=0, lt=1, description="share of channels removed (P1: 0.5)")
     target_params: float | None = Field(None, gt=0, lt=1, description="parameters kept (P1's result: 0.66)")
     leave: list[str] = Field(["fusion", "head"], description="layers (fnmatch) that keep their channels")
@@ -203,12 +234,22 @@ class Prune(Section):
 
 
 class Distill(Section):
-    """The pruned net learns from the original and further teachers (P3, section 2)."""
+    """A small net learns from the original and further teachers (P3, section 2)."""
 
+    student: Literal["pruned", "scratch"] = Field(
+        "pruned", description="who learns: the pruned net, or the one of `train`, newly initialised (P3)"
+    )
     temperature: float = Field(4.0, gt=0)
     weight: Fraction = Field(0.5, description="λ: 0 is plain cross-entropy, 1 the teachers alone")
+    attention: float = Field(
+        0.0, ge=0, description="β, weight of attention transfer; 0 switches it off, in the λ = 0 control too"
+    )
     views: int = Field(4, ge=1, description="augmented views of a clip whose teacher logits are cached")
-    teachers: list[Path] = Field([], description="further model folders beside the original")
+    original: bool = Field(True, description="whether the original is one of the teachers")
+    trained: list[str] | None = Field(
+        None, description="which of the section `teachers` teach; null: all of them"
+    )
+    teachers: list[Path] = Field([], description="further model folders")
     fit: Fit = Fit()
 
 
@@ -244,6 +285,7 @@ class Params(Section):
     split: Split = Split()
     baseline: Baseline = Baseline()
     train: Train = Train()
+    teachers: dict[TeacherName, Train] = Field({}, description="networks that only teach, by a name of yours")
     prune: Prune = Prune(rate=0.5)
     distill: Distill = Distill()
     evaluate: Evaluate = Evaluate()
@@ -292,6 +334,11 @@ def _sentence(error: ValidationError, model: type[Section]) -> str:
 
 def _known_fields(loc: tuple[int | str, ...], model: Any) -> list[str]:
     for part in loc:
+        if get_origin(model) is dict:  # its names are the user's own
+            model = get_args(model)[1]
+            continue
         fields = {(f.alias or name): f for name, f in model.model_fields.items()}
         model = fields[str(part)].annotation
+        if type(None) in get_args(model):
+            model = get_args(model)[0]
     return [f.alias or name for name, f in model.model_fields.items()]

@@ -1,11 +1,20 @@
 """Every path of the pipeline, once. All are below `root`, the folder that holds params.yaml."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 MODELS = ("baseline", "original", "pruned", "control", "distilled")
 """The rows of the table: frozen features, the trained net, pruned and fine-tuned, λ = 0, taught."""
+TEACHERS = "teachers/"
+"""What precedes the name of a network that only teaches; such rows follow those of MODELS."""
+
+
+def models_in(scores: Iterable[str]) -> list[str]:
+    """The models that evaluate's `<model>.macro_f1`, … are about, in the order of the table."""
+    found = {key.split(".")[0] for key in scores if key.endswith(".macro_f1") and key.count(".") == 1}
+    return [m for m in MODELS if m in found] + sorted(m for m in found if m.startswith(TEACHERS))
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,15 @@ class Paths:
         """A model's folder: `model.json` and `weights.safetensors`."""
         return self.root / "models" / name
 
+    @property
+    def teachers(self) -> Path:
+        """teachers: a model's folder each; empty where the recipe has none."""
+        return self.model(TEACHERS)
+
+    def trained_teachers(self) -> list[str]:
+        """Names of the networks in `teachers`."""
+        return sorted(card.parent.name for card in self.teachers.glob("*/model.json"))
+
     def export(self, name: str) -> Path:
         """evaluate: the deployed form of a model."""
         return self.root / "exports" / f"{name}.onnx"
@@ -92,6 +110,11 @@ class Paths:
 
     def metrics(self, stage: str) -> Path:
         return self.root / "metrics" / f"{stage}.json"
+
+    @property
+    def teacher_curves(self) -> Path:
+        """teachers: the curves of each."""
+        return self.root / "plots" / TEACHERS
 
     def curves(self, name: str) -> Path:
         """A training's curves, one row an epoch, for `dvc plots`."""

@@ -21,7 +21,7 @@ from slimstream.params import Params
 from slimstream.paths import Paths
 
 EXPERIMENT = "slimstream"
-TRAINING = frozenset({"train", "prune", "distill"})
+TRAINING = frozenset({"train", "teachers", "prune", "distill"})
 """Stages whose use of the machine is recorded too."""
 AFTER_SPLIT = TRAINING | {"baseline", "evaluate", "publish"}
 """Stages that look at the data through the split (before it, data/split.json is a run of old)."""

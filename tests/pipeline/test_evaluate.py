@@ -17,7 +17,7 @@ from slimstream.progress import null_log
 from slimstream.stages import evaluate
 from tests.pipeline import tiny
 
-NAMES = ("original", "pruned", "distilled")
+NAMES = ("original", "pruned", "distilled", "teachers/large")
 
 
 def untrained(paths: Paths, name: str, seed: int, input: dict[str, Any] | None = None) -> None:
@@ -32,7 +32,7 @@ def untrained(paths: Paths, name: str, seed: int, input: dict[str, Any] | None =
         macs=count_macs(model, (1, 3, 5, tiny.SIZE, tiny.SIZE)),
     )
     save_model(paths.model(name), model, card)
-    paths.curves(name).parent.mkdir(exist_ok=True)
+    paths.curves(name).parent.mkdir(parents=True, exist_ok=True)
     columns = ["train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr"]
     pd.DataFrame([[0, *[0.5] * 5], [1, *[0.4] * 5]], columns=["epoch", *columns]).to_csv(
         paths.curves(name), index=False
@@ -89,12 +89,14 @@ def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths
         assert heading in html
     assert "All clips are simulated" in html and "conditional on this one test group" in html
     assert html.count("data:image/jpeg") >= 6
+    assert "Teacher large" in html
 
 
 def test_confusions_are_there_for_dvc_plots(evaluated: tuple[Paths, dict[str, float]]) -> None:
     paths, metrics = evaluated
     table = pd.read_csv(paths.curves("confusion_pruned"))
     assert list(table) == ["actual", "predicted"] and len(table) == 6
+    assert not list(paths.root.glob("plots/confusion_teachers*"))
     assert (table["actual"] == table["predicted"]).mean() == metrics["pruned.accuracy"]
 
 

@@ -31,6 +31,8 @@ class State:
     """Everything that changes while training."""
 
     model: nn.Module
+    objective: nn.Module
+    """The objective; an empty module where it is a plain function, which has nothing that changes."""
     optimiser: torch.optim.Optimizer
     average: AveragedModel | None
     epoch: int = 0
@@ -56,11 +58,12 @@ def fit(
     `batches(epoch)` yields the epoch's batches of `clips` clips in all; `validate(model)` returns at least
     `val_macro_f1` and `val_loss`. The model ends with the weights of the best validation epoch or of the last
     (`p.select`), and on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used
-    when there is one, with automatic mixed precision.
+    when there is one, with automatic mixed precision. An objective that is a module learns along.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
-    state = State(model, _optimiser(model, p), _average(model, p))
+    learning = (objective if isinstance(objective, nn.Module) else nn.Module()).to(device).train()
+    state = State(model, learning, _optimiser(model, learning, p), _average(model, p))
     checkpoint = folder / "state.safetensors"
     if checkpoint.exists():
         _restore(state, checkpoint)
@@ -100,14 +103,13 @@ def _epoch(
     sums: dict[str, float] = {}
     seen = 0
     for batch in batches:
-        share = multiplier(epoch + seen / clips, epochs=p.epochs, warmup=p.warmup_epochs, schedule=p.schedule)
+        share = multiplier(epoch + seen / clips, p, state.history)
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * share
         size = len(batch.labels)
-        for part in _micro(batch, p.micro_batch):
+        for part in _micro(batch, p.micro_batch, device):
             with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-                logits = model(part.clip.to(device, non_blocking=True))
-            terms = objective(logits.float(), part, epoch)
+                terms = objective(model, part, epoch)
             scaler.scale(terms["loss"] * (len(part.labels) / size)).backward()
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(part.labels)
@@ -127,16 +129,18 @@ class _Part:
     labels: Tensor
 
 
-def _micro(batch: Batch, size: int) -> Iterator[_Part]:
+def _micro(batch: Batch, size: int, device: torch.device) -> Iterator[_Part]:
     """Cut a batch into pieces that fit into memory; their gradients add up to the batch's."""
-    pieces = (batch.indices.split(size), batch.clip.split(size), batch.labels.split(size))
-    return (_Part(*piece) for piece in zip(*pieces, strict=True))
+    pieces = zip(
+        batch.indices.split(size), batch.clip.split(size), batch.labels.to(device).split(size), strict=True
+    )
+    return (_Part(indices, clip.to(device, non_blocking=True), labels) for indices, clip, labels in pieces)
 
 
-def _optimiser(model: nn.Module, p: Fit) -> torch.optim.Optimizer:
+def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (AdamW), none of it on biases and norms."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in (*model.named_parameters(), *objective.named_parameters()):
         if parameter.requires_grad:
             groups.setdefault((name.startswith(STREAMS), parameter.ndim > 1), []).append(parameter)
     backbone_lr = p.lr if p.backbone_lr is None else p.backbone_lr
@@ -168,6 +172,7 @@ def _score(row: Row) -> tuple[float, float]:
 def _dump(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
     optimiser = state.optimiser.state_dict()
     tensors = {f"model/{k}": v for k, v in state.model.state_dict().items()}
+    tensors |= {f"objective/{k}": v for k, v in state.objective.state_dict().items()}
     tensors |= {f"best/{k}": v for k, v in state.best.items()}
     if state.average:
         tensors |= {f"average/{k}": v for k, v in state.average.state_dict().items()}
@@ -184,11 +189,13 @@ def _dump(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _restore(state: State, checkpoint: Path) -> None:
     tensors, facts = load_state(checkpoint)
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "average": {}, "optimiser": {}}
+    names = ("model", "objective", "best", "average", "optimiser")
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for key, value in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = value
     state.model.load_state_dict(parts["model"])
+    state.objective.load_state_dict(parts["objective"])
     if state.average:
         state.average.load_state_dict(parts["average"])
     slots: dict[int, dict[str, Tensor]] = {}

@@ -1,7 +1,8 @@
-"""What a training minimises. An objective is called with logits and their batch and returns its terms.
+"""What a training minimises. An objective lets a network answer a batch and returns the terms of its loss.
 
-The frozen teachers live inside the objective (as cached logits), so one loop serves plain training and
-distillation.
+Those that add a term take the `inner` objective that they add it to, so that any may be combined. One that is
+an nn.Module may hold parameters, which are learnt with the network's, and buffers, which it changes itself;
+both are saved with the training's state.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +11,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from slimstream.learn.listening import features_of
 
 
 class Batch(Protocol):
@@ -30,8 +33,12 @@ class Batch(Protocol):
         """(B,) int64: which class."""
 
 
-Objective = Callable[[Tensor, Batch, int], Mapping[str, Tensor]]
-"""`objective(logits (B, n), batch, epoch)` → terms, each a scalar; `loss` is the one to minimise."""
+Terms = dict[str, Tensor]
+Objective = Callable[[nn.Module, Batch, int], Mapping[str, Tensor]]
+"""`objective(model, batch, epoch)` → terms, each a scalar; `loss` is the one to minimise.
+
+Clip and labels are on the model's device, indices on the CPU.
+"""
 
 
 def class_weights(labels: Sequence[int], classes: int, balance: float) -> Tensor:
@@ -51,31 +58,72 @@ class CrossEntropy:
     weights: Tensor
     label_smoothing: float = 0.0
 
-    def __call__(self, logits: Tensor, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        labels = batch.labels.to(logits.device)
+    def __call__(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        return {"loss": self.of(model(batch.clip).float(), batch.labels)}
+
+    def of(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, n) float32 and labels (B,) to the loss."""
         weights = self.weights.to(logits.device)[labels]
         each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
-        return {"loss": (weights * each).mean()}
+        return (weights * each).mean()
 
 
 @dataclass(frozen=True)
-class Distillation:
-    """P3, section 2: λ·KL(n, m) + (1 - λ)·CE, with n the mean over the teachers of their softened outputs.
+class AMSoftmax:
+    """P2's -log(e^{s(cos θ_y - m)} / (e^{s(cos θ_y - m)} + Σ_{j≠y} e^{s·cos θ_j})) (Wang et al. 2018).
 
-    `teachers` is (views, teachers, clips, n) float32 logits, cached for every augmented view; epoch e shows
-    view e mod views. The KL term is multiplied by T² (Hinton et al. 2015, section 2.1), which P3 leaves out:
-    without it a higher temperature would silently be a smaller λ. λ = 0 is exactly `plain`.
+    The network's logits are s·cos θ_j already (`models.heads.CosineHead`); the true class must win by the
+    margin m, an angle's cosine, while it learns.
     """
 
     plain: CrossEntropy
-    teachers: Tensor
-    temperature: float
-    weight: float
+    margin: float
+    scale: float
 
-    def __call__(self, logits: Tensor, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        hard = self.plain(logits, batch, epoch)["loss"]
-        view = self.teachers[epoch % len(self.teachers)][:, batch.indices].to(logits.device)
-        target = (view / self.temperature).softmax(dim=-1).mean(dim=0)
-        student = (logits / self.temperature).log_softmax(dim=-1)
-        soft = F.kl_div(student, target, reduction="batchmean") * self.temperature**2
-        return {"loss": self.weight * soft + (1 - self.weight) * hard, "hard": hard, "soft": soft}
+    def __call__(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        logits = model(batch.clip).float()
+        handicap = self.scale * self.margin * F.one_hot(batch.labels, logits.shape[1])
+        return {"loss": self.plain.of(logits - handicap, batch.labels)}
+
+
+class CenterLoss(nn.Module):
+    """`inner` + θ·½·‖x - c_y‖², mean over the batch: features x of a class draw near its centre c.
+
+    Wen et al., "A discriminative feature learning approach for deep face recognition" (ECCV 2016), section
+    3.2; P2 has θ = 0.1 beside AM-softmax. Centres do not follow the gradient but their own rule,
+    c_j ← c_j - α·Σ_{y=j}(c_j - x) / (1 + n_j) with α = 0.5, once every forward pass.
+
+    Args:
+        inner: the objective it is added to.
+        weight: θ.
+        classes: classes to tell apart.
+        features: F, the head's inputs.
+        directions: compare x / ‖x‖. P2 does not say; where the head judges by directions alone, the loss
+            could otherwise be escaped by ever smaller features.
+    """
+
+    centers: Tensor
+    RATE = 0.5
+
+    def __init__(
+        self, inner: Objective, weight: float, *, classes: int, features: int, directions: bool
+    ) -> None:
+        super().__init__()
+        self.inner, self.weight, self.directions = inner, weight, directions
+        self.register_buffer("centers", torch.zeros(classes, features))
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        with features_of(model) as heard:
+            terms = self.inner(model, batch, epoch)
+        x = heard[-1].float()
+        if self.directions:
+            x = F.normalize(x)
+        center = (x - self.centers[batch.labels]).square().sum(1).mean() / 2
+        self._follow(x.detach(), batch.labels)
+        return {**terms, "loss": terms["loss"] + self.weight * center, "center": center}
+
+    @torch.no_grad()
+    def _follow(self, x: Tensor, labels: Tensor) -> None:
+        away = torch.zeros_like(self.centers).index_add_(0, labels, self.centers[labels] - x)
+        count = labels.bincount(minlength=len(self.centers))
+        self.centers -= self.RATE * away / (1 + count.unsqueeze(1))

@@ -1,10 +1,11 @@
-"""Structured channel pruning: whole channels of least L1 norm leave a network (P1, section 3.2, Fig. 7)."""
+"""Structured channel pruning: the channels that matter least leave a network (P1, section 3.2, Fig. 7)."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 )
 _ATTENTION = ("num_heads", "head_dim", "attn_dim", "scale")
 
+Importance = Literal["l1", "bn_scale"]
 Sizes = dict[str, dict[str, Any]]
 """Layer name → the sizes it has: JSON-able, and all that `rebuild` needs."""
 
@@ -40,15 +42,17 @@ def prune_channels(
     *,
     rate: float | None = None,
     target_params: float | None = None,
+    importance: Importance = "l1",
     leave: Sequence[str] = ("fusion", "head"),
     round_to: int | None = None,
 ) -> PruneReport:
-    """Remove the channels of least L1 norm, ranked over the whole model, for good and in place.
+    """Remove the channels of least importance, ranked over the whole model, for good and in place.
 
     P1 scores the channels of all convolution and fully connected layers by L1 norm, sorts them over the
     model and removes the share λ. Channels that must go together (residual sums, depthwise layers,
     attention's q, k and v) are scored as one by Torch-Pruning (Fang et al., CVPR 2023), relative to their
-    group's mean.
+    group's mean. Network slimming (Liu et al., ICCV 2017, section 3) scores a channel by the absolute scale
+    of the batch norm behind it, as it is; channels without one stay.
 
     Args:
         model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels.
@@ -56,21 +60,28 @@ def prune_channels(
         rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
         target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
             where the channels allow it.
+        importance: 'l1' (P1) or 'bn_scale' (network slimming), which `learn.slimming.Slimming` prepares.
         leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
             the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
         round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
 
     Raises:
-        UserError: the target is less than the network can be pruned to.
+        UserError: the target is less than the network can be pruned to, or it has no batch norm to score by.
     """
     if (rate is None) == (target_params is None):
         raise ValueError("give either rate or target_params")
+    if importance == "bn_scale" and not batch_norm_scales(model):
+        raise UserError(
+            "prune.importance: bn_scale ranks channels by batch norms that learn, and this network has none; "
+            "choose l1."
+        )
     before = _count(model)
     old = sizes(model)
+    prune = partial(_prune, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
     if rate is None:
         assert target_params is not None
-        rate = _search(model, example_clip, target_params, leave, round_to)
-    _prune(model, example_clip, rate, leave, round_to)
+        rate = _search(model, target_params, prune)
+    prune(model, rate=rate)
     history = {name: size for name, size in sizes(model).items() if size != old[name]}
     return PruneReport(history, rate, before, _count(model))
 
@@ -118,6 +129,12 @@ def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
         module.training = mode
 
 
+def batch_norm_scales(model: nn.Module) -> list[Tensor]:
+    """The scales γ (channels,) of all batch norms that learn them."""
+    norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return [norm.weight for norm in norms if norm.weight is not None and norm.weight.requires_grad]
+
+
 def sizes(model: nn.Module) -> Sizes:
     """The sizes of every layer that pruning can change."""
     found: Sizes = {}
@@ -131,7 +148,15 @@ def sizes(model: nn.Module) -> Sizes:
     return found
 
 
-def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], round_to: int | None) -> None:
+def _prune(
+    model: nn.Module,
+    *,
+    clip: Tensor,
+    rate: float,
+    importance: Importance,
+    leave: Sequence[str],
+    round_to: int | None,
+) -> None:
     import torch_pruning as tp
 
     training = {name: module.training for name, module in model.named_modules()}
@@ -142,7 +167,10 @@ def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], ro
     pruner = tp.pruner.BasePruner(
         model,
         clip[:1, :2],
-        importance=tp.importance.GroupMagnitudeImportance(p=1),
+        importance={
+            "l1": tp.importance.GroupMagnitudeImportance(p=1),
+            "bn_scale": tp.importance.BNScaleImportance(normalizer=None),
+        }[importance],
         global_pruning=True,
         pruning_ratio=rate,
         ignored_layers=left,
@@ -163,14 +191,12 @@ def _prune(model: nn.Module, clip: Tensor, rate: float, leave: Sequence[str], ro
         module.training = training[name]
 
 
-def _search(
-    model: nn.Module, clip: Tensor, target: float, leave: Sequence[str], round_to: int | None
-) -> float:
+def _search(model: nn.Module, target: float, prune: Callable[..., None]) -> float:
     """The rate that keeps the share `target` of the parameters, by bisection on copies."""
 
     def kept(rate: float) -> float:
         pruned = copy.deepcopy(model)
-        _prune(pruned, clip, rate, leave, round_to)
+        prune(pruned, rate=rate)
         return _count(pruned) / _count(model)
 
     # Upward in steps: near 1 whole layers would vanish, are spared instead, and the share rises again.

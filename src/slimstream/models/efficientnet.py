@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from slimstream.errors import UserError
 from slimstream.models.fusion import Concat
+from slimstream.models.heads import Head, head_of
 from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
 
 Freeze = Annotated[int, Field(ge=0, le=8)] | Literal["all"]
@@ -24,6 +25,7 @@ def two_stream_efficientnet_lite0(
     drop_path: Dropout = 0.0,
     freeze: Freeze = 0,
     frozen_bn: bool = True,
+    head: Head = "linear",
 ) -> TwoStream:
     """Two ImageNet-pretrained EfficientNet-Lite0 streams, fused late (P2's plan, small).
 
@@ -37,6 +39,7 @@ def two_stream_efficientnet_lite0(
         freeze: leading stages (stem, then seven) that stay as they are; 'all' keeps the whole backbones.
         frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still learn): a step of few
             clips has poor ones of its own. False suits training from scratch.
+        head: 'cosine' for AM-softmax (P2).
     """
     wide = features == "head"
     rgb, flow = (
@@ -55,7 +58,7 @@ def two_stream_efficientnet_lite0(
         flow=flow,
         fusion=Concat(),
         pool=TimePool(pool),
-        head=lambda width: nn.Linear(width, num_classes),
+        head=head_of(head, num_classes),
         features=2 * rgb.channels * (2 if pool == "mean_std" else 1),
         standardise=True,
         dropout=dropout,

@@ -7,6 +7,7 @@ from torch import nn
 
 from slimstream.errors import UserError
 from slimstream.models.fusion import CAFM
+from slimstream.models.heads import Head, head_of
 from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
 
 
@@ -19,6 +20,7 @@ def two_stream_mobilevit(
     pretrained: bool = False,
     pool: Pool = "mean",
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    head: Head = "linear",
 ) -> TwoStream:
     """Two MobileViT streams that meet in a CAFM, from scratch (P1).
 
@@ -30,6 +32,7 @@ def two_stream_mobilevit(
         pretrained: ImageNet weights from timm's hub; needs a network once.
         pool: how frames become a clip.
         dropout: on the features before the classifier.
+        head: 'cosine' for AM-softmax (P2).
     """
     rgb, channels = _backbone(size, shortcut, pretrained)
     return TwoStream(
@@ -38,7 +41,7 @@ def two_stream_mobilevit(
         flow=None if shared else _backbone(size, shortcut, pretrained)[0],
         fusion=CAFM(channels),
         pool=TimePool(pool),
-        head=lambda features: nn.Linear(features, num_classes),
+        head=head_of(head, num_classes),
         features=2 * channels * (2 if pool == "mean_std" else 1),
         dropout=dropout,
     )

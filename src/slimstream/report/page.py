@@ -36,7 +36,12 @@ class Judged:
 
     @property
     def title(self) -> str:
-        return plots.TITLES.get(self.name, self.name)
+        return plots.title(self.name)
+
+    @property
+    def kind(self) -> str:
+        """What its colour is called."""
+        return plots.kind(self.name)
 
 
 @dataclass(frozen=True)
@@ -118,9 +123,7 @@ def render(report: Report) -> str:
         original=report.model("original"),
         chosen=report.model(report.preferred),
         verdict=verdict(report),
-        titles=plots.TITLES,
         notes=notes(report),
-        colours=list(plots.COLOURS),
         size_quality=Markup(plots.size_quality(scored)),
         differences=Markup(plots.differences(report.differences)) if report.differences else None,
         curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],

@@ -17,10 +17,22 @@ TITLES = {
     "baseline": "Frozen features",
     "original": "Original",
     "pruned": "Pruned",
-    "control": "Pruned, λ = 0",
-    "distilled": "Pruned, distilled",
+    "control": "λ = 0 control",
+    "distilled": "Distilled",
+    "teacher": "Teacher",
 }
-"""What a reader calls the models of `paths.MODELS`."""
+"""What a reader calls the models of `paths.MODELS`, and those that only teach."""
+
+
+def kind(name: str) -> str:
+    """The key into TITLES and COLOURS of a model."""
+    return name if name in TITLES else "teacher"
+
+
+def title(name: str) -> str:
+    """What a reader calls the model `name`; a teacher carries the name that its recipe gave it."""
+    return TITLES.get(name) or f"{TITLES['teacher']} {name.rpartition('/')[2]}"
+
 
 INK, MUTED, GRID = "#000001", "#000002", "#000003"
 COLOURS = {name: f"#00001{i}" for i, name in enumerate(TITLES)}
@@ -62,8 +74,10 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
             millions = float(f"{m['params'] / 1e6:.3g}")
             step = taken[millions] = taken.get(millions, -1) + 1
             x = millions * 1.045**step  # models of one size stand side by side
-            ax.plot([x, x], [m["macro_f1_low"], m["macro_f1_high"]], color=COLOURS[m["name"]], alpha=0.55)
-            ax.plot(x, m["macro_f1"], "o", color=COLOURS[m["name"]], ms=9)
+            ax.plot(
+                [x, x], [m["macro_f1_low"], m["macro_f1_high"]], color=COLOURS[kind(m["name"])], alpha=0.55
+            )
+            ax.plot(x, m["macro_f1"], "o", color=COLOURS[kind(m["name"])], ms=9)
         ax.set_xscale("log")
         ax.set_xlim(min(taken) * 0.75, max(taken) * 1.4)
         ax.set_xticks(list(taken), [f"{millions:.3g}" for millions in taken])
@@ -82,7 +96,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> str:
         for y, row in enumerate(reversed(rows)):
             ax.plot([row["low"], row["high"]], [y, y], color=COLOURS[row["name"]], alpha=0.55, lw=3)
             ax.plot(row["delta"], y, "o", color=COLOURS[row["name"]], ms=9)
-        names = [f"{TITLES[r['name']]}\n− {TITLES[r['versus']]}" for r in reversed(rows)]
+        names = [f"{title(r['name'])}\n− {title(r['versus'])}" for r in reversed(rows)]
         ax.set_yticks(range(len(rows)), names)
         ax.tick_params("y", labelcolor=INK, length=0)
         ax.set_ylim(-0.6, len(rows) - 0.4)
@@ -92,7 +106,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> str:
         ax.set_xlabel("← worse\u2003difference in macro-F1\u2003better →")
 
     told = "; ".join(
-        f"{TITLES[r['name']]} minus {TITLES[r['versus']]} {r['delta']:+.3f} "
+        f"{title(r['name'])} minus {title(r['versus'])} {r['delta']:+.3f} "
         f"({r['low']:+.3f} to {r['high']:+.3f})"
         for r in rows
     )
@@ -109,16 +123,16 @@ def curves(name: str, table: "pd.DataFrame") -> str:
 
     def draw(ax: "Axes", right: "Axes", rate: "Axes") -> None:
         ax.plot(table["epoch"], table["train_loss"], color=MUTED, ls=(0, (2, 1.6)), label="train")
-        ax.plot(table["epoch"], table["val_loss"], color=COLOURS[name], label="validation")
+        ax.plot(table["epoch"], table["val_loss"], color=COLOURS[kind(name)], label="validation")
         ax.set_title("loss")
         ax.set_ylim(bottom=0)
         ax.legend(loc="upper right", fontsize=9)
-        right.plot(table["epoch"], table["val_macro_f1"], color=COLOURS[name])
+        right.plot(table["epoch"], table["val_macro_f1"], color=COLOURS[kind(name)])
         best = table.loc[[table["val_macro_f1"].idxmax()]]
-        right.plot(best["epoch"], best["val_macro_f1"], "o", color=COLOURS[name], ms=6)
+        right.plot(best["epoch"], best["val_macro_f1"], "o", color=COLOURS[kind(name)], ms=6)
         right.set_title("validation macro-F1")
         right.set_ylim(0, 1.05)
-        rate.plot(table["epoch"], table["lr"], color=COLOURS[name])
+        rate.plot(table["epoch"], table["lr"], color=COLOURS[kind(name)])
         rate.set_title("learning rate")
         rate.set_ylim(bottom=0)
         rate.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -127,7 +141,7 @@ def curves(name: str, table: "pd.DataFrame") -> str:
             each.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     best = float(table["val_macro_f1"].max())
-    alt = f"Training of {TITLES[name]} over {len(table)} epochs; best validation macro-F1 {best:.3f}."
+    alt = f"Training of {title(name)} over {len(table)} epochs; best validation macro-F1 {best:.3f}."
     return _svg(draw, (12, 2.5), alt, columns=3)
 
 
@@ -137,13 +151,13 @@ def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
     def draw(ax: "Axes") -> None:
         ax.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)))
         confidence, right = ([b[key] for b in bins] for key in ("confidence", "accuracy"))
-        ax.plot(confidence, right, color=COLOURS[name], marker="o", ms=5)
+        ax.plot(confidence, right, color=COLOURS[kind(name)], marker="o", ms=5)
         ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", ylabel="accuracy", aspect="equal")
         ax.set_xticks([0, 0.5, 1])
         ax.set_yticks([0, 0.5, 1])
 
     told = ", ".join(f"{b['confidence']:.2f} → {b['accuracy']:.2f}" for b in bins)
-    return _svg(draw, (2.2, 2.2), f"{TITLES[name]}: confidence → accuracy {told}.")
+    return _svg(draw, (2.2, 2.2), f"{title(name)}: confidence → accuracy {told}.")
 
 
 def _svg(draw: Callable[..., None], inches: tuple[float, float], alt: str, columns: int = 1) -> str:

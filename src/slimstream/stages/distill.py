@@ -1,57 +1,110 @@
-"""distill: the pruned network learns from the original and further teachers (P3, section 2).
+"""distill: a small network learns from the original and further teachers (P3, section 2).
 
-Beside it runs the control: same start, same epochs, same augmented views, λ = 0, that is plain cross-entropy.
-Only the difference between the two is owed to the teachers.
+The student is the pruned network, or (P3) the recipe's own, newly initialised. Beside it runs the control:
+same start, same epochs, same augmented views, λ = 0, that is plain cross-entropy. Only the difference between
+the two is owed to the teachers.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_model
-from slimstream.learn.objectives import Distillation
+from slimstream.learn.checkpoint import Card, load_card, load_model
+from slimstream.learn.distillation import AttentionTransfer, Distillation, attention
+from slimstream.learn.listening import maps_of
+from slimstream.learn.objectives import Objective
 from slimstream.models import create_model
 from slimstream.params import Distill, Params
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
-from slimstream.stages.training import Study, with_prefix
+from slimstream.stages.objective import check_objective
+from slimstream.stages.training import Study, named, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.distill
     study = Study.open(params.extract, paths)
-    folders = [paths.model("original"), *(paths.source_root / folder for folder in p.teachers)]
+    folders = teacher_folders(p, paths)
     teachers = [_teacher(folder, study) for folder in folders]
-    logits = teacher_logits(teachers, study, p)
-    inputs = [folder / "weights.safetensors" for folder in (paths.model("pruned"), *folders)]
+    student, card = new_student(p, paths)
+    check_objective(student, p.fit)
+    if p.attention:
+        _check_maps(student, dict(zip(folders, teachers, strict=True)))
+    start = paths.model("pruned") / "weights.safetensors"
+    if p.student == "scratch":
+        start = paths.model("original") / "model.json"
+    inputs = [start, *(folder / "weights.safetensors" for folder in folders)]
+    logits, maps = ask(teachers, study, p)
 
     metrics: dict[str, float] = {"teachers": float(len(teachers))}
     for name, weight in (("control", 0.0), ("distilled", p.weight)):
-        student, card = load_model(paths.model("pruned"), create_model)
-        objective = Distillation(study.cross_entropy(p.fit), logits, p.temperature, weight)
+        student, card = new_student(p, paths)
+        objective: Objective = Distillation(study.objective(student, p.fit), logits, p.temperature, weight)
+        if p.attention and name == "distilled":
+            objective = AttentionTransfer(objective, maps, p.attention)
         scores = study.fit(
-            name, student, objective, p.fit, _named(log, name), inputs=inputs, settings=[p], views=p.views
+            name, student, objective, p.fit, named(log, name), inputs=inputs, settings=[p], views=p.views
         )
-        size = study.save(
-            name, student, base=card.model, args=card.args, pruning=card.pruning, parent="pruned"
-        )
+        parent = "pruned" if p.student == "pruned" else None
+        size = study.save(name, student, base=card.model, args=card.args, pruning=card.pruning, parent=parent)
         metrics |= with_prefix(name, scores | size)
+    study.forget()
     return metrics
 
 
+def teacher_folders(p: Distill, paths: Paths) -> list[Path]:
+    """Where the teachers lie: the original, those of the stage `teachers`, further folders."""
+    trained = paths.trained_teachers()
+    if unknown := sorted(set(p.trained or ()) - set(trained)):
+        raise UserError(
+            f"params.yaml: distill.trained names {unknown[0]}, which is not among the section teachers"
+            f" ({', '.join(trained) or 'empty'})."
+        )
+    chosen = trained if p.trained is None else p.trained
+    folders = [paths.model("original")] if p.original else []
+    folders += [paths.teachers / name for name in chosen]
+    folders += [paths.source_root / folder for folder in p.teachers]
+    if not folders:
+        raise UserError(
+            "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
+        )
+    return folders
+
+
+def new_student(p: Distill, paths: Paths) -> tuple[nn.Module, Card]:
+    """The student as it is before it learns, the same at every call."""
+    if p.student == "pruned":
+        return load_model(paths.model("pruned"), create_model)
+    card = load_card(paths.model("original"))
+    torch.manual_seed(p.fit.seed)
+    return create_model(card.model, len(card.classes), **card.args), card
+
+
 @torch.inference_mode()
-def teacher_logits(teachers: list[nn.Module], study: Study, p: Distill) -> Tensor:
-    """(views, teachers, clips, n) float32: each teacher's answer to each augmented view, asked once."""
+def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, list[list[Tensor]]]:
+    """What the teachers make of each augmented view, each asked once.
+
+    Logits (views, teachers, clips, n) float32 and, where attention is transferred, of each teacher, of each
+    of its maps, `attention` (views, clips, T, h, w).
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    answers = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
-    asked = [(view, index) for view in range(p.views) for index in range(len(teachers))]
-    for view, index in bar(asked, "teacher views"):
+    logits = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
+    maps: list[list[Tensor]] = [[] for _ in teachers]
+    asked = [(index, view) for index in range(len(teachers)) for view in range(p.views)]
+    for index, view in bar(asked, "teacher views"):
         teacher = teachers[index].to(device)
         for batch in study.lessons(teacher, p.fit, view, p.views):
-            answers[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
-    return answers
+            with maps_of(teacher) if p.attention else nullcontext([()]) as heard:
+                logits[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
+            seen = [attention(map_, len(batch.labels)).cpu() for map_ in heard[-1]]
+            if not maps[index]:
+                maps[index] = [torch.zeros(p.views, len(study.train), *each.shape[1:]) for each in seen]
+            for store, each in zip(maps[index], seen, strict=True):
+                store[view, batch.indices] = each
+    return logits, maps
 
 
 def _teacher(folder: Path, study: Study) -> nn.Module:
@@ -71,5 +124,15 @@ def _teacher(folder: Path, study: Study) -> nn.Module:
     return model.eval()
 
 
-def _named(log: Log, name: str) -> Log:
-    return lambda metrics, step: log(with_prefix(name, dict(metrics)), step)
+def _check_maps(student: nn.Module, teachers: dict[Path, nn.Module]) -> None:
+    """UserError when attention cannot be compared: no maps, or streams that see something else."""
+    channels = getattr(student, "channels", None)
+    for folder, teacher in teachers.items():
+        for who, net in (("the student", student), (str(folder), teacher)):
+            if not hasattr(net, "maps"):
+                raise UserError(f"distill.attention compares maps, and {who} shows none; set attention: 0.")
+        if getattr(teacher, "channels", None) != channels:
+            raise UserError(
+                f"distill.attention: {folder} sees other channels than the student; "
+                "leave that teacher out or set attention: 0."
+            )

@@ -25,12 +25,12 @@ from slimstream.learn.intervals import Resampling, confusions, interval, resampl
 from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
 from slimstream.models import create_model
 from slimstream.params import Extract, Params
-from slimstream.paths import MODELS, Paths
+from slimstream.paths import MODELS, TEACHERS, Paths
 from slimstream.progress import Log, bar
 from slimstream.report import examples, page
 from slimstream.report.contact import spread
 from slimstream.report.gradcam import has_streams
-from slimstream.report.plots import TITLES
+from slimstream.report.plots import title
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and its exported form."""
@@ -97,7 +97,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if test.rows.empty:
         raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
     example = typical(test)
-    results = [judge(name, paths, test, val, example) for name in MODELS if paths.model(name).is_dir()]
+    names = [name for name in MODELS if paths.model(name).is_dir()]
+    names += [TEACHERS + name for name in paths.trained_teachers()]
+    results = [judge(name, paths, test, val, example) for name in names]
     if not results:
         raise UserError(f"{paths.root / 'models'} holds no model to evaluate; run the train stage first.")
     draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
@@ -276,10 +278,13 @@ def save_predictions(paths: Paths, classes: list[str], parts: dict[str, Part], r
             for i, label in enumerate(classes):
                 frame[f"p_{label}"] = probabilities[:, i] if len(frame) else []
             frames.append(frame)
-        file = paths.curves(f"confusion_{r.name}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        named = [classes[i] for i in r.predicted]
-        pd.DataFrame({"actual": parts["test"].rows["label"], "predicted": named}).to_csv(file, index=False)
+        if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
+            file = paths.curves(f"confusion_{r.name}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            named = [classes[i] for i in r.predicted]
+            pd.DataFrame({"actual": parts["test"].rows["label"], "predicted": named}).to_csv(
+                file, index=False
+            )
     first = ["model", "part", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
@@ -316,7 +321,7 @@ def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: 
 
 
 def verdict(r: Result, i: int, classes: list[str]) -> page.Verdict:
-    return page.Verdict(TITLES[r.name], classes[r.predicted[i]], float(r.test[i].max()))
+    return page.Verdict(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""prune: the channels of least L1 norm leave the network for good; then it is fine-tuned (P1, 3.3)."""
+"""prune: the channels that matter least leave the network for good; then it is fine-tuned (P1, 3.3)."""
 
 from dataclasses import asdict
 
@@ -13,6 +13,7 @@ from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log
+from slimstream.stages.objective import check_objective
 from slimstream.stages.training import Study, with_prefix
 
 
@@ -20,6 +21,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.prune
     study = Study.open(params.extract, paths)
     model, card = load_model(paths.model("original"), create_model)
+    check_objective(model, p.fit)
     before = {
         "params": float(card.params),
         "macs": float(card.macs),
@@ -31,6 +33,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         study.example(),
         rate=p.rate,
         target_params=p.target_params,
+        importance=p.importance,
         leave=p.leave,
         round_to=p.round_to,
     )
@@ -40,7 +43,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     tuned = study.fit(
         "pruned",
         model,
-        study.cross_entropy(p.fit),
+        study.objective(model, p.fit),
         p.fit,
         log,
         inputs=[paths.model("original") / "weights.safetensors"],
@@ -49,6 +52,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     after = study.save(
         "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
     ) | {"latency_ms": _eager_latency(model, study)}
+    study.forget()
     return (
         tuned
         | {"rate": report.effective_rate, "params_kept": after["params"] / before["params"]}

@@ -3,8 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import HasHead, fit_head
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
-from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
+from slimstream.learn.objectives import Objective
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
+from slimstream.stages.objective import objective_of
 from slimstream.stages.trunk import through_trunk
 
 EVALUATION_FRAMES = 32
@@ -45,6 +46,8 @@ class Study:
     input: Extract
     train: ClipSet
     val: ClipSet
+    finished: list[Path] = field(default_factory=list)
+    """Folders of trainings that are done, kept until `forget`: a stage may be killed in its last one."""
 
     @classmethod
     def open(cls, input: Extract, paths: Paths) -> "Study":
@@ -60,9 +63,8 @@ class Study:
 
         return cls(paths, classes, info["hash"], input, clips("train"), clips("val"))
 
-    def cross_entropy(self, p: Fit) -> CrossEntropy:
-        weights = class_weights(self.train.labels, len(self.classes), p.class_balance)
-        return CrossEntropy(weights, p.label_smoothing)
+    def objective(self, model: nn.Module, p: Fit) -> Objective:
+        return objective_of(model, p, self.train.labels, len(self.classes))
 
     def batches(self, p: Fit, epoch: int, view: int) -> Iterable[Batch]:
         """The training clips in the order of `epoch`, augmented by the draw of `view`."""
@@ -145,11 +147,16 @@ class Study:
             log=log,
             title=name,
         )
-        shutil.rmtree(folder, ignore_errors=True)
+        self.finished.append(folder)
         curves = self.paths.curves(name)
         curves.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
         return self.validate(model) | {"seconds": time.perf_counter() - start}
+
+    def forget(self) -> None:
+        """Drop the states of finished trainings: all that they led to is written."""
+        for folder in self.finished:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def save(
         self,
@@ -201,5 +208,10 @@ def judge(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
 
 
-def with_prefix(prefix: str, row: Row) -> Row:
+def with_prefix(prefix: str, row: Mapping[str, float]) -> Row:
     return {f"{prefix}.{key}": value for key, value in row.items()}
+
+
+def named(log: Log, prefix: str) -> Log:
+    """A log whose metrics carry `prefix`."""
+    return lambda metrics, step: log(with_prefix(prefix, metrics), step)

@@ -47,7 +47,7 @@ def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iter
         files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
             device = next(model.parameters()).device
-            with torch.inference_mode():
+            with torch.inference_mode():  # and no more within it: a training could not learn from the batch
                 # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
                 made = torch.cat([model.trunk(clip.to(device)).half().cpu() for clip in batch.clip.split(1)])
             for file, frame in zip(files, made.flatten(0, 1).numpy(), strict=True):

@@ -18,6 +18,7 @@ torch.set_num_threads(1)
         ("two_stream_mobilevit", {}, 64, False),
         ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
         ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
+        ("two_stream_efficientnet_lite0", {"pretrained": False, "head": "cosine"}, 64, True),
     ],
 )
 def test_the_deployed_form_judges_alike_at_any_length(

@@ -1,7 +1,6 @@
 """The training loop on a problem small enough to see through."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,29 +9,26 @@ from torch import Tensor, nn
 
 from slimstream.learn.checkpoint import weight_hash
 from slimstream.learn.fit import fit
-from slimstream.learn.objectives import CrossEntropy
+from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
+from slimstream.learn.slimming import Slimming
+from slimstream.models.heads import CosineHead
 from slimstream.params import Fit
 from slimstream.progress import null_log
+from tests.unit.learn.made_up import Batch
 
 CLIPS = 12
-
-
-@dataclass
-class Batch:
-    indices: Tensor
-    clip: Tensor
-    labels: Tensor
+PLAIN = CrossEntropy(torch.ones(2))
 
 
 class Net(nn.Module):
     """A backbone under the name of a stream, dropout (so that randomness matters) and a head."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: type[nn.Linear] = nn.Linear) -> None:
         super().__init__()
         self.rgb = nn.Linear(4, 8)
         self.norm = nn.BatchNorm1d(8)
         self.dropout = nn.Dropout(0.3)
-        self.head = nn.Linear(8, 2)
+        self.head = head(8, 2)
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.head(self.dropout(self.norm(self.rgb(clip)).relu()))
@@ -58,10 +54,16 @@ def validate(model: nn.Module) -> dict[str, float]:
     return {"val_macro_f1": right, "val_loss": loss, "val_accuracy": right}
 
 
-def train(folder: Path, p: Fit, until: int | None = None) -> tuple[Net, list[dict[str, float]]]:
+def train(
+    folder: Path,
+    p: Fit,
+    until: int | None = None,
+    objective: Objective = PLAIN,
+    head: type[nn.Linear] = nn.Linear,
+) -> tuple[Net, list[dict[str, float]]]:
     """Train a new net; `until` raises after that many epochs, as a kill would."""
     torch.manual_seed(p.seed)
-    net = Net()
+    net = Net(head)
 
     def killed(metrics: object, step: int) -> None:
         if until is not None and step + 1 == until:
@@ -69,7 +71,7 @@ def train(folder: Path, p: Fit, until: int | None = None) -> tuple[Net, list[dic
 
     history = fit(
         net,
-        objective=CrossEntropy(torch.ones(2)),
+        objective=objective,
         batches=batches,
         validate=validate,
         p=p,
@@ -83,7 +85,10 @@ def train(folder: Path, p: Fit, until: int | None = None) -> tuple[Net, list[dic
 SETTINGS = Fit(epochs=6, lr=0.05, warmup_epochs=1, batch_size=4, micro_batch=4)
 
 
-@pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "select": "last"}])
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"ema": 0.9, "select": "last"}, {"cycles": 2}, {"schedule": "plateau", "patience": 0}],
+)
 def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, extra: dict[str, object]) -> None:
     p = SETTINGS.model_copy(update=extra)
     whole, curves = train(tmp_path / "whole", p)
@@ -92,6 +97,51 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, extra: dic
     resumed, resumed_curves = train(tmp_path / "cut", p)
     assert weight_hash(resumed) == weight_hash(whole)
     assert resumed_curves == curves
+
+
+class Temperature(nn.Module):
+    """An objective with a weight of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.zeros(()))
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        return {"loss": PLAIN.of(model(batch.clip) * self.log.exp(), batch.labels)}
+
+
+def joint() -> Objective:
+    """P2's loss, and slimming beside it."""
+    margin = AMSoftmax(PLAIN, margin=0.35, scale=30.0)
+    center = CenterLoss(margin, 0.1, classes=2, features=8, directions=True)
+    return Slimming(center, 0.01)
+
+
+@pytest.mark.parametrize(("objective", "head"), [(joint, CosineHead), (Temperature, nn.Linear)])
+def test_what_an_objective_learns_survives_a_kill(
+    tmp_path: Path, objective: type[nn.Module], head: type[nn.Linear]
+) -> None:
+    whole, other, again = objective(), objective(), objective()
+    net, curves = train(tmp_path / "whole", SETTINGS, objective=whole, head=head)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", SETTINGS, until=3, objective=other, head=head)
+    resumed, resumed_curves = train(tmp_path / "cut", SETTINGS, objective=again, head=head)
+    assert weight_hash(resumed) == weight_hash(net)
+    assert weight_hash(again) == weight_hash(whole) != weight_hash(objective())
+    assert resumed_curves == curves
+
+
+def test_a_finished_training_is_not_run_again(tmp_path: Path) -> None:
+    net, curves = train(tmp_path, SETTINGS)
+    again, same = train(tmp_path, SETTINGS, until=1)  # would raise if an epoch were run
+    assert weight_hash(again) == weight_hash(net) and same == curves
+
+
+def test_the_rate_of_every_epoch_is_in_the_curves(tmp_path: Path) -> None:
+    p = Fit(epochs=4, lr=0.1, batch_size=4, micro_batch=4, cycles=2)
+    _, curves = train(tmp_path, p)
+    # The last of an epoch's three steps is at 2/3 of it: cos² of 1/6 and of 5/12 of a half turn, twice.
+    assert [row["lr"] for row in curves] == pytest.approx([0.075, 0.00670, 0.075, 0.00670], abs=1e-5)
 
 
 def test_it_learns(tmp_path: Path) -> None:

@@ -1,17 +1,15 @@
 """Losses against values worked out by hand."""
 
-from types import SimpleNamespace
+import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from slimstream.learn.objectives import CrossEntropy, Distillation, class_weights
-
-
-def batch(labels: list[int], indices: list[int] | None = None) -> SimpleNamespace:
-    return SimpleNamespace(
-        indices=torch.tensor(indices or range(len(labels))), labels=torch.tensor(labels), clip=torch.zeros(0)
-    )
+from slimstream.learn.listening import features_of, logits_of, maps_of
+from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, class_weights
+from slimstream.learn.slimming import Slimming
+from tests.unit.learn.made_up import Linear, Says, batch
 
 
 def test_class_weights_give_every_class_the_same_say() -> None:
@@ -21,36 +19,103 @@ def test_class_weights_give_every_class_the_same_say() -> None:
 
 
 def test_cross_entropy_by_hand() -> None:
-    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     objective = CrossEntropy(torch.tensor([1.0, 3.0]))
-    first = torch.log1p(torch.exp(torch.tensor(-2.0)))  # -log σ(2)
-    second = 3 * torch.log(torch.tensor(2.0))
-    assert objective(logits, batch([0, 1]), 0)["loss"] == pytest.approx(float((first + second) / 2))
+    first = math.log1p(math.exp(-2))  # -log σ(2)
+    second = 3 * math.log(2)
+    loss = objective(Says([2.0, 0.0], [0.0, 0.0]), batch([0, 1]), 0)["loss"]
+    assert float(loss) == pytest.approx((first + second) / 2)
 
 
-def test_distillation_by_hand_with_two_teachers() -> None:
-    # T = 2: the teachers' softened outputs are σ(1) and σ(-1), their mean is (½, ½);
-    # the student's softened output is σ(1) = (0.7311, 0.2689); KL = Σ ½·log(½ / m).
-    teachers = torch.tensor([[[[2.0, 0.0]], [[0.0, 2.0]]]])  # (1 view, 2 teachers, 1 clip, 2 classes)
-    objective = Distillation(CrossEntropy(torch.ones(2)), teachers, temperature=2.0, weight=0.25)
-    terms = objective(torch.tensor([[2.0, 0.0]]), batch([0]), 0)
-    kl = 0.5 * torch.log(torch.tensor(0.5 / 0.731059)) + 0.5 * torch.log(torch.tensor(0.5 / 0.268941))
-    assert float(terms["soft"]) == pytest.approx(4 * float(kl), rel=1e-4)
-    assert float(terms["loss"]) == pytest.approx(0.25 * 4 * float(kl) + 0.75 * 0.126928, rel=1e-4)
+def test_am_softmax_by_hand() -> None:
+    # s = 10, m = 0.2: cosines 0.9 and 0.5 are logits 9 and 5; the true class 0 counts 10·(0.9 - 0.2) = 7.
+    objective = AMSoftmax(CrossEntropy(torch.ones(2)), margin=0.2, scale=10.0)
+    loss = objective(Says([9.0, 5.0]), batch([0]), 0)["loss"]
+    assert float(loss) == pytest.approx(-math.log(math.exp(7) / (math.exp(7) + math.exp(5))))
 
 
-def test_lambda_zero_is_plain_cross_entropy_exactly() -> None:
-    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    plain = CrossEntropy(torch.ones(3), 0.1)
-    labels = batch([0, 1, 2, 1, 0])
-    control = Distillation(plain, torch.randn(2, 1, 5, 3), temperature=4.0, weight=0.0)
-    assert torch.equal(control(logits, labels, 1)["loss"], plain(logits, labels, 1)["loss"])
+def test_am_softmax_without_margin_is_cross_entropy() -> None:
+    plain, net = CrossEntropy(torch.ones(3), 0.1), Says([1.0, 2.0, 3.0], [0.0, 1.0, 0.0])
+    without = AMSoftmax(plain, margin=0.0, scale=30.0)
+    assert torch.equal(without(net, batch([2, 0]), 0)["loss"], plain(net, batch([2, 0]), 0)["loss"])
 
 
-def test_epoch_shows_the_view_its_teacher_saw() -> None:
-    teachers = torch.tensor([[[[9.0, 0.0]]], [[[0.0, 9.0]]]])  # two views that disagree
-    objective = Distillation(CrossEntropy(torch.ones(2)), teachers, temperature=1.0, weight=1.0)
-    logits = torch.tensor([[9.0, 0.0]])
-    losses = [float(objective(logits, batch([0]), epoch)["loss"]) for epoch in range(4)]
-    assert losses[0] == losses[2] == pytest.approx(0, abs=1e-4)
-    assert losses[1] == losses[3] > 5
+def center_loss(net: nn.Module, directions: bool = False) -> CenterLoss:
+    plain = CrossEntropy(torch.ones(2))
+    return CenterLoss(plain, 0.1, classes=2, features=2, directions=directions)
+
+
+def test_center_loss_by_hand() -> None:
+    net = Linear()
+    objective = center_loss(net)
+    objective.centers.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+    clip = torch.tensor([[1.0, 0.0], [2.0, 1.0], [0.0, 1.0]])  # features are twice that: (2,0), (4,2), (0,2)
+    net.eval()
+    terms = objective(net, batch([0, 0, 1], clip=clip), 0)
+    # Squared distances 1, 9 + 4 and 0: half their mean is 14 / 6.
+    assert float(terms["center"].detach()) == pytest.approx(14 / 6)
+    plain = objective.inner(net, batch([0, 0, 1], clip=clip), 0)["loss"]
+    assert float(terms["loss"]) == pytest.approx(float(plain) + 0.1 * 14 / 6)
+
+
+def test_centers_follow_their_own_rule() -> None:
+    net = Linear().eval()
+    objective = center_loss(net)
+    objective.centers.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+    objective(net, batch([0, 0], clip=torch.tensor([[1.0, 0.0], [2.0, 1.0]])), 0)
+    # Σ (c - x) = (1-2, 0-0) + (1-4, 0-2) = (-4, -2); halved and over 1 + 2 clips: (-2/3, -1/3).
+    assert objective.centers[0].tolist() == pytest.approx([1 + 2 / 3, 1 / 3])
+    assert objective.centers[1].tolist() == [0.0, 2.0]
+    assert not objective.centers.requires_grad and "centers" in objective.state_dict()
+
+
+def test_directions_have_no_length() -> None:
+    net = Linear().eval()
+    clips = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    near, far = (
+        center_loss(net, directions=True)(net, batch([0, 1], clip=scale * clips), 0)["center"]
+        for scale in (1, 100)
+    )
+    assert float(near) == pytest.approx(float(far)) == pytest.approx(0.5)  # centres still at 0: ½·‖1‖²
+
+
+def test_features_are_heard_before_dropout_and_the_network_is_left_alone() -> None:
+    net, clip = Linear(dropout=0.9).train(), torch.ones(4, 2)
+    with features_of(net) as features, logits_of(net) as logits:
+        answer = net(clip)
+    assert torch.equal(features[0], 2 * clip) and logits[0] is answer
+    net(clip)
+    assert len(features) == len(logits) == 1
+
+
+def test_maps_are_heard_while_the_network_answers() -> None:
+    class Net(nn.Module):
+        calls = 0
+
+        def maps(self, clip: Tensor) -> tuple[Tensor, ...]:
+            self.calls += 1
+            return (clip, clip + 1)
+
+        def forward(self, clip: Tensor) -> Tensor:
+            return self.maps(clip)[1].sum()
+
+    net = Net()
+    with pytest.raises(KeyError), maps_of(net) as heard:
+        assert net(torch.zeros(2)) == 2
+        raise KeyError
+    assert [each.tolist() for each in heard[0]] == [[0, 0], [1, 1]]
+    net(torch.zeros(2))
+    assert len(heard) == 1 and net.calls == 2
+
+
+def test_slimming_adds_the_scales_of_batch_norms_that_learn() -> None:
+    net = nn.Sequential(
+        nn.BatchNorm1d(2), nn.BatchNorm1d(2), nn.BatchNorm1d(2, affine=False), nn.LayerNorm(2)
+    )
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([0.5, -2.0]))
+        net[1].weight.requires_grad_(False)
+    objective = Slimming(lambda model, batch, epoch: {"loss": torch.tensor(1.0)}, 0.01)
+    terms = objective(net, batch([0]), 0)
+    assert float(terms["scales"]) == 2.5 and float(terms["loss"]) == pytest.approx(1.025)
+    terms["loss"].backward()
+    assert net[0].weight.grad is not None and net[0].weight.grad.tolist() == pytest.approx([0.01, -0.01])

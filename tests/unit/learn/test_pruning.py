@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 NETWORKS = [
     ("two_stream_mobilevit", {}),
     ("two_stream_mobilevit", {"shared": True, "pool": "mean_std"}),
-    ("two_stream_mobilevit", {"shortcut": False}),
+    ("two_stream_mobilevit", {"shortcut": False, "head": "cosine"}),
     ("two_stream_efficientnet_lite0", {"pretrained": False}),
     ("two_stream_efficientnet_lite0", {"pretrained": False, "features": "head", "freeze": 3}),
 ]
@@ -151,6 +151,43 @@ def test_no_layer_loses_all_its_channels() -> None:
     prune_channels(model, clip_of(), rate=0.9)
     assert min(m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)) >= 1
     assert model.eval()(clip_of()).isfinite().all()
+
+
+class Small(nn.Module):
+    """Two layers of four channels, with batch norms whose scales are given."""
+
+    def __init__(self, *scales: list[float]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(5, 4, 3), nn.Conv2d(4, 4, 3)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in scales)
+        self.head = nn.Linear(4, 2)
+        with torch.no_grad():
+            for norm, values in zip(self.norms, scales, strict=True):
+                norm.weight.copy_(torch.tensor(values))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        x = self.norms[0](self.first(clip.flatten(0, 1).float())).relu()
+        return self.head(self.norms[1](self.second(x)).mean((2, 3)))
+
+
+def test_slimming_removes_the_least_scales_of_all_layers_whatever_the_weights() -> None:
+    model = Small([0.9, -0.1, 0.02, 0.8], [0.3, 0.4, -0.01, 0.5])
+    with torch.no_grad():
+        model.first.weight[1:3] *= 100  # by L1 norm these would be the last to go
+    first = model.first.weight.clone()
+    prune_channels(model, clip_of(), rate=3 / 8, importance="bn_scale", leave=["head"])
+    assert [norm.weight.tolist() for norm in model.norms] == [
+        pytest.approx([0.9, 0.8]),
+        pytest.approx([0.3, 0.4, 0.5]),
+    ]
+    assert torch.equal(model.first.weight, first[[0, 3]])
+    assert model.second.weight.shape[:2] == (3, 2) and model.head.in_features == 3
+
+
+def test_without_batch_norms_that_learn_slimming_has_nothing_to_rank() -> None:
+    model = create_model("frozen_efficientnet_lite0", 3, pretrained=False)
+    with pytest.raises(UserError, match=r"bn_scale.*choose l1"):
+        prune_channels(model, clip_of(), rate=0.5, importance="bn_scale")
 
 
 def test_an_impossible_target_is_refused() -> None:

@@ -1,0 +1,33 @@
+"""teachers: networks that only teach learn from the same clips; `distill` asks them (P3, section 2)."""
+
+import shutil
+
+import torch
+
+from slimstream.models import create_model
+from slimstream.params import Params
+from slimstream.paths import TEACHERS, Paths
+from slimstream.progress import Log
+from slimstream.stages.objective import check_objective
+from slimstream.stages.training import Study, named, with_prefix
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    for folder in (paths.teachers, paths.teacher_curves):
+        shutil.rmtree(
+            folder, ignore_errors=True
+        )  # or a teacher that the recipe has dropped would go on teaching
+        folder.mkdir(parents=True)
+    study = Study.open(params.extract, paths)
+    for p in params.teachers.values():  # a mistake in the last one should not wait for the others
+        check_objective(create_model(p.model, len(study.classes), **p.model_args), p.fit)
+    metrics: dict[str, float] = {}
+    for name, p in params.teachers.items():
+        row = TEACHERS + name
+        torch.manual_seed(p.fit.seed)
+        model = create_model(p.model, len(study.classes), **p.model_args)
+        objective = study.objective(model, p.fit)
+        scores = study.fit(row, model, objective, p.fit, named(log, name), settings=[p])
+        metrics |= with_prefix(name, scores | study.save(row, model, base=p.model, args=p.model_args))
+    study.forget()
+    return metrics
