@@ -25,7 +25,7 @@ def model_table(
     for name, factory in MODELS.items():
         with torch.device("meta"):
             model = create_model(name, num_classes, pretrained=False)
-        params, macs = measure(model, (1, frames, 5, *size))
+        params, macs = measure(model, (1, frames, max(model.channels), *size))
         summary = (getdoc(factory) or "").split("\n", 1)[0]
         paper = re.search(r"\bP\d\b", summary)
         rows.append(

@@ -113,6 +113,9 @@ class TwoStream(nn.Module):
         dropout: probability that a feature is dropped in training.
     """
 
+    channels = frozenset({5})
+    """Channels of a clip that the network takes."""
+
     def __init__(
         self,
         *,

@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,10 @@ from slimstream.models.two_stream import Normalise, Standardise, TimePool
 torch.set_num_threads(1)
 
 
-def clip_of(frames: int, batch: int = 2, side: int = 64) -> Tensor:
+def clip_of(frames: int, batch: int = 2, side: int = 64, channels: int = 5) -> Tensor:
     generator = torch.Generator().manual_seed(frames)
-    return torch.randint(0, 256, (batch, frames, 5, side, side), dtype=torch.uint8, generator=generator)
+    shape = (batch, frames, channels, side, side)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
 def params(module: nn.Module) -> int:
@@ -25,11 +28,12 @@ def params(module: nn.Module) -> int:
 def test_any_number_of_frames_uint8_or_float(name: str) -> None:
     model = create_model(name, 3, pretrained=False).eval()
     with torch.no_grad():
-        for frames in (1, 3):
-            logits = model(clip_of(frames))
+        for frames, channels in product((1, 3), model.channels):
+            clip = clip_of(frames, channels=channels)
+            logits = model(clip)
             assert logits.shape == (2, 3) and logits.isfinite().all()
-            torch.testing.assert_close(model(clip_of(frames).float()), logits, rtol=0, atol=0)
-            assert model.features(clip_of(frames)).shape == (2, model.head.in_features)
+            torch.testing.assert_close(model(clip.float()), logits, rtol=0, atol=0)
+            assert model.features(clip).shape == (2, model.head.in_features)
 
 
 def test_two_copied_xxs_have_the_papers_size() -> None:
@@ -146,7 +150,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights() -> None
     ("name", "kwargs", "hint"),
     [
         ("two_stream_mobilvit", {}, "did you mean 'two_stream_mobilevit'"),
-        ("resnet", {}, "known: two_stream_mobilevit"),
+        ("alexnet", {}, "known: two_stream_mobilevit"),
         ("two_stream_mobilevit", {"shard": True}, "did you mean 'shared'"),
         ("two_stream_mobilevit", {"size": "xl"}, "'size'.*'xxs'"),
         ("two_stream_efficientnet_lite0", {"dropout": 1.5}, "'dropout'.*less than 1"),
