@@ -32,9 +32,14 @@ def spread(frames: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int)).tolist()
 
 
+def visible(frame: npt.NDArray[np.uint8]) -> Picture:
+    """What of a packed frame (H, W, C) is a picture: its RGB, or its grey as RGB."""
+    return frame[..., :3] if frame.shape[-1] >= 3 else np.repeat(frame, 3, axis=-1)
+
+
 def sheet(pack: npt.NDArray[np.uint8], aspect: float, count: int = 6) -> list[str]:
-    """A contact sheet: at most `count` RGB frames of a pack (T, H, W, 5), first to last, as data URIs."""
-    return [jpeg(shown(pack[t, ..., :3], aspect)) for t in spread(len(pack), count)]
+    """A contact sheet: at most `count` frames of a pack (T, H, W, C), first to last, as data URIs."""
+    return [jpeg(shown(visible(pack[t]), aspect)) for t in spread(len(pack), count)]
 
 
 def flow_picture(flow: npt.NDArray[np.uint8]) -> Picture:
