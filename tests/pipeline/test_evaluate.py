@@ -99,9 +99,11 @@ def test_a_student_for_pictures_is_explained_before_and_after_distillation(tmp_p
         untrained(paths, name, seed, "light_residual_net_small")
     evaluate.run(load_params(paths.params), paths, null_log)
     html = paths.report.read_text()
-    for name in ("control", "distilled"):
-        assert html.count(f"Where convolution 10 of {TITLES[name]} looks") == 6
-    assert f"of {TITLES['original']} looks" not in html
+    before, after, original = (
+        html.count(f"Where convolution 10 of {TITLES[name]} looks")
+        for name in ("control", "distilled", "original")
+    )
+    assert before == after > 0 and original == 0
 
 
 def test_confusions_are_there_for_dvc_plots(evaluated: tuple[Paths, dict[str, float]]) -> None:

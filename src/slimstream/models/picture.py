@@ -52,13 +52,9 @@ class PictureNet(nn.Module):
 
     def features(self, clip: Tensor) -> Tensor:
         """What the head judges by: clip (B, T, 1, H, W) to (B, F), float32."""
-        return self.frame_features(clip).mean(1)
-
-    def frame_features(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, 1, H, W) to (B, T, F), float32: the features of each picture."""
         # Averaged in float32: sums over space lose digits in half precision.
         pictures = self.neck(self.maps(clip)[-1].float().mean((2, 3)))
-        return pictures.float().unflatten(0, (clip.shape[0], clip.shape[1]))
+        return pictures.float().unflatten(0, (clip.shape[0], clip.shape[1])).mean(1)
 
     def maps(self, clip: Tensor) -> tuple[Tensor, ...]:
         """The map (B·T, C, h, w) that each stage makes, first to last: what attention transfer compares."""

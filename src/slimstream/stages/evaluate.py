@@ -66,7 +66,7 @@ class Part:
 
     def batch(self, i: int) -> npt.NDArray[np.uint8]:
         """(1, T, 5, H, W) uint8: all sampled frames of clip i."""
-        return np.ascontiguousarray(self.clips.full(i).transpose(0, 3, 1, 2)[None])
+        return np.array(self.clips.full(i).transpose(0, 3, 1, 2)[None], order="C")
 
 
 @dataclass(frozen=True)
