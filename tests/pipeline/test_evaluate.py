@@ -14,22 +14,29 @@ from slimstream.models import create_model
 from slimstream.params import load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
+from slimstream.report.plots import TITLES
 from slimstream.stages import evaluate
 from tests.pipeline import tiny
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")
 
 
-def untrained(paths: Paths, name: str, seed: int, input: dict[str, Any] | None = None) -> None:
+def untrained(
+    paths: Paths,
+    name: str,
+    seed: int,
+    input: dict[str, Any] | None = None,
+    network: str = "two_stream_mobilevit",
+) -> None:
     torch.manual_seed(seed)
-    model = create_model("two_stream_mobilevit", 3)
+    model = create_model(network, 3)
     card = Card(
-        model="two_stream_mobilevit",
+        model=network,
         classes=tiny.CLASSES,
         input=input or {"frames": 3, "size": [tiny.SIZE, tiny.SIZE]},
         split_hash="0123456789ab",
         params=count_params(model),
-        macs=count_macs(model, (1, 3, 5, tiny.SIZE, tiny.SIZE)),
+        macs=count_macs(model, (1, 3, max(model.channels), tiny.SIZE, tiny.SIZE)),
     )
     save_model(paths.model(name), model, card)
     paths.curves(name).parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +97,21 @@ def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths
     assert "All clips are simulated" in html and "conditional on this one test group" in html
     assert html.count("data:image/jpeg") >= 6
     assert "Teacher large" in html
+
+
+def test_a_student_for_pictures_is_explained_before_and_after_distillation(tmp_path: Path) -> None:
+    paths = tiny.study(tmp_path)
+    for file in paths.packs.glob("*.npy"):
+        np.save(file, np.load(file)[..., :1])
+    for seed, name in enumerate(("original", "control", "distilled")):
+        untrained(paths, name, seed, network="light_residual_net_small")
+    evaluate.run(load_params(paths.params), paths, null_log)
+    html = paths.report.read_text()
+    before, after, original = (
+        html.count(f"Where convolution 10 of {TITLES[name]} looks")
+        for name in ("control", "distilled", "original")
+    )
+    assert before == after > 0 and original == 0
 
 
 def test_confusions_are_there_for_dvc_plots(evaluated: tuple[Paths, dict[str, float]]) -> None:

@@ -1,4 +1,7 @@
-"""Networks by name: clip (B, T, C, H, W), uint8 or float in 0..255, to logits (B, classes)."""
+"""Networks by name: clip (B, T, C, H, W), uint8 or float in 0..255, to logits (B, classes).
+
+C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b) or 1 (grey).
+"""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -9,18 +12,26 @@ from pydantic import ValidationError, validate_call
 from slimstream.errors import UserError
 from slimstream.models.efficientnet import frozen_efficientnet_lite0, two_stream_efficientnet_lite0
 from slimstream.models.frozen_frames import frozen_frames_lite0
+from slimstream.models.light_residual import light_residual_net, light_residual_net_small
 from slimstream.models.mobilevit import two_stream_mobilevit
+from slimstream.models.picture import PictureNet
+from slimstream.models.teachers import resnet18, vgg16, vgg19
 from slimstream.models.two_stream import TwoStream
 
-MODELS: dict[str, Callable[..., TwoStream]] = {
+MODELS: dict[str, Callable[..., TwoStream | PictureNet]] = {
     "two_stream_mobilevit": two_stream_mobilevit,
     "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
     "frozen_efficientnet_lite0": frozen_efficientnet_lite0,
     "frozen_frames_lite0": frozen_frames_lite0,
+    "light_residual_net": light_residual_net,
+    "light_residual_net_small": light_residual_net_small,
+    "vgg16": vgg16,
+    "vgg19": vgg19,
+    "resnet18": resnet18,
 }
 
 
-def create_model(name: str, num_classes: int, **kwargs: Any) -> TwoStream:
+def create_model(name: str, num_classes: int, **kwargs: Any) -> TwoStream | PictureNet:
     """Build the network `name` for `num_classes` ≥ 2; `kwargs` are its factory's.
 
     Raises UserError for an unknown name or a setting the network does not take.

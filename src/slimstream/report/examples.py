@@ -1,21 +1,24 @@
 """Which clips the report shows, and how: what networks look at, and where they are wrong."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from slimstream.report.contact import flow_picture, jpeg, overlay, sheet, shown, spread
-from slimstream.report.gradcam import gradcam
+from slimstream.report.contact import flow_picture, jpeg, overlay, sheet, shown, spread, visible
+from slimstream.report.gradcam import Heat, gradcam, layer_gradcam
 from slimstream.report.page import Clip, Verdict
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
 Pack = npt.NDArray[np.uint8]
-"""(T, H, W, 5)."""
+"""(T, H, W, C)."""
 
+LAYERS = 10
+"""Convolutions of a network that are shown: all of P3's student."""
 CAM_FRAMES = 8
 """Frames of a clip that Grad-CAM looks at: gradients of a whole long clip would not fit into memory."""
 
@@ -55,16 +58,36 @@ def explained(
     rgb = shown(frames[t, ..., :3], aspect, 160)
     flow = shown(flow_picture(frames[t, ..., 3:]), aspect, 160)
     verdicts = [
-        Verdict(
-            verdict.title,
-            verdict.predicted,
-            verdict.probability,
-            jpeg(overlay(rgb, on_rgb[t] / max(on_rgb[t].max(), 1e-12))),
-            jpeg(overlay(flow, on_flow[t] / max(on_flow[t].max(), 1e-12))),
-        )
+        replace(verdict, rgb=_laid_over(rgb, on_rgb[t]), flow=_laid_over(flow, on_flow[t]))
         for (_, verdict), (on_rgb, on_flow) in zip(models, heats, strict=True)
     ]
     return Clip(id, label, [jpeg(rgb)], verdicts, jpeg(flow))
+
+
+def explained_by_layer(
+    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, Verdict]]
+) -> Clip:
+    """Grad-CAM of several networks of one stream on a picture, convolution by convolution (P3, Fig. 9).
+
+    Of several pictures of one object it is the one where the last layers see most. Of a network with many
+    convolutions, `LAYERS` of them are shown, first and last among them.
+    """
+    pictures = pack[spread(len(pack), CAM_FRAMES)]
+    heats = [layer_gradcam(model, pictures.transpose(0, 3, 1, 2)) for model, _ in models]
+    t = int(np.argmax(sum(layers[-1].sum((1, 2)) for layers in heats)))
+    picture = shown(visible(pictures[t]), aspect, 160)
+    verdicts = [
+        replace(
+            verdict, layers=[(i + 1, _laid_over(picture, layers[i][t])) for i in spread(len(layers), LAYERS)]
+        )
+        for (_, verdict), layers in zip(models, heats, strict=True)
+    ]
+    return Clip(id, label, [jpeg(picture)], verdicts)
+
+
+def _laid_over(picture: Pack, heat: Heat) -> str:
+    """A data URI of `picture` under `heat` (h, w), relative to its hottest spot."""
+    return jpeg(overlay(picture, heat / max(heat.max(), 1e-12)))
 
 
 def judged(id: str, label: str, pack: Pack, aspect: float, verdicts: Sequence[Verdict]) -> Clip:

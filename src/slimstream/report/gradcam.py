@@ -1,10 +1,13 @@
-"""Where a two-stream network looks: Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) on both streams.
+"""Where a network looks: Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), pruned or not.
 
-Works on any network with `rgb` and `flow` streams, pruned or not: the map is the last feature map with a
-width and a height that a stream makes in a forward pass. A shared stream (`flow` is None, or the same module
-as `rgb`) may see both inputs in two passes or, RGB first, as one batch.
+`gradcam` explains a network with `rgb` and `flow` streams: the map is the last feature map with a width and a
+height that a stream makes in a forward pass. A shared stream (`flow` is None, or the same module as `rgb`)
+may see both inputs in two passes or, RGB first, as one batch.
+
+`layer_gradcam` explains a network of one stream, convolution by convolution (P3, section 4.2, Fig. 9).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,11 @@ def has_streams(model: nn.Module) -> bool:
     return isinstance(getattr(model, "rgb", None), nn.Module) and hasattr(model, "flow")
 
 
+def is_for_pictures(model: nn.Module) -> bool:
+    """Whether a network takes grey pictures and nothing else, which it sees in one stream."""
+    return getattr(model, "channels", None) == frozenset({1})
+
+
 def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, Heat]:
     """Heat of class `target` (default: the predicted one) on the RGB and the flow frames.
 
@@ -27,32 +35,68 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
     """
     if not has_streams(model):
         raise ValueError("Grad-CAM needs a network with `rgb` and `flow` streams")
-    maps, handles = _watch(model)
+    maps, gradients = _differentiate(model, clip, target, _watch_streams)
+    if sum(len(m) for m in maps) != 2 * len(clip):
+        raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
+    # A batch of both streams is parted before either is scaled to its own hottest spot.
+    parts = [
+        _heat(m, g)
+        for ms, gs in zip(maps, gradients, strict=True)
+        for m, g in zip(ms.split(len(clip)), gs.split(len(clip)), strict=True)
+    ]
+    return parts[0], parts[1]
+
+
+def layer_gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> list[Heat]:
+    """Heat of class `target` (default: the predicted one) at each convolution of `model`, first to last.
+
+    `clip` (T, C, H, W) uint8; arrays (T, h, w) in 0..1, each relative to its layer's hottest spot.
+    Raises ValueError when the network makes no feature map.
+    """
+    return [_heat(m, g) for m, g in zip(*_differentiate(model, clip, target, _watch_layers), strict=True)]
+
+
+def _differentiate(
+    model: nn.Module,
+    clip: npt.NDArray[np.uint8],
+    target: int | None,
+    watch: Callable[[nn.Module], tuple[list[Tensor], list[Any]]],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The maps that `watch` finds while `model` judges `clip`, and the gradients of the class's logit."""
+    maps, handles = watch(model)
     training, model = model.training, model.eval()
     try:
         pixels = torch.from_numpy(np.ascontiguousarray(clip))[None].float().requires_grad_()
         with torch.enable_grad():
             logits = model(pixels)[0]
-        if sum(len(m) for m in maps) != 2 * len(clip):
-            raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
+        if not maps:
+            raise ValueError("Grad-CAM needs a network that makes feature maps")
         score = logits[int(logits.argmax()) if target is None else target]
         gradients = torch.autograd.grad(score, maps, allow_unused=True)
     finally:
         model.train(training)
         for handle in handles:
             handle.remove()
-    # A batch of both streams is parted before either is scaled to its own hottest spot.
-    parts = [
-        _heat(m, g)
-        for ms, gs in zip(maps, gradients, strict=True)
-        for m, g in zip(
-            ms.split(len(clip)), (torch.zeros_like(ms) if gs is None else gs).split(len(clip)), strict=True
-        )
-    ]
-    return parts[0], parts[1]
+    return maps, [torch.zeros_like(m) if g is None else g for m, g in zip(maps, gradients, strict=True)]
 
 
-def _watch(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
+def _watch_layers(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
+    """Hooks that keep what each convolution hands on: its map after batch norm, join and activation."""
+    maps: list[Tensor] = []
+
+    def after(module: nn.Module, _: Any, out: Any) -> None:
+        if not isinstance(out, Tensor) or out.ndim != 4 or min(out.shape[-2:]) < 2:
+            return
+        if isinstance(module, nn.Conv2d):
+            maps.append(out)
+        elif maps and out.shape == maps[-1].shape:
+            maps[-1] = out
+
+    leaves = [m for m in model.modules() if not list(m.children())]
+    return maps, [m.register_forward_hook(after) for m in leaves]
+
+
+def _watch_streams(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     """Hooks that append each stream's last feature map, in the order the streams run: RGB, then flow."""
     maps: list[Tensor] = []
     last: list[Tensor] = []

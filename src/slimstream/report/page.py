@@ -53,6 +53,8 @@ class Verdict:
     probability: float
     rgb: str = ""
     flow: str = ""
+    layers: Sequence[tuple[int, str]] = ()
+    """Of a network of one stream: number of a convolution, counted from 1, and its heat map."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from slimstream.paths import MODELS, TEACHERS, Paths
 from slimstream.progress import Log, bar
 from slimstream.report import examples, page
 from slimstream.report.contact import spread
-from slimstream.report.gradcam import has_streams
+from slimstream.report.gradcam import has_streams, is_for_pictures
 from slimstream.report.plots import title
 
 PARITY = 1e-4
@@ -69,7 +69,7 @@ class Part:
 
     def batch(self, i: int) -> npt.NDArray[np.uint8]:
         """(1, T, C, H, W) uint8: all sampled frames of clip i."""
-        return np.ascontiguousarray(self.clips.full(i).transpose(0, 3, 1, 2)[None])
+        return np.array(self.clips.full(i).transpose(0, 3, 1, 2)[None], order="C")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         frames=example.shape[1],
         preparation="decoding" if input.flow == "none" else "decoding and optical flow",
         validation=read_json(paths.validation / "summary.json"),
-        explained=list(explained(shown, test, classes, aspects)),
+        explained=list(explained(results, shown, test, classes, aspects)),
         wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
         wrong_in_all=len(mistakes),
     )
@@ -304,14 +304,23 @@ def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], 
 
 
 def explained(
-    shown: list[Result], test: Part, classes: list[str], aspects: list[float]
+    results: list[Result], shown: list[Result], test: Part, classes: list[str], aspects: list[float]
 ) -> Iterator[page.Clip]:
-    """Grad-CAM of the original beside the compressed model, on clips that the latter gets wrong and right."""
-    shown = [r for r in shown if has_streams(r.model) and r.card.input.get("flow") != "none"]
+    """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
+
+    Of two-stream networks these are `shown`, the original and the compressed model; of networks for pictures
+    the student before and after distillation, layer by layer (P3, Fig. 9).
+    """
+    explain = examples.explained
+    if is_for_pictures(shown[-1].model):
+        shown = [r for r in results if r.name in ("control", "distilled")] or shown
+        explain = examples.explained_by_layer
+    else:
+        shown = [r for r in shown if has_streams(r.model) and r.card.input.get("flow") != "none"]
     for i in examples.telling(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, verdict(r, i, classes)) for r in shown]
-        yield examples.explained(row["id"], row["label"], test.clips.full(i), aspects[i], models)
+        yield explain(row["id"], row["label"], test.clips.full(i), aspects[i], models)
 
 
 def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: list[float]) -> page.Clip:

@@ -150,7 +150,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights() -> None
     ("name", "kwargs", "hint"),
     [
         ("two_stream_mobilvit", {}, "did you mean 'two_stream_mobilevit'"),
-        ("resnet", {}, "known: two_stream_mobilevit"),
+        ("alexnet", {}, "known: two_stream_mobilevit"),
         ("two_stream_mobilevit", {"shard": True}, "did you mean 'shared'"),
         ("two_stream_mobilevit", {"size": "xl"}, "'size'.*'xxs'"),
         ("two_stream_efficientnet_lite0", {"dropout": 1.5}, "'dropout'.*less than 1"),

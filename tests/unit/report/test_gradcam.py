@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.report.gradcam import gradcam
+from slimstream.report.gradcam import gradcam, layer_gradcam
 
 
 class Tiny(nn.Module):
@@ -80,3 +80,64 @@ def test_our_networks_are_explained(shared: bool) -> None:
     model = models.create_model("two_stream_mobilevit", 3, **({"shared": True} if shared else {}))
     for heat in gradcam(model, pixels):
         assert heat.shape == (2, 2, 2) and 0 <= heat.min() <= heat.max() <= 1
+
+
+class Picture(nn.Module):
+    """Two convolutions in one stream, the second joined to the first; class 1 is brightness, 0 nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(blur(), nn.BatchNorm2d(1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+        self.second = nn.Sequential(blur(), nn.BatchNorm2d(1))
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        x = self.first(clip.float().flatten(0, 1) / 255)
+        x = self.activation(self.second(x) + x)
+        score = x.mean((1, 2, 3)).view(len(clip), -1).mean(1)
+        return torch.stack((0 * score, score), 1)
+
+
+def blur() -> nn.Conv2d:
+    conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    nn.init.constant_(conv.weight, 1 / 9)
+    return conv
+
+
+def test_each_convolution_shows_what_it_hands_on() -> None:
+    model = Picture().train()
+    heats = layer_gradcam(model, clip()[:, :1])
+    assert [h.shape for h in heats] == [(3, 32, 32), (3, 16, 16)]
+    for heat, side in zip(heats, (8, 4), strict=True):
+        t, y, x = np.unravel_index(heat.argmax(), heat.shape)
+        assert t == 1 and y < side and x < side and heat.max() == 1
+        assert heat[0].max() == 0
+    # The second shows the join, which is bright where the first is, not its blur alone.
+    pixels = torch.from_numpy(clip()[:, :1])[None]
+    with torch.no_grad():
+        joined = model.eval().activation(model.second(x := model.first(pixels[0].float() / 255)) + x)[:, 0]
+    np.testing.assert_allclose(heats[1], joined / joined.max(), atol=1e-6)
+    assert not any(m._forward_hooks for m in model.modules())
+    for layer in layer_gradcam(model, clip()[:, :1], target=0):
+        assert layer.max() == 0, "nothing speaks for a class that does not look"
+
+
+def test_a_network_without_maps_is_refused() -> None:
+    with pytest.raises(ValueError, match="maps"):
+        layer_gradcam(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)), clip()[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [
+        ("light_residual_net_small", [50, 25, 12, 12, 12, 6, 6, 6, 3, 3]),
+        ("resnet18", [25, *[13] * 4, *[7] * 5, *[4] * 5, *[2] * 5]),
+    ],
+)
+def test_networks_for_pictures_are_explained_by_layer(name: str, sides: list[int]) -> None:
+    models = pytest.importorskip("slimstream.models")
+    torch.manual_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 1, 50, 50), dtype=np.uint8)
+    heats = layer_gradcam(models.create_model(name, 2), pixels)
+    assert [heat.shape[1] for heat in heats] == sides
+    assert all(0 <= heat.min() <= heat.max() <= 1 for heat in heats)

@@ -97,6 +97,20 @@ def test_the_verdict_follows_the_interval(low: float, high: float, words: str) -
     assert "34 % of the parameters and 2.9 times as fast" in page.verdict(made)
 
 
+def test_networks_for_pictures_are_shown_layer_by_layer() -> None:
+    made = report(names=PAIR)
+    picture = made.explained[0].frames[0]
+    verdicts = [
+        page.Verdict(title, made.classes[0], 0.9, layers=[(number, picture) for number in (1, 5, 10)])
+        for title in ("Before", "After")
+    ]
+    clip = dataclasses.replace(made.explained[0], verdicts=verdicts, flow="")
+    html = page.render(dataclasses.replace(made, explained=[clip]))
+    shown = [a["alt"] for tag, a in Tags(html).seen if tag == "img" and "convolution" in (a["alt"] or "")]
+    assert shown == [f"Where convolution {n} of {t} looks" for t in ("Before", "After") for n in (1, 5, 10)]
+    assert "convolution by convolution" in html and "white is rest" not in html
+
+
 def test_one_model_alone_makes_a_page_too() -> None:
     made = report(names=("baseline",))
     bare = dataclasses.replace(made, validation=None, explained=(), wrong=(), wrong_in_all=0)
