@@ -67,3 +67,15 @@ def test_params_are_those_the_stage_reads(stage: str) -> None:
 def test_no_stage_depends_on_another_run(stage: str) -> None:
     assert not [dep for dep in GRAPH[stage]["deps"] if dep.startswith("runs")]
     assert f"runs/{stage}.json" in GRAPH[stage]["outs"]
+
+
+@pytest.mark.parametrize("recipe", ["params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))], ids=str)
+def test_every_recipe_has_what_dvc_looks_up(recipe: str | Path) -> None:
+    """DVC stops at a parameter that a recipe leaves to its default; a whole section may be one."""
+    settings = YAML(typ="safe").load((ROOT / recipe).read_text())
+    for stage in GRAPH.values():
+        for name in stage["params"]:
+            found = settings
+            for part in name.split("."):
+                assert part in found, f"{recipe} lacks {name}"
+                found = found[part]
