@@ -1,8 +1,9 @@
 """Where a two-stream network looks: Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) on both streams.
 
 Works on any network with `rgb` and `flow` streams, pruned or not: the map is the last feature map with a
-width and a height that a stream makes in a forward pass. A shared stream (`flow` is None, or the same module
-as `rgb`) may see both inputs in two passes or, RGB first, as one batch.
+width and a height that a stream makes in a forward pass, frame by frame or as a volume that may have fewer
+instants than the clip has frames. A shared stream (`flow` is None, or the same module as `rgb`) may see both
+inputs in two passes or, RGB first, as one batch.
 """
 
 from typing import Any
@@ -33,8 +34,11 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
         pixels = torch.from_numpy(np.ascontiguousarray(clip))[None].float().requires_grad_()
         with torch.enable_grad():
             logits = model(pixels)[0]
-        if sum(len(m) for m in maps) != 2 * len(clip):
-            raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
+        instants, odd = divmod(sum(len(_frames(m)) for m in maps), 2)
+        if odd or not 0 < instants <= len(clip):
+            raise ValueError(
+                f"expected the feature maps of two streams, found {[tuple(m.shape) for m in maps]}"
+            )
         score = logits[int(logits.argmax()) if target is None else target]
         gradients = torch.autograd.grad(score, maps, allow_unused=True)
     finally:
@@ -46,10 +50,13 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
         _heat(m, g)
         for ms, gs in zip(maps, gradients, strict=True)
         for m, g in zip(
-            ms.split(len(clip)), (torch.zeros_like(ms) if gs is None else gs).split(len(clip)), strict=True
+            _frames(ms).split(instants),
+            _frames(torch.zeros_like(ms) if gs is None else gs).split(instants),
+            strict=True,
         )
     ]
-    return parts[0], parts[1]
+    shown = np.arange(len(clip)) * instants // len(clip)  # the instant that holds a frame
+    return parts[0][shown], parts[1][shown]
 
 
 def _watch(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
@@ -58,7 +65,7 @@ def _watch(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     last: list[Tensor] = []
 
     def within(_: nn.Module, __: Any, out: Any) -> None:
-        if isinstance(out, Tensor) and out.ndim == 4 and min(out.shape[-2:]) > 1:
+        if isinstance(out, Tensor) and out.ndim in (4, 5) and min(out.shape[-2:]) > 1:
             last[:] = [out]
 
     def done(_: nn.Module, __: Any, ___: Any) -> None:
@@ -68,6 +75,11 @@ def _watch(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     streams = {id(s): s for s in (model.rgb, model.flow) if isinstance(s, nn.Module)}.values()
     handles = [m.register_forward_hook(within) for s in streams for m in s.modules()]
     return maps, handles + [s.register_forward_hook(done) for s in streams]
+
+
+def _frames(maps: Tensor) -> Tensor:
+    """Maps (N, K, h, w) as they are, volumes (B, K, T, h, w) instant by instant."""
+    return maps if maps.ndim == 4 else maps.transpose(1, 2).flatten(0, 1)
 
 
 def _heat(maps: Tensor, gradient: Tensor) -> Heat:

@@ -22,6 +22,7 @@ from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import HasHead, fit_head
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
+from slimstream.models import check_channels
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
@@ -98,8 +99,13 @@ class Study:
             "val_macro_f1": float(macro_f1(matrix)),
         }
 
+    def check(self, model: nn.Module) -> None:
+        """Raise UserError when `model` cannot look at these clips."""
+        check_channels(model, self.example().shape[2])
+
     def fit_head(self, model: nn.Module, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to the training clips as they are."""
+        self.check(model)
         if not isinstance(model, HasHead):
             raise UserError(
                 f"params.yaml: {type(model).__name__} has no linear head to fit; leave out fit.head."
@@ -126,6 +132,7 @@ class Study:
         files, the code and the lock file is the name of the folder it resumes from. With `views`, epoch e
         sees the augmented view e mod `views` of every clip.
         """
+        self.check(model)
         start = time.perf_counter()
         if p.head is not None:
             self.fit_head(model.eval(), p.head)

@@ -18,6 +18,12 @@ torch.set_num_threads(1)
         ("two_stream_mobilevit", {}, 64, False),
         ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
         ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
+        ("mobilevit_3d", {}, 96, True),
+        ("two_stream_swin_c", {"width": 24}, 64, False),
+        ("c3d", {"width": 0.125}, 64, True),
+        ("i3d", {"two_stream": True}, 64, False),
+        ("tsn", {}, 64, False),
+        ("per_frame_cnn", {"width": 0.125}, 64, False),
     ],
 )
 def test_the_deployed_form_judges_alike_at_any_length(

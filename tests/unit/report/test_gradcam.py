@@ -80,3 +80,16 @@ def test_our_networks_are_explained(shared: bool) -> None:
     model = models.create_model("two_stream_mobilevit", 3, **({"shared": True} if shared else {}))
     for heat in gradcam(model, pixels):
         assert heat.shape == (2, 2, 2) and 0 <= heat.min() <= heat.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "side"), [("two_stream_swin_c", 2), ("i3d", 2)])
+def test_networks_that_see_clips_as_volumes_are_explained(name: str, side: int) -> None:
+    models = pytest.importorskip("slimstream.models")
+    torch.manual_seed(0)
+    kwargs = {"width": 24} if name == "two_stream_swin_c" else {"two_stream": True}
+    model = models.create_model(name, 3, **kwargs)
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 5, 64, 64), dtype=np.uint8)
+    for heat in gradcam(model, pixels):
+        assert heat.shape == (9, side, side) and 0 <= heat.min() <= heat.max() <= 1
+    if name == "i3d":  # two instants, eight frames apart: each frame shows its own
+        assert (heat[:5] == heat[0]).all() and (heat[5:] == heat[8]).all()
