@@ -20,7 +20,7 @@ from slimstream.learn.schedules import multiplier
 from slimstream.params import Fit
 from slimstream.progress import Log, bar
 
-STREAMS = ("rgb.", "flow.")
+STREAMS = ("rgb.", "flow.", "joint.")
 """Parameters below these attributes are backbones and learn at `backbone_lr`."""
 
 Row = dict[str, float]
@@ -58,6 +58,9 @@ def fit(
     (`p.select`), and on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used
     when there is one, with automatic mixed precision.
     """
+    if not p.epochs:  # a head that was fitted in closed form needs no optimiser, and may have nothing for one
+        model.cpu().eval()
+        return []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
     state = State(model, _optimiser(model, p), _average(model, p))

@@ -1,24 +1,25 @@
 """MobileViT streams (P1; Mehta & Rastegari, arXiv 2110.02178)."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
 from torch import nn
 
-from slimstream.errors import UserError
-from slimstream.models.fusion import CAFM
-from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.backbone import Weights, timm_net
+from slimstream.models.fusion import Fusion
+from slimstream.models.streams import Classes, Dropout, meet
+from slimstream.models.two_stream import Normalise, Pool, TwoStream
 
 
 def two_stream_mobilevit(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     size: Literal["xxs", "xs", "s"] = "xxs",
     shared: bool = False,
     shortcut: bool = True,
-    pretrained: bool = False,
+    pretrained: Weights = False,
+    fusion: Fusion = "cafm",
     pool: Pool = "mean",
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    dropout: Dropout = 0.0,
 ) -> TwoStream:
     """Two MobileViT streams that meet in a CAFM, from scratch (P1).
 
@@ -27,38 +28,33 @@ def two_stream_mobilevit(
         size: MobileViT's size; the pair has 1.90, 3.87 or 9.88 M parameters.
         shared: one backbone for both streams ("identical also in parameters") instead of two copies.
         shortcut: whether a MobileViT block joins its input to its global branch (P1, Table 3).
-        pretrained: ImageNet weights from timm's hub; needs a network once.
+        pretrained: ImageNet weights, see `models.backbone.Weights`.
+        fusion: how the streams meet, see `models.streams.two_stream`; P1's is 'cafm'.
         pool: how frames become a clip.
         dropout: on the features before the classifier.
     """
-    rgb, channels = _backbone(size, shortcut, pretrained)
-    return TwoStream(
+    rgb = _backbone(size, shortcut, pretrained)
+    return meet(
+        rgb,
+        None if shared else _backbone(size, shortcut, pretrained),
+        num_classes,
         normalise=Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-        rgb=rgb,
-        flow=None if shared else _backbone(size, shortcut, pretrained)[0],
-        fusion=CAFM(channels),
-        pool=TimePool(pool),
-        head=lambda features: nn.Linear(features, num_classes),
-        features=2 * channels * (2 if pool == "mean_std" else 1),
+        fusion=fusion,
+        channels=rgb.num_features,
+        pool=pool,
         dropout=dropout,
     )
 
 
-def _backbone(size: str, shortcut: bool, pretrained: bool) -> tuple[nn.Module, int]:
-    import timm
+def _backbone(size: str, shortcut: bool, pretrained: Weights) -> Any:
     from timm.models.mobilevit import MobileVitBlock
 
-    try:
-        net = timm.create_model(f"mobilevit_{size}", pretrained=pretrained, num_classes=0, global_pool="")
-    except OSError as error:  # the hub's errors are OSErrors; without weights nothing is read
-        raise UserError(
-            f"The weights of mobilevit_{size} could not be fetched: go online once or set pretrained: false."
-        ) from error
+    net = timm_net(f"mobilevit_{size}", pretrained, global_pool="")
     if not shortcut:
         for block in net.modules():
             if isinstance(block, MobileVitBlock):
                 _drop_shortcut(block)
-    return net, net.num_features
+    return net
 
 
 def _drop_shortcut(block: Any) -> None:

@@ -16,7 +16,12 @@ Heat = npt.NDArray[np.floating[Any]]
 
 
 def has_streams(model: nn.Module) -> bool:
-    return isinstance(getattr(model, "rgb", None), nn.Module) and hasattr(model, "flow")
+    """Whether `gradcam` can explain `model`; a vote of neighbours, say, has no gradient."""
+    return (
+        getattr(model, "differentiable", True)
+        and isinstance(getattr(model, "rgb", None), nn.Module)
+        and hasattr(model, "flow")
+    )
 
 
 def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, Heat]:

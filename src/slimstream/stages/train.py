@@ -2,7 +2,7 @@
 
 import torch
 
-from slimstream.models import create_model
+from slimstream.models import create_model, with_pretrained
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log
@@ -15,5 +15,6 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     torch.manual_seed(p.fit.seed)
     model = create_model(p.model, len(study.classes), **p.model_args)
     scores = study.fit("original", model, study.cross_entropy(p.fit), p.fit, log, settings=[p])
-    size = study.save("original", model, base=p.model, args=p.model_args)
+    args = with_pretrained(p.model, p.model_args)
+    size = study.save("original", model, base=p.model, args=args)
     return scores | size

@@ -19,7 +19,7 @@ from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
-from slimstream.learn.heads import HasHead, fit_head
+from slimstream.learn.heads import HasHead, HasMemory, fit_head
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import CrossEntropy, Objective, class_weights
 from slimstream.params import Extract, Fit, Section
@@ -100,9 +100,9 @@ class Study:
 
     def fit_head(self, model: nn.Module, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to the training clips as they are."""
-        if not isinstance(model, HasHead):
+        if not isinstance(model, HasHead | HasMemory):
             raise UserError(
-                f"params.yaml: {type(model).__name__} has no linear head to fit; leave out fit.head."
+                f"params.yaml: {type(model).__name__} has no head that can be fitted; leave out fit.head."
             )
         batches = evaluation_batches(self.train, batch_size=EVALUATION_BATCH)
         seen = through_trunk(model, batches, self.paths.cache)
@@ -127,6 +127,10 @@ class Study:
         sees the augmented view e mod `views` of every clip.
         """
         start = time.perf_counter()
+        if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
+            raise UserError(
+                f"params.yaml: nothing of this network learns in {p.epochs} epochs; set epochs: 0 and head."
+            )
         if p.head is not None:
             self.fit_head(model.eval(), p.head)
         lock = self.paths.root / "requirements.lock"

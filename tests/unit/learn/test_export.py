@@ -18,6 +18,15 @@ torch.set_num_threads(1)
         ("two_stream_mobilevit", {}, 64, False),
         ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
         ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
+        ("two_stream_mobilenet", {"fusion": "average", "pool": "mean_std"}, 64, True),
+        ("two_stream_shufflenet", {"fusion": "fc"}, 64, True),
+        ("two_stream_squeezenet", {}, 64, False),
+        ("two_stream_vit", {}, 64, True),
+        ("two_stream_cnn_m", {"width": 0.125, "flow_channels": 2}, 64, False),
+        ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 32}, 64, True),
+        ("two_stream_resnet", {"shared": True}, 64, False),
+        ("two_stream_inception", {}, 64, False),
+        ("two_stream_dilated_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}, 64, True),
     ],
 )
 def test_the_deployed_form_judges_alike_at_any_length(
