@@ -226,13 +226,19 @@ class Params(Section):
 def load_params(path: Path) -> Params:
     """Read `path`; raise UserError, naming the field and the mend, when it does not fit."""
     try:
-        return Params.model_validate(YAML(typ="safe").load(path.read_text()) or {})
+        return parse_params(YAML(typ="safe").load(path.read_text()) or {}, str(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run in the project's root or copy a recipe there.") from error
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def parse_params(content: Any, where: str) -> Params:
+    """Check `content`; raise UserError, naming `where` and the field, when it does not fit."""
+    try:
+        return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_sentence(error)}") from error
+        raise UserError(f"{where}: {_sentence(error)}") from error
 
 
 def _sentence(error: ValidationError) -> str:
