@@ -1,11 +1,11 @@
 """What a network makes on its way to an answer, heard while it answers.
 
 So one forward pass serves every term of an objective, and a term that adds to another need not know how that
-one asks the network. Each function yields a list that grows by one with every pass within the block.
+one asks the network. Each `…_of` yields a list that grows by one with every pass within the block.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,11 +15,8 @@ from torch import Tensor, nn
 def logits_of(model: nn.Module) -> Iterator[list[Tensor]]:
     """The logits, (B, n)."""
     heard: list[Tensor] = []
-    handle = model.register_forward_hook(lambda module, inputs, output: heard.append(output))
-    try:
+    with model.register_forward_hook(lambda module, inputs, output: heard.append(output)):
         yield heard
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -27,11 +24,8 @@ def features_of(model: nn.Module) -> Iterator[list[Tensor]]:
     """What the head judges by, (B, F): standardised where the network does so, before any is dropped."""
     layer: Any = getattr(model, "dropout", None) or model.head
     heard: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
-    try:
+    with layer.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0])):
         yield heard
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -49,3 +43,19 @@ def maps_of(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
         yield heard
     finally:
         del model.maps
+
+
+@contextmanager
+def heard_by(listeners: Mapping[nn.Module, Callable[[Tensor, Tensor], object]]) -> Iterator[None]:
+    """Each layer's listener is told `(input, output)` whenever the layer is called within the block."""
+
+    def hook(listener: Callable[[Tensor, Tensor], object]) -> Callable[..., None]:
+        def called(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            listener(inputs[0], output)  # whose own answer would take the output's place
+
+        return called
+
+    with ExitStack() as stack:
+        for layer, listener in listeners.items():
+            stack.enter_context(layer.register_forward_hook(hook(listener)))
+        yield

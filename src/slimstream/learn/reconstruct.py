@@ -1,14 +1,15 @@
 """Least squares instead of gradient steps: a pruned network makes the maps of its original again."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimstream.errors import UserError
+from slimstream.learn.listening import heard_by
 
 Clips = Callable[[], Iterable[Tensor]]
 """Makes the same clips (B, T, ...) at every call."""
@@ -43,7 +44,8 @@ def reconstruct(
     Raises:
         UserError: pruning left no layer of the kind.
     """
-    model.eval(), original.eval()
+    model.eval()
+    original.eval()
     names = _candidates(model, original, next(iter(clips())))
     if not names:
         raise UserError(
@@ -51,54 +53,56 @@ def reconstruct(
             "as '*.conv_pwl' for EfficientNet, or set restore to null."
         )
     wanted: dict[str, list[Tensor]] = {name: [] for name in names}
-    with _listening(original, names, lambda name, _, y: wanted[name].append(y)):
+    with heard_by({_conv(original, name): partial(_keep, wanted[name]) for name in names}):
         for clip in original_clips():
             original(_on(original, clip))
-    errors = [_refit(model, wave, wanted, clips, ridge) for wave in _waves(names)]
+    errors = [_refit(model, {name: wanted[name] for name in wave}, clips, ridge) for wave in _waves(names)]
     return Reconstruction(*errors[-1], layers=len(names))
 
 
+def _keep(kept: list[Tensor], x: Tensor, output: Tensor) -> None:
+    kept.append(output)
+
+
 def _refit(
-    model: nn.Module, names: list[str], wanted: dict[str, list[Tensor]], clips: Clips, ridge: float
+    model: nn.Module, wanted: dict[str, list[Tensor]], clips: Clips, ridge: float
 ) -> tuple[float, float]:
     """Refit layers that do not depend on each other, in one pass; mean error before and after."""
-    sums = {name: _Sums() for name in names}
-    with _listening(model, names, lambda name, x, y: sums[name].add(model, name, x, wanted[name], y)):
+    sums = [_Sums(_conv(model, name), outputs) for name, outputs in wanted.items()]
+    with heard_by({each.conv: each.add for each in sums}):
         for clip in clips():
             model(_on(model, clip))
-    errors = [sums[name].solve(_conv(model, name), ridge) for name in names]
-    before, after = (sum(column) / len(names) for column in zip(*errors, strict=True))
-    return before, after
+    before, after = zip(*(each.solve(ridge) for each in sums), strict=True)
+    return sum(before) / len(sums), sum(after) / len(sums)
 
 
 class _Sums:
-    """The normal equations of one layer, summed over batches, for the change of its weights."""
+    """The normal equations for the change of one layer's weights, summed over batches of `wanted` outputs."""
 
-    def __init__(self) -> None:
-        self.batches = 0
-        self.gram: Tensor | float = 0.0
-        self.cross: Tensor | float = 0.0
-        self.residual = 0.0
-        self.energy = 0.0
+    def __init__(self, conv: nn.Conv2d, wanted: Iterable[Tensor]) -> None:
+        weights = conv.weight.flatten(1).double()
+        self.conv, self.wanted = conv, iter(wanted)
+        self.gram = weights.new_zeros(weights.shape[1], weights.shape[1])
+        self.cross = weights.new_zeros(weights.shape[1], weights.shape[0])
+        self.residual = self.energy = 0.0
 
-    def add(self, model: nn.Module, name: str, x: Tensor, wanted: list[Tensor], made: Tensor) -> None:
-        conv = _conv(model, name)
+    def add(self, x: Tensor, made: Tensor) -> None:
+        """Of a batch: the layer's inputs (B, C, h, w), and its outputs (B, C', h', w') as they are."""
+        conv, target = self.conv, next(self.wanted)
         columns = F.unfold(x, conv.kernel_size, conv.dilation, conv.padding, conv.stride)  # type: ignore[arg-type]
         inputs = columns.transpose(0, 1).flatten(1).double()
-        target = wanted[self.batches]
         missing = (target - made).transpose(0, 1).flatten(1).double()
-        self.batches += 1
-        self.gram = self.gram + inputs @ inputs.T
-        self.cross = self.cross + inputs @ missing.T
+        self.gram += inputs @ inputs.T
+        self.cross += inputs @ missing.T
         self.residual += float(missing.square().sum())
         self.energy += float(target.double().square().sum())
 
-    def solve(self, conv: nn.Conv2d, ridge: float) -> tuple[float, float]:
-        gram, cross = self.gram, self.cross
-        assert isinstance(gram, Tensor) and isinstance(cross, Tensor)
+    def solve(self, ridge: float) -> tuple[float, float]:
+        """Change the weights; the error before and after, as a share of the outputs' energy."""
+        gram, cross, weight = self.gram, self.cross, self.conv.weight
         regularised = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
         change = torch.linalg.solve(regularised, cross)
-        conv.weight += change.T.reshape(conv.weight.shape).to(conv.weight)
+        weight += change.T.reshape(weight.shape).to(weight)
         left = self.residual - float((2 * cross * change).sum() - (change * (gram @ change)).sum())
         return self.residual / self.energy, left / self.energy
 
@@ -106,16 +110,20 @@ class _Sums:
 def _candidates(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str]:
     """Names of the layers to refit, in the order in which a forward pass meets them."""
     before = dict(original.named_modules())
-    cut = [
-        name
+    cut = {
+        layer: name
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Conv2d)
         and layer.groups == 1
         and layer.in_channels < before[name].in_channels  # type: ignore[operator]
         and layer.out_channels == before[name].out_channels
-    ]
+    }
     met: list[str] = []
-    with _listening(model, cut, lambda name, _x, _y: met.append(name)):
+
+    def meet(name: str) -> Callable[[Tensor, Tensor], None]:
+        return lambda x, output: met.append(name)
+
+    with heard_by({layer: meet(name) for layer, name in cut.items()}):
         model(_on(model, clip[:1]))
     return met
 
@@ -127,27 +135,6 @@ def _waves(names: list[str]) -> list[list[str]]:
         streams.setdefault(name.split(".", 1)[0], []).append(name)
     depth = max(len(stream) for stream in streams.values())
     return [[stream[i] for stream in streams.values() if i < len(stream)] for i in range(depth)]
-
-
-@contextmanager
-def _listening(
-    model: nn.Module, names: Iterable[str], hear: Callable[[str, Tensor, Tensor], object]
-) -> Iterator[None]:
-    """`hear(name, input, output)` whenever one of the layers is called."""
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda _, inputs, output: _void(hear(name, inputs[0], output))
-
-    handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _void(_: object) -> None:
-    """A hook that returned something would change the layer's output."""
 
 
 def _conv(model: nn.Module, name: str) -> nn.Conv2d:
