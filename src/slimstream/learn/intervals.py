@@ -72,3 +72,9 @@ def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
     """The percentile interval of resampled values (R,): (low, high)."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def with_interval(name: str, value: float, resampled: Floats) -> dict[str, float]:
+    """`name`, and `name_low` and `name_high` from its resampled values (R,)."""
+    low, high = interval(resampled)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

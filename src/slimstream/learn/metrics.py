@@ -36,24 +36,23 @@ def macro_f1(matrix: npt.NDArray[Any]) -> Floats:
     """
     support, claimed = matrix.sum(-1), matrix.sum(-2)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
-    f1 = 2 * hits / np.maximum(support + claimed, 1)
-    present = support > 0
-    mean: Floats = (f1 * present).sum(-1) / np.maximum(present.sum(-1), 1)
-    return mean
+    return _over_present(2 * hits / np.maximum(support + claimed, 1), matrix)
 
 
 def macro_precision(matrix: npt.NDArray[Any]) -> Floats:
     """Macro precision of confusion matrices (..., n, n) -> (...); 0 for a class that is never claimed."""
-    precision = np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-2), 1)
-    present = matrix.sum(-1) > 0
-    mean: Floats = (precision * present).sum(-1) / np.maximum(present.sum(-1), 1)
-    return mean
+    return _over_present(np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-2), 1), matrix)
 
 
 def macro_recall(matrix: npt.NDArray[Any]) -> Floats:
     """Macro recall (balanced accuracy) of confusion matrices (..., n, n) -> (...)."""
+    return _over_present(recall(matrix), matrix)
+
+
+def _over_present(scores: Floats, matrix: npt.NDArray[Any]) -> Floats:
+    """Mean of `scores` (..., n) over the classes that occur in the truth of `matrix` (..., n, n)."""
     present = matrix.sum(-1) > 0
-    mean: Floats = recall(matrix).sum(-1) / np.maximum(present.sum(-1), 1)
+    mean: Floats = (scores * present).sum(-1) / np.maximum(present.sum(-1), 1)
     return mean
 
 

@@ -1,13 +1,12 @@
 """Each method judged on windows it never saw, with settings chosen on its training windows alone."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from slimstream.learn import metrics
-from slimstream.learn.intervals import Resampling, confusions, interval, resampling
+from slimstream.learn.intervals import Resampling, confusions, resampling, with_interval
 from slimstream.learn.metrics import Floats, Ints
 from slimstream.process.methods import Classifier, Config, Method, Monitor
 from slimstream.process.settings import Detector
@@ -109,11 +108,10 @@ def scores(truth: Ints, guesses: Ints, classes: int, r: Resampling) -> dict[str,
     """SCORES of N windows with `_low` and `_high`, each the mean over the seeds' `guesses` (seeds, N)."""
     whole = np.stack([metrics.confusion(truth, guess, classes) for guess in guesses])
     drawn = np.stack([confusions(truth, guess, classes, r) for guess in guesses])
-    return dict(
-        entry
-        for name, score in SCORES.items()
-        for entry in with_interval(name, float(score(whole).mean()), score(drawn).mean(0))
-    )
+    row: dict[str, float] = {}
+    for name, score in SCORES.items():
+        row |= with_interval(name, float(score(whole).mean()), score(drawn).mean(0))
+    return row
 
 
 def alarm_scores(fault: Ints, alarm: Ints, size: Floats, r: Resampling) -> dict[str, float]:
@@ -128,9 +126,9 @@ def alarm_scores(fault: Ints, alarm: Ints, size: Floats, r: Resampling) -> dict[
     once = areas(fault, size, r.unit, np.ones((1, r.units), np.int64))[0]
     return {
         **scores(fault, alarm[None], 2, r),
-        **dict(with_interval("detection_rate", float(found), many[:, 1])),
-        **dict(with_interval("false_alarm_rate", float(1 - quiet), 1 - many[:, 0])),
-        **dict(with_interval("auc", float(once), areas(fault, size, r.unit, r.draws[told]))),
+        **with_interval("detection_rate", float(found), many[:, 1]),
+        **with_interval("false_alarm_rate", float(1 - quiet), 1 - many[:, 0]),
+        **with_interval("auc", float(once), areas(fault, size, r.unit, r.draws[told])),
     }
 
 
@@ -150,9 +148,3 @@ def areas(fault: Ints, size: Floats, unit: Ints, drawn: Ints) -> Floats:
     faults, others = (drawn @ np.bincount(unit[which], minlength=units) for which in (yes, ~yes))
     area: Floats = ((drawn @ wins) * drawn).sum(1) / (faults * others)
     return area
-
-
-def with_interval(name: str, value: float, drawn: Floats) -> Iterator[tuple[str, float]]:
-    """`name`, `name_low`, `name_high`."""
-    low, high = interval(drawn)
-    yield from ((name, value), (f"{name}_low", low), (f"{name}_high", high))

@@ -21,7 +21,7 @@ from slimstream.errors import UserError
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import OnnxModel, export_onnx
-from slimstream.learn.intervals import Resampling, confusions, interval, resampling
+from slimstream.learn.intervals import Resampling, confusions, interval, resampling, with_interval
 from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
 from slimstream.models import create_model
 from slimstream.params import Extract, Params
@@ -42,6 +42,8 @@ SHEETS = 18
 """Wrong clips shown; more would make the page heavy."""
 
 Floats = npt.NDArray[np.float64]
+RESAMPLED = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+"""Scores that are shown with an interval."""
 COMPARED = [
     ("pruned", "original"),
     ("control", "original"),
@@ -217,20 +219,21 @@ def score(
     """The row of one model in the table."""
     resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
     row = metrics.summary(test.truth, r.test)
-    for key, of in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
-        row[f"{key}_low"], row[f"{key}_high"] = interval(of(resampled))
+    for key, of in RESAMPLED.items():
+        row |= with_interval(key, row[key], of(resampled))
     row |= by_video(r, test, draws)
     if len(val.rows):
         on_val = metrics.summary(val.truth, r.val)
         row |= {f"val_{key}": on_val[key] for key in ("accuracy", "macro_f1", "brier")}
+    clips = Extract.model_validate(r.card.input).clips
     return row | {
         "params": r.card.params,
         "macs": r.card.macs,
         "megabytes": r.megabytes,
         "latency_p50_ms": speed.p50,
         "latency_p95_ms": speed.p95,
-        "total_p50_ms": Extract.model_validate(r.card.input).clips * speed.p50 + prepare.p50,
-        "total_p95_ms": Extract.model_validate(r.card.input).clips * speed.p95 + prepare.p95,
+        "total_p50_ms": clips * speed.p50 + prepare.p50,
+        "total_p95_ms": clips * speed.p95 + prepare.p95,
     }
 
 
@@ -244,9 +247,8 @@ def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
     # A video lies in one unit of the resampling, for its clips are one twin set.
     resampled = confusions(truth, predicted, r.test.shape[1], replace(draws, unit=draws.unit[first]))
     row = {"videos": float(len(first))}
-    for key, of in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
-        row[f"video_{key}"] = float(of(whole))
-        row[f"video_{key}_low"], row[f"video_{key}_high"] = interval(of(resampled))
+    for key, of in RESAMPLED.items():
+        row |= with_interval(f"video_{key}", float(of(whole)), of(resampled))
     return row
 
 
