@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from slimstream.errors import UserError
 from slimstream.models.fusion import Concat
 from slimstream.models.heads import Head, head_of
+from slimstream.models.settings import Classes, Dropout
 from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
 
 Freeze = Annotated[int, Field(ge=0, le=8)] | Literal["all"]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 def two_stream_efficientnet_lite0(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     pretrained: bool = True,
     features: Literal["last", "head"] = "last",
@@ -66,7 +66,7 @@ def two_stream_efficientnet_lite0(
 
 
 def frozen_efficientnet_lite0(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     pretrained: bool = True,
     features: Literal["last", "head"] = "last",

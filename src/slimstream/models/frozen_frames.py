@@ -1,16 +1,16 @@
 """Frozen ImageNet features of frames without flow: the bar that networks for pictures must clear."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from slimstream.models.efficientnet import two_stream_efficientnet_lite0
+from slimstream.models.settings import Classes
 from slimstream.models.two_stream import TwoStream
 
 
 def frozen_frames_lite0(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     pretrained: bool = True,
     features: Literal["last", "head"] = "last",

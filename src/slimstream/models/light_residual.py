@@ -1,21 +1,19 @@
 """The light residual net for small grey pictures: P3's student (section 2.1, Figs. 3 and 4)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from slimstream.models.picture import PictureNet
-
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+from slimstream.models.settings import Classes, Dropout
 
 SLOPE = 0.1
 """Of LeakyReLU below zero."""
 
 
 def light_residual_net(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     dropout: Dropout = 0.2,
     pretrained: Literal[False] = False,
@@ -31,7 +29,7 @@ def light_residual_net(
 
 
 def light_residual_net_small(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     dropout: Dropout = 0.1,
     pretrained: Literal[False] = False,

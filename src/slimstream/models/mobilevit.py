@@ -1,25 +1,25 @@
 """MobileViT streams (P1; Mehta & Rastegari, arXiv 2110.02178)."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
 from torch import nn
 
-from slimstream.errors import UserError
 from slimstream.models.fusion import CAFM
 from slimstream.models.heads import Head, head_of
+from slimstream.models.hub import timm_net
+from slimstream.models.settings import Classes, Dropout
 from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
 
 
 def two_stream_mobilevit(
-    num_classes: Annotated[int, Field(ge=2)],
+    num_classes: Classes,
     *,
     size: Literal["xxs", "xs", "s"] = "xxs",
     shared: bool = False,
     shortcut: bool = True,
     pretrained: bool = False,
     pool: Pool = "mean",
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    dropout: Dropout = 0.0,
     head: Head = "linear",
 ) -> TwoStream:
     """Two MobileViT streams that meet in a CAFM, from scratch (P1).
@@ -48,15 +48,9 @@ def two_stream_mobilevit(
 
 
 def _backbone(size: str, shortcut: bool, pretrained: bool) -> tuple[nn.Module, int]:
-    import timm
     from timm.models.mobilevit import MobileVitBlock
 
-    try:
-        net = timm.create_model(f"mobilevit_{size}", pretrained=pretrained, num_classes=0, global_pool="")
-    except OSError as error:  # the hub's errors are OSErrors; without weights nothing is read
-        raise UserError(
-            f"The weights of mobilevit_{size} could not be fetched: go online once or set pretrained: false."
-        ) from error
+    net = timm_net(f"mobilevit_{size}", pretrained, num_classes=0, global_pool="")
     if not shortcut:
         for block in net.modules():
             if isinstance(block, MobileVitBlock):

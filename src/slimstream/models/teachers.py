@@ -5,16 +5,12 @@ At 50×50 they have 15.25, 20.56 and 11.17 M parameters, 15.66 M on average (P3:
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any
 
-from pydantic import Field
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.models.hub import timm_net
 from slimstream.models.picture import PictureNet
-
-Classes = Annotated[int, Field(ge=2)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+from slimstream.models.settings import Classes, Dropout
 
 
 def vgg16(num_classes: Classes, *, dropout: Dropout = 0.5, pretrained: bool = False) -> PictureNet:
@@ -47,7 +43,7 @@ def resnet18(num_classes: Classes, *, dropout: Dropout = 0.0, pretrained: bool =
         dropout: on the features before the classifier.
         pretrained: ImageNet weights from timm's hub; needs a network once.
     """
-    net = _timm("resnet18", pretrained, num_classes=0)
+    net = timm_net("resnet18", pretrained, in_chans=1, num_classes=0)  # its first layer summed over colour
     stem = (net.conv1, net.bn1, net.act1, net.maxpool)
     return PictureNet(
         stages=nn.Sequential(nn.Sequential(*stem, net.layer1), net.layer2, net.layer3, net.layer4),
@@ -66,7 +62,7 @@ def _vgg(name: str, depths: Sequence[int], num_classes: int, dropout: float, pre
     """
     layers = _vgg_layers(depths)
     if pretrained:
-        layers.load_state_dict(_timm(name, pretrained).features.state_dict())
+        layers.load_state_dict(timm_net(name, pretrained, in_chans=1).features.state_dict())
     pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     # The first two sizes make one stage, so that the maps are as many as a ResNet's and P3's student's.
     stages = (layers[start:end] for start, end in pairwise((0, *pools[1:], len(layers))))
@@ -96,15 +92,3 @@ def _vgg_layers(depths: Sequence[int]) -> nn.Sequential:
             layers.extend((convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)))
             inputs = width
     return layers
-
-
-def _timm(name: str, pretrained: bool, **kwargs: Any) -> Any:
-    """A network of timm's for one channel; ImageNet's first layer is summed over colour."""
-    import timm
-
-    try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=1, **kwargs)
-    except OSError as error:  # the hub's errors are OSErrors; without weights nothing is read
-        raise UserError(
-            f"The weights of {name} could not be fetched: go online once or set pretrained: false."
-        ) from error
