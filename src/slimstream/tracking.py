@@ -186,8 +186,8 @@ def connect(paths: Paths) -> Any:
     import mlflow
 
     uri = tracking_uri(paths)
-    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-    with _first_come(uri):
+    with _first_come(uri):  # already the client's constructor opens the store
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.get_experiment_by_name(EXPERIMENT)
     return client
 
