@@ -253,6 +253,17 @@ class Distill(Section):
     fit: Fit = Fit()
 
 
+class Refit(Section):
+    """When everything is chosen, the validation clips are learnt from as well."""
+
+    strength: float | None = Field(
+        None,
+        gt=0,
+        description="fit the heads of all models to train and val clips, by logistic regression of this "
+        "strength (inverse L2 penalty); null: leave the models as they are",
+    )
+
+
 class Evaluate(Section):
     resamples: int = Field(1000, ge=100, description="bootstrap resamples behind an interval")
     latency_runs: int = Field(30, ge=5, description="timed single-clip runs of the exported model")
@@ -288,6 +299,7 @@ class Params(Section):
     teachers: dict[TeacherName, Train] = Field({}, description="networks that only teach, by a name of yours")
     prune: Prune = Prune(rate=0.5)
     distill: Distill = Distill()
+    refit: Refit = Refit()
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
 

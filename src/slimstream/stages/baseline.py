@@ -21,6 +21,6 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     study = Study.open(params.extract, paths)
     name = WITHOUT_FLOW if params.extract.flow == "none" else MODEL
     model = create_model(name, len(study.classes), **p.model_args).eval()
-    study.fit_head(model, p.strength)
+    study.fit_head(model, study.train, p.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}
     return scores | study.save("baseline", model, base=name, args=p.model_args)
