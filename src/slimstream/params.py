@@ -189,7 +189,7 @@ class Fit(Section):
     @model_validator(mode="after")
     def cycles_outlast_their_warm_up(self) -> Self:
         if self.cycles > 1 and self.warmup_epochs >= self.epochs / self.cycles:
-            raise ValueError("each of the 'cycles' must have more epochs than 'warmup_epochs'")
+            raise ValueError("each of its cycles must have more epochs than warmup_epochs")
         return self
 
 
@@ -241,9 +241,7 @@ class Distill(Section):
     )
     temperature: float = Field(4.0, gt=0)
     weight: Fraction = Field(0.5, description="λ: 0 is plain cross-entropy, 1 the teachers alone")
-    attention: float = Field(
-        0.0, ge=0, description="β, weight of attention transfer; 0 switches it off, in the λ = 0 control too"
-    )
+    attention: float = Field(0.0, ge=0, description="β, weight of attention transfer; the control has none")
     views: int = Field(4, ge=1, description="augmented views of a clip whose teacher logits are cached")
     original: bool = Field(True, description="whether the original is one of the teachers")
     trained: list[str] | None = Field(
