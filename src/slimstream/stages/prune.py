@@ -64,7 +64,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def restore(model: nn.Module, study: Study, ridge: float) -> Reconstruction:
-    """Let what is left of `model` make the original's maps of the training clips again."""
+    """Let what is left of `model` make the original's maps of train and val clips again, without labels."""
     original, _ = load_model(study.paths.model("original"), create_model)
     return reconstruct(
         model, original, lambda: study.clips(model), lambda: study.clips(original), ridge=ridge

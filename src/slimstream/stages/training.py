@@ -188,8 +188,12 @@ class Study:
         return {key: float(value) for key, value in size.items()}
 
     def clips(self, model: nn.Module) -> Iterator[Tensor]:
-        """All training clips as they are, in batches, as `model` takes them."""
-        return (batch.clip for batch in self.evaluation(model, self.train))
+        """All train and val clips as they are, in batches, as `model` takes them: for what asks no labels.
+
+        Validation is then a little kinder to what follows. It only chooses among compressed networks, which
+        have this in common, and with few cameras it is worth it.
+        """
+        return (batch.clip for batch in self.evaluation(model, self.both))
 
     def example(self) -> Tensor:
         """(1, T, C, H, W) uint8: one clip as the network will meet it."""
