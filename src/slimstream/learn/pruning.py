@@ -18,6 +18,7 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
     (nn.Linear, ("in_features", "out_features")),
     (nn.modules.batchnorm._BatchNorm, ("num_features",)),
     (nn.LayerNorm, ("normalized_shape",)),
+    (nn.LSTM, ("input_size", "hidden_size")),
 )
 _ATTENTION = ("num_heads", "head_dim", "attn_dim", "scale")
 
@@ -63,6 +64,7 @@ def prune_channels(
         importance: 'l1' (P1) or 'bn_scale' (network slimming), which `learn.slimming.Slimming` prepares.
         leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
             the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
+            A module with a true attribute `keep_channels` is left in any case: a network knows its own.
         round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
 
     Raises:
@@ -162,7 +164,11 @@ def _prune(
     training = {name: module.training for name, module in model.named_modules()}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
-    left = [m for n, m in model.named_modules() if _is_frozen(m) or any(fnmatchcase(n, p) for p in leave)]
+    left = [
+        m
+        for n, m in model.named_modules()
+        if _is_frozen(m) or getattr(m, "keep_channels", False) or any(fnmatchcase(n, p) for p in leave)
+    ]
     model.requires_grad_(True)  # the network is traced along its gradients
     pruner = tp.pruner.BasePruner(
         model,
@@ -246,4 +252,12 @@ def _tensor_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
             return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (module.num_features,))
         case nn.LayerNorm():
             return dict.fromkeys(("weight", "bias"), tuple(module.normalized_shape))
+        case nn.LSTM():  # of one layer
+            gates = 4 * module.hidden_size
+            return {
+                "weight_ih_l0": (gates, module.input_size),
+                "weight_hh_l0": (gates, module.hidden_size),
+                "bias_ih_l0": (gates,),
+                "bias_hh_l0": (gates,),
+            }
     return {}

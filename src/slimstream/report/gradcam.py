@@ -19,7 +19,12 @@ Heat = npt.NDArray[np.floating[Any]]
 
 
 def has_streams(model: nn.Module) -> bool:
-    return isinstance(getattr(model, "rgb", None), nn.Module) and hasattr(model, "flow")
+    """Whether `gradcam` can explain `model`; a vote of neighbours, say, has no gradient."""
+    return (
+        getattr(model, "differentiable", True)
+        and isinstance(getattr(model, "rgb", None), nn.Module)
+        and hasattr(model, "flow")
+    )
 
 
 def is_for_pictures(model: nn.Module) -> bool:

@@ -19,9 +19,10 @@ from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
-from slimstream.learn.heads import HasHead, fit_head
+from slimstream.learn.heads import HasHead, HasMemory, fit_head
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import Objective
+from slimstream.models import with_pretrained
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
@@ -101,9 +102,9 @@ class Study:
 
     def fit_head(self, model: nn.Module, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to the training clips as they are."""
-        if not isinstance(model, HasHead):
+        if not isinstance(model, HasHead | HasMemory):
             raise UserError(
-                f"params.yaml: {type(model).__name__} has no linear head to fit; leave out fit.head."
+                f"params.yaml: {type(model).__name__} has no head that can be fitted; leave out fit.head."
             )
         batches = in_batches(self.train)
         seen = through_trunk(model, batches, self.paths.cache)
@@ -172,7 +173,7 @@ class Study:
         size = {"params": count_params(model), "macs": count_macs(model, tuple(self.example().shape))}
         card = Card(
             model=base,
-            args=args,
+            args=with_pretrained(base, args),
             classes=self.classes,
             input=self.input.model_dump(mode="json"),
             pruning=pruning,

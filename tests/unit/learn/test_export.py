@@ -30,6 +30,15 @@ def patches(batch: int, frames: int, channels: int, side: int) -> Tensor:
         ("light_residual_net_small", {}, 50, True),
         ("resnet18", {}, 50, False),
         ("vgg16", {}, 50, False),
+        ("two_stream_mobilenet", {"fusion": "average", "pool": "mean_std"}, 64, True),
+        ("two_stream_shufflenet", {"fusion": "fc"}, 64, True),
+        ("two_stream_squeezenet", {}, 64, False),
+        ("two_stream_vit", {}, 64, True),
+        ("two_stream_cnn_m", {"width": 0.125, "flow_channels": 2}, 64, False),
+        ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 32}, 64, True),
+        ("two_stream_resnet", {"shared": True}, 64, False),
+        ("two_stream_inception", {}, 64, False),
+        ("two_stream_dilated_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}, 64, True),
     ],
 )
 def test_the_deployed_form_judges_alike_at_any_length(
@@ -42,7 +51,8 @@ def test_the_deployed_form_judges_alike_at_any_length(
     with torch.no_grad():
         for _ in range(3):
             model(patches(2, 2, *picture))
-        model.head.weight.mul_(5)
+        for weight in model.head.parameters():
+            weight.mul_(5)
     if pruned:
         prune_channels(model, clip, rate=0.4)
     path = tmp_path / "répertoire" / "network.onnx"

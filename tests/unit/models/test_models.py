@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.errors import UserError
-from slimstream.models import MODELS, create_model
+from slimstream.models import MODELS, create_model, with_pretrained
 from slimstream.models.efficientnet import Lite0, two_stream_efficientnet_lite0
 from slimstream.models.mobilevit import two_stream_mobilevit
 from slimstream.models.table import model_table, render
@@ -150,6 +150,8 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights() -> None
     ("name", "kwargs", "hint"),
     [
         ("two_stream_mobilvit", {}, "did you mean 'two_stream_mobilevit'"),
+        ("two_stream_eficientnetv2", {}, "mean .*'two_stream_efficientnetv2', .* or 'two_stream_"),
+        ("vit", {}, "did you mean 'two_stream_mobilevit' or 'two_stream_vit'"),
         ("alexnet", {}, "known: two_stream_mobilevit"),
         ("two_stream_mobilevit", {"shard": True}, "did you mean 'shared'"),
         ("two_stream_mobilevit", {"size": "xl"}, "'size'.*'xxs'"),
@@ -179,4 +181,27 @@ def test_the_table_names_every_network() -> None:
     assert rows[0]["paper"] == "P1" and rows[0]["params"] == params(two_stream_mobilevit(3))
     assert rows[0]["macs"] == 32 and rows[0]["macs_per_frame"] == 8
     assert all(row["description"] for row in rows)
+    assert {row["name"] for row in rows if row["pretrained"]} == {
+        "two_stream_efficientnet_lite0",
+        "frozen_efficientnet_lite0",
+        "cnn_features_svm",
+        "cnn_features_knn",
+        "frozen_frames_lite0",
+    }
+    assert {row["name"] for row in rows if not row["weights"]} == {
+        "two_stream_cnn_m",
+        "light_residual_net",
+        "light_residual_net_small",
+    }
     assert "3.24 M" in render(rows)
+
+
+def test_a_card_says_what_a_network_started_from() -> None:
+    assert with_pretrained("frozen_efficientnet_lite0", {"pool": "mean"}) == {
+        "pretrained": True,
+        "pool": "mean",
+    }
+    assert with_pretrained("two_stream_resnet", {}) == {"pretrained": False}
+    assert (
+        with_pretrained("two_stream_resnet", {"pretrained": "a.safetensors"})["pretrained"] == "a.safetensors"
+    )
