@@ -160,7 +160,8 @@ class TwoStream(nn.Module):
         rgb, flow = self.maps(clip)
         # Averaged in float32: sums over space and time lose digits in half precision.
         frames = self.joint(self.fusion(rgb, flow)).float().mean((2, 3))
-        return frames.unflatten(0, (clip.shape[0], clip.shape[1]))
+        # An unflatten would be exported for one batch size where an LSTM follows.
+        return frames.reshape(clip.shape[0], clip.shape[1], -1)
 
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """The streams' last maps, (B·T, C, h, w) each."""

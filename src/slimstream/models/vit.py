@@ -79,5 +79,5 @@ class OverPatches(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layer(x.flatten(2).mT)
-        return out.mT.unflatten(2, x.shape[2:])
+        out: Tensor = self.layer(x.flatten(2).transpose(1, 2))
+        return out.transpose(1, 2).reshape(x.shape)  # an unflatten would be exported for one batch size

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from slimstream.errors import UserError
 from slimstream.learn.export import OnnxModel, export_onnx
-from slimstream.learn.pruning import prune_channels
+from slimstream.learn.pruning import prune_channels, recalibrate
 from slimstream.models import create_model
 
 torch.set_num_threads(1)
@@ -48,9 +48,8 @@ def test_the_deployed_form_judges_alike_at_any_length(
     model = create_model(name, 3, **kwargs).train()
     picture = (max(model.channels), side)
     clip = patches(1, 1, *picture)
+    recalibrate(model, [patches(4, 2, *picture)])  # or deep networks would fade every clip to the same map
     with torch.no_grad():
-        for _ in range(3):
-            model(patches(2, 2, *picture))
         for weight in model.head.parameters():
             weight.mul_(5)
     if pruned:
@@ -68,7 +67,7 @@ def test_the_deployed_form_judges_alike_at_any_length(
         logits = deployed(clip.numpy())
         assert logits.dtype == np.float32
         difference = torch.from_numpy(logits).softmax(1) - expected.softmax(1)
-        assert difference.abs().max() < 1e-5
+        assert difference.abs().max() < 2e-5
     assert expected.std(0).max() > 1e-4  # the clips do differ
 
 
