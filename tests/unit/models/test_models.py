@@ -2,26 +2,16 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from slimstream.errors import UserError
 from slimstream.models import MODELS, create_model
+from slimstream.models.classifier import Standardise
 from slimstream.models.efficientnet import Lite0, two_stream_efficientnet_lite0
 from slimstream.models.mobilevit import two_stream_mobilevit
 from slimstream.models.table import model_table, render
-from slimstream.models.two_stream import Normalise, Standardise, TimePool
-
-torch.set_num_threads(1)
-
-
-def clip_of(frames: int, batch: int = 2, side: int = 64, channels: int = 5) -> Tensor:
-    generator = torch.Generator().manual_seed(frames)
-    shape = (batch, frames, channels, side, side)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-
-
-def params(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+from slimstream.models.two_stream import Normalise, TimePool
+from tests.unit.models.clips import clip_of, params
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -113,6 +103,22 @@ def test_a_head_fitted_elsewhere_is_taken_exactly() -> None:
         model.set_head(weight, bias, mean, std)
         expected = ((features - mean) / std).double() @ weight.double().T + bias
         torch.testing.assert_close(model(clip).double(), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_a_fitted_head_outlasts_the_first_batch() -> None:
+    """Its statistics are those of all clips; a batch of its own would judge by two of them."""
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, dropout=0.0)
+    torch.manual_seed(0)
+    width = model.head.in_features
+    with torch.no_grad():
+        features = model.features(clip_of(3))
+        mean, std = features.mean(0) + 1, torch.full((width,), 2.0)
+        model.set_head(torch.randn(3, width) / width, torch.randn(3), mean, std)
+        fitted = model.eval()(clip_of(3))
+        assert fitted.std(1).min() > 0.1
+        moved = (model.train()(clip_of(3)) - fitted).abs().max()
+        assert 0 < moved < 0.02
+    assert model.standardise.num_batches_tracked == Standardise.MEMORY + 1
 
 
 def test_imagenet_weights_come_with_a_package() -> None:
