@@ -49,8 +49,8 @@ def reconstruct(
     names = _candidates(model, original, next(iter(clips())))
     if not names:
         raise UserError(
-            "prune.restore: no layer lost inputs only; name layers whose outputs stay in prune.leave, "
-            "as '*.conv_pwl' for EfficientNet, or set restore to null."
+            "prune.restore: no 2-D convolution lost inputs only; name layers whose outputs stay in "
+            "prune.leave, as '*.conv_pwl' for EfficientNet, or set restore to null."
         )
     wanted: dict[str, list[Tensor]] = {name: [] for name in names}
     with heard_by({_conv(original, name): partial(_keep, wanted[name]) for name in names}):

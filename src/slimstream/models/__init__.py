@@ -6,12 +6,15 @@ C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b) o
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from pydantic import ValidationError, validate_call
+from torch import nn
 
 from slimstream.errors import UserError
+from slimstream.models.c3d import c3d
+from slimstream.models.classifier import Classifier
 from slimstream.models.cnn_features import cnn_features_knn, cnn_features_svm
 from slimstream.models.cnn_m import two_stream_cnn_m
 from slimstream.models.efficientnet import (
@@ -21,21 +24,30 @@ from slimstream.models.efficientnet import (
 )
 from slimstream.models.efficientnetv2 import two_stream_dilated_efficientnetv2, two_stream_efficientnetv2
 from slimstream.models.frozen_frames import frozen_frames_lite0
+from slimstream.models.i3d import i3d
 from slimstream.models.inception import two_stream_inception
 from slimstream.models.light_residual import light_residual_net, light_residual_net_small
 from slimstream.models.lstm import two_stream_lstm
 from slimstream.models.mobilenet import two_stream_mobilenet
 from slimstream.models.mobilevit import two_stream_mobilevit
-from slimstream.models.picture import PictureNet
+from slimstream.models.mobilevit_3d import mobilevit_3d
+from slimstream.models.per_frame import per_frame_cnn
 from slimstream.models.resnet import two_stream_resnet, two_stream_resnet_rs
 from slimstream.models.shufflenet import two_stream_shufflenet
 from slimstream.models.squeezenet import two_stream_squeezenet
+from slimstream.models.swin_c import two_stream_swin_c
 from slimstream.models.teachers import resnet18, vgg16, vgg19
-from slimstream.models.two_stream import TwoStream
+from slimstream.models.tsn import tsn
 from slimstream.models.vit import two_stream_vit
 
-MODELS: dict[str, Callable[..., TwoStream | PictureNet]] = {
+MODELS: dict[str, Callable[..., Classifier]] = {
     "two_stream_mobilevit": two_stream_mobilevit,
+    "mobilevit_3d": mobilevit_3d,
+    "two_stream_swin_c": two_stream_swin_c,
+    "c3d": c3d,
+    "i3d": i3d,
+    "tsn": tsn,
+    "per_frame_cnn": per_frame_cnn,
     "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
     "two_stream_mobilenet": two_stream_mobilenet,
     "two_stream_shufflenet": two_stream_shufflenet,
@@ -60,8 +72,11 @@ MODELS: dict[str, Callable[..., TwoStream | PictureNet]] = {
     "resnet18": resnet18,
 }
 
+CLIPS = {1: "grey pictures", 3: "RGB pictures", 5: "RGB pictures with optical flow"}
+"""What a clip of so many channels holds."""
 
-def create_model(name: str, num_classes: int, **kwargs: Any) -> TwoStream | PictureNet:
+
+def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
     """Build the network `name` for `num_classes` ≥ 2; `kwargs` are its factory's.
 
     Raises UserError for an unknown name or a setting the network does not take.
@@ -84,7 +99,7 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> TwoStream | Pict
         raise UserError(f"Model '{name}', setting '{label}': {first['msg']}.") from error
 
 
-def sketch(name: str, args: dict[str, Any]) -> TwoStream | PictureNet:
+def sketch(name: str, args: dict[str, Any]) -> Classifier:
     """The network `name` without its weights, on the meta device: as quick a way to UserError as there is.
 
     Nothing is computed or fetched, but a file of weights is held against the network.
@@ -120,3 +135,14 @@ def has_weights(name: str) -> bool:
 def with_pretrained(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """`args` of the network `name` with its `pretrained`, so that a card says what a network started from."""
     return {"pretrained": signature(MODELS[name]).parameters["pretrained"].default, **args}
+
+
+def check_channels(model: nn.Module, channels: int, section: str = "train") -> None:
+    """UserError when `model`, which `section` of params.yaml names, takes no clips of so many `channels`."""
+    accepted = cast(Classifier, model).channels
+    if channels not in accepted:
+        wanted = " or ".join(f"{CLIPS[c]} ({c} channels)" for c in sorted(accepted))
+        raise UserError(
+            f"params.yaml: {section}.model takes {wanted}, but extract makes {CLIPS[channels]} ({channels}); "
+            "choose a model that fits (`python -m slimstream models`) or change extract."
+        )

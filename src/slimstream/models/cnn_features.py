@@ -62,6 +62,7 @@ class NearestNeighbours(TwoStream):
     """Two streams whose classifier remembers the training clips."""
 
     differentiable = False
+    head: "Neighbours"  # type: ignore[assignment]
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -70,7 +71,7 @@ class NearestNeighbours(TwoStream):
 
         features (N, F'), to be standardised by mean and std (F',), and labels (N,) int64.
         """
-        head: Neighbours = self.head
+        head = self.head
         head.mean.copy_(mean)
         head.std.copy_(std)
         head.memory = (features - mean) / std

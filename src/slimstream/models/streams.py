@@ -11,10 +11,11 @@ from typing_extensions import TypedDict
 
 from slimstream.errors import UserError
 from slimstream.models.backbone import Backbone, Freeze, Make, take_two_channels
+from slimstream.models.classifier import Standardise, take_linear
 from slimstream.models.fusion import CAFM, Concat, Convolution, FullyConnected, Fusion
 from slimstream.models.heads import Head, head_of
 from slimstream.models.settings import Dropout
-from slimstream.models.two_stream import Normalise, Pool, Standardise, TimePool, TwoStream
+from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -217,22 +218,15 @@ class ScoreAveraging(TwoStream):
         """How many of the features are RGB's, and how many flow's."""
         return self.head.rgb.in_features, self.head.flow.in_features
 
-    @torch.no_grad()
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
         """Take two linear classifiers fitted elsewhere, one of each stream's features.
 
         weight (classes, F'), bias (2, classes), mean and std (F',) with std > 0.
         """
-        head = self.head
-        weights, means = (weight / std).split(self.parts, 1), mean.split(self.parts)
-        for linear, w, m, b in zip((head.rgb, head.flow), weights, means, bias, strict=True):
-            linear.weight.copy_(w)
-            linear.bias.copy_(b - w @ m)
-        for scaler in (head.rgb_scale, head.flow_scale):
-            if isinstance(scaler, Standardise):  # the weights have taken its part
-                assert scaler.running_mean is not None and scaler.running_var is not None
-                scaler.running_mean.zero_()
-                scaler.running_var.fill_(1 - scaler.eps)
+        layers = ((self.head.rgb, self.head.rgb_scale), (self.head.flow, self.head.flow_scale))
+        of_streams = (weight.split(self.parts, 1), bias, mean.split(self.parts), std.split(self.parts))
+        for (linear, scaler), *fitted in zip(layers, *of_streams, strict=True):
+            take_linear(linear, scaler, *fitted)
 
 
 class WithoutMagnitude(Normalise):

@@ -9,7 +9,7 @@ from slimstream.errors import UserError
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
 from slimstream.learn.pruning import batch_norm_scales
 from slimstream.learn.slimming import Slimming
-from slimstream.models import sketch
+from slimstream.models import check_channels, sketch
 from slimstream.models.heads import CosineHead
 from slimstream.params import Fit, Params
 
@@ -33,10 +33,13 @@ def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) 
 def check_trainings(params: Params) -> None:
     """UserError for a network or an objective that cannot be, before a clip is fetched."""
     student = sketch(params.train.model, params.train.model_args)
+    check_channels(student, params.extract.channels)
     for p in (params.train, params.prune, params.distill):
         check_objective(student, p.fit)
-    for teacher in params.teachers.values():
-        check_objective(sketch(teacher.model, teacher.model_args), teacher.fit)
+    for name, teacher in params.teachers.items():
+        model = sketch(teacher.model, teacher.model_args)
+        check_channels(model, params.extract.channels, f"teachers.{name}")
+        check_objective(model, teacher.fit)
 
 
 def check_objective(model: nn.Module, p: Fit) -> None:

@@ -22,11 +22,11 @@ from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import HasHead, HasMemory, fit_head
 from slimstream.learn.metrics import accuracy, confusion, macro_f1
 from slimstream.learn.objectives import Objective
-from slimstream.models import with_pretrained
+from slimstream.models import check_channels, with_pretrained
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
-from slimstream.stages.objective import objective_of
+from slimstream.stages.objective import check_objective, objective_of
 from slimstream.stages.trunk import through_trunk
 
 EVALUATION_FRAMES = 32
@@ -99,6 +99,11 @@ class Study:
             "val_accuracy": float(accuracy(matrix)),
             "val_macro_f1": float(macro_f1(matrix)),
         }
+
+    def check(self, model: nn.Module, p: Fit, section: str = "train") -> None:
+        """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
+        check_channels(model, self.input.channels, section)
+        check_objective(model, p)
 
     def fit_head(self, model: nn.Module, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to the training clips as they are."""

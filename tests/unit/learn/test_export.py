@@ -39,6 +39,12 @@ def patches(batch: int, frames: int, channels: int, side: int) -> Tensor:
         ("two_stream_resnet", {"shared": True}, 64, False),
         ("two_stream_inception", {}, 64, False),
         ("two_stream_dilated_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}, 64, True),
+        ("mobilevit_3d", {}, 96, True),
+        ("two_stream_swin_c", {"width": 24}, 64, False),
+        ("c3d", {"width": 0.125}, 64, True),
+        ("i3d", {"two_stream": True}, 64, False),
+        ("tsn", {}, 64, False),
+        ("per_frame_cnn", {"width": 0.125}, 64, False),
     ],
 )
 def test_the_deployed_form_judges_alike_at_any_length(

@@ -24,7 +24,7 @@ from slimstream.models.resnet import resnet
 from slimstream.models.shufflenet import shufflenet
 from slimstream.models.squeezenet import squeezenet
 from slimstream.models.vit import vit
-from tests.unit.models.test_models import clip_of, params
+from tests.unit.models.clips import clip_of, params
 
 
 @pytest.mark.parametrize(

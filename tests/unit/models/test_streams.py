@@ -9,7 +9,7 @@ from slimstream.models import create_model
 from slimstream.models.fusion import Convolution, FullyConnected
 from slimstream.models.heads import CosineHead
 from slimstream.models.streams import AverageScores
-from tests.unit.models.test_models import clip_of, params
+from tests.unit.models.clips import clip_of, params
 
 WIDTH = 512
 """Channels of ResNet-18's last map."""
