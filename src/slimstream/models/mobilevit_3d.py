@@ -87,7 +87,9 @@ class MobileViT3d(nn.Module):
         length = x.shape[2]
         # The last frame twice where their number is odd: a patch spans two.
         even = torch.arange(length + length % 2, device=x.device).clamp(max=length - 1)
-        return self.layers(x.index_select(2, even))[:, :, :length]
+        x = self.layers(x.index_select(2, even))
+        # By index, because tracing for pruning takes a slice in time for one of channels.
+        return x.index_select(2, torch.arange(length, device=x.device))
 
     def load_flat(self, weights: list[Tensor]) -> None:
         """Take the `weights` of the 2-D network of the same size, in its order."""

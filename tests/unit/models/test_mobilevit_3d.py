@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from slimstream.errors import UserError
 from slimstream.learn.cost import count_macs
+from slimstream.learn.pruning import recalibrate
 from slimstream.models.mobilevit import two_stream_mobilevit
 from slimstream.models.mobilevit_3d import mobilevit_3d
 from tests.unit.models.clips import clip_of, params
@@ -52,6 +53,7 @@ def test_it_costs_a_third_of_two_streams() -> None:
 def test_attention_alone_joins_distant_frames() -> None:
     torch.manual_seed(0)
     model = mobilevit_3d(3).eval()
+    recalibrate(model, [clip_of(8)])
     clip = clip_of(8, batch=1)
     other = clip.clone()
     other[:, 6] = 0  # in its patch at the place that frame 0 has in its own
@@ -71,6 +73,7 @@ def test_it_learns_from_motion() -> None:
     with torch.no_grad():
         for time in times:
             time.weight[:, :, 0] += 0.3 * torch.randn_like(time.weight[:, :, 0])
+        recalibrate(model, [clip])
         ahead, back = model.eval().features(clip), model.features(clip.flip(1))
     assert (ahead - back).abs().max() > 1e-4
 
