@@ -137,8 +137,6 @@ def show(paths: Paths) -> None:
     )
     if paths.predictions.exists() and outcome:
         table = pd.read_parquet(paths.predictions)
-        if "part" in table:
-            table = table[table["part"] == "test"]
         table = table[table["model"] == outcome["model"]]
         matrix = pd.crosstab(table["label"], table["predicted"]).reset_index(names="true \\ predicted")
         create_table_artifact(

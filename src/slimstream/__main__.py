@@ -24,6 +24,7 @@ STAGES = {
     "teachers": "train the networks that only teach, if the recipe has any",
     "prune": "remove the channels that matter least, then fine-tune",
     "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
+    "refit": "let the heads of all models learn from the validation clips too, if the recipe says so",
     "evaluate": "judge all models on the test clips, export them, write the report",
 }
 

@@ -20,7 +20,7 @@ from slimstream.fingerprint import fingerprint
 from slimstream.params import Params
 from slimstream.paths import Paths, models_in
 
-STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "evaluate")
+STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "refit", "evaluate")
 
 
 def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | None = None) -> str:

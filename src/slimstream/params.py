@@ -190,7 +190,7 @@ class Fit(Section):
     @model_validator(mode="after")
     def cycles_outlast_their_warm_up(self) -> Self:
         if self.cycles > 1 and self.warmup_epochs >= self.epochs / self.cycles:
-            raise ValueError("each of the 'cycles' must have more epochs than 'warmup_epochs'")
+            raise ValueError("each of its cycles must have more epochs than warmup_epochs")
         return self
 
 
@@ -246,9 +246,7 @@ class Distill(Section):
     )
     temperature: float = Field(4.0, gt=0)
     weight: Fraction = Field(0.5, description="λ: 0 is plain cross-entropy, 1 the teachers alone")
-    attention: float = Field(
-        0.0, ge=0, description="β, weight of attention transfer; 0 switches it off, in the λ = 0 control too"
-    )
+    attention: float = Field(0.0, ge=0, description="β, weight of attention transfer; the control has none")
     views: int = Field(4, ge=1, description="augmented views of a clip whose teacher logits are cached")
     original: bool = Field(True, description="whether the original is one of the teachers")
     trained: list[str] | None = Field(
@@ -256,6 +254,17 @@ class Distill(Section):
     )
     teachers: list[Path] = Field([], description="further model folders")
     fit: Fit = Fit()
+
+
+class Refit(Section):
+    """When everything is chosen, the validation clips are learnt from as well."""
+
+    strength: float | None = Field(
+        None,
+        gt=0,
+        description="fit the heads of all models to train and val clips, as fit.head does with this "
+        "strength; null: leave the models as they are",
+    )
 
 
 class Evaluate(Section):
@@ -293,6 +302,7 @@ class Params(Section):
     teachers: dict[TeacherName, Train] = Field({}, description="networks that only teach, by a name of yours")
     prune: Prune = Prune(rate=0.5)
     distill: Distill = Distill()
+    refit: Refit = Refit()
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
 

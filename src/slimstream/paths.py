@@ -14,7 +14,16 @@ TEACHERS = "teachers/"
 def models_in(scores: Iterable[str]) -> list[str]:
     """The models that evaluate's `<model>.macro_f1`, … are about, in the order of the table."""
     found = {key.split(".")[0] for key in scores if key.endswith(".macro_f1") and key.count(".") == 1}
-    return [m for m in MODELS if m in found] + sorted(m for m in found if m.startswith(TEACHERS))
+    return _in_order(found)
+
+
+def models_below(folder: Path) -> list[str]:
+    """Names of the networks in `folder`, in the order of the table."""
+    return _in_order({str(card.parent.relative_to(folder)) for card in folder.glob("**/model.json")})
+
+
+def _in_order(names: set[str]) -> list[str]:
+    return [m for m in MODELS if m in names] + sorted(m for m in names if m.startswith(TEACHERS))
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,23 @@ class Paths:
 
     def trained_teachers(self) -> list[str]:
         """Names of the networks in `teachers`."""
-        return sorted(card.parent.name for card in self.teachers.glob("*/model.json"))
+        return [name.removeprefix(TEACHERS) for name in self.trained_models() if name.startswith(TEACHERS)]
+
+    def trained_models(self) -> list[str]:
+        """Names of all networks that were trained, in the order of the table."""
+        return models_below(self.root / "models")
+
+    @property
+    def final(self) -> Path:
+        """refit: the same models, as they are judged on test clips and deployed."""
+        return self.root / "models/final"
+
+    def final_models(self) -> list[str]:
+        """Names of the networks in `final`, in the order of the table."""
+        return models_below(self.final)
+
+    def final_model(self, name: str) -> Path:
+        return self.final / name
 
     def export(self, name: str) -> Path:
         """evaluate: the deployed form of a model."""

@@ -195,7 +195,7 @@ class Registry:
         """Log the deployed form as a LoggedModel with its metrics, and register it as a new version."""
         files = {
             "network.onnx": paths.export(chosen).read_bytes(),
-            "card.json": (paths.model(chosen) / "model.json").read_bytes(),
+            "card.json": (paths.final_model(chosen) / "model.json").read_bytes(),
             "lineage.json": json.dumps(lineage, indent=2).encode(),
         }
         if lineage["dirty"]:

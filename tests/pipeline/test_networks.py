@@ -10,7 +10,7 @@ from slimstream.learn.checkpoint import load_card, load_model
 from slimstream.models import create_model
 from slimstream.params import load_params
 from slimstream.progress import null_log
-from slimstream.stages import distill, evaluate, prune, train
+from slimstream.stages import distill, evaluate, prune, refit, train
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -40,7 +40,7 @@ def test_from_training_to_the_report(
         distill={"views": 1, "fit": fit},
     )
     params = load_params(paths.params)
-    _, pruned, _ = (stage.run(params, paths, null_log) for stage in (train, prune, distill))
+    _, pruned, *_ = (stage.run(params, paths, null_log) for stage in (train, prune, distill, refit))
     learns = fit["epochs"] > 0
     assert (pruned["params_kept"] < 0.9) == learns
     card = load_card(paths.model("original"))

@@ -21,7 +21,18 @@ from slimstream.params import load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.serving import ClipClassifier
-from slimstream.stages import baseline, distill, evaluate, extract, ingest, prune, split, train, validate
+from slimstream.stages import (
+    baseline,
+    distill,
+    evaluate,
+    extract,
+    ingest,
+    prune,
+    refit,
+    split,
+    train,
+    validate,
+)
 from tests.unit.data.rendered import write_picture
 
 SIZE = 32
@@ -112,7 +123,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[
             patch.setattr(stage, "each", each)
         params = load_params(paths.params)
         scan(params, paths)
-        stages = (ingest, validate, extract, split, baseline, train, prune, distill, evaluate)
+        stages = (ingest, validate, extract, split, baseline, train, prune, distill, refit, evaluate)
         yield paths, {s.__name__.rsplit(".", 1)[1]: s.run(params, paths, null_log) for s in stages}
 
 
@@ -173,9 +184,12 @@ def test_a_network_learns_them_and_all_models_are_judged(run: Run) -> None:
 def test_the_deployed_form_takes_picture_files(run: Run) -> None:
     paths, _ = run
     model = ClipClassifier()
-    artifacts = {"network": str(paths.export("pruned")), "card": str(paths.model("pruned") / "model.json")}
+    artifacts = {
+        "network": str(paths.export("pruned")),
+        "card": str(paths.final_model("pruned") / "model.json"),
+    }
     model.load_context(SimpleNamespace(artifacts=artifacts))
-    measured = pd.read_parquet(paths.predictions).query("model == 'pruned' and part == 'test'")
+    measured = pd.read_parquet(paths.predictions).query("model == 'pruned'")
     files = pd.read_parquet(paths.clips).set_index("id").loc[measured["id"], "path"]
     answers = model.predict(None, [*(str(paths.raw / file) for file in files), "gone.png"])
     assert answers["error"].tolist() == [""] * len(files) + ["the file is missing"]

@@ -51,7 +51,7 @@ def test_every_clip_of_a_video_is_learnt_from(study: Paths) -> None:
 
 
 def test_videos_are_judged_beside_clips(study: Paths, metrics: dict[str, float]) -> None:
-    table = pd.read_parquet(study.predictions).query("part == 'test'")
+    table = pd.read_parquet(study.predictions)
     assert metrics["test.clips"] == len(table) == 12 and metrics["original.videos"] == 6
     assert metrics["original.accuracy"] == (table["label"] == table["predicted"]).mean()
     columns = [f"p_{label}" for label in tiny.CLASSES]
@@ -71,10 +71,10 @@ def test_the_deployed_form_gives_the_vote(study: Paths, metrics: dict[str, float
     model = ClipClassifier()
     artifacts = {
         "network": str(study.export("original")),
-        "card": str(study.model("original") / "model.json"),
+        "card": str(study.final_model("original") / "model.json"),
     }
     model.load_context(SimpleNamespace(artifacts=artifacts))
-    table = pd.read_parquet(study.predictions).query("part == 'test'")
+    table = pd.read_parquet(study.predictions)
     ids = pd.Series(table["id"].unique())
     answers = model.predict(None, [str(study.raw / f"{id_}.mp4") for id_ in ids])
     check_parity(ids, answers, table)

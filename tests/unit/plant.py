@@ -84,8 +84,8 @@ def evaluated(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> N
     """What evaluate leaves behind for a network; `scores` overrule what is written into its metrics."""
     network(paths.export("distilled"), red, bias)
     card = {"model": "tiny", "classes": CLASSES, "input": EXTRACT.model_dump(mode="json"), "split_hash": "x"}
-    paths.model("distilled").mkdir(parents=True, exist_ok=True)
-    (paths.model("distilled") / "model.json").write_text(json.dumps(card))
+    paths.final_model("distilled").mkdir(parents=True, exist_ok=True)
+    (paths.final_model("distilled") / "model.json").write_text(json.dumps(card))
     split = pd.read_parquet(paths.split)
     test = split[split["part"] == "test"].merge(pd.read_parquet(paths.clips)[["id", "path"]], on="id")
     model = OnnxModel(paths.export("distilled"), threads=1)
@@ -96,7 +96,7 @@ def evaluated(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> N
         ]
     )
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    table = test[["id", "label", "part"]].assign(model="distilled", p_leak=p[:, 0], p_normal=p[:, 1])
+    table = test[["id", "label"]].assign(model="distilled", p_leak=p[:, 0], p_normal=p[:, 1])
     table["predicted"] = np.array(CLASSES)[p.argmax(1)]
     table.to_parquet(paths.predictions)
     accuracy = float((table["predicted"] == table["label"]).mean())

@@ -28,6 +28,9 @@ def test_a_misspelt_setting_gets_its_near_one(tmp_path: Path) -> None:
     assert "unknown setting 'train.fit.epoch'; did you mean 'epochs'?" in refusal(
         tmp_path, "train: {fit: {epoch: 3}}"
     )
+    assert "unknown setting 'teachers.vgg.fit.epoch'; did you mean 'epochs'?" in refusal(
+        tmp_path, "teachers: {vgg: {fit: {epoch: 3}}}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,11 @@ def test_a_misspelt_setting_gets_its_near_one(tmp_path: Path) -> None:
         ("split: {train: 0.5}", "train + val + test must be 1"),
         ("prune: {rate: 0.5, target_params: 0.6}", "exactly one of 'rate' and 'target_params'"),
         ("prune: {rate: 1.5}", "'prune.rate'"),
+        (
+            "train: {fit: {epochs: 6, cycles: 3, warmup_epochs: 2}}",
+            "'train.fit': each of its cycles must have",
+        ),
+        ("teachers: {vgg/16: {}}", "'teachers.vgg/16"),
         ("extract: {frames: 8, fraction: 0.2}", "exactly one of 'fraction' and 'frames'"),
         ("extract: {frames: 8, size: [4, 4]}", "at least 16"),
         ("train: {fit: {lr: quick}}", "'train.fit.lr'"),

@@ -27,7 +27,7 @@ def ask(paths: Paths, files: list[str]) -> pd.DataFrame:
     from slimstream.serving import ClipClassifier
 
     model = ClipClassifier()
-    card = paths.model("distilled") / "model.json"
+    card = paths.final_model("distilled") / "model.json"
     context = SimpleNamespace(artifacts={"network": str(paths.export("distilled")), "card": str(card)})
     model.load_context(context)
     return model.predict(context, files)

@@ -34,6 +34,8 @@ class Card(BaseModel):
     macs: int
     """Multiply-accumulates for one clip of the recipe's size and frames."""
     parent: str | None = None
+    validation: dict[str, float] = {}
+    """What validation said of it before its head learnt from the validation clips (`stages.refit`)."""
 
 
 def save_model(folder: Path, model: nn.Module, card: Card) -> None:

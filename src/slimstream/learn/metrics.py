@@ -95,13 +95,12 @@ def summary(truth: Ints, probabilities: Floats) -> dict[str, float]:
 
     `truth` (N,) indices, `probabilities` (N, n), N ≥ 1.
     """
-    from sklearn.metrics import accuracy_score, brier_score_loss, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     predicted = probabilities.argmax(1)
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
     )
-    labels = np.arange(probabilities.shape[1])
     bins = reliability(truth, probabilities)
     return {
         "accuracy": float(accuracy_score(truth, predicted)),
@@ -109,8 +108,20 @@ def summary(truth: Ints, probabilities: Floats) -> dict[str, float]:
         "macro_recall": float(recall),
         "macro_f1": float(f1),
         "ece": sum(b["clips"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(truth),
-        "brier": float(brier_score_loss(truth, probabilities, labels=labels, scale_by_half=False)),
+        "brier": brier(truth, probabilities),
     }
+
+
+def brier(truth: Ints, probabilities: Floats) -> float:
+    """Mean over clips of the summed squared errors of (N, n) `probabilities`, 0..2."""
+    from sklearn.metrics import brier_score_loss
+
+    labels = np.arange(probabilities.shape[1])
+    # Sums to 1 within what scikit-learn tolerates only in double precision.
+    exact = probabilities.astype(np.float64)
+    return float(
+        brier_score_loss(truth, exact / exact.sum(1, keepdims=True), labels=labels, scale_by_half=False)
+    )
 
 
 def reliability(truth: Ints, probabilities: Floats, bins: int = 5) -> list[dict[str, float]]:

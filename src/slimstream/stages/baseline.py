@@ -28,6 +28,6 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         name = WITHOUT_FLOW
     study = Study.open(params.extract, paths)
     model = create_model(name, len(study.classes), **p.model_args).eval()
-    study.fit_head(model, p.strength)
+    study.fit_head(model, study.train, p.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}
     return scores | study.save("baseline", model, base=name, args=p.model_args)

@@ -25,7 +25,7 @@ from slimstream.learn.intervals import Resampling, confusions, interval, resampl
 from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
 from slimstream.models import create_model
 from slimstream.params import Extract, Params
-from slimstream.paths import MODELS, TEACHERS, Paths
+from slimstream.paths import MODELS, Paths
 from slimstream.progress import Log, bar
 from slimstream.report import examples, page
 from slimstream.report.contact import spread
@@ -53,8 +53,8 @@ COMPARED = [
 
 
 @dataclass(frozen=True)
-class Part:
-    """The clips of one part of the split: `id, label, group, twin, video` and `clip`, the number in a video
+class Test:
+    """The test clips: `id, label, group, twin, video` and `clip`, the number in a video
     that extract has cut."""
 
     rows: pd.DataFrame
@@ -62,8 +62,8 @@ class Part:
     truth: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, name: str, split: pd.DataFrame, classes: list[str], paths: Paths) -> "Part":
-        rows = split[split["part"] == name].sort_values("id").reset_index(drop=True)
+    def of(cls, split: pd.DataFrame, classes: list[str], paths: Paths) -> "Test":
+        rows = split[split["part"] == "test"].sort_values("id").reset_index(drop=True)
         truth = [classes.index(label) for label in rows["label"]]
         clips = ClipSet(paths.packs, rows["id"].tolist(), truth)
         rows = rows.iloc[clips.given].assign(clip=clips.numbers).reset_index(drop=True)
@@ -76,13 +76,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Result:
-    """One model: probabilities (N, n) of its exported form on the test and validation clips."""
+    """One model: probabilities (N, n) of its exported form on the test clips."""
 
     name: str
     model: nn.Module
     card: Card
     test: Floats
-    val: Floats
     exported: OnnxModel
     megabytes: float
 
@@ -95,23 +94,21 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.evaluate
     info = json.loads(paths.split_info.read_text())
     classes, split = info["classes"], pd.read_parquet(paths.split)
-    test, val = (Part.of(name, split, classes, paths) for name in ("test", "val"))
+    test = Test.of(split, classes, paths)
     if test.rows.empty:
         raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
     example = typical(test)
-    names = [name for name in MODELS if paths.model(name).is_dir()]
-    names += [TEACHERS + name for name in paths.trained_teachers()]
-    results = [judge(name, paths, test, val, example) for name in names]
+    results = [judge(name, paths, test, example) for name in paths.final_models()]
     if not results:
-        raise UserError(f"{paths.root / 'models'} holds no model to evaluate; run the train stage first.")
+        raise UserError(f"{paths.final} holds no model to evaluate; run the stages train and refit first.")
     draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
     speed = latencies({r.name: partial(r.exported, example) for r in results}, p.latency_runs)
     input = Extract.model_validate(results[0].card.input)
     prepare = time_preparation([paths.raw / path for path in clips["path"]], input)
-    save_predictions(paths, classes, {"test": test, "val": val}, results)
+    save_predictions(paths, classes, test, results)
 
-    scores = {r.name: score(r, test, val, draws, speed[r.name], prepare) for r in results}
+    scores = {r.name: score(r, test, draws, speed[r.name], prepare) for r in results}
     differences = list(compare(results, test, draws))
     flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
     for d in differences:
@@ -151,9 +148,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return flat
 
 
-def judge(name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[np.uint8]) -> Result:
+def judge(name: str, paths: Paths, test: Test, example: npt.NDArray[np.uint8]) -> Result:
     """Export a model, let the exported form judge all clips, and hold it against the network itself."""
-    model, card = load_model(paths.model(name), create_model)
+    model, card = load_model(paths.final_model(name), create_model)
     file = paths.export(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     export_onnx(model, torch.from_numpy(example), file)
@@ -163,7 +160,6 @@ def judge(name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[n
         model,
         card,
         predict(exported, test, f"{name}: test"),
-        predict(exported, val, f"{name}: val"),
         exported,
         file.stat().st_size / 1e6,
     )
@@ -175,27 +171,25 @@ def judge(name: str, paths: Paths, test: Part, val: Part, example: npt.NDArray[n
     return result
 
 
-def typical(part: Part) -> npt.NDArray[np.uint8]:
+def typical(test: Test) -> npt.NDArray[np.uint8]:
     """The clip of median length as a batch of one, (1, T, C, H, W)."""
-    by_length = np.argsort(part.clips.lengths, kind="stable")
-    return part.batch(int(by_length[len(by_length) // 2]))
+    by_length = np.argsort(test.clips.lengths, kind="stable")
+    return test.batch(int(by_length[len(by_length) // 2]))
 
 
-def predict(model: OnnxModel, part: Part, title: str) -> Floats:
+def predict(model: OnnxModel, test: Test, title: str) -> Floats:
     """Probabilities (N, n): clip by clip on one thread each, as many clips at once as there are cores."""
-    if part.rows.empty:
-        return np.zeros((0, 1))
     with ThreadPoolExecutor(cores()) as pool:
-        clips = range(len(part.rows))
-        logits = list(bar(pool.map(lambda i: model(part.batch(i))[0], clips), title, total=len(clips)))
+        clips = range(len(test.rows))
+        logits = list(bar(pool.map(lambda i: model(test.batch(i))[0], clips), title, total=len(clips)))
     return softmax(np.stack(logits))
 
 
-def parity(model: nn.Module, part: Part, expected: Floats) -> float:
+def parity(model: nn.Module, test: Test, expected: Floats) -> float:
     """Largest difference between the network's probabilities and `expected`, on some clips."""
-    some = spread(len(part.rows), PARITY_CLIPS)
+    some = spread(len(test.rows), PARITY_CLIPS)
     with torch.inference_mode():
-        logits = np.concatenate([model(torch.from_numpy(part.batch(i))).float().numpy() for i in some])
+        logits = np.concatenate([model(torch.from_numpy(test.batch(i))).float().numpy() for i in some])
     return float(np.abs(softmax(logits) - expected[some]).max())
 
 
@@ -213,31 +207,30 @@ def time_preparation(files: list[Path], p: Extract) -> Latency:
     return percentiles(time_calls(calls))
 
 
-def score(
-    r: Result, test: Part, val: Part, draws: Resampling, speed: Latency, prepare: Latency
-) -> dict[str, float]:
+def score(r: Result, test: Test, draws: Resampling, speed: Latency, prepare: Latency) -> dict[str, float]:
     """The row of one model in the table."""
     resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
     row = metrics.summary(test.truth, r.test)
     for key, of in RESAMPLED.items():
         row |= with_interval(key, row[key], of(resampled))
     row |= by_video(r, test, draws)
-    if len(val.rows):
-        on_val = metrics.summary(val.truth, r.val)
-        row |= {f"val_{key}": on_val[key] for key in ("accuracy", "macro_f1", "brier")}
     clips = Extract.model_validate(r.card.input).clips
-    return row | {
-        "params": r.card.params,
-        "macs": r.card.macs,
-        "megabytes": r.megabytes,
-        "latency_p50_ms": speed.p50,
-        "latency_p95_ms": speed.p95,
-        "total_p50_ms": clips * speed.p50 + prepare.p50,
-        "total_p95_ms": clips * speed.p95 + prepare.p95,
-    }
+    return (
+        row
+        | r.card.validation
+        | {
+            "params": r.card.params,
+            "macs": r.card.macs,
+            "megabytes": r.megabytes,
+            "latency_p50_ms": speed.p50,
+            "latency_p95_ms": speed.p95,
+            "total_p50_ms": clips * speed.p50 + prepare.p50,
+            "total_p95_ms": clips * speed.p95 + prepare.p95,
+        }
+    )
 
 
-def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
+def by_video(r: Result, test: Test, draws: Resampling) -> dict[str, float]:
     """Accuracy and macro-F1 of whole videos, whose clips vote; nothing where every clip is a video."""
     first, votes = metrics.vote(r.test, test.rows["video"].tolist())
     if len(first) == len(r.test):
@@ -252,7 +245,7 @@ def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
     return row
 
 
-def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[dict[str, Any]]:
+def compare(results: list[Result], test: Test, draws: Resampling) -> Iterator[dict[str, Any]]:
     """Paired differences in macro-F1, on the same resamples for both."""
     by_name = {r.name: r for r in results}
     for name, versus in COMPARED:
@@ -269,30 +262,25 @@ def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[di
             yield {"name": name, "versus": versus, "delta": delta_a - delta_b, "low": low, "high": high}
 
 
-def save_predictions(paths: Paths, classes: list[str], parts: dict[str, Part], results: list[Result]) -> None:
+def save_predictions(paths: Paths, classes: list[str], test: Test, results: list[Result]) -> None:
     """data/predictions.parquet, and a table for `dvc plots` of what was taken for what."""
     frames = []
     for r in results:
-        for name, part in parts.items():
-            probabilities = r.test if name == "test" else r.val
-            frame = part.rows[["id", "clip", "video", "label"]].assign(model=r.name, part=name)
-            frame["predicted"] = [classes[i] for i in probabilities.argmax(1)] if len(frame) else []
-            for i, label in enumerate(classes):
-                frame[f"p_{label}"] = probabilities[:, i] if len(frame) else []
-            frames.append(frame)
+        frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
+        frame["predicted"] = [classes[i] for i in r.predicted]
+        for i, label in enumerate(classes):
+            frame[f"p_{label}"] = r.test[:, i]
+        frames.append(frame)
         if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
             file = paths.curves(f"confusion_{r.name}")
             file.parent.mkdir(parents=True, exist_ok=True)
-            named = [classes[i] for i in r.predicted]
-            pd.DataFrame({"actual": parts["test"].rows["label"], "predicted": named}).to_csv(
-                file, index=False
-            )
-    first = ["model", "part", "id", "clip", "video", "label", "predicted"]
+            frame[["label", "predicted"]].rename(columns={"label": "actual"}).to_csv(file, index=False)
+    first = ["model", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
 
 
-def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], paths: Paths) -> page.Judged:
+def judged(r: Result, scores: dict[str, float], test: Test, classes: list[str], paths: Paths) -> page.Judged:
     file = paths.curves(r.name)
     curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
     return page.Judged(
@@ -306,7 +294,7 @@ def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], 
 
 
 def explained(
-    results: list[Result], shown: list[Result], test: Part, classes: list[str], aspects: list[float]
+    results: list[Result], shown: list[Result], test: Test, classes: list[str], aspects: list[float]
 ) -> Iterator[page.Clip]:
     """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
 
@@ -325,7 +313,7 @@ def explained(
         yield explain(row["id"], row["label"], test.clips.full(i), aspects[i], models)
 
 
-def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: list[float]) -> page.Clip:
+def sheet(i: int, shown: list[Result], test: Test, classes: list[str], aspects: list[float]) -> page.Clip:
     row = test.rows.iloc[i]
     verdicts = [verdict(r, i, classes) for r in shown]
     return examples.judged(row["id"], row["label"], test.clips.full(i), aspects[i], verdicts)

@@ -20,9 +20,10 @@ from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import HasHead, HasMemory, fit_head
-from slimstream.learn.metrics import accuracy, confusion, macro_f1
+from slimstream.learn.metrics import accuracy, brier, confusion, macro_f1
 from slimstream.learn.objectives import Objective
 from slimstream.models import check_channels, with_pretrained
+from slimstream.models.heads import CosineHead
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
@@ -33,7 +34,7 @@ EVALUATION_FRAMES = 32
 """Frames judged at once, but a clip at least: memory sets the bound."""
 
 
-CURVES = ["epoch", "train_loss", "lr", "val_loss", "val_accuracy", "val_macro_f1"]
+CURVES = ["epoch", "train_loss", "lr", "val_loss", "val_accuracy", "val_macro_f1", "val_brier"]
 """Columns of the curves of a training without epochs."""
 
 
@@ -47,6 +48,8 @@ class Study:
     input: Extract
     train: ClipSet
     val: ClipSet
+    both: ClipSet
+    """train and val."""
     finished: list[Path] = field(default_factory=list)
     """Folders of trainings that are done, kept until `forget`: a stage may be killed in its last one."""
 
@@ -56,13 +59,13 @@ class Study:
         split = pd.read_parquet(paths.split)
         classes = info["classes"]
 
-        def clips(part: str) -> ClipSet:
-            rows = split[split["part"] == part].sort_values("id")
+        def clips(*parts: str) -> ClipSet:
+            rows = split[split["part"].isin(parts)].sort_values("id")
             return ClipSet(
                 paths.packs, rows["id"].tolist(), [classes.index(label) for label in rows["label"]]
             )
 
-        return cls(paths, classes, info["hash"], input, clips("train"), clips("val"))
+        return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))
 
     def objective(self, model: nn.Module, p: Fit) -> Objective:
         return objective_of(model, p, self.train.labels, len(self.classes))
@@ -91,13 +94,14 @@ class Study:
         return through_trunk(model, in_batches(clips), self.paths.cache)
 
     def validate(self, model: nn.Module) -> Row:
-        """Judge on all frames of the validation clips: accuracy, macro-F1, loss."""
+        """Judge on all frames of the validation clips: loss, accuracy, macro-F1, Brier score (0..2)."""
         logits, labels = judge(model, self.evaluation(model, self.val))
         matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),
             "val_accuracy": float(accuracy(matrix)),
             "val_macro_f1": float(macro_f1(matrix)),
+            "val_brier": brier(labels.numpy(), logits.softmax(dim=1).numpy()),
         }
 
     def check(self, model: nn.Module, p: Fit, section: str = "train") -> None:
@@ -105,13 +109,15 @@ class Study:
         check_channels(model, self.input.channels, section)
         check_objective(model, p)
 
-    def fit_head(self, model: nn.Module, strength: float) -> None:
-        """Fit the head of `model`, in evaluation mode, to the training clips as they are."""
-        if not isinstance(model, HasHead | HasMemory):
+    def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
+        """Fit the head of `model`, in evaluation mode, to `clips` as they are."""
+        cosine = isinstance(getattr(model, "head", None), CosineHead)
+        if cosine or not isinstance(model, HasHead | HasMemory):
             raise UserError(
-                f"params.yaml: {type(model).__name__} has no head that can be fitted; leave out fit.head."
+                f"params.yaml: {type(model).__name__} has no linear head to fit; "
+                "leave out fit.head and refit.strength."
             )
-        batches = in_batches(self.train)
+        batches = in_batches(clips)
         seen = through_trunk(model, batches, self.paths.cache)
         fit_head(model, bar(seen, "features", len(batches)), len(self.classes), strength)
 
@@ -135,7 +141,7 @@ class Study:
         """
         start = time.perf_counter()
         if p.head is not None:
-            self.fit_head(model.eval(), p.head)
+            self.fit_head(model.eval(), self.train, p.head)
         lock = self.paths.root / "requirements.lock"
         key = fingerprint(
             (section.model_dump_json() for section in (p, self.input, *settings)),

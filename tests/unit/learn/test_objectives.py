@@ -54,7 +54,7 @@ def test_center_loss_by_hand() -> None:
     # Squared distances 1, 9 + 4 and 0: half their mean is 14 / 6.
     assert float(terms["center"].detach()) == pytest.approx(14 / 6)
     plain = objective.inner(net, batch([0, 0, 1], clip=clip), 0)["loss"]
-    assert float(terms["loss"]) == pytest.approx(float(plain) + 0.1 * 14 / 6)
+    assert float(terms["loss"].detach()) == pytest.approx(float(plain.detach()) + 0.1 * 14 / 6)
 
 
 def test_centers_follow_their_own_rule() -> None:

@@ -1,0 +1,29 @@
+"""refit: what validation has judged learns from the validation clips too.
+
+With a handful of cameras, the one that chooses is a large part of all there is to learn from. Once everything
+is chosen, the head of every network, original and compressed alike, is fitted to train and val clips at once.
+What validation said before stays on the network's card: afterwards it would only praise its own pupil.
+"""
+
+import shutil
+
+from slimstream.learn.checkpoint import load_model, save_model
+from slimstream.models import create_model
+from slimstream.params import Params
+from slimstream.paths import Paths
+from slimstream.progress import Log
+from slimstream.stages.training import Study, with_prefix
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    study = Study.open(params.extract, paths)
+    shutil.rmtree(paths.final, ignore_errors=True)  # or a model that the recipe has dropped would stay
+    metrics: dict[str, float] = {}
+    for name in paths.trained_models():
+        model, card = load_model(paths.model(name), create_model)
+        judged = study.validate(model)
+        if params.refit.strength is not None:
+            study.fit_head(model, study.both, params.refit.strength)
+        save_model(paths.final_model(name), model, card.model_copy(update={"validation": judged}))
+        metrics |= with_prefix(name, judged)
+    return metrics
