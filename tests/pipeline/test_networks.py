@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from slimstream.learn.checkpoint import load_card, load_model
 from slimstream.models import create_model
@@ -33,6 +34,7 @@ FITTED = {**tiny.FIT, "epochs": 0, "head": 1.0}
 def test_from_training_to_the_report(
     tmp_path: Path, model: str, model_args: dict[str, Any], fit: dict[str, Any]
 ) -> None:
+    torch.set_num_threads(1)
     paths = tiny.study(
         tmp_path,
         train={"model": model, "model_args": model_args, "fit": fit},

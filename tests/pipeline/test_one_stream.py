@@ -11,7 +11,7 @@ from slimstream.models import create_model
 from slimstream.params import load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
-from slimstream.stages import distill, evaluate, prune, teachers, train
+from slimstream.stages import distill, evaluate, prune, refit, teachers, train
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -30,7 +30,8 @@ def study(root: Path, **train: object) -> Paths:
 def test_from_training_to_the_report(tmp_path: Path) -> None:
     paths = study(tmp_path)
     params = load_params(paths.params)
-    _, pruned, distilled = (stage.run(params, paths, null_log) for stage in (train, prune, distill))
+    stages = (train, prune, distill, refit)
+    _, pruned, distilled, _ = (stage.run(params, paths, null_log) for stage in stages)
     assert pruned["params_kept"] < 0.8
     assert pruned["restore.layers"] == 1 and pruned["restore.after"] <= pruned["restore.before"]
     assert distilled["distilled.params"] == pruned["after.params"]
