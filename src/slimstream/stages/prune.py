@@ -13,7 +13,6 @@ from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log
-from slimstream.stages.objective import check_objective
 from slimstream.stages.training import Study, with_prefix
 
 
@@ -21,7 +20,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.prune
     study = Study.open(params.extract, paths)
     model, card = load_model(paths.model("original"), create_model)
-    check_objective(model, p.fit)
+    study.check(model, p.fit)
     before = {
         "params": float(card.params),
         "macs": float(card.macs),
