@@ -79,7 +79,7 @@ def test_the_student_starts_anew(taught: Taught) -> None:
     paths, metrics = taught.paths, taught.metrics
     assert metrics["distill"]["teachers"] == 1.0
     card = load_card(paths.model("distilled"))
-    assert (card.args, card.parent, card.pruning) == (STUDENT, None, None)
+    assert (card.args, card.parent, card.pruning) == ({"pretrained": True, **STUDENT}, None, None)
     starts = [distill.new_student(load_params(paths.params).distill, paths)[0] for _ in range(2)]
     original = load_model(paths.model("original"), create_model)[0]
     assert weight_hash(starts[0]) == weight_hash(starts[1]) != weight_hash(original)
