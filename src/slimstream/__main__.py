@@ -26,6 +26,7 @@ STAGES = {
     "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
     "refit": "let the heads of all models learn from the validation clips too, if the recipe says so",
     "evaluate": "judge all models on the test clips, export them, write the report",
+    "score": "judge all models on the test clips in PyTorch, without a report: what `tables` asks for",
 }
 
 PROCESS_HELP = """\
@@ -144,6 +145,27 @@ def _process(args: argparse.Namespace, paths: Paths) -> None:
     print(run(settings, args.log, args.out or paths.root / "reports/process.csv"))
 
 
+def _tables(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.tables.run import run_tables
+    from slimstream.tables.spec import listing, load_spec
+
+    spec = load_spec(args.paper, paths)
+    if args.list:
+        print(listing(spec, args.budget))
+        return 0
+    said, failed = run_tables(
+        spec,
+        paths,
+        table=args.table,
+        row=args.row,
+        budget=args.budget,
+        seeds=args.seeds,
+        source=args.source,
+    )
+    print(said)
+    return 1 if failed else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slimstream",
@@ -196,6 +218,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     process.add_argument("--recipe", type=Path, help="process recipe (default: the built-in settings)")
     process.add_argument("--out", type=Path, help="where the rows go (default: reports/process.csv)")
+    tables = add("tables", "run a paper's tables on your clips, every row by the same budget", _tables)
+    tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables")
+    tables.add_argument("--table", help="this table alone")
+    tables.add_argument("--row", help="this row alone, by its name")
+    tables.add_argument("--budget", default="cpu", help="cpu (two cores) or paper (as printed, for a GPU)")
+    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
+    tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
+    tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser
 
 

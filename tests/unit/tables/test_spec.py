@@ -1,0 +1,104 @@
+"""Tables as data: how settings are merged, what a mistake is told, and that every row can be built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from slimstream.errors import UserError
+from slimstream.models import MODELS, create_model
+from slimstream.params import Baseline
+from slimstream.paths import Paths
+from slimstream.tables.spec import Row, Spec, listing, load_spec, merge, seeded
+
+ROOT = Path(__file__).parents[3]
+PAPERS = ("p1", "p2", "p3")
+BUDGETS = ("cpu", "paper")
+
+
+def rows(paper: str) -> list[tuple[str, Row]]:
+    return [(name, row) for name, table in load_spec(paper, Paths(ROOT)).tables.items() for row in table.rows]
+
+
+def test_mappings_are_merged_and_lists_replaced() -> None:
+    lower = {"train": {"fit": {"epochs": 3, "lr": 0.1}}, "split": {"group_by": ["a", "b"]}}
+    upper = {"train": {"fit": {"lr": 0.2}}, "split": {"group_by": ["c"]}}
+    assert merge(lower, upper) == {
+        "train": {"fit": {"epochs": 3, "lr": 0.2}},
+        "split": {"group_by": ["c"]},
+    }
+
+
+def test_another_model_leaves_the_old_ones_settings_behind() -> None:
+    lower = {"train": {"model": "a", "model_args": {"freeze": 6}, "fit": {"lr": 0.1}}}
+    assert merge(lower, {"train": {"model": "b"}})["train"] == {"model": "b", "fit": {"lr": 0.1}}
+    assert merge(lower, {"train": {"model_args": {"size": "s"}}})["train"]["model_args"] == {
+        "freeze": 6,
+        "size": "s",
+    }
+
+
+def test_a_seed_reaches_every_training() -> None:
+    settings = {
+        "train": {"fit": {"seed": 1}},
+        "teachers": {"vgg": {"fit": {"seed": 0}}},
+        "split": {"seed": 0},
+    }
+    assert seeded(settings, 2) == {
+        "train": {"fit": {"seed": 3}},
+        "teachers": {"vgg": {"fit": {"seed": 2}}},
+        "split": {"seed": 0},
+    }
+
+
+def test_a_row_of_a_claim_must_exist() -> None:
+    tables = {"t": {"title": "", "rows": [{"name": "one"}]}}
+    claim = {"says": "x", "table": "t", "of": "one", "against": ["two"], "above": 0}
+    with pytest.raises(ValueError, match="no row 'two'"):
+        Spec.model_validate({"title": "", "base": "b", "budgets": {}, "tables": tables, "claims": [claim]})
+
+
+def test_unknown_papers_and_budgets_name_those_there_are() -> None:
+    with pytest.raises(UserError, match="p1, p2, p3"):
+        load_spec("p9", Paths(ROOT))
+    with pytest.raises(UserError, match="paper, cpu"):
+        listing(load_spec("p1", Paths(ROOT)), "gpu")
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_row_fits_params(paper: str, budget: str) -> None:
+    if paper == "p2" and "model" not in Baseline.model_fields:
+        pytest.skip("params.py does not know the baselines of P2 yet")
+    spec = load_spec(paper, Paths(ROOT))
+    for _, row in rows(paper):
+        spec.params(row, budget)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_network_can_be_built(paper: str, budget: str) -> None:
+    spec, missing = load_spec(paper, Paths(ROOT)), set()
+    built = set()
+    for _, row in rows(paper):
+        content = spec.content(row, budget)
+        nets = [content["train"], *content.get("teachers", {}).values()]
+        for net in nets:
+            args = net.get("model_args", {})
+            if (key := f"{net['model']} {args}") in built:
+                continue
+            built.add(key)
+            if net["model"] not in MODELS:
+                missing.add(net["model"])
+                continue
+            with torch.device("meta"):
+                create_model(net["model"], 3, **args)
+    if missing:
+        pytest.skip(f"not among the models yet: {'; '.join(sorted(missing))}")
+
+
+def test_recipes_are_plain_data() -> None:
+    for paper in PAPERS:
+        content = YAML(typ="safe").load((ROOT / f"recipes/tables/{paper}.yaml").read_text())
+        assert set(content["budgets"]) == set(BUDGETS)
