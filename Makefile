@@ -6,7 +6,7 @@ SHELL := bash
 
 PYTHON ?= python3
 RECIPE ?= rig
-PAPER ?= p1
+PAPER ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
@@ -40,8 +40,8 @@ run: setup  ## run a recipe on your data: make run RECIPE=tank SOURCE=<folder or
 folds: setup  ## leave one group out at a time with the settings in params.yaml
 	@python -m slimstream folds
 
-tables: setup  ## run a paper's tables: make tables PAPER=p1 SOURCE=<folder or s3://…>
-	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(BUDGET),--budget '$(BUDGET)')
+tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
+	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(BUDGET),--budget '$(BUDGET)')
 
 test: setup lint  ## lint, type-check and test
 	@pytest

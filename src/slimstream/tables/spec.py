@@ -1,24 +1,24 @@
 """What a paper's tables hold: recipes/tables/<paper>.yaml as types.
 
-A row is a params.yaml in the making. It is the base recipe, overridden in turn by the paper's `settings`,
-those of the budget, the row's own `set`, and the row's own for that budget; so all rows of a table share what
-they do not name, epochs and input above all.
+A row is a params.yaml in the making: the paper's `settings`, overridden in turn by those of the budget, by
+the row's own `set`, and by the row's own for that budget. What none of them names keeps its default, so all
+rows of a table share it, epochs and input above all.
 """
 
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
-from ruamel.yaml import YAML
+from pydantic import Field, model_validator
 
 from slimstream.errors import UserError
-from slimstream.params import Params, Section, parse
-from slimstream.paths import MODELS, Paths
+from slimstream.params import Params, Section, load, parse
+from slimstream.paths import MODELS, TEACHERS, Paths
 
+FOLDER = "recipes/tables"
 Settings = dict[str, Any]
 Metric = Literal["accuracy", "macro_precision", "macro_recall", "macro_f1"]
-TEACHERS = "teachers/"
+Curve = Literal["train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr"]
 
 
 class Row(Section):
@@ -30,7 +30,6 @@ class Row(Section):
     seeds: int = Field(1, ge=1, description="trainings per fold; 3 where a claim rests on the row")
     configurations: int = Field(1, ge=1, description="settings tried on these clips before these were kept")
     paper: dict[str, str | float] = Field({}, description="the paper's own figures, as printed")
-    minutes: dict[str, float] = Field({}, description="measured cost of a seed on all folds, by budget")
 
     @model_validator(mode="after")
     def judges_something(self) -> Self:
@@ -42,6 +41,15 @@ class Row(Section):
 class Table(Section):
     title: str
     rows: list[Row]
+
+
+class Figure(Section):
+    """What a paper draws of some rows of a table."""
+
+    title: str
+    table: str
+    rows: list[str]
+    curves: list[Curve] = Field([], description="columns over the epochs; none: confusion matrices")
 
 
 class Claim(Section):
@@ -67,25 +75,26 @@ class Spec(Section):
 
     paper: str = ""
     title: str
-    base: str = Field(description="a file of recipes/")
+    pictures: bool = Field(False, description="its clips are pictures, so another source than videos")
     folds: int = Field(5, ge=3, description="folds at most; up to so many groups, each is left out in turn")
     settings: Settings = Field({}, description="for all rows and budgets")
     budgets: dict[str, Settings]
     tables: dict[str, Table]
+    figures: dict[str, Figure] = Field({}, description="what the paper draws of its rows")
     claims: list[Claim] = Field([], description="what the paper says of its rows")
-    recipe: Settings = Field({}, description="content of the base recipe; filled in when read")
 
     @model_validator(mode="after")
-    def claims_name_rows(self) -> Self:
-        for name, table in self.tables.items():
-            rows = [row.name for row in table.rows]
-            if len(set(rows)) < len(rows):
+    def rows_are_found(self) -> Self:
+        rows = {name: [row.name for row in table.rows] for name, table in self.tables.items()}
+        for name, names in rows.items():
+            if len(set(names)) < len(names):
                 raise ValueError(f"two rows of {name} have the same name")
-        for claim in self.claims:
-            rows = [row.name for row in self.tables[claim.table].rows] if claim.table in self.tables else []
-            for row in (claim.of, *claim.against):
-                if row not in rows:
-                    raise ValueError(f"claim '{claim.says}': {claim.table} has no row '{row}'")
+        asked = [(f"claim '{c.says}'", c.table, [c.of, *c.against]) for c in self.claims]
+        asked += [(f"figure '{name}'", f.table, f.rows) for name, f in self.figures.items()]
+        for who, table, wanted in asked:
+            for row in wanted:
+                if row not in rows.get(table, ()):
+                    raise ValueError(f"{who}: {table} has no row '{row}'")
         return self
 
     def content(self, row: Row, budget: str) -> Settings:
@@ -93,13 +102,18 @@ class Spec(Section):
         if budget not in self.budgets:
             raise UserError(f"{self.paper} has no budget '{budget}'; there are {', '.join(self.budgets)}.")
         own = row.budgets.get(budget, {})
-        return reduce(merge, (self.recipe, self.settings, self.budgets[budget], row.set, own))
+        return reduce(merge, (self.settings, self.budgets[budget], row.set, own))
 
     def params(self, row: Row, budget: str, seed: int = 0) -> Params:
-        """The settings of `row`; every training has `seed` added to its own."""
+        """The settings of `row`, `seed` added to that of every training.
+
+        Teachers keep theirs, unless it is they who are judged: what a row varies is who learns from them.
+        """
         where = f"recipes/tables/{self.paper}.yaml, row '{row.name}'"
         params = parse(self.content(row, budget), Params, where)
-        return parse(seeded(params.model_dump(mode="json", by_alias=True), seed), Params, where)
+        settings = params.model_dump(mode="json", by_alias=True)
+        taught = {} if row.model.startswith(TEACHERS) else {"teachers": settings["teachers"]}
+        return parse({**seeded(settings, seed), **taught}, Params, where)
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
@@ -120,39 +134,32 @@ def seeded(settings: Settings, seed: int) -> Settings:
     return found
 
 
-def load_spec(paper: str, paths: Paths) -> Spec:
-    """Read recipes/tables/<paper>.yaml and its base recipe; raise UserError when one does not fit."""
-    folder = paths.root / "recipes"
-    known = sorted(file.stem for file in (folder / "tables").glob("*.yaml"))
-    if paper not in known:
+def load_specs(paper: str, paths: Paths) -> list[Spec]:
+    """The tables of `paper`, or of every paper when it is 'all'."""
+    known = sorted(file.stem for file in (paths.root / FOLDER).glob("*.yaml"))
+    if paper != "all" and paper not in known:
         raise UserError(
-            f"There are no tables '{paper}' in {folder / 'tables'}; there are {', '.join(known)}."
+            f"There are no tables '{paper}' in {paths.root / FOLDER}; there are {', '.join([*known, 'all'])}."
         )
-    file = folder / "tables" / f"{paper}.yaml"
-    yaml = YAML(typ="safe")
-    try:
-        spec = Spec.model_validate({**yaml.load(file.read_text()), "paper": paper})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{file}: '{field}': {first['msg'].removeprefix('Value error, ')}.") from error
-    base = folder / f"{spec.base}.yaml"
-    if not base.exists():
-        raise UserError(f"{file}: base names '{spec.base}', and there is no {base}.")
-    return spec.model_copy(update={"recipe": yaml.load(base.read_text())})
+    return [load_spec(name, paths) for name in (known if paper == "all" else [paper])]
+
+
+def load_spec(paper: str, paths: Paths) -> Spec:
+    """Read recipes/tables/<paper>.yaml; raise UserError when it does not fit."""
+    spec = load(paths.root / FOLDER / f"{paper}.yaml", Spec, "tables are files of that folder.")
+    return spec.model_copy(update={"paper": paper})
 
 
 def listing(spec: Spec, budget: str) -> str:
-    """Tables and rows in words, with what a row was measured to cost."""
+    """Tables and rows in words."""
     lines = [spec.title]
     for name, table in spec.tables.items():
         lines += ["", f"{name}: {table.title}"]
         for row in table.rows:
-            net = spec.content(row, budget)["train"]["model"]
+            net = spec.params(row, budget).train.model
             work = "counted" if row.count else f"{row.seeds} {'seeds' if row.seeds > 1 else 'seed'}"
-            cost = f", {row.minutes[budget]:g} min a seed" if budget in row.minutes else ""
             of = f" of {net}" if row.model == "original" else ""
-            lines.append(f"  {row.name}: {row.model}{of}, {work}{cost}")
+            lines.append(f"  {row.name}: {row.model}{of}, {work}")
     return "\n".join(lines)
 
 

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from slimstream.paths import Paths
-from slimstream.tables.results import Done, Seeds, difference, interval, put, verdict, write_results
+from slimstream.tables.results import Done, Seeds, difference, interval, verdict
 from slimstream.tables.spec import Claim, Spec
+from slimstream.tables.write import put, write_results
 
-FACTS = {"params": 2e6, "macs": 3e8, "pretrained": False}
+FACTS = {"params": 2e6, "macs": 3e8, "pretrained": False, "device": "CPU", "code": "abc"}
 
 
 def cells(*by_seed: list[float]) -> Seeds:
@@ -20,6 +21,7 @@ def cells(*by_seed: list[float]) -> Seeds:
                 fold,
                 FACTS | dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), value),
                 60.0,
+                Path("curves.csv"),
             )
             for fold, value in zip("abcd", values, strict=False)
         ]
@@ -78,17 +80,22 @@ def test_sections_are_replaced_between_their_markers_alone() -> None:
 
 
 def test_a_section_holds_scores_claims_and_what_was_not_run(tmp_path: Path) -> None:
-    rows = [{"name": "new", "paper": {"accuracy": 99.0}}, {"name": "old"}, {"name": "later"}]
+    rows = [
+        {"name": "new", "paper": {"accuracy": 90.0}},
+        {"name": "old", "paper": {"accuracy": 99.0}},
+        {"name": "later"},
+    ]
     claims = [
         {"says": "New is better", "table": "t", "of": "new", "against": ["old"], "above": 0.0},
         {"says": "Later is better", "table": "t", "of": "later", "against": ["old"], "above": 0.0},
     ]
-    content = {"paper": "p", "title": "A paper", "base": "tank", "budgets": {"cpu": {}}, "claims": claims}
+    content = {"paper": "p", "title": "A paper", "budgets": {"cpu": {}}, "claims": claims}
     spec = Spec.model_validate(content | {"tables": {"t": {"title": "Table 1", "rows": rows}}})
     done = {"new": cells([0.9, 0.91, 0.9]), "old": cells([0.7, 0.7, 0.71])}
-    write_results(spec, Paths(tmp_path), "cpu", lambda row: done.get(row.name, []))
+    write_results(spec, Paths(tmp_path), "cpu", lambda _, row: done.get(row, []))
     page = (tmp_path / "docs/results.md").read_text()
     assert "New is better: **borne out**" in page and "Later is better: not run (later)" in page
+    assert "The order by accuracy is not the paper's: new > old." in page
     assert "accuracy 99.0" in page and "| later | not run |" in page
     table = pd.read_csv(tmp_path / "docs/results/p-t.csv").set_index("row")
     assert table.loc["new", "accuracy"] == pytest.approx(0.9033, abs=1e-4)

@@ -10,7 +10,7 @@ from slimstream.errors import UserError
 from slimstream.models import MODELS, create_model
 from slimstream.params import Baseline
 from slimstream.paths import Paths
-from slimstream.tables.spec import Row, Spec, listing, load_spec, merge, seeded
+from slimstream.tables.spec import Row, Spec, listing, load_spec, load_specs, merge, seeded
 
 ROOT = Path(__file__).parents[3]
 PAPERS = ("p1", "p2", "p3")
@@ -52,16 +52,27 @@ def test_a_seed_reaches_every_training() -> None:
     }
 
 
+def test_teachers_are_the_same_for_all_seeds_unless_they_are_judged() -> None:
+    spec = load_spec("p3", Paths(ROOT))
+    judged, student = (
+        next(r for _, r in rows("p3") if r.name == name) for name in ("VGG-16", "student alone")
+    )
+    taught = spec.params(student, "cpu", 2)
+    assert taught.distill.fit.seed == taught.train.fit.seed == 2 and taught.teachers["vgg16"].fit.seed == 0
+    assert spec.params(judged, "cpu", 2).teachers["vgg16"].fit.seed == 2
+
+
 def test_a_row_of_a_claim_must_exist() -> None:
     tables = {"t": {"title": "", "rows": [{"name": "one"}]}}
     claim = {"says": "x", "table": "t", "of": "one", "against": ["two"], "above": 0}
     with pytest.raises(ValueError, match="no row 'two'"):
-        Spec.model_validate({"title": "", "base": "b", "budgets": {}, "tables": tables, "claims": [claim]})
+        Spec.model_validate({"title": "", "budgets": {}, "tables": tables, "claims": [claim]})
 
 
 def test_unknown_papers_and_budgets_name_those_there_are() -> None:
-    with pytest.raises(UserError, match="p1, p2, p3"):
-        load_spec("p9", Paths(ROOT))
+    with pytest.raises(UserError, match="p1, p2, p3, all"):
+        load_specs("p9", Paths(ROOT))
+    assert [spec.paper for spec in load_specs("all", Paths(ROOT))] == ["p1", "p2", "p3"]
     with pytest.raises(UserError, match="paper, cpu"):
         listing(load_spec("p1", Paths(ROOT)), "gpu")
 
