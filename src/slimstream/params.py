@@ -178,7 +178,8 @@ class Fit(Section):
     head: float | None = Field(
         None,
         gt=0,
-        description="first fit the head by logistic regression of this strength (inverse L2 penalty)",
+        description="first fit the head in closed form, with this strength (inverse L2 penalty): by logistic "
+        "regression, or as cnn_features_svm and cnn_features_knn have it",
     )
     select: Literal["best", "last"] = Field(
         "best", description="weights of the best validation epoch or of the last"
@@ -194,8 +195,12 @@ class Fit(Section):
 
 
 class Baseline(Section):
-    """Frozen features with logistic regression: cheap, and always in the table."""
+    """Frozen features and a head fitted in closed form: cheap, and always in the table."""
 
+    model: Literal["frozen_efficientnet_lite0", "cnn_features_svm", "cnn_features_knn"] = Field(
+        "frozen_efficientnet_lite0",
+        description="features judged by logistic regression, a linear SVM or the nearest training clips",
+    )
     model_args: dict[str, Any] = {}
     strength: float = Field(1.0, gt=0, description="inverse strength of the L2 penalty")
 
@@ -257,8 +262,8 @@ class Refit(Section):
     strength: float | None = Field(
         None,
         gt=0,
-        description="fit the heads of all models to train and val clips, by logistic regression of this "
-        "strength (inverse L2 penalty); null: leave the models as they are",
+        description="fit the heads of all models to train and val clips, as fit.head does with this "
+        "strength; null: leave the models as they are",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor, nn
 
 from slimstream.errors import UserError
 from slimstream.learn.checkpoint import load_card, load_model, weight_hash
@@ -114,6 +115,38 @@ def test_a_teacher_that_the_recipe_drops_teaches_no_more(tmp_path: Path) -> None
 def test_missing_teachers_are_named(taught: Taught, distilling: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         distill.run(changed(taught.paths, **distilling), taught.paths, null_log)
+
+
+class Detour(nn.Module):
+    """Has maps and answers without them; or with."""
+
+    def __init__(self, asks: bool) -> None:
+        super().__init__()
+        self.asks = asks
+
+    def maps(self, clip: Tensor) -> tuple[Tensor, ...]:
+        return (clip.float().flatten(0, 1),)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        pictures = self.maps(clip)[0] if self.asks else clip.float().flatten(0, 1)
+        return pictures.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "said"),
+    [
+        (Detour(True), Detour(False), r"models/big shows none; set attention: 0"),
+        (Detour(False), Detour(True), r"the student shows none"),
+        (nn.Flatten(), Detour(True), r"the student shows none"),
+    ],
+)
+def test_attention_needs_maps_that_a_network_asks_for(
+    student: nn.Module, teacher: nn.Module, said: str
+) -> None:
+    clip = torch.zeros(1, 2, 3, 4, 4, dtype=torch.uint8)
+    distill.check_maps(Detour(True), {Path("models/big"): Detour(True)}, clip)
+    with pytest.raises(UserError, match=said):
+        distill.check_maps(student, {Path("models/big"): teacher}, clip)
 
 
 def test_a_loss_that_the_network_cannot_have_is_refused_before_any_work(tmp_path: Path) -> None:

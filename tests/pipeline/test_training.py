@@ -124,6 +124,25 @@ def test_a_user_mistake_is_one_sentence_and_status_2(
     assert said.count("\n") == 1 and "did you mean 'model'?" in said
 
 
+@pytest.mark.parametrize("model", ["cnn_features_svm", "cnn_features_knn"])
+def test_classical_classifiers_of_cnn_features_train_and_are_a_baseline(tmp_path: Path, model: str) -> None:
+    fit = {**FIT, "epochs": 0, "head": 1.0}
+    paths = study(tmp_path, train={"model": model, "fit": fit}, baseline={"model": model})
+    params = load_params(paths.params)
+    for stage, name in ((train, "original"), (baseline, "baseline")):
+        assert stage.run(params, paths, null_log)["val_macro_f1"] == 1.0
+        again, card = load_model(paths.model(name), create_model)
+        assert (card.model, card.args) == (model, {"pretrained": True})
+    if model == "cnn_features_knn":
+        assert len(again.head.memory) == 12
+
+
+def test_a_network_without_gradients_cannot_be_trained_by_them(tmp_path: Path) -> None:
+    paths = study(tmp_path, train={"model": "cnn_features_knn", "fit": FIT})
+    with pytest.raises(UserError, match="nothing of NearestNeighbours learns in 3 epochs"):
+        train.run(load_params(paths.params), paths, null_log)
+
+
 def test_a_model_that_does_not_exist_names_the_near_one(tmp_path: Path) -> None:
     paths = study(tmp_path, train={"model": "two_stream_mobilvit"})
     with pytest.raises(UserError, match="two_stream_mobilevit"):

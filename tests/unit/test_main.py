@@ -34,3 +34,22 @@ def test_models_lists_what_a_recipe_may_name(capsys: pytest.CaptureFixture[str])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["two_stream_mobilevit"]["params"] == pytest.approx(3.25e6, rel=0.03)
     assert all(row["macs"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("train", "complaint"),
+    [
+        ("{model: two_stream_resnett}", "did you mean 'two_stream_resnet'"),
+        ("{model: two_stream_resnet, model_args: {fusion: conv, position: mbconv4}}", "no stage 'mbconv4'"),
+        ("{model: two_stream_resnet, model_args: {pretrained: no.safetensors}}", "no.safetensors does not"),
+        ("{model: cnn_features_knn}", "set epochs: 0, and head"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], train: str, complaint: str
+) -> None:
+    (tmp_path / "params.yaml").write_text(f"train: {train}")
+    assert main(["--root", str(tmp_path), "scan"]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

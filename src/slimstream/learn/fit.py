@@ -20,7 +20,7 @@ from slimstream.learn.schedules import multiplier
 from slimstream.params import Fit
 from slimstream.progress import Log, bar
 
-STREAMS = ("rgb.", "flow.")
+STREAMS = ("rgb.", "flow.", "joint.")
 """Parameters below these attributes are backbones and learn at `backbone_lr`."""
 
 Row = dict[str, float]
@@ -60,8 +60,11 @@ def fit(
     (`p.select`), and on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used
     when there is one, with automatic mixed precision. An objective that is a module learns along.
     """
+    if not p.epochs:  # a head that was fitted in closed form needs no optimiser, and may have nothing for one
+        model.cpu().eval()
+        return []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).to(memory_format=torch.channels_last)
+    _channels_last(model.to(device))
     learning = (objective if isinstance(objective, nn.Module) else nn.Module()).to(device).train()
     state = State(model, learning, _optimiser(model, learning, p), _average(model, p))
     checkpoint = folder / "state.safetensors"
@@ -87,6 +90,13 @@ def fit(
         model.load_state_dict(state.best)
     model.cpu().eval()
     return state.history
+
+
+def _channels_last(model: nn.Module) -> None:
+    """Lay the weights of 2-D convolutions out as they are fastest; a 3-D one's have no such layout."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
 
 def _epoch(

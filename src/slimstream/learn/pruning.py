@@ -1,6 +1,7 @@
 """Structured channel pruning: the channels that matter least leave a network (P1, section 3.2, Fig. 7)."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,11 +15,13 @@ from slimstream.errors import UserError
 
 # What a layer of each type remembers about its size.
 _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
-    (nn.Conv2d, ("in_channels", "out_channels", "groups")),
+    (nn.modules.conv._ConvNd, ("in_channels", "out_channels", "groups")),
     (nn.Linear, ("in_features", "out_features")),
     (nn.modules.batchnorm._BatchNorm, ("num_features",)),
     (nn.LayerNorm, ("normalized_shape",)),
+    (nn.LSTM, ("input_size", "hidden_size")),
 )
+# Swin's window attention has the first and the last alone, and works the others out.
 _ATTENTION = ("num_heads", "head_dim", "attn_dim", "scale")
 
 Importance = Literal["l1", "bn_scale"]
@@ -56,13 +59,14 @@ def prune_channels(
 
     Args:
         model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels.
-        example_clip: (B, T, 5, H, W) to trace the network with; its first two frames are used.
+        example_clip: (B, T, C, H, W) to trace the network with; its first two frames are used.
         rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
         target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
             where the channels allow it.
         importance: 'l1' (P1) or 'bn_scale' (network slimming), which `learn.slimming.Slimming` prepares.
         leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
             the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
+            A module with a true attribute `keep_channels` is left in any case: a network knows its own.
         round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
 
     Raises:
@@ -106,7 +110,7 @@ def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
-    """Take batch norm's statistics anew, as the mean over `clips` (B, T, 5, H, W) each, in place.
+    """Take batch norm's statistics anew, as the mean over `clips` (B, T, C, H, W) each, in place.
 
     The channels that are left see other inputs than those their statistics were taken from, and fine-tuning
     starts far better from right ones (Li et al., EagleEye, ECCV 2020). Frozen layers keep theirs.
@@ -143,7 +147,7 @@ def sizes(model: nn.Module) -> Sizes:
             _ATTENTION if _is_attention(module) else next((k for t, k in _SIZES if isinstance(module, t)), ())
         )
         if keys:
-            values = {key: getattr(module, key) for key in keys}
+            values = {key: getattr(module, key) for key in keys if hasattr(module, key)}
             found[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return found
 
@@ -162,24 +166,32 @@ def _prune(
     training = {name: module.training for name, module in model.named_modules()}
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
-    left = [m for n, m in model.named_modules() if _is_frozen(m) or any(fnmatchcase(n, p) for p in leave)]
+    left: list[Any] = [
+        m
+        for n, m in model.named_modules()
+        if _is_frozen(m) or getattr(m, "keep_channels", False) or any(fnmatchcase(n, p) for p in leave)
+    ]
+    # One column a head, and heads stay: without this Torch-Pruning would spare Swin's attention altogether.
+    left += [p for n, p in model.named_parameters() if n.endswith("relative_position_bias_table")]
     model.requires_grad_(True)  # the network is traced along its gradients
-    pruner = tp.pruner.BasePruner(
-        model,
-        clip[:1, :2],
-        importance={
-            "l1": tp.importance.GroupMagnitudeImportance(p=1),
-            "bn_scale": tp.importance.BNScaleImportance(normalizer=None),
-        }[importance],
-        global_pruning=True,
-        pruning_ratio=rate,
-        ignored_layers=left,
-        num_heads={a.qkv: a.num_heads for a in attentions},
-        round_to=round_to,
-        # Its defaults are dictionaries shared by all pruners of a process.
-        in_channel_groups={},
-        out_channel_groups={},
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unwrapped parameters")  # it names those that are left, too
+        pruner = tp.pruner.BasePruner(
+            model,
+            clip[:1, :2],
+            importance={
+                "l1": tp.importance.GroupMagnitudeImportance(p=1),
+                "bn_scale": tp.importance.BNScaleImportance(normalizer=None),
+            }[importance],
+            global_pruning=True,
+            pruning_ratio=rate,
+            ignored_layers=left,
+            num_heads={a.qkv: a.num_heads for a in attentions},
+            round_to=round_to,
+            # Its defaults are dictionaries shared by all pruners of a process.
+            in_channel_groups={},
+            out_channel_groups={},
+        )
     pruner.step()
     for a in attentions:
         a.attn_dim = a.qkv.out_features // 3
@@ -232,12 +244,12 @@ def _is_frozen(module: nn.Module) -> bool:
 
 
 def _is_attention(module: nn.Module) -> bool:
-    return all(hasattr(module, name) for name in ("qkv", *_ATTENTION))
+    return all(hasattr(module, name) for name in ("qkv", "num_heads", "scale"))
 
 
 def _tensor_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     match module:
-        case nn.Conv2d():
+        case nn.modules.conv._ConvNd():
             weight = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
             return {"weight": weight, "bias": (module.out_channels,)}
         case nn.Linear():
@@ -246,4 +258,12 @@ def _tensor_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
             return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (module.num_features,))
         case nn.LayerNorm():
             return dict.fromkeys(("weight", "bias"), tuple(module.normalized_shape))
+        case nn.LSTM():  # of one layer
+            gates = 4 * module.hidden_size
+            return {
+                "weight_ih_l0": (gates, module.input_size),
+                "weight_hh_l0": (gates, module.hidden_size),
+                "bias_ih_l0": (gates,),
+                "bias_hh_l0": (gates,),
+            }
     return {}

@@ -49,8 +49,8 @@ def reconstruct(
     names = _candidates(model, original, next(iter(clips())))
     if not names:
         raise UserError(
-            "prune.restore: no layer lost inputs only; name layers whose outputs stay in prune.leave, "
-            "as '*.conv_pwl' for EfficientNet, or set restore to null."
+            "prune.restore: no 2-D convolution lost inputs only; name layers whose outputs stay in "
+            "prune.leave, as '*.conv_pwl' for EfficientNet, or set restore to null."
         )
     wanted: dict[str, list[Tensor]] = {name: [] for name in names}
     with heard_by({_conv(original, name): partial(_keep, wanted[name]) for name in names}):
@@ -129,12 +129,14 @@ def _candidates(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str
 
 
 def _waves(names: list[str]) -> list[list[str]]:
-    """Layers of different streams do not depend on each other: the first of each, the second, and so on."""
-    streams: dict[str, list[str]] = {}
-    for name in names:
-        streams.setdefault(name.split(".", 1)[0], []).append(name)
-    depth = max(len(stream) for stream in streams.values())
-    return [[stream[i] for stream in streams.values() if i < len(stream)] for i in range(depth)]
+    """Layers of different streams do not depend on each other: the first of each, the second, and so on.
+
+    Those of no stream come after the streams have met, one by one.
+    """
+    streams = [[name for name in names if name.startswith(stream)] for stream in ("rgb.", "flow.")]
+    depth = max(len(stream) for stream in streams)
+    waves = [[stream[i] for stream in streams if i < len(stream)] for i in range(depth)]
+    return waves + [[name] for name in names if not name.startswith(("rgb.", "flow."))]
 
 
 def _conv(model: nn.Module, name: str) -> nn.Conv2d:

@@ -3,25 +3,67 @@
 C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b) or 1 (grey).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from inspect import Parameter, signature
+from typing import Any, Literal, cast, get_args
 
+import torch
 from pydantic import ValidationError, validate_call
+from torch import nn
 
 from slimstream.errors import UserError
-from slimstream.models.efficientnet import frozen_efficientnet_lite0, two_stream_efficientnet_lite0
+from slimstream.models.c3d import c3d
+from slimstream.models.classifier import Classifier
+from slimstream.models.cnn_features import cnn_features_knn, cnn_features_svm
+from slimstream.models.cnn_m import two_stream_cnn_m
+from slimstream.models.efficientnet import (
+    frozen_efficientnet_lite0,
+    two_stream_efficientnet,
+    two_stream_efficientnet_lite0,
+)
+from slimstream.models.efficientnetv2 import two_stream_dilated_efficientnetv2, two_stream_efficientnetv2
 from slimstream.models.frozen_frames import frozen_frames_lite0
+from slimstream.models.i3d import i3d
+from slimstream.models.inception import two_stream_inception
 from slimstream.models.light_residual import light_residual_net, light_residual_net_small
+from slimstream.models.lstm import two_stream_lstm
+from slimstream.models.mobilenet import two_stream_mobilenet
 from slimstream.models.mobilevit import two_stream_mobilevit
-from slimstream.models.picture import PictureNet
+from slimstream.models.mobilevit_3d import mobilevit_3d
+from slimstream.models.per_frame import per_frame_cnn
+from slimstream.models.resnet import two_stream_resnet, two_stream_resnet_rs
+from slimstream.models.shufflenet import two_stream_shufflenet
+from slimstream.models.squeezenet import two_stream_squeezenet
+from slimstream.models.swin_c import two_stream_swin_c
 from slimstream.models.teachers import resnet18, vgg16, vgg19
-from slimstream.models.two_stream import TwoStream
+from slimstream.models.tsn import tsn
+from slimstream.models.vit import two_stream_vit
 
-MODELS: dict[str, Callable[..., TwoStream | PictureNet]] = {
+MODELS: dict[str, Callable[..., Classifier]] = {
     "two_stream_mobilevit": two_stream_mobilevit,
+    "mobilevit_3d": mobilevit_3d,
+    "two_stream_swin_c": two_stream_swin_c,
+    "c3d": c3d,
+    "i3d": i3d,
+    "tsn": tsn,
+    "per_frame_cnn": per_frame_cnn,
     "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
+    "two_stream_mobilenet": two_stream_mobilenet,
+    "two_stream_shufflenet": two_stream_shufflenet,
+    "two_stream_squeezenet": two_stream_squeezenet,
+    "two_stream_vit": two_stream_vit,
+    "two_stream_cnn_m": two_stream_cnn_m,
+    "two_stream_lstm": two_stream_lstm,
+    "two_stream_resnet": two_stream_resnet,
+    "two_stream_resnet_rs": two_stream_resnet_rs,
+    "two_stream_inception": two_stream_inception,
+    "two_stream_efficientnet": two_stream_efficientnet,
+    "two_stream_efficientnetv2": two_stream_efficientnetv2,
+    "two_stream_dilated_efficientnetv2": two_stream_dilated_efficientnetv2,
     "frozen_efficientnet_lite0": frozen_efficientnet_lite0,
+    "cnn_features_svm": cnn_features_svm,
+    "cnn_features_knn": cnn_features_knn,
     "frozen_frames_lite0": frozen_frames_lite0,
     "light_residual_net": light_residual_net,
     "light_residual_net_small": light_residual_net_small,
@@ -30,25 +72,77 @@ MODELS: dict[str, Callable[..., TwoStream | PictureNet]] = {
     "resnet18": resnet18,
 }
 
+CLIPS = {1: "grey pictures", 3: "RGB pictures", 5: "RGB pictures with optical flow"}
+"""What a clip of so many channels holds."""
 
-def create_model(name: str, num_classes: int, **kwargs: Any) -> TwoStream | PictureNet:
+
+def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
     """Build the network `name` for `num_classes` ≥ 2; `kwargs` are its factory's.
 
     Raises UserError for an unknown name or a setting the network does not take.
     """
     if name not in MODELS:
-        near = get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}."
+        near = get_close_matches(name, MODELS) or [known for known in MODELS if name and name in known]
+        hint = f"did you mean {_either(near)}?" if near else f"known: {', '.join(MODELS)}."
         raise UserError(f"There is no model '{name}'; {hint}")
     try:
         return validate_call(MODELS[name])(num_classes, **kwargs)
     except ValidationError as error:
         first = error.errors()[0]
         setting = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] == "unexpected_keyword_argument":
-            known = list(MODELS[name].__annotations__)[1:-1]
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = settings(name)
             near = get_close_matches(setting, known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
             raise UserError(f"Model '{name}' has no setting '{setting}'; {hint}") from error
         label = "num_classes" if first["loc"][:1] == (0,) else setting
         raise UserError(f"Model '{name}', setting '{label}': {first['msg']}.") from error
+
+
+def sketch(name: str, args: dict[str, Any]) -> Classifier:
+    """The network `name` without its weights, on the meta device: as quick a way to UserError as there is.
+
+    Nothing is computed or fetched, but a file of weights is held against the network.
+    """
+    if name in MODELS and has_weights(name) and args.get("pretrained", True) is True:
+        args = {**args, "pretrained": False}
+    with torch.device("meta"):
+        return create_model(name, 2, **args)
+
+
+def _either(names: Sequence[str]) -> str:
+    *others, last = (f"'{name}'" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def settings(name: str) -> list[str]:
+    """What `create_model` takes for the network `name`, beside the number of classes."""
+    found: list[str] = []
+    for parameter in list(signature(MODELS[name]).parameters.values())[1:]:
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            (shared,) = get_args(parameter.annotation)  # Unpack[a TypedDict]
+            found += shared.__annotations__
+        else:
+            found.append(parameter.name)
+    return found
+
+
+def has_weights(name: str) -> bool:
+    """Whether there are ImageNet weights of the network `name` to be had."""
+    return signature(MODELS[name]).parameters["pretrained"].annotation != Literal[False]
+
+
+def with_pretrained(name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """`args` of the network `name` with its `pretrained`, so that a card says what a network started from."""
+    return {"pretrained": signature(MODELS[name]).parameters["pretrained"].default, **args}
+
+
+def check_channels(model: nn.Module, channels: int, section: str = "train") -> None:
+    """UserError when `model`, which `section` of params.yaml names, takes no clips of so many `channels`."""
+    accepted = cast(Classifier, model).channels
+    if channels not in accepted:
+        wanted = " or ".join(f"{CLIPS[c]} ({c} channels)" for c in sorted(accepted))
+        raise UserError(
+            f"params.yaml: {section}.model takes {wanted}, but extract makes {CLIPS[channels]} ({channels}); "
+            "choose a model that fits (`python -m slimstream models`) or change extract."
+        )

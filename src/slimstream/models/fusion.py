@@ -1,18 +1,22 @@
-"""Where two streams meet: each takes two maps (N, C, h, w) and gives one (N, 2·C, h, w)."""
+"""Where two streams meet: each takes two maps (N, C, h, w) and gives one (N, F, h, w)."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+Fusion = Literal["concat", "cafm", "conv", "fc", "average"]
+
 
 class Concat(nn.Module):
-    """Late fusion: both streams' channels side by side, RGB first."""
+    """Late fusion: both streams' channels side by side, RGB first; F = 2·C."""
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
         return torch.cat((rgb, flow), 1)
 
 
 class CAFM(nn.Module):
-    """Convolution Attention Fusion Mechanism (P1, section 3.1.3, Fig. 6).
+    """Convolution Attention Fusion Mechanism (P1, section 3.1.3, Fig. 6); F = 2·C.
 
     ::
 
@@ -38,3 +42,36 @@ class CAFM(nn.Module):
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
         both = torch.cat((rgb, flow), 1)
         return both * self.attention(self.mix(both)).sigmoid()
+
+
+class Convolution(nn.Module):
+    """Convolutional fusion: maps stacked, then a 1×1 convolution (Feichtenhofer et al., CVPR 2016); F = C.
+
+    Which channel of one stream goes with which of the other is learnt. Ours: it starts as the mean of the two
+    maps, so that trained layers above it first meet what they know.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(2 * channels, channels, 1)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.eye(channels).repeat(1, 2)[:, :, None, None] / 2)
+            self.mix.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        return self.mix(torch.cat((rgb, flow), 1))
+
+
+class FullyConnected(nn.Module):
+    """Fusion by a fully connected layer over both streams' features (P2, section 3.4); F = C, h = w = 1.
+
+    P2 names no width; ours is that of one stream, with a ReLU.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2 * channels, channels)
+
+    def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        features = torch.cat((rgb, flow), 1).float().mean((2, 3))
+        return self.mix(features).relu()[..., None, None]

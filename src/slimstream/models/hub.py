@@ -1,17 +1,84 @@
-"""Networks of timm's, whose hub has weights of them."""
+"""Published networks, of timm's and torchvision's making, and where their ImageNet weights come from."""
 
+from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from slimstream.errors import UserError
 
+Weights = bool | Path
+"""False: from scratch. True: ImageNet weights, fetched once. A path: those in that safetensors file.
 
-def timm_net(name: str, pretrained: bool, **kwargs: Any) -> Any:
-    """Build timm's network `name`; UserError when its weights are wanted and cannot be fetched."""
+Of a file DVC sees the name alone: other weights want another one.
+"""
+
+_CLASSIFIERS = ("classifier.", "fc.", "head.", "head_dist.", "last_linear.", "aux", "AuxLogits.")
+"""Where either of them keeps what belongs to ImageNet's own classes."""
+
+
+def timm_net(name: str, pretrained: Weights, *, num_classes: int = 0, **kwargs: Any) -> Any:
+    """timm's network `name`, without its classifier unless it is given classes.
+
+    Raises UserError where its weights cannot be fetched, or a file does not hold them.
+    """
     import timm
 
     try:
-        return timm.create_model(name, pretrained=pretrained, **kwargs)
+        net = timm.create_model(name, pretrained=pretrained is True, num_classes=num_classes, **kwargs)
     except OSError as error:  # the hub's errors are OSErrors; without weights nothing is read
+        raise _offline(name) from error
+    if isinstance(pretrained, Path):
+        load_weights(net, pretrained, name)
+    return net
+
+
+def torchvision_net(name: str, pretrained: Weights, **kwargs: Any) -> Any:
+    """torchvision's network `name`, with its classifier. Raises UserError as `timm_net` does."""
+    import torchvision
+
+    net = torchvision.models.get_model(name, weights=None, **kwargs)
+    if pretrained is True:
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        try:
+            # weights_only reads tensors and nothing else: no code in the file can run.
+            state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        except OSError as error:
+            raise _offline(name) from error
+        net.load_state_dict({k: v for k, v in state.items() if k in net.state_dict()})
+    elif isinstance(pretrained, Path):
+        load_weights(net, pretrained, name)
+    return net
+
+
+def load_weights(net: nn.Module, path: Path, name: str) -> None:
+    """Give `net`, the network `name`, the weights in a safetensors file that has its tensors by name.
+
+    A classifier of `net` may be missing from the file, and one in the file is left out.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix != ".safetensors":
+        raise UserError(f"model_args.pretrained: {path} is not a .safetensors file; no other kind is read.")
+    try:
+        state = load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"model_args.pretrained: {path} does not exist.") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"model_args.pretrained: {path} is not a safetensors file.") from error
+    wanted = {k: v for k, v in net.state_dict().items() if not k.startswith(_CLASSIFIERS)}
+    unfit = [k for k, v in wanted.items() if k not in state or state[k].shape != v.shape]
+    if unfit:
         raise UserError(
-            f"The weights of {name} could not be fetched: go online once or set pretrained: false."
-        ) from error
+            f"model_args.pretrained: {path} does not hold the weights of {name}: of {len(wanted)} tensors "
+            f"{len(unfit)} are missing or of another shape, such as '{unfit[0]}'."
+        )
+    net.load_state_dict({k: state[k] for k in wanted}, strict=False)
+
+
+def _offline(name: str) -> UserError:
+    return UserError(
+        f"The weights of {name} could not be fetched: go online once, name a .safetensors file of them as "
+        f"pretrained, or set pretrained: false."
+    )

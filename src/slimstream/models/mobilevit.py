@@ -4,11 +4,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from slimstream.models.fusion import CAFM
-from slimstream.models.heads import Head, head_of
-from slimstream.models.hub import timm_net
+from slimstream.models.fusion import Fusion
+from slimstream.models.heads import Head
+from slimstream.models.hub import Weights, timm_net
 from slimstream.models.settings import Classes, Dropout
-from slimstream.models.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.streams import meet
+from slimstream.models.two_stream import Normalise, Pool, TwoStream
 
 
 def two_stream_mobilevit(
@@ -17,7 +18,8 @@ def two_stream_mobilevit(
     size: Literal["xxs", "xs", "s"] = "xxs",
     shared: bool = False,
     shortcut: bool = True,
-    pretrained: bool = False,
+    pretrained: Weights = False,
+    fusion: Fusion = "cafm",
     pool: Pool = "mean",
     dropout: Dropout = 0.0,
     head: Head = "linear",
@@ -29,33 +31,35 @@ def two_stream_mobilevit(
         size: MobileViT's size; the pair has 1.90, 3.87 or 9.88 M parameters.
         shared: one backbone for both streams ("identical also in parameters") instead of two copies.
         shortcut: whether a MobileViT block joins its input to its global branch (P1, Table 3).
-        pretrained: ImageNet weights from timm's hub; needs a network once.
+        pretrained: ImageNet weights, see `models.hub.Weights`.
+        fusion: how the streams meet, see `models.streams.two_stream`; P1's is 'cafm'.
         pool: how frames become a clip.
         dropout: on the features before the classifier.
         head: 'cosine' for AM-softmax (P2).
     """
-    rgb, channels = _backbone(size, shortcut, pretrained)
-    return TwoStream(
+    rgb = _backbone(size, shortcut, pretrained)
+    return meet(
+        rgb,
+        None if shared else _backbone(size, shortcut, pretrained),
+        num_classes,
         normalise=Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-        rgb=rgb,
-        flow=None if shared else _backbone(size, shortcut, pretrained)[0],
-        fusion=CAFM(channels),
-        pool=TimePool(pool),
-        head=head_of(head, num_classes),
-        features=2 * channels * (2 if pool == "mean_std" else 1),
+        fusion=fusion,
+        channels=rgb.num_features,
+        pool=pool,
+        head=head,
         dropout=dropout,
     )
 
 
-def _backbone(size: str, shortcut: bool, pretrained: bool) -> tuple[nn.Module, int]:
+def _backbone(size: str, shortcut: bool, pretrained: Weights) -> Any:
     from timm.models.mobilevit import MobileVitBlock
 
-    net = timm_net(f"mobilevit_{size}", pretrained, num_classes=0, global_pool="")
+    net = timm_net(f"mobilevit_{size}", pretrained, global_pool="")
     if not shortcut:
         for block in net.modules():
             if isinstance(block, MobileVitBlock):
                 _drop_shortcut(block)
-    return net, net.num_features
+    return net
 
 
 def _drop_shortcut(block: Any) -> None:

@@ -1,7 +1,8 @@
 """The frame of every network for grey pictures."""
 
-import torch
 from torch import Tensor, nn
+
+from slimstream.models.classifier import Classifier
 
 
 class StandardisePicture(nn.Module):
@@ -17,7 +18,7 @@ class StandardisePicture(nn.Module):
         return centred / centred.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1)
 
 
-class PictureNet(nn.Module):
+class PictureNet(Classifier):
     """One grey picture, or several of one object, through a 2-D backbone (P3, section 2.1).
 
     ::
@@ -34,7 +35,6 @@ class PictureNet(nn.Module):
     """
 
     channels = frozenset({1})
-    """Channels of a clip that the network takes."""
 
     def __init__(
         self, *, stages: nn.Sequential, neck: nn.Module, head: nn.Linear, dropout: float = 0.0
@@ -43,12 +43,9 @@ class PictureNet(nn.Module):
         self.normalise = StandardisePicture()
         self.stages = stages
         self.neck = neck
+        self.standardise = nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.head = head
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, 1, H, W), uint8 or float in 0..255, T ≥ 1, to logits (B, classes)."""
-        return self.head(self.dropout(self.features(clip)))
 
     def features(self, clip: Tensor) -> Tensor:
         """What the head judges by: clip (B, T, 1, H, W) to (B, F), float32."""
@@ -64,13 +61,3 @@ class PictureNet(nn.Module):
             x = stage(x)
             maps.append(x)
         return tuple(maps)
-
-    @torch.no_grad()
-    def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Take a linear classifier fitted elsewhere: logits = weight · (features - mean) / std + bias.
-
-        weight (classes, F), bias (classes,), mean and std (F,) with std > 0.
-        """
-        weight = weight / std
-        self.head.weight.copy_(weight)
-        self.head.bias.copy_(bias - weight @ mean)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimstream.models import MODELS, create_model
+from slimstream.models import MODELS, create_model, has_weights, with_pretrained
 
 Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
 """(network, clip shape) to its parameters and multiply-accumulates; `learn.cost.measure` is one."""
@@ -19,11 +19,12 @@ def model_table(
 ) -> list[dict[str, Any]]:
     """One row a network, as its factory makes it by default, for a clip of `frames` frames of `size` (H, W).
 
-    Keys: name, description, paper ('P1', …), params, macs (of the clip), macs_per_frame.
+    Keys: name, description, paper ('P1', …), pretrained (whether it starts from ImageNet weights unless told
+    otherwise), weights (whether there are such weights of it), params, macs (of the clip), macs_per_frame.
     """
     rows = []
     for name, factory in MODELS.items():
-        with torch.device("meta"):
+        with torch.device("meta"):  # no weights are drawn
             model = create_model(name, num_classes, pretrained=False)
         params, macs = measure(model, (1, frames, max(model.channels), *size))
         summary = (getdoc(factory) or "").split("\n", 1)[0]
@@ -33,6 +34,8 @@ def model_table(
                 "name": name,
                 "description": summary.rstrip("."),
                 "paper": paper[0] if paper else "",
+                "pretrained": with_pretrained(name, {})["pretrained"],
+                "weights": has_weights(name),
                 "params": params,
                 "macs": macs,
                 "macs_per_frame": macs // frames,
@@ -43,11 +46,12 @@ def model_table(
 
 def render(rows: Sequence[dict[str, Any]]) -> str:
     """The table for a terminal."""
-    lines = [("model", "paper", "params", "MACs/clip", "MACs/frame", "")]
+    lines = [("model", "paper", "ImageNet", "params", "MACs/clip", "MACs/frame", "")]
     lines += [
         (
             r["name"],
             r["paper"],
+            "yes" if r["pretrained"] else "if asked" if r["weights"] else "no",
             f"{r['params'] / 1e6:.2f} M",
             f"{r['macs'] / 1e9:.2f} G",
             f"{r['macs_per_frame'] / 1e9:.2f} G",
@@ -55,8 +59,8 @@ def render(rows: Sequence[dict[str, Any]]) -> str:
         )
         for r in rows
     ]
-    widths = [max(len(line[i]) for line in lines) for i in range(6)]
-    aligns = "<<>>><"
+    widths = [max(len(line[i]) for line in lines) for i in range(7)]
+    aligns = "<<<>>><"
     return "\n".join(
         "  ".join(
             f"{cell:{align}{width}}" for cell, align, width in zip(line, aligns, widths, strict=True)

@@ -43,7 +43,7 @@ def resnet18(num_classes: Classes, *, dropout: Dropout = 0.0, pretrained: bool =
         dropout: on the features before the classifier.
         pretrained: ImageNet weights from timm's hub; needs a network once.
     """
-    net = timm_net("resnet18", pretrained, in_chans=1, num_classes=0)  # its first layer summed over colour
+    net = timm_net("resnet18", pretrained, in_chans=1)  # its first layer summed over colour
     stem = (net.conv1, net.bn1, net.act1, net.maxpool)
     return PictureNet(
         stages=nn.Sequential(nn.Sequential(*stem, net.layer1), net.layer2, net.layer3, net.layer4),

@@ -1,22 +1,20 @@
 """The two-stream frame every network here is composed in."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from slimstream.models.classifier import Classifier, Standardise
 
 Pool = Literal["mean", "mean_std"]
 
 
-class Normalise(nn.Module):
-    """Split and scale what a pack holds: (N, 5, H, W) in 0..255 becomes two pictures (N, 3, H, W).
+class Rgb(nn.Module):
+    """The pictures of a clip by a backbone's `mean` and `std` (of values in 0..1).
 
-    RGB by the backbone's `mean` and `std` (of values in 0..1). Flow as -1..1 (in units of the extraction's
-    bound, 128 is rest and becomes 0), with its magnitude as a third channel, from -1 at rest to 1 at the
-    bound, so that all three span what a pretrained backbone expects: P1's flow images have the shape of the
-    RGB frames.
+    (N, 3 or 5, H, W) in 0..255 becomes (N, 3, H, W).
     """
 
     mean: Tensor
@@ -27,13 +25,26 @@ class Normalise(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    def forward(self, frames: Tensor) -> Tensor:
+        return _channels_last((frames[:, :3].float() - self.mean) / self.std)
+
+
+class Normalise(nn.Module):
+    """Split and scale what a pack holds: (N, 5, H, W) in 0..255 becomes two pictures (N, 3, H, W).
+
+    RGB as `Rgb` does. Flow as -1..1 (in units of the extraction's bound, 128 is rest and becomes 0), with its
+    magnitude as a third channel, from -1 at rest to 1 at the bound, so that all three span what a pretrained
+    backbone expects: P1's flow images have the shape of the RGB frames.
+    """
+
+    def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.rgb = Rgb(mean=mean, std=std)
+
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        frames = frames.float()
-        rgb = (frames[:, :3] - self.mean) / self.std
-        flow = (frames[:, 3:5] - 128) / 127
+        flow = (frames[:, 3:5].float() - 128) / 127
         magnitude = flow.square().sum(1, keepdim=True).sqrt().clamp(max=1)
-        flow = torch.cat((flow, 2 * magnitude - 1), 1)
-        return _channels_last(rgb), _channels_last(flow)
+        return self.rgb(frames), _channels_last(torch.cat((flow, 2 * magnitude - 1), 1))
 
 
 class TimePool(nn.Module):
@@ -52,29 +63,6 @@ class TimePool(nn.Module):
         return torch.cat((mean, variance.clamp(min=1e-8).sqrt()), 1)
 
 
-class Standardise(nn.BatchNorm1d):
-    """Zero mean and unit variance by *running* statistics, in training too.
-
-    A step holds few clips, so that a batch's own statistics would be mostly noise; one clip would have none.
-    The statistics are the exact ones of all that was seen at first, and forget after a hundred batches.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__(features, affine=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean, var, count = self.running_mean, self.running_var, self.num_batches_tracked
-        assert mean is not None and var is not None and count is not None
-        if self.training:
-            with torch.no_grad():
-                count += 1
-                step = (1 / count.float()).clamp(min=0.01)
-                before = x - mean
-                mean += step * before.mean(0)
-                var += step * ((before * (x - mean)).mean(0) - var)
-        return functional.batch_norm(x, mean, var, eps=self.eps)
-
-
 @runtime_checkable
 class Trunk(Protocol):
     """A backbone whose first `frozen` stages do not learn."""
@@ -89,14 +77,14 @@ class Trunk(Protocol):
         """That map to the backbone's last one."""
 
 
-class TwoStream(nn.Module):
+class TwoStream(Classifier):
     """Appearance and motion, each through a 2-D backbone, frame by frame (P1, Fig. 1).
 
     ::
 
         clip (B, T, 5, H, W)
           r g b ── rgb ──── (B·T, C, h, w) ─┐
-                                            fusion ── (B·T, F, h, w) ── mean over h, w ── pool over T
+                                            fusion ── joint ── (B·T, F, h, w) ── mean ── pool over T
           x y |v| ─ flow ── (B·T, C, h, w) ─┘                                                 │
                             logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
 
@@ -105,16 +93,18 @@ class TwoStream(nn.Module):
         rgb: (N, 3, H, W) to a map (N, C, h, w).
         flow: the same for flow; None shares `rgb`. A shared backbone sees both streams as one batch, so that
             its batch norm learns from the very mixture it is evaluated on.
-        fusion: two maps (N, C, h, w) to one (N, F, h, w).
+        fusion: two maps (N, C, h, w) to one.
+        joint: what follows where streams meet early, one map to the last one, (N, F, h, w); None: nothing.
         pool: (B, T, F) to features (B, F').
-        head: a callable from F' (found by `probe`) to the classifier, (B, F') to (B, classes).
+        head: a callable from F' to the classifier, (B, F') to (B, classes).
         features: F'.
         standardise: whether features are standardised before the head.
         dropout: probability that a feature is dropped in training.
     """
 
     channels = frozenset({5})
-    """Channels of a clip that the network takes."""
+    classifier: Literal["logistic", "svm"] = "logistic"
+    """What the head is when it is fitted in closed form: logistic regression or a linear SVM."""
 
     def __init__(
         self,
@@ -124,8 +114,9 @@ class TwoStream(nn.Module):
         flow: nn.Module | None,
         fusion: nn.Module,
         pool: nn.Module,
-        head: Callable[[int], nn.Linear],
+        head: Callable[[int], Any],
         features: int,
+        joint: nn.Module | None = None,
         standardise: bool = False,
         dropout: float = 0.0,
     ) -> None:
@@ -134,28 +125,26 @@ class TwoStream(nn.Module):
         self.rgb = rgb
         self.flow = flow
         self.fusion = fusion
+        self.joint = joint or nn.Identity()
         self.pool = pool
         self.standardise = Standardise(features) if standardise else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.head = head(features)
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, 5, H, W), uint8 or float in 0..255, T ≥ 1, to logits (B, classes).
+    def features(self, clip: Tensor) -> Tensor:
+        """What the head judges by: clip (B, T, 5, H, W) to (B, F'), float32, not yet standardised.
 
         Here and below, a clip may also be what `trunk` has made of it.
         """
-        return self.head(self.dropout(self.standardise(self.features(clip))))
-
-    def features(self, clip: Tensor) -> Tensor:
-        """What the head judges by: clip (B, T, 5, H, W) to (B, F'), float32, not yet standardised."""
         return self.pool(self.frame_features(clip))
 
     def frame_features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the picture."""
         rgb, flow = self.maps(clip)
         # Averaged in float32: sums over space and time lose digits in half precision.
-        frames = self.fusion(rgb, flow).float().mean((2, 3))
-        return frames.unflatten(0, (clip.shape[0], clip.shape[1]))
+        frames = self.joint(self.fusion(rgb, flow)).float().mean((2, 3))
+        # An unflatten would be exported for one batch size where an LSTM follows.
+        return frames.reshape(clip.shape[0], clip.shape[1], -1)
 
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """The streams' last maps, (B·T, C, h, w) each."""
@@ -181,25 +170,6 @@ class TwoStream(nn.Module):
         if not (self.rgb.frozen and self.flow.frozen):
             return None
         return nn.ModuleList((self.rgb.stages[: self.rgb.frozen], self.flow.stages[: self.flow.frozen]))
-
-    @torch.no_grad()
-    def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Take a linear classifier fitted elsewhere: logits = weight · (features - mean) / std + bias.
-
-        weight (classes, F'), bias (classes,), mean and std (F',) with std > 0.
-        """
-        scaler = self.standardise
-        if isinstance(scaler, Standardise):
-            assert scaler.running_mean is not None and scaler.running_var is not None
-            scaler.running_mean.copy_(mean)
-            scaler.running_var.copy_(std.square())
-            # Undoes the epsilon that batch norm adds, so that the logits are those of the fit.
-            weight = weight * (std.square() + scaler.eps).sqrt() / std
-        else:
-            weight = weight / std
-            bias = bias - weight @ mean
-        self.head.weight.copy_(weight)
-        self.head.bias.copy_(bias)
 
 
 def _channels_last(x: Tensor) -> Tensor:

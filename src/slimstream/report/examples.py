@@ -50,16 +50,22 @@ def explained(
 ) -> Clip:
     """Grad-CAM of several models on one instant of a clip: the one where they see most, taken together.
 
-    Each map is shown relative to its own hottest spot at that instant.
+    Each map is shown relative to its own hottest spot at that instant. The models have the same streams.
     """
     frames = pack[spread(len(pack), CAM_FRAMES)]
     heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
-    t = int(np.argmax(sum(heat.sum((1, 2)) for pair in heats for heat in pair)))
-    rgb = shown(frames[t, ..., :3], aspect, 160)
+    t = int(np.argmax(sum(heat.sum((1, 2)) for streams in heats for heat in streams)))
+    rgb = shown(visible(frames[t]), aspect, 160)
+    verdicts = [
+        replace(verdict, rgb=_laid_over(rgb, streams[0][t]))
+        for (_, verdict), streams in zip(models, heats, strict=True)
+    ]
+    if all(len(streams) == 1 for streams in heats):
+        return Clip(id, label, [jpeg(rgb)], verdicts)
     flow = shown(flow_picture(frames[t, ..., 3:]), aspect, 160)
     verdicts = [
-        replace(verdict, rgb=_laid_over(rgb, on_rgb[t]), flow=_laid_over(flow, on_flow[t]))
-        for (_, verdict), (on_rgb, on_flow) in zip(models, heats, strict=True)
+        replace(verdict, flow=_laid_over(flow, streams[1][t]))
+        for verdict, streams in zip(verdicts, heats, strict=True)
     ]
     return Clip(id, label, [jpeg(rgb)], verdicts, jpeg(flow))
 

@@ -1,8 +1,9 @@
 """Where a network looks: Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), pruned or not.
 
-`gradcam` explains a network with `rgb` and `flow` streams: the map is the last feature map with a width and a
-height that a stream makes in a forward pass. A shared stream (`flow` is None, or the same module as `rgb`)
-may see both inputs in two passes or, RGB first, as one batch.
+`gradcam` explains a network with a stream `rgb`, and `flow` beside it where there is one: the map is the last
+feature map with a width and a height that a stream makes in a forward pass, frame by frame or as a volume
+that may have fewer instants than the clip has frames. A shared stream (`flow` is None, or the same module as
+`rgb`) may see both inputs in two passes or, RGB first, as one batch.
 
 `layer_gradcam` explains a network of one stream, convolution by convolution (P3, section 4.2, Fig. 9).
 """
@@ -19,7 +20,8 @@ Heat = npt.NDArray[np.floating[Any]]
 
 
 def has_streams(model: nn.Module) -> bool:
-    return isinstance(getattr(model, "rgb", None), nn.Module) and hasattr(model, "flow")
+    """Whether `gradcam` can explain `model`; a vote of neighbours, say, has no gradient."""
+    return isinstance(getattr(model, "rgb", None), nn.Module) and getattr(model, "differentiable", True)
 
 
 def is_for_pictures(model: nn.Module) -> bool:
@@ -27,24 +29,29 @@ def is_for_pictures(model: nn.Module) -> bool:
     return getattr(model, "channels", None) == frozenset({1})
 
 
-def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, Heat]:
-    """Heat of class `target` (default: the predicted one) on the RGB and the flow frames.
+def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, ...]:
+    """Heat of class `target` (default: the predicted one) on the frames of each stream: RGB, then flow.
 
-    `clip` (T, C, H, W) uint8; two arrays (T, h, w) in 0..1, each relative to its stream's hottest spot.
+    `clip` (T, C, H, W) uint8; arrays (T, h, w) in 0..1, each relative to its stream's hottest spot. Of fewer
+    instants than frames, each frame shows the one that holds it.
     Raises ValueError when the network has no streams or a stream makes no feature map.
     """
     if not has_streams(model):
-        raise ValueError("Grad-CAM needs a network with `rgb` and `flow` streams")
+        raise ValueError("Grad-CAM needs a network with streams, `rgb` at least")
+    streams = 2 if hasattr(model, "flow") else 1
     maps, gradients = _differentiate(model, clip, target, _watch_streams)
-    if sum(len(m) for m in maps) != 2 * len(clip):
+    maps, gradients = ([_frames(x) for x in xs] for xs in (maps, gradients))
+    instants, odd = divmod(sum(len(m) for m in maps), streams)
+    if odd or not 0 < instants <= len(clip):
         raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
     # A batch of both streams is parted before either is scaled to its own hottest spot.
-    parts = [
+    heats = [
         _heat(m, g)
         for ms, gs in zip(maps, gradients, strict=True)
-        for m, g in zip(ms.split(len(clip)), gs.split(len(clip)), strict=True)
+        for m, g in zip(ms.split(instants), gs.split(instants), strict=True)
     ]
-    return parts[0], parts[1]
+    holds = np.arange(len(clip)) * instants // len(clip)
+    return tuple(heat[holds] for heat in heats)
 
 
 def layer_gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> list[Heat]:
@@ -102,16 +109,22 @@ def _watch_streams(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     last: list[Tensor] = []
 
     def within(_: nn.Module, __: Any, out: Any) -> None:
-        if isinstance(out, Tensor) and out.ndim == 4 and min(out.shape[-2:]) > 1:
+        if isinstance(out, Tensor) and out.ndim in (4, 5) and min(out.shape[-2:]) > 1:
             last[:] = [out]
 
     def done(_: nn.Module, __: Any, ___: Any) -> None:
         maps.extend(last)
         last.clear()
 
-    streams = {id(s): s for s in (model.rgb, model.flow) if isinstance(s, nn.Module)}.values()
+    both = (model.rgb, getattr(model, "flow", None))
+    streams = {id(s): s for s in both if isinstance(s, nn.Module)}.values()
     handles = [m.register_forward_hook(within) for s in streams for m in s.modules()]
     return maps, handles + [s.register_forward_hook(done) for s in streams]
+
+
+def _frames(maps: Tensor) -> Tensor:
+    """Maps (N, K, h, w) as they are, volumes (B, K, T, h, w) instant by instant."""
+    return maps if maps.ndim == 4 else maps.transpose(1, 2).flatten(0, 1)
 
 
 def _heat(maps: Tensor, gradient: Tensor) -> Heat:

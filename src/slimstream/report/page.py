@@ -59,7 +59,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip that is shown: `frames` is its contact sheet, or one instant with `flow` of the same instant."""
+    """A clip that is shown: `frames` is its contact sheet, or one instant, with `flow` of the same."""
 
     id: str
     label: str

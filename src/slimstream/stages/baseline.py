@@ -1,4 +1,4 @@
-"""baseline: frozen ImageNet features with logistic regression (P2's "CNN features" row), the bar to clear.
+"""baseline: frozen ImageNet features (P2's "CNN features" row), the head fitted in closed form: the bar.
 
 On a few hundred clips most of a two-stream model's strength is pretraining. This model costs a minute, learns
 nothing but its last layer, and stands in every table, so that nobody pays for training that brings nothing.
@@ -6,20 +6,27 @@ nothing but its last layer, and stands in every table, so that nobody pays for t
 
 import time
 
+from slimstream.errors import UserError
 from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.stages.training import Study
 
-MODEL, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
+FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.baseline
     start = time.perf_counter()
+    name: str = p.model
+    if params.extract.flow == "none":
+        if name != FROZEN:
+            raise UserError(
+                f"params.yaml: baseline.model {name} looks at flow, and extract.flow is none; leave it out."
+            )
+        name = WITHOUT_FLOW
     study = Study.open(params.extract, paths)
-    name = WITHOUT_FLOW if params.extract.flow == "none" else MODEL
     model = create_model(name, len(study.classes), **p.model_args).eval()
     study.fit_head(model, study.train, p.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}

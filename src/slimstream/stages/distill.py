@@ -20,7 +20,6 @@ from slimstream.models import create_model
 from slimstream.params import Distill, Params
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
-from slimstream.stages.objective import check_objective
 from slimstream.stages.training import Study, named, with_prefix
 
 
@@ -30,9 +29,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     folders = teacher_folders(p, paths)
     teachers = [_teacher(folder, study) for folder in folders]
     student, card = new_student(p, paths)
-    check_objective(student, p.fit)
+    study.check(student, p.fit)
     if p.attention:
-        _check_maps(student, dict(zip(folders, teachers, strict=True)))
+        check_maps(student, dict(zip(folders, teachers, strict=True)), study.example())
     start = paths.model("pruned") / "weights.safetensors"
     if p.student == "scratch":
         start = paths.model("original") / "model.json"
@@ -124,15 +123,27 @@ def _teacher(folder: Path, study: Study) -> nn.Module:
     return model.eval()
 
 
-def _check_maps(student: nn.Module, teachers: dict[Path, nn.Module]) -> None:
-    """UserError when attention cannot be compared: no maps, or streams that see something else."""
+def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor) -> None:
+    """UserError when attention cannot be compared: no maps, or streams that see something else.
+
+    All are shown `clip` (1, T, C, H, W), for a network may have maps and not ask for them on its way.
+    """
     channels = getattr(student, "channels", None)
+    for who, net in (("the student", student), *((str(folder), net) for folder, net in teachers.items())):
+        if not _shows_maps(net, clip):
+            raise UserError(f"distill.attention compares maps, and {who} shows none; set attention: 0.")
     for folder, teacher in teachers.items():
-        for who, net in (("the student", student), (str(folder), teacher)):
-            if not hasattr(net, "maps"):
-                raise UserError(f"distill.attention compares maps, and {who} shows none; set attention: 0.")
         if getattr(teacher, "channels", None) != channels:
             raise UserError(
                 f"distill.attention: {folder} sees other channels than the student; "
                 "leave that teacher out or set attention: 0."
             )
+
+
+@torch.inference_mode()
+def _shows_maps(net: nn.Module, clip: Tensor) -> bool:
+    if not hasattr(net, "maps"):
+        return False
+    with maps_of(net) as heard:
+        net.eval()(clip)
+    return bool(heard)

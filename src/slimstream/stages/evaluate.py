@@ -298,15 +298,15 @@ def explained(
 ) -> Iterator[page.Clip]:
     """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
 
-    Of two-stream networks these are `shown`, the original and the compressed model; of networks for pictures
-    the student before and after distillation, layer by layer (P3, Fig. 9).
+    Of networks with streams these are `shown`, the original and the compressed model; of networks for
+    pictures the student before and after distillation, layer by layer (P3, Fig. 9).
     """
     explain = examples.explained
     if is_for_pictures(shown[-1].model):
         shown = [r for r in results if r.name in ("control", "distilled")] or shown
         explain = examples.explained_by_layer
     else:
-        shown = [r for r in shown if has_streams(r.model) and r.card.input.get("flow") != "none"]
+        shown = [r for r in shown if has_streams(r.model)]
     for i in examples.telling(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, verdict(r, i, classes)) for r in shown]

@@ -9,8 +9,9 @@ from slimstream.errors import UserError
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
 from slimstream.learn.pruning import batch_norm_scales
 from slimstream.learn.slimming import Slimming
+from slimstream.models import check_channels, sketch
 from slimstream.models.heads import CosineHead
-from slimstream.params import Fit
+from slimstream.params import Fit, Params
 
 
 def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:
@@ -29,9 +30,25 @@ def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) 
     return Slimming(objective, p.slimming) if p.slimming else objective
 
 
+def check_trainings(params: Params) -> None:
+    """UserError for a network or an objective that cannot be, before a clip is fetched."""
+    student = sketch(params.train.model, params.train.model_args)
+    check_channels(student, params.extract.channels)
+    for p in (params.train, params.prune, params.distill):
+        check_objective(student, p.fit)
+    for name, teacher in params.teachers.items():
+        model = sketch(teacher.model, teacher.model_args)
+        check_channels(model, params.extract.channels, f"teachers.{name}")
+        check_objective(model, teacher.fit)
+
+
 def check_objective(model: nn.Module, p: Fit) -> None:
     """UserError when `p` asks for what `model` does not have."""
     head, name = getattr(model, "head", None), type(model).__name__
+    if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(
+            f"params.yaml: nothing of {name} learns in {p.epochs} epochs; set epochs: 0, and head to fit it."
+        )
     if p.loss == "am_softmax" and not isinstance(head, CosineHead):
         raise UserError(
             "params.yaml: the loss am_softmax compares angles, which this network's linear head does not; "

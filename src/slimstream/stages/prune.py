@@ -13,7 +13,6 @@ from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.progress import Log
-from slimstream.stages.objective import check_objective
 from slimstream.stages.training import Study, with_prefix
 
 
@@ -21,7 +20,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.prune
     study = Study.open(params.extract, paths)
     model, card = load_model(paths.model("original"), create_model)
-    check_objective(model, p.fit)
+    study.check(model, p.fit)
     before = {
         "params": float(card.params),
         "macs": float(card.macs),
@@ -64,7 +63,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def restore(model: nn.Module, study: Study, ridge: float) -> Reconstruction:
-    """Let what is left of `model` make the original's maps of the training clips again."""
+    """Let what is left of `model` make the original's maps of train and val clips again, without labels."""
     original, _ = load_model(study.paths.model("original"), create_model)
     return reconstruct(
         model, original, lambda: study.clips(model), lambda: study.clips(original), ridge=ridge

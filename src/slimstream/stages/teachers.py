@@ -8,7 +8,6 @@ from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import TEACHERS, Paths
 from slimstream.progress import Log
-from slimstream.stages.objective import check_objective
 from slimstream.stages.training import Study, named, with_prefix
 
 
@@ -19,8 +18,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         )  # or a teacher that the recipe has dropped would go on teaching
         folder.mkdir(parents=True)
     study = Study.open(params.extract, paths)
-    for p in params.teachers.values():  # a mistake in the last one should not wait for the others
-        check_objective(create_model(p.model, len(study.classes), **p.model_args), p.fit)
+    for name, p in params.teachers.items():  # a mistake in the last one should not wait for the others
+        study.check(create_model(p.model, len(study.classes), **p.model_args), p.fit, f"teachers.{name}")
     metrics: dict[str, float] = {}
     for name, p in params.teachers.items():
         row = TEACHERS + name

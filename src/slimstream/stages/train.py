@@ -14,6 +14,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     study = Study.open(params.extract, paths)
     torch.manual_seed(p.fit.seed)
     model = create_model(p.model, len(study.classes), **p.model_args)
+    study.check(model, p.fit)
     scores = study.fit("original", model, study.objective(model, p.fit), p.fit, log, settings=[p])
     size = study.save("original", model, base=p.model, args=p.model_args)
     study.forget()

@@ -19,13 +19,15 @@ from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
-from slimstream.learn.heads import HasHead, fit_head
+from slimstream.learn.heads import HasHead, HasMemory, fit_head
 from slimstream.learn.metrics import accuracy, brier, confusion, macro_f1
 from slimstream.learn.objectives import Objective
+from slimstream.models import check_channels, with_pretrained
+from slimstream.models.heads import CosineHead
 from slimstream.params import Extract, Fit, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
-from slimstream.stages.objective import objective_of
+from slimstream.stages.objective import check_objective, objective_of
 from slimstream.stages.trunk import through_trunk
 
 EVALUATION_FRAMES = 32
@@ -102,9 +104,15 @@ class Study:
             "val_brier": brier(labels.numpy(), logits.softmax(dim=1).numpy()),
         }
 
+    def check(self, model: nn.Module, p: Fit, section: str = "train") -> None:
+        """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
+        check_channels(model, self.input.channels, section)
+        check_objective(model, p)
+
     def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to `clips` as they are."""
-        if not isinstance(model, HasHead):
+        cosine = isinstance(getattr(model, "head", None), CosineHead)
+        if cosine or not isinstance(model, HasHead | HasMemory):
             raise UserError(
                 f"params.yaml: {type(model).__name__} has no linear head to fit; "
                 "leave out fit.head and refit.strength."
@@ -176,7 +184,7 @@ class Study:
         size = {"params": count_params(model), "macs": count_macs(model, tuple(self.example().shape))}
         card = Card(
             model=base,
-            args=args,
+            args=with_pretrained(base, args),
             classes=self.classes,
             input=self.input.model_dump(mode="json"),
             pruning=pruning,
@@ -188,8 +196,12 @@ class Study:
         return {key: float(value) for key, value in size.items()}
 
     def clips(self, model: nn.Module) -> Iterator[Tensor]:
-        """All training clips as they are, in batches, as `model` takes them."""
-        return (batch.clip for batch in self.evaluation(model, self.train))
+        """All train and val clips as they are, in batches, as `model` takes them: for what asks no labels.
+
+        Validation is then a little kinder to what follows. It only chooses among compressed networks, which
+        have this in common, and with few cameras it is worth it.
+        """
+        return (batch.clip for batch in self.evaluation(model, self.both))
 
     def example(self) -> Tensor:
         """(1, T, C, H, W) uint8: one clip as the network will meet it."""

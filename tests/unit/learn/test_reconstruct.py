@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from slimstream.errors import UserError
 from slimstream.learn.pruning import prune_channels
-from slimstream.learn.reconstruct import reconstruct
+from slimstream.learn.reconstruct import _waves, reconstruct
 from slimstream.models import create_model
 
 
@@ -86,3 +86,8 @@ def test_a_network_without_such_layers_says_so(pair: tuple[Net, Net]) -> None:
     with pytest.raises(UserError, match=r"prune\.restore"):
         clips = [torch.randn(1, 2, 9, 9)]
         reconstruct(copy.deepcopy(original), original, lambda: clips, lambda: clips, ridge=1.0)
+
+
+def test_what_follows_the_meeting_of_the_streams_is_refitted_last() -> None:
+    names = ["rgb.a", "rgb.b", "flow.a", "fusion.mix", "joint.a"]
+    assert _waves(names) == [["rgb.a", "flow.a"], ["rgb.b"], ["fusion.mix"], ["joint.a"]]

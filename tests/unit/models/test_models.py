@@ -2,26 +2,16 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from slimstream.errors import UserError
-from slimstream.models import MODELS, create_model
+from slimstream.models import MODELS, create_model, with_pretrained
+from slimstream.models.classifier import Standardise
 from slimstream.models.efficientnet import Lite0, two_stream_efficientnet_lite0
 from slimstream.models.mobilevit import two_stream_mobilevit
 from slimstream.models.table import model_table, render
-from slimstream.models.two_stream import Normalise, Standardise, TimePool
-
-torch.set_num_threads(1)
-
-
-def clip_of(frames: int, batch: int = 2, side: int = 64, channels: int = 5) -> Tensor:
-    generator = torch.Generator().manual_seed(frames)
-    shape = (batch, frames, channels, side, side)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-
-
-def params(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+from slimstream.models.two_stream import Normalise, TimePool
+from tests.unit.models.clips import clip_of, params
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -115,6 +105,22 @@ def test_a_head_fitted_elsewhere_is_taken_exactly() -> None:
         torch.testing.assert_close(model(clip).double(), expected, rtol=1e-4, atol=1e-2)
 
 
+def test_a_fitted_head_outlasts_the_first_batch() -> None:
+    """Its statistics are those of all clips; a batch of its own would judge by two of them."""
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, dropout=0.0)
+    torch.manual_seed(0)
+    width = model.head.in_features
+    with torch.no_grad():
+        features = model.features(clip_of(3))
+        mean, std = features.mean(0) + 1, torch.full((width,), 2.0)
+        model.set_head(torch.randn(3, width) / width, torch.randn(3), mean, std)
+        fitted = model.eval()(clip_of(3))
+        assert fitted.std(1).min() > 0.1
+        moved = (model.train()(clip_of(3)) - fitted).abs().max()
+        assert 0 < moved < 0.02
+    assert model.standardise.num_batches_tracked == Standardise.MEMORY + 1
+
+
 def test_imagenet_weights_come_with_a_package() -> None:
     model = create_model("two_stream_efficientnet_lite0", 3)
     assert isinstance(model.rgb, Lite0) and isinstance(model.flow, Lite0)
@@ -150,6 +156,8 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights() -> None
     ("name", "kwargs", "hint"),
     [
         ("two_stream_mobilvit", {}, "did you mean 'two_stream_mobilevit'"),
+        ("two_stream_eficientnetv2", {}, "mean .*'two_stream_efficientnetv2', .* or 'two_stream_"),
+        ("vit", {}, "did you mean 'two_stream_mobilevit', .* or 'two_stream_vit'"),
         ("alexnet", {}, "known: two_stream_mobilevit"),
         ("two_stream_mobilevit", {"shard": True}, "did you mean 'shared'"),
         ("two_stream_mobilevit", {"size": "xl"}, "'size'.*'xxs'"),
@@ -179,4 +187,31 @@ def test_the_table_names_every_network() -> None:
     assert rows[0]["paper"] == "P1" and rows[0]["params"] == params(two_stream_mobilevit(3))
     assert rows[0]["macs"] == 32 and rows[0]["macs_per_frame"] == 8
     assert all(row["description"] for row in rows)
+    assert {row["name"] for row in rows if row["pretrained"]} == {
+        "two_stream_efficientnet_lite0",
+        "frozen_efficientnet_lite0",
+        "cnn_features_svm",
+        "cnn_features_knn",
+        "frozen_frames_lite0",
+    }
+    assert {row["name"] for row in rows if not row["weights"]} == {
+        "two_stream_cnn_m",
+        "two_stream_swin_c",
+        "c3d",
+        "tsn",
+        "per_frame_cnn",
+        "light_residual_net",
+        "light_residual_net_small",
+    }
     assert "3.24 M" in render(rows)
+
+
+def test_a_card_says_what_a_network_started_from() -> None:
+    assert with_pretrained("frozen_efficientnet_lite0", {"pool": "mean"}) == {
+        "pretrained": True,
+        "pool": "mean",
+    }
+    assert with_pretrained("two_stream_resnet", {}) == {"pretrained": False}
+    assert (
+        with_pretrained("two_stream_resnet", {"pretrained": "a.safetensors"})["pretrained"] == "a.safetensors"
+    )

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -141,3 +143,32 @@ def test_networks_for_pictures_are_explained_by_layer(name: str, sides: list[int
     heats = layer_gradcam(models.create_model(name, 2), pixels)
     assert [heat.shape[1] for heat in heats] == sides
     assert all(0 <= heat.min() <= heat.max() <= 1 for heat in heats)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "side"),
+    [
+        ("two_stream_swin_c", {"width": 24}, 2),
+        ("i3d", {"two_stream": True}, 2),
+        ("tsn", {}, 2),
+        ("i3d", {}, 2),
+        ("mobilevit_3d", {}, 2),
+        ("c3d", {"width": 0.125}, 4),
+        ("per_frame_cnn", {"width": 0.125}, 6),
+        ("frozen_frames_lite0", {"pretrained": False}, 2),
+    ],
+)
+def test_networks_of_one_stream_or_on_volumes_are_explained(
+    name: str, kwargs: dict[str, Any], side: int
+) -> None:
+    models = pytest.importorskip("slimstream.models")
+    torch.manual_seed(0)
+    model = models.create_model(name, 3, **kwargs)
+    channels = max(model.channels)
+    pixels = np.random.default_rng(0).integers(0, 255, (9, channels, 64, 64), dtype=np.uint8)
+    heats = gradcam(model, pixels)
+    assert len(heats) == (2 if min(model.channels) == 5 else 1)
+    for heat in heats:
+        assert heat.shape == (9, side, side) and 0 <= heat.min() <= heat.max() <= 1
+    if name == "i3d":  # two instants, eight frames apart: each frame shows its own
+        assert all((heat[:5] == heat[0]).all() and (heat[5:] == heat[8]).all() for heat in heats)
