@@ -122,7 +122,9 @@ def test_a_table_is_filled_once(
     assert started == [] and (tmp_path / "docs/results.md").read_text() == page
 
 
-def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_sentence(
+    tmp_path: Path, started: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "recipes/tables").mkdir(parents=True)
     YAML(typ="safe").dump(TABLES, tmp_path / "recipes/tables/tiny.yaml")
     for arguments, words in (
@@ -136,3 +138,4 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         assert main(["--root", str(tmp_path), "tables", *arguments]) == 2
         said = capsys.readouterr().err
         assert words in said and said.count("\n") == 1
+    assert started == []

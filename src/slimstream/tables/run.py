@@ -1,10 +1,11 @@
 """Fill a paper's tables, row by row, seed by seed, and write what there is after each."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from slimstream.errors import UserError
+from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.tables.cells import Cell, Data
 from slimstream.tables.results import Done
@@ -33,8 +34,7 @@ def run_tables(
     rows = chosen(spec, table, row)
     if seeds is not None and not 1 <= seeds <= SEEDS:
         raise UserError(f"--seeds {seeds}: it is 1 to {SEEDS} trainings per row and fold.")
-    for r in rows.values():
-        check(spec, r, budget)
+    check(spec, rows.values(), budget)
     data = Data.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds)
     cells = planned(spec, budget, data)
     turns = [
@@ -79,9 +79,19 @@ def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
     return rows
 
 
-def check(spec: Spec, row: Row, budget: str) -> None:
-    """UserError when the settings of `row` do not fit."""
-    spec.params(row, budget)
+def check(spec: Spec, rows: Iterable[Row], budget: str) -> None:
+    """UserError when the settings of a row do not fit, or name what a network does not have."""
+    from slimstream.stages.objective import check_trainings
+
+    seen: list[Params] = []
+    for row in rows:
+        params = spec.params(row, budget)
+        if params not in seen:
+            try:
+                check_trainings(params)
+            except UserError as error:
+                raise UserError(f"{spec.paper}, row '{row.name}': {error}") from error
+            seen.append(params)
 
 
 def planned(spec: Spec, budget: str, data: Data) -> Callable[[Key, int], list[Cell]]:

@@ -1,7 +1,6 @@
 """A cell's scores: the model judges the test clips in PyTorch. A light `evaluate`, without a report."""
 
 import json
-from inspect import signature
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import OnnxModel, export_onnx
 from slimstream.learn.latency import latency
-from slimstream.models import MODELS, create_model
+from slimstream.models import create_model
 from slimstream.paths import Paths
 from slimstream.stages.evaluate import Test, typical
 from slimstream.stages.training import in_batches, judge
@@ -40,7 +39,7 @@ def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
         "confusion": metrics.confusion(truth, predicted, len(card.classes)).tolist(),
         "params": card.params,
         "macs": card.macs,
-        "pretrained": pretrained(card),
+        "pretrained": bool(card.args.get("pretrained")),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "code": fingerprint((), ()),
     }
@@ -56,12 +55,6 @@ def speed(name: str, paths: Paths, runs: int, file: Path) -> None:
     network = OnnxModel(exported, threads=1)
     exported.unlink()
     _write(file, {"latency_p50_ms": latency(lambda: network(clip), runs).p50})
-
-
-def pretrained(card: Card) -> bool:
-    """Whether the network began with ImageNet weights."""
-    default = signature(MODELS[card.model]).parameters["pretrained"].default
-    return bool(card.args.get("pretrained", default))
 
 
 def _test(paths: Paths, card: Card) -> Test:

@@ -109,7 +109,7 @@ class Spec(Section):
 
         Teachers keep theirs, unless it is they who are judged: what a row varies is who learns from them.
         """
-        where = f"recipes/tables/{self.paper}.yaml, row '{row.name}'"
+        where = f"{self.paper}, row '{row.name}'"
         params = parse(self.content(row, budget), Params, where)
         settings = params.model_dump(mode="json", by_alias=True)
         taught = {} if row.model.startswith(TEACHERS) else {"teachers": settings["teachers"]}

@@ -1,6 +1,8 @@
 """The results on paper: docs/results/<paper>-<table>.csv, figures and a section of docs/results.md."""
 
+import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from math import nan
 from typing import Any, get_args
 
@@ -86,19 +88,22 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
 
 
 def count(spec: Spec, row: Row, budget: str) -> dict[str, int]:
-    """Parameters and MACs of a network that nobody trains here; nothing is computed."""
+    """Parameters and MACs of a network that nobody trains here, for one frame; nothing is computed."""
+    p = spec.params(row, budget)
+    shape = (1, 1, p.extract.channels, *p.extract.size)
+    params, macs = _measured(p.train.model, json.dumps(p.train.model_args), shape)
+    return {"params": params, "macs": macs}
+
+
+@cache  # a table is written after each row, and large networks take their time to build
+def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
     import torch
 
     from slimstream.learn.cost import measure
-    from slimstream.models import MODELS, create_model
+    from slimstream.models import create_model
 
-    p = spec.params(row, budget)
-    if p.train.model not in MODELS:
-        return {}
     with torch.device("meta"):
-        model = create_model(p.train.model, 3, **p.train.model_args)
-    params, macs = measure(model, (1, 1, int(getattr(p.extract, "channels", 5)), *p.extract.size))
-    return {"params": params, "macs": macs}
+        return measure(create_model(name, 3, **json.loads(args)), shape)
 
 
 COLUMNS = (

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-import torch
 from ruamel.yaml import YAML
 
 from slimstream.errors import UserError
-from slimstream.models import MODELS, create_model
-from slimstream.params import Baseline
 from slimstream.paths import Paths
+from slimstream.tables.run import check
 from slimstream.tables.spec import Row, Spec, listing, load_spec, load_specs, merge, seeded
 
 ROOT = Path(__file__).parents[3]
@@ -79,34 +77,20 @@ def test_unknown_papers_and_budgets_name_those_there_are() -> None:
 
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("paper", PAPERS)
-def test_every_row_fits_params(paper: str, budget: str) -> None:
-    if paper == "p2" and "model" not in Baseline.model_fields:
-        pytest.skip("params.py does not know the baselines of P2 yet")
-    spec = load_spec(paper, Paths(ROOT))
-    for _, row in rows(paper):
-        spec.params(row, budget)
+def test_every_row_can_be_run(paper: str, budget: str) -> None:
+    """Its settings fit, and its networks can be built, see such clips and have what the objective needs."""
+    check(load_spec(paper, Paths(ROOT)), [row for _, row in rows(paper)], budget)
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("paper", PAPERS)
-def test_every_network_can_be_built(paper: str, budget: str) -> None:
-    spec, missing = load_spec(paper, Paths(ROOT)), set()
-    built = set()
-    for _, row in rows(paper):
-        content = spec.content(row, budget)
-        nets = [content["train"], *content.get("teachers", {}).values()]
-        for net in nets:
-            args = net.get("model_args", {})
-            if (key := f"{net['model']} {args}") in built:
-                continue
-            built.add(key)
-            if net["model"] not in MODELS:
-                missing.add(net["model"])
-                continue
-            with torch.device("meta"):
-                create_model(net["model"], 3, **args)
-    if missing:
-        pytest.skip(f"not among the models yet: {'; '.join(sorted(missing))}")
+def test_a_row_that_cannot_be_is_said_by_its_name() -> None:
+    spec = load_spec("p3", Paths(ROOT))
+    for sections, words in (
+        ({"train": {"model": "light_residual_nett"}}, "did you mean 'light_residual_net'"),
+        ({"train": {"model": "two_stream_mobilevit"}}, "grey pictures"),
+        ({"train": {"fit": {"epoch": 3}}}, "did you mean 'epochs'"),
+    ):
+        with pytest.raises(UserError, match=f"p3, row 'odd': .*{words}"):
+            check(spec, [Row(name="odd", set=sections)], "cpu")
 
 
 def test_recipes_are_plain_data() -> None:
