@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from slimstream.data.splits import folds
+from slimstream.data.splits import components, folds
 from slimstream.errors import UserError
 from slimstream.folds import lay_out, run_stage, write_settings
 from slimstream.params import Params
@@ -90,15 +90,22 @@ class Data:
 
     def cells(self, model: str, params: Params) -> Iterator["Cell"]:
         """One a fold; nothing is run yet."""
-        clips = _folded(self, tuple(params.split.group_by))
-        for fold in sorted(set(clips["fold"])):
-            split = params.split.model_copy(update={"group_by": ["fold"], "test_group": fold})
-            yield Cell(model, fold, params.model_copy(update={"split": split}), clips, self)
+        fold, several = _folded(self, tuple(params.split.group_by))
+        names = sorted(set(fold))
+        for test, following in zip(names, [*names[1:], *names[:1]], strict=True):
+            # Groups that are folds are parted as anywhere; of folds of many groups the next one chooses the
+            # epoch, or it would be the same one every time.
+            parts = fold.where(fold.isin((test, following)), "learning") if several else fold
+            split = params.split.model_copy(update={"group_by": ["fold"], "test_group": test})
+            clips = self.clips.assign(fold=parts)
+            yield Cell(model, test, params.model_copy(update={"split": split}), clips, self)
 
 
 @cache
-def _folded(data: Data, group_by: tuple[str, ...]) -> pd.DataFrame:
-    return data.clips.assign(fold=folds(data.clips, group_by, data.at_most))
+def _folded(data: Data, group_by: tuple[str, ...]) -> tuple[pd.Series, bool]:
+    """Every clip's fold, and whether a fold is several groups."""
+    fold = folds(data.clips, group_by, data.at_most)
+    return fold, components(data.clips, group_by).nunique() > fold.nunique()
 
 
 @dataclass(frozen=True)

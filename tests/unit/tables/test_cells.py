@@ -38,6 +38,14 @@ def test_every_camera_is_a_fold(data: Data) -> None:
     assert not found[0].clips["held_out"].any() and found[0].done() is None
 
 
+def test_of_many_groups_one_fold_is_judged_and_the_next_chooses(data: Data) -> None:
+    found = list(data.cells("original", Params.model_validate({"split": {"group_by": ["id"]}})))
+    assert [cell.fold for cell in found] == [f"fold{n}" for n in range(5)]
+    for cell, following in zip(found, [*found[1:], found[0]], strict=True):
+        sizes = cell.clips["fold"].value_counts()
+        assert set(sizes.index) == {cell.fold, following.fold, "learning"} and sizes["learning"] in (14, 15)
+
+
 def test_a_model_takes_only_the_stages_it_goes_on_from(data: Data) -> None:
     assert list(cell(data, "baseline").folders) == ["split", "baseline"]
     assert list(cell(data, "pruned").folders) == ["split", "train", "prune"]
