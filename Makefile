@@ -1,11 +1,12 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run folds test lint clean
+.PHONY: help setup demo run folds tables test lint clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 PYTHON ?= python3
 RECIPE ?= rig
+PAPER ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
@@ -38,6 +39,9 @@ run: setup  ## run a recipe on your data: make run RECIPE=tank SOURCE=<folder or
 
 folds: setup  ## leave one group out at a time with the settings in params.yaml
 	@python -m slimstream folds
+
+tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
+	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(BUDGET),--budget '$(BUDGET)')
 
 test: setup lint  ## lint, type-check and test
 	@pytest

@@ -146,6 +146,25 @@ def _process(args: argparse.Namespace, paths: Paths) -> None:
     print(run(settings, args.log, args.out or paths.root / "reports/process.csv"))
 
 
+def _tables(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.tables.run import run_tables
+    from slimstream.tables.spec import listing, load_specs
+
+    specs = load_specs(args.paper, paths)
+    if args.list:
+        print("\n\n".join(listing(spec, args.budget) for spec in specs))
+        return 0
+    if len(specs) > 1 and (args.table or args.row):
+        raise UserError("--table and --row belong to one paper: name it instead of 'all'.")
+    failed = 0
+    for spec in specs:
+        source = args.pictures or args.source if spec.pictures else args.source
+        said, broken = run_tables(spec, paths, args.table, args.row, args.budget, args.seeds, source)
+        print(said)
+        failed += broken
+    return 1 if failed else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slimstream",
@@ -198,6 +217,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     process.add_argument("--recipe", type=Path, help="process recipe (default: the built-in settings)")
     process.add_argument("--out", type=Path, help="where the rows go (default: reports/process.csv)")
+    tables = add("tables", "run a paper's tables on your clips, every row by the same budget", _tables)
+    tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables; or all")
+    tables.add_argument("--table", help="this table alone")
+    tables.add_argument("--row", help="this row alone, by its name")
+    tables.add_argument("--budget", default="cpu", help="cpu (two cores) or paper (as printed, for a GPU)")
+    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
+    tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
+    tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
+    tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser
 
 

@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -84,8 +86,8 @@ def _fold(
     kept = kept.assign(held_out=False)  # the fold decides who is tested, not history
     root = paths.cache / "folds" / _key(settings, kept, paths)
     fold = Paths(root)
-    _lay_out(fold, paths, settings, kept)
-    seconds = sum(_stage(fold, stage, paths.cache.resolve()) for stage in STAGES)
+    lay_out(fold, settings, kept, {fold.packs: paths.packs, fold.raw: paths.raw}, paths)
+    seconds = sum(run_stage(fold, stage, paths) for stage in STAGES)
     scores = json.loads(fold.metrics("evaluate").read_text())
     facts = {"aside": aside or "", "test": test, "seconds": seconds, "folder": str(root)}
     return [
@@ -96,29 +98,39 @@ def _fold(
     ]
 
 
-def _lay_out(fold: Paths, paths: Paths, settings: dict[str, object], clips: pd.DataFrame) -> None:
+def lay_out(
+    fold: Paths, settings: Mapping[str, Any], clips: pd.DataFrame, links: Mapping[Path, Path], paths: Paths
+) -> None:
+    """Make the folder of `fold`: params.yaml, the accepted clips and, linked, what it shares with others."""
     fold.clips.parent.mkdir(parents=True, exist_ok=True)
-    with fold.params.open("w") as file:
-        YAML(typ="safe").dump(settings, file)
+    write_settings(fold, settings)
     clips.to_parquet(fold.clips)
     lock = paths.root / "requirements.lock"
-    for source, target in ((paths.packs, fold.packs), (paths.raw, fold.raw), (lock, fold.root / lock.name)):
+    for target, source in {**links, fold.root / lock.name: lock}.items():
         if source.exists() and not target.exists():
             target.symlink_to(source.resolve())
 
 
-def _stage(fold: Paths, stage: str, cache: Path) -> float:
+def write_settings(fold: Paths, settings: Mapping[str, Any]) -> None:
+    with fold.params.open("w") as file:
+        YAML(typ="safe").dump(settings, file)
+
+
+def run_stage(fold: Paths, stage: str, paths: Paths) -> float:
     """Run one stage in the fold's folder, or not if it is done; return the seconds it took."""
     done = fold.root / f"{stage}.seconds"
     if not done.exists():
         start = time.perf_counter()
         command = [sys.executable, "-m", "slimstream", "--root", str(fold.root), stage]
         # The table is what counts, not its runs; what frozen layers make of a clip is the same in all folds.
-        quiet = {**os.environ, "SLIMSTREAM_TRACKING": "off", "SLIMSTREAM_CACHE": str(cache)}
+        quiet = {
+            **os.environ,
+            "SLIMSTREAM_TRACKING": "off",
+            "SLIMSTREAM_CACHE": str(paths.cache.resolve()),
+            "SLIMSTREAM_SOURCE_ROOT": str(paths.source_root.resolve()),
+        }
         if code := subprocess.run(command, env=quiet).returncode:
-            raise UserError(
-                f"stage {stage} failed in {fold.root} (exit status {code}); run the folds again to go on."
-            )
+            raise UserError(f"stage {stage} failed in {fold.root} (exit status {code}); run again to go on.")
         done.write_text(str(time.perf_counter() - start))
     return float(done.read_text())
 

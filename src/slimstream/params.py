@@ -323,13 +323,20 @@ def load(path: Path, model: type[S], where: str) -> S:
     `where` says how to come by a file that is missing.
     """
     try:
-        return model.model_validate(YAML(typ="safe").load(path.read_text()) or {})
+        content = YAML(typ="safe").load(path.read_text()) or {}
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: {where}") from error
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return parse(content, model, str(path))
+
+
+def parse(content: Any, model: type[S], where: str) -> S:
+    """`content` as a `model`; a UserError names `where` and the field that does not fit."""
+    try:
+        return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_sentence(error, model)}") from error
+        raise UserError(f"{where}: {_sentence(error, model)}") from error
 
 
 def _sentence(error: ValidationError, model: type[Section]) -> str:

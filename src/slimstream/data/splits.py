@@ -66,6 +66,24 @@ def leave_one_group_out(groups: Iterable[str]) -> list[str]:
     return sorted(set(groups))
 
 
+def folds(clips: pd.DataFrame, group_by: Sequence[str], at_most: int) -> pd.Series:
+    """Each clip's fold for cross-validation: its component, or `fold0`, … where there are more of them.
+
+    Components stay whole and the classes are spread evenly. The same clips in any order get the same folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    clips = clips.sort_values("id")
+    group = components(clips, group_by)
+    if group.nunique() <= at_most:
+        return group.rename("fold")
+    fold = pd.Series("", index=clips.index, name="fold")
+    parts = StratifiedGroupKFold(at_most).split(clips, clips["label"], group)
+    for number, (_, judged) in enumerate(parts):
+        fold.iloc[judged] = f"fold{number}"
+    return fold
+
+
 def split(
     clips: pd.DataFrame,
     group_by: Sequence[str],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimstream.data.splits import PARTS, components, leave_one_group_out, split, split_hash, summary
+from slimstream.data.splits import PARTS, components, folds, leave_one_group_out, split, split_hash, summary
 from slimstream.errors import UserError
 
 SEVEN_THREE: dict[str, Any] = {"train": 0.7, "val": 0.0, "test": 0.3}
@@ -219,3 +219,20 @@ def test_many_groups_take_seconds() -> None:
 def test_what_cannot_be_split_is_said_in_a_sentence(change: Any, more: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         split(change(even(4)), ["camera"], **SEVEN_THREE, **more)
+
+
+def test_few_groups_are_folds_and_many_are_spread_over_some() -> None:
+    clips = pd.DataFrame(
+        {
+            "id": [f"{n:02d}" for n in range(40)],
+            "label": ["a", "b"] * 20,
+            "twin": [f"{n:02d}" for n in range(40)],
+            "part": [f"p{n // 4}" for n in range(40)],
+        }
+    )
+    assert set(folds(clips, ["part"], 10)) == set(clips["part"])
+    found = folds(clips, ["part"], 5)
+    assert set(found) == {f"fold{n}" for n in range(5)}
+    assert (found.groupby(clips["part"]).nunique() == 1).all()
+    assert (pd.crosstab(found, clips["label"]) == 4).all(axis=None)
+    assert folds(clips.sample(frac=1, random_state=0), ["part"], 5).sort_index().equals(found.sort_index())

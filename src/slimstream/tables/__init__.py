@@ -1,0 +1,1 @@
+"""A paper's tables on real clips: `spec` says what they hold, `run` fills, `results` writes them."""

@@ -1,0 +1,214 @@
+"""A row on one fold: the stages that make its model, each in a folder named after all that it depends on.
+
+The name holds the clips, the fold, the settings of the stage and the names of the folders it goes on from. So
+rows that begin alike share their beginning: a network is trained once for the row that judges it, for those
+that prune it and for those that it teaches; and what is finished is never run again. Our own code is no part
+of the name, or a new word in a message would cost a day: delete `.slimstream/tables` after a change that
+counts. Every row says which code it was judged by.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimstream.data.splits import components, folds
+from slimstream.errors import UserError
+from slimstream.folds import lay_out, run_stage, write_settings
+from slimstream.params import Params
+from slimstream.paths import TEACHERS, Paths
+from slimstream.progress import null_log
+from slimstream.tables.results import Done
+
+MAKERS = {
+    "baseline": "baseline",
+    "original": "train",
+    "pruned": "prune",
+    "control": "distill",
+    "distilled": "distill",
+}
+"""The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
+
+
+def maker(model: str) -> str:
+    return "teachers" if model.startswith(TEACHERS) else MAKERS[model]
+
+
+def needs(stage: str, params: Params) -> list[str]:
+    """The stages that `stage` goes on from. Each reads its own section of params.yaml, and `extract`."""
+    if stage == "prune":
+        return ["train"]
+    if stage == "distill":
+        start = "prune" if params.distill.student == "pruned" else "train"
+        return [start, *["teachers"] * bool(params.teachers)]
+    return [] if stage == "split" else ["split"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Accepted clips: those of the checkout, or of a source, then in a home of their own."""
+
+    home: Paths
+    checkout: Paths
+    at_most: int
+    """Folds, where there are more groups."""
+
+    @classmethod
+    def open(cls, params: Params, paths: Paths, source: str | None, at_most: int) -> "Data":
+        """With a `source`, scan, fetch and validate it first, once and apart from the checkout's clips."""
+        if source is None:
+            if not paths.clips.exists():
+                raise UserError(f"{paths.clips} is missing: name your clips with --source.")
+            return cls(paths, paths, at_most)
+        settings = params.model_dump(mode="json", by_alias=True)
+        settings["ingest"]["source"] = source
+        name = key(settings["ingest"], settings["validate"], settings["split"])
+        data = cls(Paths(paths.cache / "tables" / name), paths, at_most)
+        data.home.root.mkdir(parents=True, exist_ok=True)
+        write_settings(data.home, settings)
+        for stage in ("scan", "ingest", "validate"):
+            run_stage(data.home, stage, paths)
+        return data
+
+    def folder(self, name: str) -> Paths:
+        return Paths(self.checkout.cache / "tables" / name)
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        # The fold decides who is tested, not history.
+        return pd.read_parquet(self.home.clips).assign(held_out=False)
+
+    @cached_property
+    def name(self) -> str:
+        return key(sorted(self.clips["id"] + self.clips["sha256"]))
+
+    def cells(self, model: str, params: Params) -> Iterator["Cell"]:
+        """One a fold; nothing is run yet."""
+        fold, several = _folded(self, tuple(params.split.group_by))
+        names = sorted(set(fold))
+        for test, following in zip(names, [*names[1:], *names[:1]], strict=True):
+            # Groups that are folds are parted as anywhere; of folds of many groups the next one chooses the
+            # epoch, or it would be the same one every time.
+            parts = fold.where(fold.isin((test, following)), "learning") if several else fold
+            split = params.split.model_copy(update={"group_by": ["fold"], "test_group": test})
+            clips = self.clips.assign(fold=parts)
+            yield Cell(model, test, params.model_copy(update={"split": split}), clips, self)
+
+
+@cache
+def _folded(data: Data, group_by: tuple[str, ...]) -> tuple[pd.Series, bool]:
+    """Every clip's fold, and whether a fold is several groups."""
+    fold = folds(data.clips, group_by, data.at_most)
+    return fold, components(data.clips, group_by).nunique() > fold.nunique()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one fold."""
+
+    model: str
+    fold: str
+    params: Params
+    clips: pd.DataFrame
+    data: Data
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        return self.params.model_dump(mode="json", by_alias=True)
+
+    @cached_property
+    def packs(self) -> Paths:
+        """Where `extract` is run, once for all rows that see the same."""
+        return self.data.folder(key(self.settings["extract"], self.data.name))
+
+    @cached_property
+    def folders(self) -> dict[str, Paths]:
+        """Of every stage that the model takes, in an order in which they can be run."""
+        found: dict[str, Paths] = {}
+
+        def visit(stage: str) -> None:
+            before = needs(stage, self.params)
+            for earlier in before:
+                visit(earlier)
+            from_: list[object] = [found[earlier].root.name for earlier in before]
+            if stage == "split":
+                from_ = [self.packs.root.name, sorted(self.clips["id"] + self.clips["fold"])]
+            found[stage] = self.data.folder(key(stage, self.settings[stage], from_))
+
+        visit(maker(self.model))
+        return found
+
+    @property
+    def last(self) -> Paths:
+        return self.folders[maker(self.model)]
+
+    @property
+    def scores(self) -> Path:
+        return self.last.root / "scores" / f"{self.model.replace('/', '-')}.json"
+
+    def done(self) -> Done | None:
+        """The scores, or None when this has not been run."""
+        if not self.scores.exists():
+            return None
+        scores = json.loads(self.scores.read_text())
+        if (timing := self.scores.with_suffix(".speed.json")).exists():
+            scores |= json.loads(timing.read_text())
+        spent = (seconds(folder, stage) for stage, folder in self.folders.items())
+        return Done(self.fold, scores, sum(spent), self.last.curves(self.model))
+
+    def run(self, timed: bool) -> None:
+        """Run what is left of the stages and judge the model; when `timed`, time its exported form, too.
+
+        A training is a process of its own: one that dies takes its row along, not the table.
+        """
+        from slimstream.tables.score import score, speed
+
+        cache = self.data.checkout.cache
+        if not self.scores.exists():
+            if not (self.packs.root / "extract.seconds").exists():
+                raw = {self.packs.raw: self.data.home.raw}
+                lay_out(self.packs, self.settings, self.data.clips, raw, self.data.checkout)
+                run_stage(self.packs, "extract", self.data.checkout)
+            for stage, folder in self.folders.items():
+                if not (folder.root / f"{stage}.seconds").exists():
+                    self._begin(stage, folder)
+                    self._stage(stage, folder)
+            score(self.model, self.last, cache, self.scores)
+        if timed and not (file := self.scores.with_suffix(".speed.json")).exists():
+            speed(self.model, self.last, self.params.evaluate.latency_runs, file)
+
+    def _begin(self, stage: str, folder: Paths) -> None:
+        """Lay out the folder of `stage` and link what the stages before it made."""
+        shared = {folder.packs: self.packs.packs, folder.raw: self.data.home.raw}
+        lay_out(folder, self.settings, self.clips, shared, self.data.checkout)
+        for before in (self.folders[name] for name in needs(stage, self.params)):
+            for file in (before.split, before.split_info, *before.model(".").glob("**/*.*")):
+                linked = folder.root / file.relative_to(before.root)
+                linked.parent.mkdir(parents=True, exist_ok=True)
+                if not linked.exists() and file.is_file():
+                    os.link(file, linked)
+
+    def _stage(self, stage: str, folder: Paths) -> None:
+        if stage != "split":
+            run_stage(folder, stage, self.data.checkout)
+            return
+        from slimstream.stages import split  # a moment's work, not worth a process
+
+        split.run(self.params, folder, null_log)
+        (folder.root / "split.seconds").write_text("0")
+
+
+def seconds(folder: Paths, stage: str) -> float:
+    """What `stage` took when it was run there."""
+    return float((folder.root / f"{stage}.seconds").read_text())
+
+
+def key(*parts: object) -> str:
+    """16 hex digits over `parts` as JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

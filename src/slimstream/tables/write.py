@@ -1,0 +1,170 @@
+"""The results on paper: docs/results/<paper>-<table>.csv, figures and a section of docs/results.md."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import nan
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from slimstream.paths import Paths
+from slimstream.tables.figures import draw
+from slimstream.tables.results import Interval, Seeds, by_fold, difference, interval, verdict
+from slimstream.tables.spec import Claim, Metric, Row, Spec, Table
+
+METRICS: tuple[str, ...] = get_args(Metric)
+
+
+def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, str], Seeds]) -> str:
+    """Write CSVs, figures and the section from the finished `cells` of a table's rows; return the section."""
+    folder = paths.root / "docs/results"
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = "" if budget == "cpu" else f"-{budget}"
+    lines = [f"## {spec.title}", "", preamble(spec, budget)]
+    for name, table in spec.tables.items():
+        done = {row.name: cells(name, row.name) for row in table.rows if not row.count}
+        csv = pd.DataFrame([line(spec, row, budget, done.get(row.name, [])) for row in table.rows])
+        csv.to_csv(folder / f"{spec.paper}-{name}{suffix}.csv", index=False)
+        lines += ["", f"### {table.title}", "", *markdown(csv)]
+        said = [answer(claim, done) for claim in spec.claims if claim.table == name]
+        said += [order(table, done)] if order(table, done) else []
+        lines += [""] * bool(said) + [f"- {sentence}" for sentence in said]
+        for figure, f in spec.figures.items():
+            if f.table == name and any(done[row] for row in f.rows):
+                file = f"{spec.paper}-{figure}{suffix}"
+                draw(f, {row: done[row] for row in f.rows if done[row]}, folder / file)
+                lines += ["", f"![{f.title}](results/{file}.svg)"]
+    section = "\n".join(lines)
+    page = paths.root / "docs/results.md"
+    text = page.read_text() if page.exists() else "# Results\n"
+    page.write_text(put(text, f"tables {spec.paper} {budget}", section))
+    return section
+
+
+def put(text: str, name: str, section: str) -> str:
+    """`text` with `section` between the markers of `name`, at the end where there are none yet."""
+    begin, end = f"<!-- {name}: begin, written by `python -m slimstream tables` -->", f"<!-- {name}: end -->"
+    block = f"{begin}\n{section}\n{end}"
+    if begin in text and end in text:
+        head, rest = text.split(begin, 1)
+        return head + block + rest.split(end, 1)[1]
+    return f"{text.rstrip()}\n\n{block}\n"
+
+
+def preamble(spec: Spec, budget: str) -> str:
+    return (
+        f"Budget `{budget}`, the same for all rows (recipes/tables/{spec.paper}.yaml says what was cut). "
+        "Means over folds of means over seeds, with Student's 95 % interval over folds; a fold is one group "
+        f"left out or, where there are more than {spec.folds}, one of {spec.folds} parts of whole groups. "
+        "Macro recall is balanced accuracy. The paper's figures are on its own data: only the order of rows "
+        "can be compared. Latencies were taken one after another, so a busy machine shows in them."
+    )
+
+
+def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
+    """One line of the CSV."""
+    found: dict[str, Any] = {"row": row.name, "model": row.model, "budget": budget, "state": "not run"}
+    if seeds:
+        found |= {"state": "run", "seeds": len(seeds), "folds": len(seeds[0])}
+        for metric in METRICS:
+            score = interval(list(by_fold(seeds, metric).values()))
+            found |= {metric: score.mean, f"{metric}_low": score.low, f"{metric}_high": score.high}
+        every = [cell for cells in seeds for cell in cells]
+        # Pruning by a target may end a channel apart in another fold.
+        found |= {name: float(np.mean([cell.scores[name] for cell in every])) for name in ("params", "macs")}
+        timed = [cell.scores["latency_p50_ms"] for cell in every if "latency_p50_ms" in cell.scores]
+        found |= {"latency_p50_ms": timed[0] if timed else nan}
+        found |= {"train_seconds": float(np.mean([cell.seconds for cell in every]))}
+        found |= {"pretrained": "yes" if every[0].scores["pretrained"] else "no"}
+        found |= {
+            name: " ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
+        }
+    elif row.count:
+        found |= {"state": "counted", "pretrained": "", **count(spec, row, budget)}
+    found |= {"configurations": row.configurations}
+    return found | {"paper": "; ".join(f"{name} {value}" for name, value in row.paper.items())}
+
+
+def count(spec: Spec, row: Row, budget: str) -> dict[str, int]:
+    """Parameters and MACs of a network that nobody trains here, for one frame; nothing is computed."""
+    p = spec.params(row, budget)
+    shape = (1, 1, p.extract.channels, *p.extract.size)
+    params, macs = _measured(p.train.model, json.dumps(p.train.model_args), shape)
+    return {"params": params, "macs": macs}
+
+
+@cache  # a table is written after each row, and large networks take their time to build
+def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    import torch
+
+    from slimstream.learn.cost import measure
+    from slimstream.models import create_model
+
+    with torch.device("meta"):
+        return measure(create_model(name, 3, **json.loads(args)), shape)
+
+
+COLUMNS = (
+    "row",
+    "accuracy",
+    "macro-F1",
+    "macro precision",
+    "macro recall",
+    "the paper's",
+    "parameters",
+    "MACs",
+    "ONNX, one thread, p50",
+    "training, a fold",
+    "pretrained",
+    "seeds × folds",
+)
+
+
+def markdown(csv: pd.DataFrame) -> list[str]:
+    """The lines of a table of `COLUMNS`."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    for row in csv.to_dict("records"):
+        run = row["state"] == "run"
+        scores = [
+            str(Interval(row[m], row[f"{m}_low"], row[f"{m}_high"])) if run else row["state"]
+            for m in ("accuracy", "macro_f1", "macro_precision", "macro_recall")
+        ]
+        cost = [
+            _si(row.get("params"), 1e6, "M"),
+            _si(row.get("macs"), 1e9, "G"),
+            _si(row.get("latency_p50_ms"), 1, "ms"),
+            _si(row.get("train_seconds"), 1, "s"),
+        ]
+        kind = [row["pretrained"], f"{row['seeds']:.0f} × {row['folds']:.0f}"] if run else ["", ""]
+        lines.append(f"| {' | '.join([row['row'], *scores, row['paper'], *cost, *kind])} |")
+    return lines
+
+
+def _si(value: float | None, unit: float, name: str) -> str:
+    return "" if value is None or value != value else f"{value / unit:.3g} {name}"
+
+
+def answer(claim: Claim, done: Mapping[str, Seeds]) -> str:
+    """The claim, the verdict and the differences it rests on, in a line."""
+    missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
+    if missing:
+        return f"{claim.says}: not run ({', '.join(missing)})."
+    found = [difference(done[claim.of], done[name], claim.metric) for name in claim.against]
+    shown = "; ".join(f"{claim.of} − {name}: {d}" for name, d in zip(claim.against, found, strict=True))
+    side = f"above {claim.above:g}" if claim.above is not None else f"below {claim.below:g}"
+    return f"{claim.says}: **{verdict(claim, found)}** ({claim.metric}, {shown}; claimed {side})."
+
+
+def order(table: Table, done: Mapping[str, Seeds]) -> str:
+    """Where the rows' order by accuracy is not the paper's; nothing where fewer than two can be compared."""
+    printed = {row.name: row.paper.get("accuracy") for row in table.rows if done.get(row.name)}
+    theirs = {name: value for name, value in printed.items() if isinstance(value, int | float)}
+    ours = {name: interval(list(by_fold(done[name], "accuracy").values())).mean for name in theirs}
+    if len(theirs) < 2:
+        return ""
+    ranked = sorted(theirs, key=lambda name: -ours[name])
+    if ranked == sorted(theirs, key=lambda name: -float(theirs[name])):
+        return "The order by accuracy is the paper's."
+    return f"The order by accuracy is not the paper's: {' > '.join(ranked)}."

@@ -1,0 +1,141 @@
+"""A table of three rows on tiny videos, each cut into two clips that vote: run, shared, resumed, written."""
+
+import importlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from slimstream import models
+from slimstream.__main__ import main
+from slimstream.errors import UserError
+from slimstream.params import load_params
+from slimstream.paths import Paths
+from slimstream.progress import null_log
+from slimstream.stages import extract
+from slimstream.tables import cells
+from tests.pipeline.test_pictures import each, tiny_picture_net
+from tests.pipeline.tiny import study
+
+FIT = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1, "hflip": 0}}
+NET = {"model": "tiny_picture_net", "fit": FIT}
+TABLES: dict[str, Any] = {
+    "title": "Tiny",
+    "settings": {
+        "extract": {"frames": 2, "clips": 2, "size": [32, 32], "flow": "none", "grey": True},
+        "split": {"group_by": ["camera"]},
+        "train": NET,
+        "prune": {"rate": 0.3, "leave": ["head"], "fit": FIT},
+        "teachers": {"one": NET},
+        "distill": {"student": "scratch", "original": False, "views": 1, "fit": FIT},
+        "evaluate": {"latency_runs": 5},
+    },
+    "budgets": {"cpu": {}},
+    "tables": {
+        "t": {
+            "title": "Table",
+            "rows": [
+                {"name": "whole", "paper": {"accuracy": 99.0}},
+                {"name": "pruned", "model": "pruned", "paper": {"accuracy": 97.4}},
+                {"name": "taught", "model": "distilled"},
+            ],
+        }
+    },
+    "figures": {
+        "f1": {"title": "Curves", "table": "t", "rows": ["whole", "taught"], "curves": ["val_accuracy"]},
+        "f2": {"title": "Confusion", "table": "t", "rows": ["whole", "pruned"]},
+    },
+    "claims": [
+        {"says": "Pruning is cheap", "table": "t", "of": "pruned", "against": ["whole"], "above": -0.02}
+    ],
+}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stages that were started, here and not in the processes that they have otherwise."""
+    torch.set_num_threads(1)
+    found: list[str] = []
+
+    def run_stage(folder: Paths, stage: str, paths: Paths) -> None:
+        found.append(stage)
+        start = time.perf_counter()
+        module = importlib.import_module(f"slimstream.stages.{stage}")
+        module.run(load_params(folder.params), folder, null_log)
+        (folder.root / f"{stage}.seconds").write_text(str(time.perf_counter() - start))
+
+    monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
+    monkeypatch.setattr(cells, "run_stage", run_stage)
+    monkeypatch.setattr(extract, "each", each)
+    monkeypatch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
+    return found
+
+
+def test_a_table_is_filled_once(
+    tmp_path: Path, started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study(tmp_path)
+    (tmp_path / "recipes/tables").mkdir(parents=True)
+    YAML(typ="safe").dump(TABLES, tmp_path / "recipes/tables/tiny.yaml")
+    command = ["--root", str(tmp_path), "tables", "tiny"]
+
+    # One row alone; then the table, in which the second training dies.
+    assert main([*command, "--row", "whole"]) == 0
+    assert started == ["extract", *["train"] * 4]
+    started.clear()
+    whole, kill = cells.run_stage, iter([False, True])
+
+    def dying(folder: Paths, stage: str, paths: Paths) -> None:
+        if stage == "prune" and next(kill, False):
+            raise UserError("stage prune failed")
+        whole(folder, stage, paths)
+
+    monkeypatch.setattr(cells, "run_stage", dying)
+    assert main(command) == 1
+    assert "failed: t / pruned: stage prune failed" in capsys.readouterr().out
+    # The others are run all the same, and the taught one goes on from what the first row trained.
+    assert started == ["prune", *["teachers", "distill"] * 4]
+    started.clear()
+    assert main(command) == 0
+    assert started == ["prune"] * 3
+
+    table = pd.read_csv(tmp_path / "docs/results/tiny-t.csv").set_index("row")
+    assert (table["folds"] == 4).all() and (table["latency_p50_ms"] > 0).all()
+    assert table.loc["pruned", "params"] < table.loc["whole", "params"]
+    assert table.loc["pruned", "train_seconds"] > table.loc["whole", "train_seconds"]
+    assert set(table["pretrained"]) == {"no"} and set(table["code"].str.len()) == {16}
+    page = (tmp_path / "docs/results.md").read_text()
+    assert "Pruning is cheap: **" in page and "accuracy 97.4" in page and "order by accuracy is" in page
+    assert "results/tiny-f1.svg" in page and (tmp_path / "docs/results/tiny-f2.svg").exists()
+    counted = pd.read_csv(tmp_path / "docs/results/tiny-f2.csv").groupby("row")["clips"].sum()
+    assert counted.to_dict() == {"whole": 24, "pruned": 24}, "every video was judged once"
+    cell = json.loads(next(tmp_path.glob(".slimstream/tables/*/scores/distilled.json")).read_text())
+    assert (cell["clips"], cell["videos"]) == (12, 6)
+
+    started.clear()
+    assert main(command) == 0
+    assert started == [] and (tmp_path / "docs/results.md").read_text() == page
+
+
+def test_mistakes_are_one_sentence(
+    tmp_path: Path, started: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipes/tables").mkdir(parents=True)
+    YAML(typ="safe").dump(TABLES, tmp_path / "recipes/tables/tiny.yaml")
+    for arguments, words in (
+        (["p9"], "there are tiny, all."),
+        (["tiny", "--row", "wide"], "no row 'wide'"),
+        (["tiny", "--table", "x"], "there are t."),
+        (["tiny", "--budget", "gpu"], "there are cpu."),
+        (["tiny", "--seeds", "0"], "--seeds 0"),
+        (["tiny"], "name your clips with --source"),
+    ):
+        assert main(["--root", str(tmp_path), "tables", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert words in said and said.count("\n") == 1
+    assert started == []
