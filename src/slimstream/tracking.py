@@ -29,6 +29,8 @@ SEND_EVERY = 2.0
 """Seconds between batches."""
 BATCH = 1000
 """Metrics in one request; MLflow takes no more."""
+PARAMS = 100
+"""Settings in one request; MLflow takes no more."""
 LAST_CALL = 15.0
 """Seconds that the end of a run waits for a server that is away."""
 
@@ -236,8 +238,12 @@ def _create_run(stage: str, params: Params, paths: Paths) -> tuple[Any, str]:
         experiment_id(client), run_name=stage, tags={key: value for key, value in tags.items() if value}
     )
     run_id = str(run.info.run_id)
-    section = params.model_dump(mode="json", by_alias=True).get(stage, {})
-    client.log_batch(run_id, params=[_param(*item) for item in flatten(section)])
+    settings = params.model_dump(mode="json", by_alias=True)
+    # A version is known by the run that publishes it: two of them compared show every setting that differs.
+    chosen = settings if stage == "publish" else settings.get(stage, {})
+    known = list(flatten(chosen))
+    for start in range(0, len(known), PARAMS):
+        client.log_batch(run_id, params=[_param(*item) for item in known[start : start + PARAMS]])
     if split:
         client.log_inputs(run_id, [_dataset(params, split)])
     return client, run_id

@@ -90,6 +90,11 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     found = registry.client.get_model_version("tiny", "3")
     assert found.tags["gate"] == "refused" and "champion" in found.tags["gate_reasons"]
     assert "champion" in found.description
+    # Versions are compared by their runs, so these hold every setting, not the registry's own alone.
+    logged = registry.client.get_run(found.run_id).data.params
+    assert (logged["prune.rate"], logged["extract.frames"]) == ("0.5", "2") and logged[
+        "publish.name"
+    ] == "tiny"
 
     # A split whose test clips the champion has learnt from leaves no fair clip.
     clips(project, {"north": "test", "south": "train", "east": "train", "west": "val"})
