@@ -104,7 +104,7 @@ def test_attention_transfer_by_hand() -> None:
     objective = transfer()
     terms = objective(student, batch([0]), 0)
     # 0 from the first teacher and 2·0.2² from the second; half of it, mean over the two.
-    assert float(terms["attention"]) == pytest.approx(0.02, rel=1e-4)
+    assert float(terms["attention"].detach()) == pytest.approx(0.02, rel=1e-4)
     plain = float(objective.inner(student, batch([0]), 0)["loss"])
     assert float(terms["loss"]) == pytest.approx(plain + 2 * 0.02, rel=1e-4)
     terms["loss"].backward()
