@@ -58,13 +58,7 @@ class C3D(nn.Module):
                 channels = out
             layers.append(_pool(number))
         self.convolutions = nn.Sequential(*layers)
-        self.hidden = nn.Sequential(
-            nn.Linear(channels * 4 * 4, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-        )
+        self.hidden = hidden_layers(channels * 4 * 4, hidden, dropout)
         self.apply(keep_variance)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,6 +70,17 @@ def _pool(number: int) -> nn.Module:
     if number == 0:
         return nn.MaxPool3d((1, 2, 2))
     return nn.MaxPool3d(2, padding=(0, 1, 1) if number == len(LAYERS) - 1 else 0)
+
+
+def hidden_layers(features: int, width: int, dropout: float) -> nn.Sequential:
+    """Two fully connected layers, (N, features) to (N, width): how networks before ResNet end."""
+    return nn.Sequential(
+        nn.Linear(features, width),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(width, width),
+        nn.ReLU(inplace=True),
+    )
 
 
 def keep_variance(module: nn.Module) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from slimstream.models.c3d import keep_variance
+from slimstream.models.c3d import hidden_layers, keep_variance
 from slimstream.models.settings import Classes, Dropout
 from slimstream.models.two_stream import Rgb, TimePool
 from slimstream.models.volumes import OneStream, PerFrame, Resize
@@ -70,13 +70,7 @@ class SingleFrame(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
         )
-        self.hidden = nn.Sequential(
-            nn.Linear(e * 6 * 6, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-        )
+        self.hidden = hidden_layers(e * 6 * 6, hidden, dropout)
         self.apply(keep_variance)
 
     def forward(self, x: Tensor) -> Tensor:
