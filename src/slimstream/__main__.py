@@ -159,7 +159,9 @@ def _tables(args: argparse.Namespace, paths: Paths) -> int:
     failed = 0
     for spec in specs:
         source = args.pictures or args.source if spec.pictures else args.source
-        said, broken = run_tables(spec, paths, args.table, args.row, args.budget, args.seeds, source)
+        said, broken = run_tables(
+            spec, paths, args.table, args.row, args.budget, args.seeds, source, args.jobs
+        )
         print(said)
         failed += broken
     return 1 if failed else 0
@@ -225,6 +227,9 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
     tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
+    tables.add_argument(
+        "--jobs", type=int, default=1, help="trainings at once: as many as cores where a GPU is (default: 1)"
+    )
     tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,11 @@ def write_settings(fold: Paths, settings: Mapping[str, Any]) -> None:
         YAML(typ="safe").dump(settings, file)
 
 
-def run_stage(fold: Paths, stage: str, paths: Paths) -> float:
-    """Run one stage in the fold's folder, or not if it is done; return the seconds it took."""
+def run_stage(fold: Paths, stage: str, paths: Paths, quietly: bool = False) -> float:
+    """Run one stage in the fold's folder, or not if it is done; return the seconds it took.
+
+    `quietly`, what it says goes to `<stage>.log` there.
+    """
     done = fold.root / f"{stage}.seconds"
     if not done.exists():
         start = time.perf_counter()
@@ -129,8 +133,14 @@ def run_stage(fold: Paths, stage: str, paths: Paths) -> float:
             "SLIMSTREAM_CACHE": str(paths.cache.resolve()),
             "SLIMSTREAM_SOURCE_ROOT": str(paths.source_root.resolve()),
         }
-        if code := subprocess.run(command, env=quiet).returncode:
-            raise UserError(f"stage {stage} failed in {fold.root} (exit status {code}); run again to go on.")
+        log = fold.root / f"{stage}.log"
+        with log.open("w") if quietly else nullcontext() as out:
+            code = subprocess.run(command, env=quiet, stdout=out, stderr=out).returncode
+        if code:
+            why = f", see {log}" if quietly else ""
+            raise UserError(
+                f"stage {stage} failed in {fold.root} (exit status {code}{why}); run again to go on."
+            )
         done.write_text(str(time.perf_counter() - start))
     return float(done.read_text())
 

@@ -110,7 +110,7 @@ def _epoch(
     device: torch.device,
 ) -> Row:
     model, optimiser = state.model.train(), state.optimiser
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}  # read at the end alone: a GPU would be waited for at every step
     seen = 0
     for batch in batches:
         share = multiplier(epoch + seen / clips, p, state.history)
@@ -122,14 +122,14 @@ def _epoch(
                 terms = objective(model, part, epoch)
             scaler.scale(terms["loss"] * (len(part.labels) / size)).backward()
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(part.labels)
+                sums[name] = sums.get(name, 0.0) + value.detach().double() * len(part.labels)
         scaler.step(optimiser)
         scaler.update()
         optimiser.zero_grad(set_to_none=True)
         if state.average:
             state.average.update_parameters(model)
         seen += size
-    return {f"train_{k}": v / seen for k, v in sums.items()} | {"lr": optimiser.param_groups[-1]["lr"]}
+    return {f"train_{k}": v.item() / seen for k, v in sums.items()} | {"lr": optimiser.param_groups[-1]["lr"]}
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Op
             for (backbone, decays), parameters in sorted(
                 groups.items(), key=lambda item: item[0], reverse=True
             )
-        ]
+        ],
+        fused=next(model.parameters()).is_cuda or None,
     )
 
 

@@ -159,28 +159,40 @@ class Cell:
         scores = json.loads(self.scores.read_text())
         if (timing := self.scores.with_suffix(".speed.json")).exists():
             scores |= json.loads(timing.read_text())
-        spent = (seconds(folder, stage) for stage, folder in self.folders.items())
+        spent = (float(done(folder, stage).read_text()) for stage, folder in self.folders.items())
         return Done(self.fold, scores, sum(spent), self.last.curves(self.model))
 
-    def run(self, timed: bool) -> None:
-        """Run what is left of the stages and judge the model; when `timed`, time its exported form, too.
+    def steps(self) -> Iterator["Step"]:
+        """What has to be made, in an order in which it can be. Cells that begin alike share steps."""
+        packs = self.packs.root / "extract.seconds"
+        yield Step(packs, (), self, "extract")
+        for stage, folder in self.folders.items():
+            before = [done(self.folders[earlier], earlier) for earlier in needs(stage, self.params)]
+            yield Step(done(folder, stage), (packs, *before), self, stage)
+        yield Step(self.scores, (done(self.last, maker(self.model)),), self, "score")
 
-        A training is a process of its own: one that dies takes its row along, not the table.
+    def make(self, step: str, quietly: bool) -> None:
+        """Carry out one step. A training is a process of its own: one that dies takes its row along, not the
+        table. `quietly`, what it says goes to a file in its folder.
         """
-        from slimstream.tables.score import score, speed
+        from slimstream.tables.score import score
 
-        cache = self.data.checkout.cache
-        if not self.scores.exists():
-            if not (self.packs.root / "extract.seconds").exists():
-                raw = {self.packs.raw: self.data.home.raw}
-                lay_out(self.packs, self.settings, self.data.clips, raw, self.data.checkout)
-                run_stage(self.packs, "extract", self.data.checkout)
-            for stage, folder in self.folders.items():
-                if not (folder.root / f"{stage}.seconds").exists():
-                    self._begin(stage, folder)
-                    self._stage(stage, folder)
-            score(self.model, self.last, cache, self.scores)
-        if timed and not (file := self.scores.with_suffix(".speed.json")).exists():
+        checkout = self.data.checkout
+        if step == "score":
+            score(self.model, self.last, checkout.cache, self.scores)
+        elif step == "extract":
+            raw = {self.packs.raw: self.data.home.raw}
+            lay_out(self.packs, self.settings, self.data.clips, raw, checkout)
+            run_stage(self.packs, step, checkout, quietly)
+        else:
+            self._begin(step, self.folders[step])
+            self._stage(step, self.folders[step], quietly)
+
+    def time(self) -> None:
+        """Time the exported form of the finished model."""
+        from slimstream.tables.score import speed
+
+        if not (file := self.scores.with_suffix(".speed.json")).exists():
             speed(self.model, self.last, self.params.evaluate.latency_runs, file)
 
     def _begin(self, stage: str, folder: Paths) -> None:
@@ -194,9 +206,9 @@ class Cell:
                 if not linked.exists() and file.is_file():
                     os.link(file, linked)
 
-    def _stage(self, stage: str, folder: Paths) -> None:
+    def _stage(self, stage: str, folder: Paths, quietly: bool) -> None:
         if stage != "split":
-            run_stage(folder, stage, self.data.checkout)
+            run_stage(folder, stage, self.data.checkout, quietly)
             return
         from slimstream.stages import split  # a moment's work, not worth a process
 
@@ -204,9 +216,23 @@ class Cell:
         (folder.root / "split.seconds").write_text("0")
 
 
-def seconds(folder: Paths, stage: str) -> float:
-    """What `stage` took when it was run there."""
-    return float((folder.root / f"{stage}.seconds").read_text())
+@dataclass(frozen=True)
+class Step:
+    """A file that a cell takes, and what must be there before."""
+
+    makes: Path
+    needs: tuple[Path, ...]
+    cell: Cell
+    name: str
+    """A stage, or `score`."""
+
+    def run(self, quietly: bool = False) -> None:
+        self.cell.make(self.name, quietly)
+
+
+def done(folder: Paths, stage: str) -> Path:
+    """What is there when `stage` was run in `folder`: the seconds that it took."""
+    return folder.root / f"{stage}.seconds"
 
 
 def key(*parts: object) -> str:

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
 
 from slimstream.errors import UserError
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.tables.cells import Cell, Data
 from slimstream.tables.results import Done
+from slimstream.tables.schedule import carry_out
 from slimstream.tables.spec import Row, Spec
 from slimstream.tables.write import write_results
 
@@ -26,14 +28,18 @@ def run_tables(
     budget: str = "cpu",
     seeds: int | None = None,
     source: str | None = None,
+    jobs: int = 1,
 ) -> tuple[str, int]:
-    """Run the rows that are asked for and write docs/results; the section in words and how many rows failed.
+    """Run the rows that are asked for, `jobs` steps at once, and write docs/results; the section in words and
+    how many rows failed.
 
     Raises UserError before any work starts when a name or a row's settings do not fit.
     """
     rows = chosen(spec, table, row)
     if seeds is not None and not 1 <= seeds <= SEEDS:
         raise UserError(f"--seeds {seeds}: it is 1 to {SEEDS} trainings per row and fold.")
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: at least one step is run at once.")
     check(spec, rows.values(), budget)
     data = Data.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds)
     cells = planned(spec, budget, data)
@@ -44,22 +50,31 @@ def run_tables(
         if not r.count and seed < (seeds or r.seeds)
     ]
 
-    said, broken = write_results(spec, paths, budget, lambda *where: finished(cells, where)), {}
-    for number, (where, seed) in enumerate(turns):
-        head = f"{spec.paper} {' / '.join(where)}, seed {seed} ({number + 1} of {len(turns)})"
-        print(f"{head}: {left(cells, turns[number:])}", file=sys.stderr, flush=True)
-        try:
-            for i, cell in enumerate(cells(where, seed)):
-                if not cell.scores.exists():
-                    print(f"{head}, fold {cell.fold}", file=sys.stderr, flush=True)
-                cell.run(timed=i == seed == 0)
-        except (UserError, RuntimeError) as error:  # the other rows are still worth their while
-            broken[where] = str(error)
-            print(f"{head}: {error}", file=sys.stderr, flush=True)
+    def write() -> str:
+        return write_results(spec, paths, budget, lambda *where: finished(cells, where))
+
+    write()
+    by_scores: dict[Path, list[tuple[Key, int]]] = {}
+    for turn in turns:
+        for cell in cells(*turn):
+            by_scores.setdefault(cell.scores, []).append(turn)
+    print(f"{spec.paper}: {left(cells, turns, jobs)}", file=sys.stderr, flush=True)
+    broken: dict[Key, str] = {}
+    for step, why in carry_out((s for turn in turns for cell in cells(*turn) for s in cell.steps()), jobs):
+        served = by_scores.get(step.makes, ())
+        for where, seed in served:
+            head = f"{spec.paper} {' / '.join(where)}, seed {seed}, fold {step.cell.fold}"
+            print(f"{head}: {why or left(cells, turns, jobs)}", file=sys.stderr, flush=True)
+            broken |= {where: why} if why else {}
         # After each row, so that a killed table shows what it got.
-        said = write_results(spec, paths, budget, lambda *where: finished(cells, where))
+        if not why and any(all(cell.scores.exists() for cell in cells(*turn)) for turn in served):
+            write()
+    # Last, when nothing runs beside them.
+    for where in rows:
+        if (where, 0) in turns and where not in broken:
+            cells(where, 0)[0].time()
     failures = [f"failed: {' / '.join(where)}: {why}" for where, why in broken.items()]
-    return "\n".join([said, *failures]), len(broken)
+    return "\n".join([write(), *failures]), len(broken)
 
 
 def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
@@ -116,9 +131,9 @@ def finished(cells: Callable[[Key, int], list[Cell]], where: Key) -> list[list[D
     return found
 
 
-def left(cells: Callable[[Key, int], list[Cell]], turns: Sequence[tuple[Key, int]]) -> str:
-    """What is left to do in words, and how long it may take: as long as finished cells of a row took on
-    average, or of any row where it has none."""
+def left(cells: Callable[[Key, int], list[Cell]], turns: Sequence[tuple[Key, int]], jobs: int) -> str:
+    """What is left to do in words, and how long it may take `jobs` processes: as long as finished cells of a
+    row took on average, or of any row where it has none."""
     open_: dict[Key, int] = {}
     took: dict[Key, list[float]] = {}
     for where, seed in turns:
@@ -132,5 +147,5 @@ def left(cells: Callable[[Key, int], list[Cell]], turns: Sequence[tuple[Key, int
     if not known:
         return words
     typical = sum(known.values()) / len(known)
-    minutes = sum(known.get(where, typical) * count for where, count in open_.items()) / 60
+    minutes = sum(known.get(where, typical) * count for where, count in open_.items()) / 60 / jobs
     return f"{words}, at most about {minutes:.0f} minutes"
