@@ -41,6 +41,7 @@ class Row(Section):
 class Table(Section):
     title: str
     rows: list[Row]
+    note: str = Field("", description="what we make of it, why the order is another than the paper's, say")
 
 
 class Figure(Section):

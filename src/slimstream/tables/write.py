@@ -29,7 +29,7 @@ def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, s
         csv.to_csv(folder / f"{spec.paper}-{name}{suffix}.csv", index=False)
         lines += ["", f"### {table.title}", "", *markdown(csv)]
         said = [answer(claim, done) for claim in spec.claims if claim.table == name]
-        said += [order(table, done)] if order(table, done) else []
+        said += [text for text in (order(table, done), table.note.strip()) if text]
         lines += [""] * bool(said) + [f"- {sentence}" for sentence in said]
         for figure, f in spec.figures.items():
             if f.table == name and any(done[row] for row in f.rows):
@@ -117,6 +117,7 @@ COLUMNS = (
     "MACs",
     "ONNX, one thread, p50",
     "training, a fold",
+    "on",
     "pretrained",
     "seeds × folds",
 )
@@ -137,7 +138,9 @@ def markdown(csv: pd.DataFrame) -> list[str]:
             _si(row.get("latency_p50_ms"), 1, "ms"),
             _si(row.get("train_seconds"), 1, "s"),
         ]
-        kind = [row["pretrained"], f"{row['seeds']:.0f} × {row['folds']:.0f}"] if run else ["", ""]
+        kind = [""] * 3
+        if run:
+            kind = [row["device"], row["pretrained"], f"{row['seeds']:.0f} × {row['folds']:.0f}"]
         lines.append(f"| {' | '.join([row['row'], *scores, row['paper'], *cost, *kind])} |")
     return lines
 
