@@ -93,13 +93,16 @@ def _write_json(path: Path, content: object) -> None:
 def _scan(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.data.packs import check_flow
     from slimstream.data.scan import read_lock, scan
+    from slimstream.stages.distill import check_teachers
     from slimstream.stages.objective import check_trainings
 
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.
     check_trainings(params)
     print(scan(params, paths, args.source))
-    check_flow((item.key for item in read_lock(paths.source_lock).listing.items), params.extract)
+    items = read_lock(paths.source_lock).listing.items
+    check_teachers(params, paths, sorted({item.label for item in items}))
+    check_flow((item.key for item in items), params.extract)
 
 
 def _models(args: argparse.Namespace, paths: Paths) -> None:

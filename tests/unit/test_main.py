@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.__main__ import STAGES, main
+from slimstream.learn.checkpoint import Card
 
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,3 +54,33 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
     said = capsys.readouterr().err
     assert complaint in said and said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("distill", "complaint"),
+    [
+        (
+            "{trained: [vgg16]}",
+            "distill.trained names vgg16, which is not among the section teachers (empty)",
+        ),
+        ("{teachers: [elsewhere]}", "elsewhere holds no slimstream model"),
+        (
+            "{teachers: [rig]}",
+            "rig cannot teach here: its classes is ['air', 'none'], this run's is ['a', 'b']",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_refused_before_anything_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], distill: str, complaint: str
+) -> None:
+    card = Card(model="c3d", classes=["air", "none"], input={}, split_hash="0", params=1, macs=1)
+    (tmp_path / "rig").mkdir()
+    (tmp_path / "rig/model.json").write_text(card.model_dump_json())
+    for label in "ab":
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        (tmp_path / "clips" / label / "clip.mp4").write_bytes(b"not looked into")
+    (tmp_path / "params.yaml").write_text(f"{{ingest: {{source: clips}}, distill: {distill}}}")
+    assert main(["--root", str(tmp_path), "scan"]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said and said.count("\n") == 1
+    assert not (tmp_path / "data").exists()

@@ -7,6 +7,7 @@ the two is owed to the teachers.
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from slimstream.learn.distillation import AttentionTransfer, Distillation, atten
 from slimstream.learn.listening import maps_of
 from slimstream.learn.objectives import Objective
 from slimstream.models import create_model
-from slimstream.params import Distill, Params
+from slimstream.params import Distill, Params, Section
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
 from slimstream.stages.training import Study, named, with_prefix
@@ -56,13 +57,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
 
 def teacher_folders(p: Distill, paths: Paths) -> list[Path]:
     """Where the teachers lie: the original, those of the stage `teachers`, further folders."""
-    trained = paths.trained_teachers()
-    if unknown := sorted(set(p.trained or ()) - set(trained)):
-        raise UserError(
-            f"params.yaml: distill.trained names {unknown[0]}, which is not among the section teachers"
-            f" ({', '.join(trained) or 'empty'})."
-        )
-    chosen = trained if p.trained is None else p.trained
+    chosen = teacher_names(p, paths.trained_teachers())
     folders = [paths.model("original")] if p.original else []
     folders += [paths.teachers / name for name in chosen]
     folders += [paths.source_root / folder for folder in p.teachers]
@@ -71,6 +66,16 @@ def teacher_folders(p: Distill, paths: Paths) -> list[Path]:
             "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
         )
     return folders
+
+
+def teacher_names(p: Distill, trained: list[str]) -> list[str]:
+    """Those of the `trained` teachers that teach; UserError when one is named that is none of them."""
+    if unknown := sorted(set(p.trained or ()) - set(trained)):
+        raise UserError(
+            f"params.yaml: distill.trained names {unknown[0]}, which is not among the section teachers"
+            f" ({', '.join(trained) or 'empty'})."
+        )
+    return trained if p.trained is None else p.trained
 
 
 def new_student(p: Distill, paths: Paths) -> tuple[nn.Module, Card]:
@@ -109,18 +114,30 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
 def _teacher(folder: Path, study: Study) -> nn.Module:
     """Load a teacher; refuse one of other classes, other input or another split."""
     model, card = load_model(folder, create_model)
-    expected: dict[str, object] = {
-        "classes": study.classes,
-        "input": study.input.model_dump(mode="json"),
-        "split_hash": study.split_hash,
-    }
-    for what, wanted in expected.items():
-        if getattr(card, what) != wanted:
-            raise UserError(
-                f"{folder} cannot teach here: its {what.replace('_', ' ')} is {getattr(card, what)}, "
-                f"this run's is {wanted}; train the teacher on this split first."
-            )
+    check_card(folder, card, classes=study.classes, input=study.input, split_hash=study.split_hash)
     return model.eval()
+
+
+def check_teachers(p: Params, paths: Paths, classes: list[str]) -> None:
+    """UserError, before any work, for a teacher that is not there or that learnt of other clips.
+
+    Which split it learnt of is compared when there is one.
+    """
+    teacher_names(p.distill, list(p.teachers))
+    for name in p.distill.teachers:
+        folder = paths.source_root / name
+        check_card(folder, load_card(folder), classes=classes, input=p.extract)
+
+
+def check_card(folder: Path, card: Card, **wanted: Any) -> None:
+    """UserError when the network in `folder` was made for something else than `wanted`."""
+    for what, value in wanted.items():
+        expected = value.model_dump(mode="json") if isinstance(value, Section) else value
+        if (found := getattr(card, what)) != expected:
+            raise UserError(
+                f"{folder} cannot teach here: its {what.replace('_', ' ')} is {found}, "
+                f"this run's is {expected}; train the teacher on this split first."
+            )
 
 
 def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor) -> None:
