@@ -28,7 +28,8 @@ def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, s
         csv = pd.DataFrame([line(spec, row, budget, done.get(row.name, [])) for row in table.rows])
         csv.to_csv(folder / f"{spec.paper}-{name}{suffix}.csv", index=False)
         lines += ["", f"### {table.title}", "", *markdown(csv)]
-        said = [answer(claim, done) for claim in spec.claims if claim.table == name]
+        seeds = {row.name: row.seeds for row in table.rows}
+        said = [answer(claim, done, seeds) for claim in spec.claims if claim.table == name]
         said += [text for text in (order(table, done), table.note.strip()) if text]
         lines += [""] * bool(said) + [f"- {sentence}" for sentence in said]
         for figure, f in spec.figures.items():
@@ -149,15 +150,17 @@ def _si(value: float | None, unit: float, name: str) -> str:
     return "" if value is None or value != value else f"{value / unit:.3g} {name}"
 
 
-def answer(claim: Claim, done: Mapping[str, Seeds]) -> str:
-    """The claim, the verdict and the differences it rests on, in a line."""
+def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
+    """The claim, the verdict and the differences it rests on, in a line; `seeds` is how many a row asks for."""
     missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
     if missing:
         return f"{claim.says}: not run ({', '.join(missing)})."
     found = [difference(done[claim.of], done[name], claim.metric) for name in claim.against]
     shown = "; ".join(f"{claim.of} − {name}: {d}" for name, d in zip(claim.against, found, strict=True))
     side = f"above {claim.above:g}" if claim.above is not None else f"below {claim.below:g}"
-    return f"{claim.says}: **{verdict(claim, found)}** ({claim.metric}, {shown}; claimed {side})."
+    few = [name for name in (claim.of, *claim.against) if len(done[name]) < seeds[name]]
+    so_far = f"; of {', '.join(few)} not all seeds were run" if few else ""
+    return f"{claim.says}: **{verdict(claim, found)}** ({claim.metric}, {shown}; claimed {side}{so_far})."
 
 
 def order(table: Table, done: Mapping[str, Seeds]) -> str:
