@@ -151,7 +151,7 @@ def _si(value: float | None, unit: float, name: str) -> str:
 
 
 def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
-    """The claim, the verdict and the differences it rests on, in a line; `seeds` is how many a row asks for."""
+    """The claim, the verdict and the differences behind it, in a line; `seeds` is how many a row asks for."""
     missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
     if missing:
         return f"{claim.says}: not run ({', '.join(missing)})."
