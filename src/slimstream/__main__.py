@@ -254,7 +254,9 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables; or all")
     tables.add_argument("--table", help="this table alone")
     tables.add_argument("--row", help="this row alone, by its name")
-    tables.add_argument("--budget", default="cpu", help="cpu (two cores) or paper (as printed, for a GPU)")
+    tables.add_argument(
+        "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
+    )
     tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
     tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")

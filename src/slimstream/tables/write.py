@@ -80,7 +80,7 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         found |= {"train_seconds": float(np.mean([cell.seconds for cell in every]))}
         found |= {"pretrained": "yes" if every[0].scores["pretrained"] else "no"}
         found |= {
-            name: " ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
+            name: ", ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
         }
     elif row.count:
         found |= {"state": "counted", "pretrained": "", **count(spec, row, budget)}
