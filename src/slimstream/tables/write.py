@@ -71,7 +71,8 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         found |= {"state": "run", "seeds": len(seeds), "folds": len(seeds[0])}
         for metric in METRICS:
             score = interval(list(by_fold(seeds, metric).values()))
-            found |= {metric: score.mean, f"{metric}_low": score.low, f"{metric}_high": score.high}
+            low, high = max(score.low, 0.0), min(score.high, 1.0)  # Student's t knows no bounds, a score does
+            found |= {metric: score.mean, f"{metric}_low": low, f"{metric}_high": high}
         every = [cell for cells in seeds for cell in cells]
         # Pruning by a target may end a channel apart in another fold.
         found |= {name: float(np.mean([cell.scores[name] for cell in every])) for name in ("params", "macs")}
