@@ -21,7 +21,7 @@ def vgg16(
 
     Args:
         num_classes: classes to tell apart.
-        width: factor for the channels of every layer.
+        width: share of the published channels.
         dropout: after each but the last linear layer.
         pretrained: ImageNet weights for the convolutions, from timm's hub; needs a network once.
     """
@@ -35,7 +35,7 @@ def vgg19(
 
     Args:
         num_classes: classes to tell apart.
-        width: factor for the channels of every layer.
+        width: share of the published channels.
         dropout: after each but the last linear layer.
         pretrained: ImageNet weights for the convolutions, from timm's hub; needs a network once.
     """
@@ -49,15 +49,14 @@ def resnet18(
 
     Args:
         num_classes: classes to tell apart.
-        width: factor for the channels of the residual blocks.
+        width: share of the published channels, of all but the first layer.
         dropout: on the features before the classifier.
         pretrained: ImageNet weights from timm's hub; needs a network once.
     """
     _whole(width, pretrained)
     channels = tuple(round(width * full) for full in (64, 128, 256, 512))
-    net = timm_net(
-        "resnet18", pretrained, in_chans=1, channels=channels
-    )  # its first layer summed over colour
+    # Of pretrained weights the first layer is summed over colour.
+    net = timm_net("resnet18", pretrained, in_chans=1, channels=channels)
     stem = (net.conv1, net.bn1, net.act1, net.maxpool)
     return PictureNet(
         stages=nn.Sequential(nn.Sequential(*stem, net.layer1), net.layer2, net.layer3, net.layer4),
