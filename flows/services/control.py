@@ -1,0 +1,162 @@
+"""Start what is missing, end everything, say how all of it is."""
+
+import fcntl
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from flows.services import deployments, postgres, process
+from flows.services.servers import Service, base_environment, client_environment, services
+from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
+from slimstream.errors import UserError
+
+PATIENCE = 300
+"""Seconds that a server may take to start: a busy machine is slow."""
+KEEPER = "keeper"
+EVERY = 15.0
+"""Seconds between two looks of the keeper."""
+STOPS = 45.0
+"""Seconds the first process of a server may take to end."""
+SIGNALS = {
+    "postgres": signal.SIGINT,  # its fast shutdown: open connections do not hold it up
+    "prefect": signal.SIGTERM,
+    "mlflow": signal.SIGTERM,
+    "worker": signal.SIGTERM,
+}
+"""How each server is told to end, in the order of their start."""
+
+Tell = Callable[[str], None]
+
+
+def up(home: Home, tell: Tell) -> None:
+    """Start every server that does not run, wait until all are well, deploy; nothing else is touched.
+
+    Raises UserError when a port is taken or a server does not come up.
+    """
+    home.make()
+    with _alone(home):
+        settings, found = _settled(home, tell)
+        waiting: list[Service] = []
+        for service in found:
+            if service.name != "mlflow":  # it and Prefect start side by side
+                _await(home, waiting, tell)
+            if process.leader(home.folder, service.name) is None:
+                _start(home, service, tell)
+                waiting.append(service)
+            elif service.healthy():
+                waiting.append(service)
+        _await(home, waiting, tell)
+        env = client_environment(home, settings, load_secrets(home))
+        deployments.watch_runs(env)
+        deployments.deploy(home, base_environment(home) | env)
+
+
+def down(home: Home, tell: Tell) -> None:
+    """End every server and all they started, runs included; the last one started is the first to go."""
+    if (keeper := process.leader(home.folder, KEEPER)) is not None:
+        process.stop(home.folder, KEEPER, patience=10 * STOPS)
+        if keeper.is_running():
+            raise UserError(f"The keeper (process {keeper.pid}) does not end; stop it and try again.")
+    if home.folder.exists():
+        with _alone(home):
+            _end_all(home, tell)
+
+
+def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
+    """A row a server: name, how it is, where; and whether all are well."""
+    if not home.settings.exists():
+        return [("services", "never started", "make up")], False
+    rows, well = [], True
+    for service in services(home, load(home), load_secrets(home)):
+        running = process.leader(home.folder, service.name) is not None
+        state = service.healthy() if running else "not running"
+        well = well and not state
+        rows.append((service.name, state or "healthy", service.where))
+    return rows, well
+
+
+def keep(home: Home, tell: Tell) -> None:
+    """Stay, start again whatever dies, and end everything when told to stop (SIGTERM, SIGINT)."""
+    home.make()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    process.remember_self(home.folder, KEEPER)
+    try:
+        while not stop.is_set():
+            try:
+                up(home, tell)
+            except UserError as error:
+                tell(f"{error} The next try follows.")
+            stop.wait(EVERY)
+    finally:
+        with _alone(home):
+            _end_all(home, tell)
+        process.forget(home.folder, KEEPER)
+
+
+def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
+    """Settings that hold from now on, and the servers they describe."""
+    settings = load(home)
+    if not settings.database:
+        why = postgres.missing(home)
+        settings = replace(settings, database="sqlite" if why else "postgres")
+        tell(f"{why}: SQLite is used instead." if why else "PostgreSQL is found and used.")
+    elif not home.settings.exists() and settings.database == "postgres" and (why := postgres.missing(home)):
+        raise UserError(f"SLIMSTREAM_DATABASE is postgres, but {why}.")
+    if home.settings.exists() and settings != (kept := load(home, environ={})):
+        if settings.database != kept.database:
+            raise UserError(
+                f"What was stored so far lies in {kept.database}; unset SLIMSTREAM_DATABASE, "
+                f"or begin anew without {home.folder}."
+            )
+        if any(process.leader(home.folder, service) for service in SIGNALS):
+            raise UserError("The servers run with other ports; `make down` first.")
+    save(home, settings)
+    return settings, services(home, settings, load_secrets(home))
+
+
+def _start(home: Home, service: Service, tell: Tell) -> None:
+    if not service.remains:
+        process.stop(home.folder, service.name)  # orphans of a server that was killed have its port
+    if service.port is not None:
+        check_free(service.port, service.title, f"SLIMSTREAM_{service.name.upper()}_PORT")
+    tell(f"Starting {service.title} …")
+    service.prepare()
+    process.start(service.name, service.command, service.env, home.root, home.folder, service.user)
+
+
+def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
+    """Wait until all of them are well, and forget them."""
+    deadline = time.monotonic() + PATIENCE
+    while waiting:
+        service = waiting[0]
+        wrong = service.healthy()
+        if not wrong:
+            tell(f"{service.name:9} {service.where}")
+            del waiting[0]
+            continue
+        if process.leader(home.folder, service.name) is None:
+            raise UserError(f"{service.title} ended soon after its start; {home.log(service.name)} says why.")
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{service.title} {wrong} after {PATIENCE} s; look into {home.log(service.name)}."
+            )
+        time.sleep(0.3)
+
+
+def _end_all(home: Home, tell: Tell) -> None:
+    for name, number in reversed(SIGNALS.items()):
+        if process.stop(home.folder, name, number, STOPS):
+            tell(f"{name} ended")
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Two commands at once take turns."""
+    with (home.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
