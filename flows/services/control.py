@@ -1,6 +1,7 @@
 """Start what is missing, end everything, say how all of it is."""
 
 import fcntl
+import os
 import signal
 import threading
 import time
@@ -100,14 +101,14 @@ def keep(home: Home, tell: Tell) -> None:
 
 def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
     """Settings that hold from now on, and the servers they describe."""
-    settings = load(home)
+    settings = load(home, os.environ)
     if not settings.database:
         why = postgres.missing(home)
         settings = replace(settings, database="sqlite" if why else "postgres")
         tell(f"{why}: SQLite is used instead." if why else "PostgreSQL is found and used.")
     elif not home.settings.exists() and settings.database == "postgres" and (why := postgres.missing(home)):
         raise UserError(f"SLIMSTREAM_DATABASE is postgres, but {why}.")
-    if home.settings.exists() and settings != (kept := load(home, environ={})):
+    if home.settings.exists() and settings != (kept := load(home)):
         if settings.database != kept.database:
             raise UserError(
                 f"What was stored so far lies in {kept.database}; unset SLIMSTREAM_DATABASE, "

@@ -79,7 +79,7 @@ def leader(folder: Path, name: str) -> psutil.Process | None:
         process = psutil.Process(known["pid"])
         if abs(process.create_time() - known["born"]) < 1 and _alive(process):
             return process
-    except (OSError, ValueError, psutil.NoSuchProcess):
+    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
         pass
     return None
 

@@ -150,6 +150,9 @@ def _prefect(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict
         "PREFECT_API_URL": f"http://{HOST}:{ports}/api",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports},http://localhost:{ports}",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        # By default the server forgets at its end who holds a deployment's slot, and then the run that holds
+        # it is ended.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
 
 

@@ -58,7 +58,7 @@ class Home:
         self.logs.mkdir(mode=0o700, exist_ok=True)
 
 
-def load(home: Home, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
     """What settings.json says; SLIMSTREAM_PREFECT_PORT and the like in `environ` go before it.
 
     Raises UserError for what is no port and no database.
@@ -73,7 +73,7 @@ def load(home: Home, environ: Mapping[str, str] = os.environ) -> Settings:
         ) from None
     for name in known:
         variable = f"SLIMSTREAM_{name.upper()}"
-        if value := environ.get(variable):
+        if value := (environ or {}).get(variable):
             changed: dict[str, Any] = {name: value if name == "database" else _port(variable, value)}
             settings = replace(settings, **changed)
     if settings.database not in ("", "postgres", "sqlite"):
