@@ -82,6 +82,8 @@ def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
 def keep(home: Home, tell: Tell) -> None:
     """Stay, start again whatever dies, and end everything when told to stop (SIGTERM, SIGINT)."""
     home.make()
+    if (other := process.leader(home.folder, KEEPER)) is not None:
+        raise UserError(f"A keeper looks after {home.folder} already: process {other.pid}.")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
