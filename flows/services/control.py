@@ -3,7 +3,6 @@
 import fcntl
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,18 +83,20 @@ def keep(home: Home, tell: Tell) -> None:
     home.make()
     if (other := process.leader(home.folder, KEEPER)) is not None:
         raise UserError(f"A keeper looks after {home.folder} already: process {other.pid}.")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     process.remember_self(home.folder, KEEPER)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while not stop.is_set():
+        while True:
             try:
                 up(home, tell)
-            except UserError as error:
-                tell(f"{error} The next try follows.")
-            stop.wait(EVERY)
+            except Exception as error:  # whatever goes wrong, the other servers want to be kept
+                tell(f"{error or type(error).__name__} The next try follows.")
+            time.sleep(EVERY)
+    except KeyboardInterrupt:
+        pass
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         with _alone(home):
             _end_all(home, tell)
         process.forget(home.folder, KEEPER)
@@ -145,8 +146,9 @@ def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
         if process.leader(home.folder, service.name) is None:
             raise UserError(f"{service.title} ended soon after its start; {home.log(service.name)} says why.")
         if time.monotonic() > deadline:
+            process.stop(home.folder, service.name)  # hanging, it would be taken for one that runs
             raise UserError(
-                f"{service.title} {wrong} after {PATIENCE} s; look into {home.log(service.name)}."
+                f"{service.title} {wrong} after {PATIENCE} s and was ended; look into {home.log(service.name)}."
             )
         time.sleep(0.3)
 
