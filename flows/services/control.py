@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from flows.services import deployments, postgres, process
+from flows.services import deployments, postgres, process, runs
 from flows.services.servers import Service, base_environment, client_environment, services
 from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.errors import UserError
@@ -148,15 +148,35 @@ def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
         if time.monotonic() > deadline:
             process.stop(home.folder, service.name)  # hanging, it would be taken for one that runs
             raise UserError(
-                f"{service.title} {wrong} after {PATIENCE} s and was ended; look into {home.log(service.name)}."
+                f"{service.title} {wrong} after {PATIENCE} s and was ended: {home.log(service.name)}."
             )
         time.sleep(0.3)
 
 
 def _end_all(home: Home, tell: Tell) -> None:
+    _end_worker(home, tell)
     for name, number in reversed(SIGNALS.items()):
         if process.stop(home.folder, name, number, STOPS):
             tell(f"{name} ended")
+
+
+def _end_worker(home: Home, tell: Tell) -> None:
+    """End the worker so that its runs close what they have open, and are begun again by the next one."""
+    worker = process.leader(home.folder, "worker")
+    if worker is None:
+        return
+    secrets = load_secrets(home)
+    env = client_environment(home, load(home), secrets)
+    asked = {service.name: service for service in services(home, load(home), secrets)}["prefect"]
+    reachable = not asked.healthy()
+    begun = runs.under_way(env) if reachable else []
+    # The worker would kill them; told by SIGTERM, a flow ends its stage and reports.
+    process.end_children(worker, STOPS)
+    process.stop(home.folder, "worker", patience=STOPS)
+    tell("worker ended")
+    if reachable:
+        for name in runs.put_back(env, {*begun, *runs.under_way(env)}):
+            tell(f"the run {name} begins again after the next `make up`")
 
 
 @contextmanager

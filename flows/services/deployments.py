@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from flows.services.runs import client
 from flows.services.servers import HEARTBEAT
 from flows.services.settings import Home
 from slimstream.errors import UserError
@@ -46,12 +47,10 @@ def watch_runs(env: Mapping[str, str]) -> None:
 
     A run whose worker and process both died would stay Running for ever and keep its deployment's only slot.
     """
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
     from prefect.events.schemas.events import ResourceSpecification
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     sign = "prefect.flow-run.heartbeat"
     automation = AutomationCore(
@@ -70,10 +69,9 @@ def watch_runs(env: Mapping[str, str]) -> None:
             ChangeFlowRunState(state=StateType.CRASHED, message=f"No sign of life for {SILENCE} seconds.")
         ],
     )
-    ours = {PREFECT_API_URL: env["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: env["PREFECT_API_AUTH_STRING"]}
-    with temporary_settings(ours), get_client(sync_client=True) as client:
-        if not client.read_automations_by_name(ZOMBIES):
-            client.create_automation(automation)
+    with client(env) as prefect:
+        if not prefect.read_automations_by_name(ZOMBIES):
+            prefect.create_automation(automation)
 
 
 def _digest(root: Path) -> str:

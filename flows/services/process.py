@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +119,19 @@ def stop(folder: Path, name: str, number: int = signal.SIGTERM, patience: float 
     psutil.wait_procs(list(left.values()), timeout=10)
     _file(folder, name).unlink(missing_ok=True)
     return bool(members)
+
+
+def end_children(process: psutil.Process, patience: float) -> None:
+    """SIGTERM to what `process` started itself, until it is gone, for `patience` seconds at most."""
+    deadline = time.monotonic() + patience
+    told: set[int] = set()
+    with suppress(psutil.NoSuchProcess):
+        while (children := list(filter(_alive, process.children()))) and time.monotonic() < deadline:
+            for child in children:
+                if child.pid not in told:
+                    _signal(child, signal.SIGTERM)
+                    told.add(child.pid)
+            time.sleep(0.1)
 
 
 def _file(folder: Path, name: str) -> Path:
