@@ -49,7 +49,7 @@ def _status(home: Home, args: argparse.Namespace) -> int:
             ("logs", "", str(home.logs)),
         ]
     for name, state, where in rows:
-        print(f"{name:10}{state:24}{where}".rstrip())
+        print(f"{name:10}{state:22}  {where}".rstrip())
     return 0 if well else 1
 
 

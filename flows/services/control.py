@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from flows.services import deployments, postgres, process, runs
+from flows.services import automations, deployments, postgres, process, runs
 from flows.services.servers import Service, base_environment, client_environment, services
 from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.errors import UserError
 
 PATIENCE = 300
 """Seconds that a server may take to start: a busy machine is slow."""
-KEEPER = "keeper"
+KEEPER = "keeper.pid"
 EVERY = 15.0
 """Seconds between two looks of the keeper."""
-STOPS = 45.0
+STOPS = 30.0
 """Seconds the first process of a server may take to end."""
 SIGNALS = {
     "postgres": signal.SIGINT,  # its fast shutdown: open connections do not hold it up
@@ -50,16 +50,17 @@ def up(home: Home, tell: Tell) -> None:
                 waiting.append(service)
         _await(home, waiting, tell)
         env = client_environment(home, settings, load_secrets(home))
-        deployments.watch_runs(env)
+        automations.ensure(env)
         deployments.deploy(home, base_environment(home) | env)
 
 
 def down(home: Home, tell: Tell) -> None:
     """End every server and all they started, runs included; the last one started is the first to go."""
-    if (keeper := process.leader(home.folder, KEEPER)) is not None:
-        process.stop(home.folder, KEEPER, patience=10 * STOPS)
-        if keeper.is_running():
-            raise UserError(f"The keeper (process {keeper.pid}) does not end; stop it and try again.")
+    if (keeper := _keeper(home)) is not None:
+        os.kill(keeper, signal.SIGTERM)
+        tell(f"the keeper (process {keeper}) ends all it keeps …")
+        while _keeper(home) is not None:
+            time.sleep(0.2)
     if home.folder.exists():
         with _alone(home):
             _end_all(home, tell)
@@ -81,9 +82,17 @@ def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
 def keep(home: Home, tell: Tell) -> None:
     """Stay, start again whatever dies, and end everything when told to stop (SIGTERM, SIGINT)."""
     home.make()
-    if (other := process.leader(home.folder, KEEPER)) is not None:
-        raise UserError(f"A keeper looks after {home.folder} already: process {other.pid}.")
-    process.remember_self(home.folder, KEEPER)
+    with (home.folder / KEEPER).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Process {_keeper(home)} keeps the servers of {home.folder} already.") from None
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
+        _keep(home, tell)
+
+
+def _keep(home: Home, tell: Tell) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
@@ -99,7 +108,18 @@ def keep(home: Home, tell: Tell) -> None:
             signal.signal(number, signal.SIG_IGN)
         with _alone(home):
             _end_all(home, tell)
-        process.forget(home.folder, KEEPER)
+
+
+def _keeper(home: Home) -> int | None:
+    """The process that keeps the servers: whoever holds the lock on the file with its id."""
+    if not (home.folder / KEEPER).exists():
+        return None
+    with (home.folder / KEEPER).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read() or 0) or None
+    return None
 
 
 def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:

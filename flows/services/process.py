@@ -1,11 +1,10 @@
 """Programs that outlive the command that starts them, and are found again and ended whole.
 
-A file remembers the first process of a program by its id and its birth, so that an id which the system gave
-to somebody else means nothing. Everything it starts inherits a mark in its environment, by which even orphans
-are found.
+Each program has a mark in its environment, which all that it starts inherits: by it even orphans are found. A
+file remembers the first process by its id, and one without the mark means nothing: the system gave its id to
+somebody else. (Neither does a date of birth tell, for that moves when the clock is set.)
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -45,7 +44,7 @@ def start(
             start_new_session=True,
             **as_user(user),
         )
-    remember(folder, name, process.pid)
+    _file(folder, name).write_text(f"{process.pid}\n")
 
 
 def as_user(name: str | None) -> dict[str, Any]:
@@ -57,32 +56,13 @@ def as_user(name: str | None) -> dict[str, Any]:
     return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
 
 
-def remember(folder: Path, name: str, pid: int) -> None:
-    file = _file(folder, name)
-    aside = file.with_name(file.name + ".new")
-    aside.write_text(json.dumps({"pid": pid, "born": psutil.Process(pid).create_time()}))
-    aside.replace(file)
-
-
-def remember_self(folder: Path, name: str) -> None:
-    """Let this very process be found as `name`."""
-    remember(folder, name, os.getpid())
-
-
-def forget(folder: Path, name: str) -> None:
-    _file(folder, name).unlink(missing_ok=True)
-
-
 def leader(folder: Path, name: str) -> psutil.Process | None:
-    """The first process of `name`, if it is the very one that was started and lives."""
+    """The first process of `name`, if it lives."""
     try:
-        known = json.loads(_file(folder, name).read_text())
-        process = psutil.Process(known["pid"])
-        if abs(process.create_time() - known["born"]) < 1 and _alive(process):
-            return process
-    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
-        pass
-    return None
+        process = psutil.Process(int(_file(folder, name).read_text()))
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return None
+    return process if _environ(process).get(MARK) == _mark(folder, name) and _alive(process) else None
 
 
 def family(folder: Path, name: str) -> list[psutil.Process]:

@@ -175,7 +175,7 @@ def _polls(api: str, login: tuple[str, str], leader: psutil.Process | None) -> s
             f"{api}/work_pools/{POOL}/workers/filter", json={}, auth=login, timeout=10, trust_env=False
         )
     except httpx.HTTPError:
-        return "cannot be asked for: the Prefect server does not answer"
+        return "waits for Prefect"
     for worker in answer.json() if answer.is_success else []:
         heard = datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp()
         if worker["name"] == POOL and worker["status"] == "ONLINE" and heard > leader.create_time():
