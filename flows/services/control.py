@@ -39,12 +39,20 @@ def up(home: Home, tell: Tell) -> None:
     home.make()
     with _alone(home):
         settings, found = _settled(home, tell)
+        dead = [service for service in found if process.leader(home.folder, service.name) is None]
+        for service in dead:
+            _make_room(home, service)
+        save(home, settings)
         waiting: list[Service] = []
         for service in found:
             if service.name != "mlflow":  # it and Prefect start side by side
                 _await(home, waiting, tell)
-            if process.leader(home.folder, service.name) is None:
-                _start(home, service, tell)
+            if service in dead:
+                tell(f"Starting {service.title} …")
+                service.prepare()
+                process.start(
+                    service.name, service.command, service.env, home.root, home.folder, service.user
+                )
                 waiting.append(service)
             elif service.healthy():
                 waiting.append(service)
@@ -123,7 +131,7 @@ def _keeper(home: Home) -> int | None:
 
 
 def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
-    """Settings that hold from now on, and the servers they describe."""
+    """The settings that shall hold from now on, and the servers they describe."""
     settings = load(home, os.environ)
     if not settings.database:
         why = postgres.missing(home)
@@ -139,18 +147,15 @@ def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
             )
         if any(process.leader(home.folder, service) for service in SIGNALS):
             raise UserError("The servers run with other ports; `make down` first.")
-    save(home, settings)
     return settings, services(home, settings, load_secrets(home))
 
 
-def _start(home: Home, service: Service, tell: Tell) -> None:
+def _make_room(home: Home, service: Service) -> None:
+    """End what is left of a server that died, for it has the port; raises UserError when another has it."""
     if not service.remains:
-        process.stop(home.folder, service.name)  # orphans of a server that was killed have its port
+        process.stop(home.folder, service.name)
     if service.port is not None:
         check_free(service.port, service.title, f"SLIMSTREAM_{service.name.upper()}_PORT")
-    tell(f"Starting {service.title} …")
-    service.prepare()
-    process.start(service.name, service.command, service.env, home.root, home.folder, service.user)
 
 
 def _await(home: Home, waiting: list[Service], tell: Tell) -> None:

@@ -24,8 +24,10 @@ def missing(home: Home) -> str:
         # It refuses to run as root.
         if user() is None:
             return "PostgreSQL does not run as root, and there is no user postgres to run it as"
+        home.folder.chmod(0o711)  # that user must get through to its own folder
         may = subprocess.run(["test", "-x", home.folder], **as_user(user()))
         if may.returncode:
+            home.folder.chmod(0o700)
             return f"the user postgres may not enter {home.folder}"
     return ""
 

@@ -36,7 +36,7 @@ class Service:
     prepare: Callable[[], None] = lambda: None
     """What has to be done before each start."""
     remains: bool = False
-    """Whether what it started may live on when it dies: a flow run needs no worker to end well."""
+    """Whether what it started may live on when it dies: a run that loses its worker tidies up and ends."""
 
 
 def services(home: Home, settings: Settings, secrets: Mapping[str, str]) -> list[Service]:

@@ -53,8 +53,8 @@ class Home:
         return self.logs / f"{name}.log"
 
     def make(self) -> None:
-        """Make the folder; others may pass through it (PostgreSQL has a user of its own), not look around."""
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        """Make the folder, which is nobody else's business."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
 
 
