@@ -46,7 +46,7 @@ tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> 
 up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
 	@python -m flows.services up
 
-down:  ## end them, and every run that is under way
+down:  ## end them; runs under way begin again with the next up
 	@python -m flows.services down
 
 status:  ## how they are and where

@@ -192,16 +192,20 @@ def _end_worker(home: Home, tell: Tell) -> None:
         return
     secrets = load_secrets(home)
     env = client_environment(home, load(home), secrets)
-    asked = {service.name: service for service in services(home, load(home), secrets)}["prefect"]
-    reachable = not asked.healthy()
-    begun = runs.under_way(env) if reachable else []
-    # The worker would kill them; told by SIGTERM, a flow ends its stage and reports.
-    process.end_children(worker, STOPS)
-    process.stop(home.folder, "worker", patience=STOPS)
-    tell("worker ended")
-    if reachable:
+    found = {service.name: service for service in services(home, load(home), secrets)}
+    try:
+        if wrong := found["prefect"].healthy():
+            raise UserError(f"the Prefect server {wrong}")
+        begun = runs.under_way(env)
+        # The worker would kill them; told by SIGTERM, a flow ends its stage and reports.
+        process.end_children(worker, STOPS)
+        process.stop(home.folder, "worker", patience=STOPS)
+        tell("worker ended")
         for name in runs.put_back(env, {*begun, *runs.under_way(env)}):
             tell(f"the run {name} begins again after the next `make up`")
+    except Exception as error:  # whatever it is, down means down
+        tell(f"Runs that were under way will be marked Crashed: {error}")
+        process.end_children(worker, STOPS)
 
 
 @contextmanager
