@@ -41,7 +41,7 @@ folds: setup  ## leave one group out at a time with the settings in params.yaml
 	@python -m slimstream folds
 
 tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
-	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(BUDGET),--budget '$(BUDGET)')
+	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(BUDGET),--budget '$(BUDGET)') $(if $(JOBS),--jobs '$(JOBS)')
 
 up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
 	@python -m flows.services up

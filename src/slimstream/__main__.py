@@ -8,6 +8,7 @@ import importlib
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from slimstream.errors import UserError
@@ -99,7 +100,10 @@ def _scan(args: argparse.Namespace, paths: Paths) -> None:
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.
     check_trainings(params)
-    print(scan(params, paths, args.source))
+    result = scan(params, paths, args.source, write=not args.dry_run)
+    print(json.dumps(asdict(result)) if args.json else result)
+    if args.dry_run:
+        return
     items = read_lock(paths.source_lock).listing.items
     check_teachers(params, paths, sorted({item.label for item in items}))
     check_flow((item.key for item in items), params.extract)
@@ -126,6 +130,18 @@ def _rollback(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.registry import rollback
 
     print(rollback(args.name or load_params(paths.params).publish.name, paths))
+
+
+def _promote(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import promote
+
+    print(promote(args.name or load_params(paths.params).publish.name, args.version, paths, args.force))
+
+
+def _evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.monitor import evaluate_champion
+
+    print(evaluate_champion(load_params(paths.params), paths, args.source))
 
 
 def _versions(args: argparse.Namespace, paths: Paths) -> None:
@@ -188,6 +204,8 @@ def _parser() -> argparse.ArgumentParser:
 
     scan = add("scan", "list the source into source.lock.json, so that new clips are seen", _scan)
     scan.add_argument("--source", help="'rig', a folder, or s3://bucket/prefix (default: params.yaml)")
+    scan.add_argument("--dry-run", action="store_true", help="say what is new and write nothing")
+    scan.add_argument("--json", action="store_true", help="for programs")
     for name, text in STAGES.items():
         add(name, text, _stage)
     models = add("models", "list every network with its parameters and multiply-accumulates", _models)
@@ -198,6 +216,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     publish = add("publish", "register the compressed model and let the gate decide on `champion`", _publish)
     publish.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
+    promote = add("promote", "make a registered version the champion by hand", _promote)
+    promote.add_argument("version", type=int, help="its number; `versions` lists them")
+    promote.add_argument("--force", action="store_true", help="although the gate refused it")
+    promote.add_argument("--name", help="registered model (default: params.yaml)")
+    check = add(
+        "evaluate-champion",
+        "let the champion judge fresh labelled clips: has it dropped?",
+        _evaluate_champion,
+    )
+    check.add_argument("--source", required=True, help="where they are: a folder or s3://bucket/prefix")
     for name, text, run in (
         ("rollback", "make the previous champion the champion again", _rollback),
         ("versions", "list the registered versions", _versions),
@@ -226,7 +254,9 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables; or all")
     tables.add_argument("--table", help="this table alone")
     tables.add_argument("--row", help="this row alone, by its name")
-    tables.add_argument("--budget", default="cpu", help="cpu (two cores) or paper (as printed, for a GPU)")
+    tables.add_argument(
+        "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
+    )
     tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
     tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")

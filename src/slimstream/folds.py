@@ -112,6 +112,19 @@ def lay_out(
             target.symlink_to(source.resolve())
 
 
+def validated(params: Params, home: Paths, source: str, paths: Paths) -> None:
+    """Scan, fetch and validate `source` in the folder of `home`, apart from the checkout's own clips.
+
+    Stages that were finished there are not run again: remove their `.seconds` to look at the source anew.
+    """
+    settings = params.model_dump(mode="json", by_alias=True)
+    settings["ingest"]["source"] = source
+    home.root.mkdir(parents=True, exist_ok=True)
+    write_settings(home, settings)
+    for stage in ("scan", "ingest", "validate"):
+        run_stage(home, stage, paths)
+
+
 def write_settings(fold: Paths, settings: Mapping[str, Any]) -> None:
     with fold.params.open("w") as file:
         YAML(typ="safe").dump(settings, file)

@@ -86,22 +86,46 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     return outcome
 
 
+def promote(name: str, version: int, paths: Paths, force: bool = False) -> str:
+    """Make `version` the champion by hand; returns a sentence.
+
+    Raises UserError for a version that is not there, and, without `force`, for one that the gate refused or
+    that was rolled back.
+    """
+    registry = Registry(name, paths)
+    tags = registry.tags()
+    if version not in tags:
+        known = ", ".join(map(str, sorted(tags))) or "none"
+        raise UserError(f"{name} has no version {version}; registered: {known}.")
+    before = registry.champion()
+    if version == before:
+        return f"{name} version {version} is champion already."
+    doubt = "was refused by the gate" if tags[version].get("gate") == "refused" else ""
+    doubt = "was rolled back" if "rolled_back_at" in tags[version] else doubt
+    if doubt and not force:
+        raise UserError(f"{name} version {version} {doubt}; say --force to promote it all the same.")
+    registry.client.delete_model_version_tag(name, str(version), "rolled_back_at")
+    registry.promote(version)
+    instead = f" instead of version {before}" if before else ""
+    return f"{name} version {version} is champion{instead}{' though it ' + doubt if doubt else ''}."
+
+
 def rollback(name: str, paths: Paths) -> str:
     """Make the version that was champion before the champion again; returns a sentence.
 
     Raises UserError when there is no earlier champion.
     """
     registry = Registry(name, paths)
-    now = registry.champion()
+    leads = registry.champion()
     promoted = registry.promoted()
-    earlier = promoted[: promoted.index(now)] if now in promoted else promoted
-    if now is None or not earlier:
+    earlier = promoted[: promoted.index(leads)] if leads in promoted else promoted
+    if leads is None or not earlier:
         raise UserError(
             f"{name} has no earlier champion to go back to; `python -m slimstream versions` lists all."
         )
-    registry.tag(now, rolled_back_at=_now())
+    registry.tag(leads, rolled_back_at=now())
     registry.client.set_registered_model_alias(name, CHAMPION, str(earlier[-1]))
-    return f"{name} version {earlier[-1]} is champion again; version {now} was rolled back."
+    return f"{name} version {earlier[-1]} is champion again; version {leads} was rolled back."
 
 
 def versions(name: str, paths: Paths) -> pd.DataFrame:
@@ -167,6 +191,11 @@ class Registry:
     def lineage(self, version: int) -> dict[str, Any]:
         return deploy.read_artifact(self.uri, f"models:/{self.name}/{version}", "lineage.json")
 
+    def metric(self, version: int, name: str) -> float:
+        """What evaluate measured of it, nan where it did not."""
+        run = self.client.get_model_version(self.name, str(version)).run_id
+        return float(self.client.get_run(run).data.metrics.get(name, "nan"))
+
     def record(self, version: int, verdict: gate.Verdict) -> None:
         """Write the verdict on the version: as tags for programs, as a description for people."""
         word = "passed" if verdict.passed else "refused"
@@ -176,7 +205,7 @@ class Registry:
         self.client.update_model_version(self.name, str(version), description=text)
 
     def promote(self, version: int) -> None:
-        self.tag(version, promoted_at=_now())
+        self.tag(version, promoted_at=now())
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
 
     def tag(self, version: int, **tags: str) -> None:
@@ -271,5 +300,6 @@ def _scores(paths: Paths) -> dict[str, float]:
     return {key: float(value) for key, value in tracking.read_json(paths.metrics("evaluate")).items()}
 
 
-def _now() -> str:
+def now() -> str:
+    """This moment in UTC, to the millisecond: what tags are dated with."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,7 +8,18 @@ COMMAND = """
 import json, os, pathlib, sys, time
 name = sys.argv[1]
 wish = pathlib.Path("wish.txt").read_text().split()
-if name == "scan":
+home = pathlib.Path(os.environ.get("SLIMSTREAM_SOURCE_ROOT", "."))
+if name == "scan" and "--dry-run" in sys.argv:
+    found = (home / "new.txt").read_text().split()
+    print(json.dumps({"source": "plant", "new": found, "changed": []}))
+elif name == "evaluate-champion":
+    health = {"name": "m", "version": 1, "macro_f1": 0.4, "dropped": sys.argv[3] == "winter"}
+    pathlib.Path("runs").mkdir(exist_ok=True)
+    pathlib.Path("runs/evaluate-champion.json").write_text(json.dumps(health))
+    print("judged", sys.argv[3])
+elif name in ("promote", "rollback"):
+    print(*sys.argv[1:])
+elif name == "scan":
     pathlib.Path("source.lock.json").write_text(json.dumps({"at": os.environ.get("SLIMSTREAM_SOURCE_ROOT")}))
 elif name == "publish":
     outcome = {"name": "m", "version": 1, "model": "distilled", "promoted": True, "reasons": ["good"]}
@@ -55,7 +66,8 @@ def repository(root: Path) -> Path:
         root / "recipes" / "tank.yaml": "recipe: tank\ningest:\n  source: ../clips  # four cameras\n",
         root / ".dvc" / "config": "[core]\n    analytics = false\n",
         root / ".dvc" / ".gitignore": "/config.local\n/tmp\n/cache\n",
-        root / ".gitignore": "/zeta\n/alpha\n/evaluate\n/runs/\n/metrics/\n/.slimstream/\n__pycache__\n",
+        root
+        / ".gitignore": "/zeta\n/alpha\n/evaluate\n/runs/\n/metrics/\n/new.txt\n/.slimstream/\n__pycache__\n",
         root / ".dvcignore": "__pycache__\n",
     }
     for file, text in files.items():

@@ -1,71 +1,23 @@
 """The flow on a real Prefect server: names, states, artifacts, failures, isolation, the schedule."""
 
-import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import dvc
 from flows import retrain as module
-from tests.flows.mini import commit, git, outcome, repository
+from tests.flows.conftest import api
+from tests.flows.mini import commit, git, outcome
 
 pytestmark = pytest.mark.slow
-PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server of our own; yields the environment that finds it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    environment |= {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT_LOGGING_SERVER_LEVEL": "ERROR"}
-    environment |= {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{url}/health")
-                break
-            except OSError:
-                assert process.poll() is None, (home / "log").read_text()
-                time.sleep(0.2)
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield {**environment, "PREFECT_API_URL": url}
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def root(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return repository(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(autouse=True)
 def here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROOT", root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-def api(method: str, *arguments: Any, **keywords: Any) -> Any:
-    with get_client(sync_client=True) as client:
-        return getattr(client, method)(*arguments, **keywords)
 
 
 def task_states(flow_run: str) -> dict[str, str]:
@@ -122,16 +74,8 @@ def test_a_failed_deployed_run_leaves_nothing(root: Path) -> None:
     assert len(git(root, "worktree", "list").splitlines()) == 1
 
 
-def test_the_weekly_deployment_is_scheduled(server: dict[str, str]) -> None:
+def test_the_weekly_deployment_is_scheduled(deployed: None) -> None:
     """With unlucky versions below it Prefect looks healthy and no schedule ever fires."""
-    for arguments in (["work-pool", "create", "slimstream", "--type", "process"], ["deploy", "--all"]):
-        subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env=server,
-            cwd=PROJECT,
-            check=True,
-            capture_output=True,
-        )
     deployment = api("read_deployment_by_name", "retrain/weekly")
     assert deployment.parameters == {"isolated": True} and deployment.global_concurrency_limit.limit == 1
     scheduled = FlowRunFilter.model_validate(

@@ -19,7 +19,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The (test group, stage) of every process a fold would start; evaluate leaves scores behind."""
     started: list[tuple[str, str]] = []
 
-    def run(command: list[str], env: dict[str, str]) -> SimpleNamespace:
+    def run(command: list[str], env: dict[str, str], **streams: None) -> SimpleNamespace:
         root, stage = Path(command[-2]), command[-1]
         group = load_params(root / "params.yaml").split.test_group or ""
         started.append((group, stage))

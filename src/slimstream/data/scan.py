@@ -35,14 +35,14 @@ class ScanResult:
     changed: list[str]
     removed: list[str]
     rejected: dict[str, str]
-    written: bool
+    differs: bool
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.clips} clips"]
         parts += [
             f"{len(keys)} {word}" for word in ("new", "changed", "removed") if (keys := getattr(self, word))
         ]
-        if not self.written:
+        if not self.differs:
             parts.append("nothing new")
         lines = [", ".join(parts)]
         lines += [f"  rejected {key}: {reason}" for key, reason in list(self.rejected.items())[:10]]
@@ -51,15 +51,18 @@ class ScanResult:
         return "\n".join(lines)
 
 
-def scan(params: Params, paths: Paths, source: str | None = None) -> ScanResult:
-    """List `source` (or params.ingest.source) and update source.lock.json when something is not as it was."""
+def scan(params: Params, paths: Paths, source: str | None = None, write: bool = True) -> ScanResult:
+    """List `source` (or params.ingest.source) and update source.lock.json when something is not as it was.
+
+    Without `write` only the result says so.
+    """
     uri = normalise(source or params.ingest.source)
     listing = open_source(params.ingest, uri, paths.source_root).list()
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
     found = {item.key: item for item in listing.items}
-    written = old is None or old.source != uri or old.listing != listing
-    if written:
+    differs = old is None or old.source != uri or old.listing != listing
+    if differs and write:
         held_out: set[str] = set()
         if old and old.source == uri:
             tested = _tested(paths)
@@ -72,7 +75,7 @@ def scan(params: Params, paths: Paths, source: str | None = None) -> ScanResult:
         changed=[key for key in found if key in known and found[key] != known[key]],
         removed=sorted(known.keys() - found.keys()),
         rejected=listing.rejected,
-        written=written,
+        differs=differs,
     )
 
 

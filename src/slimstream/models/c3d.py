@@ -1,11 +1,10 @@
 """C3D: 3×3×3 convolutions all the way (Tran et al., ICCV 2015, arXiv 1412.0767)."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from slimstream.models.settings import Classes, Dropout
+from slimstream.models.settings import Classes, Dropout, Width
 from slimstream.models.two_stream import Rgb, TimePool
 from slimstream.models.volumes import OneStream, Resize
 
@@ -19,7 +18,7 @@ LAYERS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 def c3d(
     num_classes: Classes,
     *,
-    width: Annotated[float, Field(ge=0.125, le=1)] = 1.0,
+    width: Width = 1.0,
     pretrained: Literal[False] = False,
     dropout: Dropout = 0.5,
 ) -> OneStream:

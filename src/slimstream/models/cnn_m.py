@@ -1,17 +1,14 @@
 """The plain two-stream CNN (Simonyan & Zisserman, NIPS 2014)."""
 
-from typing import Annotated, Literal, Unpack
+from typing import Literal, Unpack
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slimstream.models.backbone import Backbone
-from slimstream.models.settings import Classes
+from slimstream.models.settings import Classes, Width
 from slimstream.models.streams import PooledFrame, two_stream
 from slimstream.models.two_stream import TwoStream
-
-Width = Annotated[float, Field(ge=0.0625, le=1)]
 
 
 def two_stream_cnn_m(

@@ -1,12 +1,11 @@
 """A picture network that judges every frame by itself (Karpathy et al., CVPR 2014, "single-frame")."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from slimstream.models.c3d import hidden_layers, keep_variance
-from slimstream.models.settings import Classes, Dropout
+from slimstream.models.settings import Classes, Dropout, Width
 from slimstream.models.two_stream import Rgb, TimePool
 from slimstream.models.volumes import OneStream, PerFrame, Resize
 
@@ -17,7 +16,7 @@ SIDE = 170
 def per_frame_cnn(
     num_classes: Classes,
     *,
-    width: Annotated[float, Field(ge=0.125, le=1)] = 1.0,
+    width: Width = 1.0,
     pretrained: Literal[False] = False,
     dropout: Dropout = 0.5,
 ) -> OneStream:

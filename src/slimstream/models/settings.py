@@ -8,3 +8,5 @@ Classes = Annotated[int, Field(ge=2)]
 """Classes to tell apart."""
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Probability that something is dropped in training."""
+Width = Annotated[float, Field(ge=0.0625, le=1)]
+"""Share of the published channels."""

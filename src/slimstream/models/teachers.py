@@ -8,42 +8,56 @@ from itertools import pairwise
 
 from torch import nn
 
+from slimstream.errors import UserError
 from slimstream.models.hub import timm_net
 from slimstream.models.picture import PictureNet
-from slimstream.models.settings import Classes, Dropout
+from slimstream.models.settings import Classes, Dropout, Width
 
 
-def vgg16(num_classes: Classes, *, dropout: Dropout = 0.5, pretrained: bool = False) -> PictureNet:
+def vgg16(
+    num_classes: Classes, *, width: Width = 1.0, dropout: Dropout = 0.5, pretrained: bool = False
+) -> PictureNet:
     """VGG-16 for grey pictures: 13 convolutions and 3 linear layers (P3's teacher).
 
     Args:
         num_classes: classes to tell apart.
+        width: factor for the channels of every layer.
         dropout: after each but the last linear layer.
         pretrained: ImageNet weights for the convolutions, from timm's hub; needs a network once.
     """
-    return _vgg("vgg16_bn", (2, 2, 3, 3, 3), num_classes, dropout, pretrained)
+    return _vgg("vgg16_bn", (2, 2, 3, 3, 3), num_classes, width, dropout, pretrained)
 
 
-def vgg19(num_classes: Classes, *, dropout: Dropout = 0.5, pretrained: bool = False) -> PictureNet:
+def vgg19(
+    num_classes: Classes, *, width: Width = 1.0, dropout: Dropout = 0.5, pretrained: bool = False
+) -> PictureNet:
     """VGG-19 for grey pictures: 16 convolutions and 3 linear layers (P3's teacher).
 
     Args:
         num_classes: classes to tell apart.
+        width: factor for the channels of every layer.
         dropout: after each but the last linear layer.
         pretrained: ImageNet weights for the convolutions, from timm's hub; needs a network once.
     """
-    return _vgg("vgg19_bn", (2, 2, 4, 4, 4), num_classes, dropout, pretrained)
+    return _vgg("vgg19_bn", (2, 2, 4, 4, 4), num_classes, width, dropout, pretrained)
 
 
-def resnet18(num_classes: Classes, *, dropout: Dropout = 0.0, pretrained: bool = False) -> PictureNet:
+def resnet18(
+    num_classes: Classes, *, width: Width = 1.0, dropout: Dropout = 0.0, pretrained: bool = False
+) -> PictureNet:
     """ResNet-18 for grey pictures (P3's teacher).
 
     Args:
         num_classes: classes to tell apart.
+        width: factor for the channels of the residual blocks.
         dropout: on the features before the classifier.
         pretrained: ImageNet weights from timm's hub; needs a network once.
     """
-    net = timm_net("resnet18", pretrained, in_chans=1)  # its first layer summed over colour
+    _whole(width, pretrained)
+    channels = tuple(round(width * full) for full in (64, 128, 256, 512))
+    net = timm_net(
+        "resnet18", pretrained, in_chans=1, channels=channels
+    )  # its first layer summed over colour
     stem = (net.conv1, net.bn1, net.act1, net.maxpool)
     return PictureNet(
         stages=nn.Sequential(nn.Sequential(*stem, net.layer1), net.layer2, net.layer3, net.layer4),
@@ -53,14 +67,17 @@ def resnet18(num_classes: Classes, *, dropout: Dropout = 0.0, pretrained: bool =
     )
 
 
-def _vgg(name: str, depths: Sequence[int], num_classes: int, dropout: float, pretrained: bool) -> PictureNet:
+def _vgg(
+    name: str, depths: Sequence[int], num_classes: int, width: float, dropout: float, pretrained: bool
+) -> PictureNet:
     """Simonyan & Zisserman 2015, Table 1, columns D and E, cut down for small pictures.
 
     Batch norm, or the network would hardly learn from scratch. Linear layers of 512, because 4096 would make
     120 M parameters of them alone. The mean over the last map, 3×3 for a 50×50 picture, takes the place of
     the fifth max-pool, which would look at four of the nine.
     """
-    layers = _vgg_layers(depths)
+    _whole(width, pretrained)
+    layers, linear = _vgg_layers(depths, width), round(width * 512)
     if pretrained:
         layers.load_state_dict(timm_net(name, pretrained, in_chans=1).features.state_dict())
     pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
@@ -69,21 +86,22 @@ def _vgg(name: str, depths: Sequence[int], num_classes: int, dropout: float, pre
     return PictureNet(
         stages=nn.Sequential(*stages),
         neck=nn.Sequential(
-            nn.Linear(512, 512),
+            nn.Linear(linear, linear),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(512, 512),
+            nn.Linear(linear, linear),
             nn.ReLU(inplace=True),
         ),
-        head=nn.Linear(512, num_classes),
+        head=nn.Linear(linear, num_classes),
         dropout=dropout,
     )
 
 
-def _vgg_layers(depths: Sequence[int]) -> nn.Sequential:
+def _vgg_layers(depths: Sequence[int], factor: float) -> nn.Sequential:
     """The layers below VGG's fifth pool, numbered as everywhere."""
     layers, inputs = nn.Sequential(), 1
-    for depth, width in zip(depths, (64, 128, 256, 512, 512), strict=True):
+    for depth, full in zip(depths, (64, 128, 256, 512, 512), strict=True):
+        width = round(factor * full)
         if inputs > 1:
             layers.append(nn.MaxPool2d(2))
         for _ in range(depth):
@@ -92,3 +110,8 @@ def _vgg_layers(depths: Sequence[int]) -> nn.Sequential:
             layers.extend((convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)))
             inputs = width
     return layers
+
+
+def _whole(width: float, pretrained: bool) -> None:
+    if pretrained and width != 1:
+        raise UserError("model_args: pretrained weights are those of the whole network; set width: 1.")

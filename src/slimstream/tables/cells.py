@@ -20,7 +20,7 @@ import pandas as pd
 
 from slimstream.data.splits import components, folds
 from slimstream.errors import UserError
-from slimstream.folds import lay_out, run_stage, write_settings
+from slimstream.folds import lay_out, run_stage, validated
 from slimstream.params import Params
 from slimstream.paths import TEACHERS, Paths
 from slimstream.progress import null_log
@@ -70,10 +70,7 @@ class Data:
         settings["ingest"]["source"] = source
         name = key(settings["ingest"], settings["validate"], settings["split"])
         data = cls(Paths(paths.cache / "tables" / name), paths, at_most)
-        data.home.root.mkdir(parents=True, exist_ok=True)
-        write_settings(data.home, settings)
-        for stage in ("scan", "ingest", "validate"):
-            run_stage(data.home, stage, paths)
+        validated(params, data.home, source, paths)
         return data
 
     def folder(self, name: str) -> Paths:

@@ -122,9 +122,11 @@ def planned(spec: Spec, budget: str, data: Data) -> Callable[[Key, int], list[Ce
 
 
 def finished(cells: Callable[[Key, int], list[Cell]], where: Key) -> list[list[Done]]:
-    """The cells of every seed that all folds are finished of."""
+    """The cells of every seed that all folds are finished of; what draws nothing has one seed."""
     found = []
     for seed in range(SEEDS):
+        if seed and cells(where, seed)[0].scores == cells(where, 0)[0].scores:
+            break
         done = [cell.done() for cell in cells(where, seed)]
         if all(done):
             found.append([cell for cell in done if cell])

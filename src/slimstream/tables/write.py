@@ -71,7 +71,8 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         found |= {"state": "run", "seeds": len(seeds), "folds": len(seeds[0])}
         for metric in METRICS:
             score = interval(list(by_fold(seeds, metric).values()))
-            found |= {metric: score.mean, f"{metric}_low": score.low, f"{metric}_high": score.high}
+            low, high = max(score.low, 0.0), min(score.high, 1.0)  # Student's t knows no bounds, a score does
+            found |= {metric: score.mean, f"{metric}_low": low, f"{metric}_high": high}
         every = [cell for cells in seeds for cell in cells]
         # Pruning by a target may end a channel apart in another fold.
         found |= {name: float(np.mean([cell.scores[name] for cell in every])) for name in ("params", "macs")}
@@ -80,7 +81,7 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         found |= {"train_seconds": float(np.mean([cell.seconds for cell in every]))}
         found |= {"pretrained": "yes" if every[0].scores["pretrained"] else "no"}
         found |= {
-            name: " ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
+            name: ", ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
         }
     elif row.count:
         found |= {"state": "counted", "pretrained": "", **count(spec, row, budget)}
@@ -151,7 +152,7 @@ def _si(value: float | None, unit: float, name: str) -> str:
 
 
 def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
-    """The claim, the verdict and the differences it rests on, in a line; `seeds` is how many a row asks for."""
+    """The claim, the verdict and the differences behind it, in a line; `seeds` is how many a row asks for."""
     missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
     if missing:
         return f"{claim.says}: not run ({', '.join(missing)})."

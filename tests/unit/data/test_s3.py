@@ -119,7 +119,7 @@ def test_scan_and_ingest_fetch_once(clips: "S3Client", tmp_path: Path) -> None:
     raw = tmp_path / "data/raw" / table.loc["on/Überlauf 2.avi", "path"]
     assert raw.read_bytes() == (tmp_path / "1.avi").read_bytes()
     shutil.rmtree(tmp_path / "data")
-    assert not scan(PARAMS, Paths(tmp_path)).written
+    assert not scan(PARAMS, Paths(tmp_path)).differs
     for key in ("on/1.avi", "on/Überlauf 2.avi", "off/3.avi"):  # so that a second fetch could not succeed
         clips.delete_object(Bucket="plant", Key=f"clips/{key}")
     assert run(tmp_path)["reused"] == 3

@@ -59,7 +59,7 @@ def test_nothing_new_changes_no_byte(paths: Paths) -> None:
     paths.source_lock.write_text(json.dumps(json.loads(paths.source_lock.read_text())))
     before = paths.source_lock.read_bytes(), paths.source_lock.stat().st_mtime_ns
     result = scan(PARAMS, paths)
-    assert not result.written and str(result) == "plant: 4 clips, nothing new"
+    assert not result.differs and str(result) == "plant: 4 clips, nothing new"
     assert (paths.source_lock.read_bytes(), paths.source_lock.stat().st_mtime_ns) == before
 
 
@@ -71,8 +71,8 @@ def test_new_changed_removed_and_rejected_are_seen(paths: Paths) -> None:
     (paths.root / "plant/off/3.mp4").unlink()
     result = scan(PARAMS, paths)
     assert (result.new, result.changed, result.removed) == (["on/9.mp4"], ["on/1.mp4"], ["off/3.mp4"])
-    assert result.written and "rejected stray.mp4: lies in no class folder" in str(result)
-    assert not scan(PARAMS, paths).written
+    assert result.differs and "rejected stray.mp4: lies in no class folder" in str(result)
+    assert not scan(PARAMS, paths).differs
 
 
 def test_a_lock_is_read_as_written(paths: Paths) -> None:
@@ -81,7 +81,7 @@ def test_a_lock_is_read_as_written(paths: Paths) -> None:
     lock = read_lock(paths.source_lock)
     assert lock.listing.items[0].groups == {"camera": "c1"} and lock.listing.items[0].label == "ö"
     assert lock.listing.rejected == {"on/gone.mp4": "no such file in the source"}
-    assert not scan(PARAMS, paths).written
+    assert not scan(PARAMS, paths).differs
 
 
 def test_another_source_starts_anew(paths: Paths) -> None:
@@ -95,12 +95,12 @@ def test_another_source_starts_anew(paths: Paths) -> None:
 def test_tested_clips_stay_held_out_when_something_is_new(paths: Paths) -> None:
     scan(PARAMS, paths)
     split(paths, "on/1.mp4")
-    assert not scan(PARAMS, paths).written, "a split alone is nothing new"
+    assert not scan(PARAMS, paths).differs, "a split alone is nothing new"
     assert held_out(paths) == []
     add(paths, "on/9.mp4")
     scan(PARAMS, paths)
     assert held_out(paths) == ["on/1.mp4"]
-    assert not scan(PARAMS, paths).written
+    assert not scan(PARAMS, paths).differs
     split(paths, "on/2.mp4")
     add(paths, "on/10.mp4")
     scan(PARAMS, paths)
@@ -110,7 +110,7 @@ def test_tested_clips_stay_held_out_when_something_is_new(paths: Paths) -> None:
 def test_a_split_that_is_not_checked_out_is_asked_for(paths: Paths) -> None:
     scan(PARAMS, paths)
     (paths.root / "dvc.lock").write_text(DVC_LOCK)
-    assert not scan(PARAMS, paths).written, "nothing new, nothing needed"
+    assert not scan(PARAMS, paths).differs, "nothing new, nothing needed"
     add(paths, "on/9.mp4")
     with pytest.raises(UserError, match=r"run `dvc checkout data/split\.parquet`"):
         scan(PARAMS, paths)

@@ -56,6 +56,15 @@ def test_the_small_student_is_a_fraction_of_all() -> None:
     assert count_macs(on_meta("light_residual_net"), picture) < 0.5 * mean
 
 
+@pytest.mark.parametrize("name", TEACHERS)
+def test_half_a_teacher_costs_a_quarter(name: str) -> None:
+    with torch.device("meta"):
+        half = create_model(name, 2, width=0.5)
+    assert count_params(half) / count_params(on_meta(name)) == pytest.approx(0.25, rel=0.02)
+    with pytest.raises(UserError, match="set width: 1"):
+        create_model(name, 2, width=0.5, pretrained=True)
+
+
 @pytest.mark.parametrize(("name", "convolutions", "linear"), [("vgg16", 13, 3), ("vgg19", 16, 3)])
 def test_a_vgg_has_as_many_layers_as_its_name_says(name: str, convolutions: int, linear: int) -> None:
     model = on_meta(name)

@@ -1,0 +1,27 @@
+"""The champion by hand, from Prefect's UI: promote a version, or take the last promotion back."""
+
+# mypy: disable-error-code="unused-coroutine"
+from typing import Annotated
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
+
+from flows.watch import ROOT, command
+
+
+@flow(name="promote")
+def promote(
+    version: Annotated[int, Field(ge=1, description="its number; the registry lists all versions")],
+    force: Annotated[bool, Field(description="although the gate refused it, or it was rolled back")] = False,
+) -> None:
+    """Make a registered version the champion."""
+    said = command("promote", ROOT, {}, str(version), *(["--force"] if force else []))
+    create_markdown_artifact(said[-1], key="champion")
+
+
+@flow(name="rollback")
+def rollback() -> None:
+    """Make the version that was champion before the champion again."""
+    said = command("rollback", ROOT, {})
+    create_markdown_artifact(said[-1], key="champion")

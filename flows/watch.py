@@ -1,0 +1,73 @@
+"""What a plant wants watched: new clips at the source, and a champion that no longer keeps its promise.
+
+Both start a retraining by its deployment, which queues it behind one that runs already.
+"""
+
+# mypy: disable-error-code="unused-coroutine"
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger, runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
+from pydantic import Field
+
+from flows import dvc
+from flows.worktree import worktree
+from slimstream.monitor import CHECK
+from slimstream.paths import Paths
+
+ROOT = Path(__file__).resolve().parent.parent
+RETRAINING = "retrain/weekly"
+
+
+@flow(name="ingest-watch")
+def ingest_watch(
+    enough: Annotated[int, Field(ge=1, description="new or changed clips that start a retraining")] = 20,
+) -> None:
+    """Compare the source with what the last run knew; enough new clips start a retraining, once."""
+    with worktree(ROOT, str(runtime.flow_run.id)) as (root, env):
+        (*_, said) = command("scan", root, env, "--dry-run", "--json")
+    found = json.loads(said)
+    fresh = sorted([*found["new"], *found["changed"]])
+    told = f"{found['source']}: {len(fresh)} new or changed clips, {enough} start a retraining."
+    if len(fresh) >= enough:
+        # The same clips seen again, before the retraining has ended, must not start another.
+        start("ingest-watch", *fresh)
+        told += " Started."
+    _tell(told, "source")
+
+
+@flow(name="evaluate-champion")
+def evaluate_champion(
+    source: Annotated[str, Field(description="fresh labelled clips: a folder or s3://bucket/prefix")],
+    retrain: Annotated[bool, Field(description="start a retraining when it has dropped")] = True,
+) -> None:
+    """Let the champion judge fresh labelled clips; a score below its interval starts a retraining."""
+    said = command(CHECK, ROOT, {}, "--source", source)
+    health: dict[str, Any] = json.loads(Paths(ROOT).run(CHECK).read_text())
+    if health["dropped"] and retrain:
+        start(CHECK, health["name"], str(health["version"]), str(health["macro_f1"]))
+    _tell(said[-1], "champion")
+
+
+@task(cache_policy=NO_CACHE)
+def command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
+    """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
+    logger = get_run_logger()
+    return dvc.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
+
+
+def start(*because: str) -> None:
+    """Ask for a retraining; asked twice for the same reason, there is one."""
+    reason = hashlib.sha256("\n".join(because).encode()).hexdigest()[:16]
+    run_deployment(RETRAINING, timeout=0, idempotency_key=f"{because[0]}-{reason}", as_subflow=False)
+
+
+def _tell(sentence: str, key: str) -> None:
+    get_run_logger().info(sentence)
+    create_markdown_artifact(sentence, key=key)

@@ -1,0 +1,71 @@
+"""A real Prefect server, and the project in miniature."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests.flows.mini import repository
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server of our own; yields the environment that finds it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment |= {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT_LOGGING_SERVER_LEVEL": "ERROR"}
+    environment |= {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{url}/health")
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield {**environment, "PREFECT_API_URL": url}
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def root(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repository(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def deployed(server: dict[str, str]) -> None:
+    """The deployments of prefect.yaml are on the server."""
+    for arguments in (["work-pool", "create", "slimstream", "--type", "process"], ["deploy", "--all"]):
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env=server,
+            cwd=PROJECT,
+            check=True,
+            capture_output=True,
+        )
+
+
+def api(method: str, *arguments: Any, **keywords: Any) -> Any:
+    with get_client(sync_client=True) as client:
+        return getattr(client, method)(*arguments, **keywords)

@@ -1,0 +1,67 @@
+"""What starts a retraining, and the champion by hand: on a real Prefect server, no worker."""
+
+from pathlib import Path
+
+import pytest
+from prefect.client.schemas.filters import FlowRunFilter
+
+from flows import registry, watch
+from tests.flows.conftest import api
+from tests.flows.mini import git
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def here(root: Path, deployed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "ROOT", root)
+    monkeypatch.setattr(registry, "ROOT", root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def asked() -> set[str]:
+    """Why retrainings were asked for, those of the schedule apart."""
+    deployment = api("read_deployment_by_name", "retrain/weekly")
+    runs = api(
+        "read_flow_runs",
+        flow_run_filter=FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}}),
+    )
+    keys = [run.idempotency_key for run in runs if not run.auto_scheduled]
+    assert len(keys) == len(set(keys))
+    return {key.rsplit("-", 1)[0] for key in keys}
+
+
+def test_enough_new_clips_start_one_retraining(root: Path) -> None:
+    (root / "new.txt").write_text("a.mp4 b.mp4")
+    watch.ingest_watch(enough=3)
+    assert asked() == set()
+    (root / "new.txt").write_text("a.mp4 b.mp4 c.mp4")
+    watch.ingest_watch(enough=3)
+    watch.ingest_watch(enough=3)
+    assert asked() == {"ingest-watch"}
+    assert not git(root, "for-each-ref", "refs/heads/runs") and not git(root, "status", "--porcelain")
+    (told,) = {a.data for a in api("read_artifacts") if a.key == "source" and "Started" in str(a.data)}
+    assert told == "plant: 3 new or changed clips, 3 start a retraining. Started."
+
+
+def test_a_champion_that_drops_starts_a_retraining() -> None:
+    before = asked()
+    watch.evaluate_champion("summer")
+    watch.evaluate_champion("winter", retrain=False)
+    assert asked() == before
+    watch.evaluate_champion("winter")
+    assert asked() == before | {"evaluate-champion"}
+
+
+def test_the_champion_by_hand() -> None:
+    registry.promote(3, force=True)
+    registry.rollback()
+    told = {artifact.data for artifact in api("read_artifacts") if artifact.key == "champion"}
+    assert {"promote 3 --force", "rollback"} <= told
+
+
+@pytest.mark.parametrize("name", ["ingest-watch/daily", "evaluate-champion/by-hand", "promote/by-hand"])
+def test_the_form_in_the_ui_is_typed(name: str) -> None:
+    deployment = api("read_deployment_by_name", name)
+    fields = deployment.parameter_openapi_schema["properties"]
+    assert fields and all("type" in field for field in fields.values())
