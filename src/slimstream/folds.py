@@ -130,13 +130,18 @@ def write_settings(fold: Paths, settings: Mapping[str, Any]) -> None:
         YAML(typ="safe").dump(settings, file)
 
 
+def done(folder: Paths, stage: str) -> Path:
+    """What is there when `stage` was run in `folder`: the seconds that it took."""
+    return folder.root / f"{stage}.seconds"
+
+
 def run_stage(fold: Paths, stage: str, paths: Paths, quietly: bool = False) -> float:
     """Run one stage in the fold's folder, or not if it is done; return the seconds it took.
 
     `quietly`, what it says goes to `<stage>.log` there.
     """
-    done = fold.root / f"{stage}.seconds"
-    if not done.exists():
+    mark = done(fold, stage)
+    if not mark.exists():
         start = time.perf_counter()
         command = [sys.executable, "-m", "slimstream", "--root", str(fold.root), stage]
         # The table is what counts, not its runs; what frozen layers make of a clip is the same in all folds.
@@ -154,8 +159,8 @@ def run_stage(fold: Paths, stage: str, paths: Paths, quietly: bool = False) -> f
             raise UserError(
                 f"stage {stage} failed in {fold.root} (exit status {code}{why}); run again to go on."
             )
-        done.write_text(str(time.perf_counter() - start))
-    return float(done.read_text())
+        mark.write_text(str(time.perf_counter() - start))
+    return float(mark.read_text())
 
 
 def _group(clips: pd.DataFrame, params: Params) -> pd.Series:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import nn
 
 from slimstream.errors import UserError
+from slimstream.models.c3d import hidden_layers
 from slimstream.models.hub import timm_net
 from slimstream.models.picture import PictureNet
 from slimstream.models.settings import Classes, Dropout, Width
@@ -84,13 +85,7 @@ def _vgg(
     stages = (layers[start:end] for start, end in pairwise((0, *pools[1:], len(layers))))
     return PictureNet(
         stages=nn.Sequential(*stages),
-        neck=nn.Sequential(
-            nn.Linear(linear, linear),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(linear, linear),
-            nn.ReLU(inplace=True),
-        ),
+        neck=hidden_layers(linear, linear, dropout),
         head=nn.Linear(linear, num_classes),
         dropout=dropout,
     )

@@ -20,7 +20,7 @@ import pandas as pd
 
 from slimstream.data.splits import components, folds
 from slimstream.errors import UserError
-from slimstream.folds import lay_out, run_stage, validated
+from slimstream.folds import done, lay_out, run_stage, validated
 from slimstream.params import Params
 from slimstream.paths import TEACHERS, Paths
 from slimstream.progress import null_log
@@ -161,7 +161,7 @@ class Cell:
 
     def steps(self) -> Iterator["Step"]:
         """What has to be made, in an order in which it can be. Cells that begin alike share steps."""
-        packs = self.packs.root / "extract.seconds"
+        packs = done(self.packs, "extract")
         yield Step(packs, (), self, "extract")
         for stage, folder in self.folders.items():
             before = [done(self.folders[earlier], earlier) for earlier in needs(stage, self.params)]
@@ -210,7 +210,7 @@ class Cell:
         from slimstream.stages import split  # a moment's work, not worth a process
 
         split.run(self.params, folder, null_log)
-        (folder.root / "split.seconds").write_text("0")
+        done(folder, stage).write_text("0")
 
 
 @dataclass(frozen=True)
@@ -225,11 +225,6 @@ class Step:
 
     def run(self, quietly: bool = False) -> None:
         self.cell.make(self.name, quietly)
-
-
-def done(folder: Paths, stage: str) -> Path:
-    """What is there when `stage` was run in `folder`: the seconds that it took."""
-    return folder.root / f"{stage}.seconds"
 
 
 def key(*parts: object) -> str:
