@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run folds tables test lint clean
+.PHONY: help setup demo run folds tables up down status test lint clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -43,6 +43,15 @@ folds: setup  ## leave one group out at a time with the settings in params.yaml
 tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
 	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(BUDGET),--budget '$(BUDGET)') $(if $(JOBS),--jobs '$(JOBS)')
 
+up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
+	@python -m flows.services up
+
+down:  ## end them; runs under way begin again with the next up
+	@python -m flows.services down
+
+status:  ## how they are and where
+	@python -m flows.services status
+
 test: setup lint  ## lint, type-check and test
 	@pytest
 
@@ -52,5 +61,5 @@ lint: setup
 	@mypy
 	@lint-imports
 
-clean:  ## remove what the pipeline made; keeps the environment, the registry and the clip store
+clean:  ## remove what the pipeline made; keeps the environment, the registry, the servers' data and the clip store
 	rm -rf data models exports metrics plots reports runs

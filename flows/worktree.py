@@ -26,6 +26,7 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     """Yield the folder and the environment of an isolated run; its branch stays only when it has a commit."""
     main = main.resolve()
     folder, branch = Paths(main).cache.resolve() / "worktrees" / run_id, f"runs/{run_id}"
+    _clear(main, folder, branch)
     last = _last_run(main)
     _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
     try:
@@ -63,6 +64,17 @@ def commit(folder: Path, message: str) -> str:
 
 
 _SOMEBODY = ["-c", "user.name=slimstream", "-c", "user.email=slimstream@localhost"]
+
+
+def _clear(main: Path, folder: Path, branch: str) -> None:
+    """Take away what an earlier attempt at the same run left behind when it was killed."""
+    if folder.exists():
+        subprocess.run(
+            ["git", "worktree", "remove", "--force", "--force", str(folder)], cwd=main, capture_output=True
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+    _git(main, "worktree", "prune")
+    subprocess.run(["git", "branch", "-q", "-D", branch], cwd=main, capture_output=True)
 
 
 def _last_run(main: Path) -> str:

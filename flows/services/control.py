@@ -1,0 +1,216 @@
+"""Start what is missing, end everything, say how all of it is."""
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from flows.services import automations, deployments, postgres, process, runs
+from flows.services.servers import Service, base_environment, client_environment, services
+from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
+from slimstream.errors import UserError
+
+PATIENCE = 300
+"""Seconds that a server may take to start: a busy machine is slow."""
+KEEPER = "keeper.pid"
+EVERY = 15.0
+"""Seconds between two looks of the keeper."""
+STOPS = 30.0
+"""Seconds the first process of a server may take to end."""
+SIGNALS = {
+    "postgres": signal.SIGINT,  # its fast shutdown: open connections do not hold it up
+    "prefect": signal.SIGTERM,
+    "mlflow": signal.SIGTERM,
+    "worker": signal.SIGTERM,
+}
+"""How each server is told to end, in the order of their start."""
+
+Tell = Callable[[str], None]
+
+
+def up(home: Home, tell: Tell) -> None:
+    """Start every server that does not run, wait until all are well, deploy; nothing else is touched.
+
+    Raises UserError when a port is taken or a server does not come up.
+    """
+    home.make()
+    with _alone(home):
+        settings, found = _settled(home, tell)
+        dead = [service for service in found if process.leader(home.folder, service.name) is None]
+        for service in dead:
+            _make_room(home, service)
+        save(home, settings)
+        waiting: list[Service] = []
+        for service in found:
+            if service.name != "mlflow":  # it and Prefect start side by side
+                _await(home, waiting, tell)
+            if service in dead:
+                tell(f"Starting {service.title} …")
+                service.prepare()
+                process.start(
+                    service.name, service.command, service.env, home.root, home.folder, service.user
+                )
+                waiting.append(service)
+            elif service.healthy():
+                waiting.append(service)
+        _await(home, waiting, tell)
+        env = client_environment(home, settings, load_secrets(home))
+        automations.ensure(env)
+        deployments.deploy(home, base_environment(home) | env)
+
+
+def down(home: Home, tell: Tell) -> None:
+    """End every server and all they started, runs included; the last one started is the first to go."""
+    if (keeper := _keeper(home)) is not None:
+        os.kill(keeper, signal.SIGTERM)
+        tell(f"the keeper (process {keeper}) ends all it keeps …")
+        while _keeper(home) is not None:
+            time.sleep(0.2)
+    if home.folder.exists():
+        with _alone(home):
+            _end_all(home, tell)
+
+
+def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
+    """A row a server: name, how it is, where; and whether all are well."""
+    if not home.settings.exists():
+        return [("services", "never started", "make up")], False
+    rows, well = [], True
+    for service in services(home, load(home), load_secrets(home)):
+        running = process.leader(home.folder, service.name) is not None
+        state = service.healthy() if running else "not running"
+        well = well and not state
+        rows.append((service.name, state or "healthy", service.where))
+    return rows, well
+
+
+def keep(home: Home, tell: Tell) -> None:
+    """Stay, start again whatever dies, and end everything when told to stop (SIGTERM, SIGINT)."""
+    home.make()
+    with (home.folder / KEEPER).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Process {_keeper(home)} keeps the servers of {home.folder} already.") from None
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
+        _keep(home, tell)
+
+
+def _keep(home: Home, tell: Tell) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while True:
+            try:
+                up(home, tell)
+            except Exception as error:  # whatever goes wrong, the other servers want to be kept
+                tell(f"{error or type(error).__name__} The next try follows.")
+            time.sleep(EVERY)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        with _alone(home):
+            _end_all(home, tell)
+
+
+def _keeper(home: Home) -> int | None:
+    """The process that keeps the servers: whoever holds the lock on the file with its id."""
+    if not (home.folder / KEEPER).exists():
+        return None
+    with (home.folder / KEEPER).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read() or 0) or None
+    return None
+
+
+def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
+    """The settings that shall hold from now on, and the servers they describe."""
+    settings = load(home, os.environ)
+    if not settings.database:
+        why = postgres.missing(home)
+        settings = replace(settings, database="sqlite" if why else "postgres")
+        tell(f"{why}: SQLite is used instead." if why else "PostgreSQL is found and used.")
+    elif not home.settings.exists() and settings.database == "postgres" and (why := postgres.missing(home)):
+        raise UserError(f"SLIMSTREAM_DATABASE is postgres, but {why}.")
+    if home.settings.exists() and settings != (kept := load(home)):
+        if settings.database != kept.database:
+            raise UserError(
+                f"What was stored so far lies in {kept.database}; unset SLIMSTREAM_DATABASE, "
+                f"or begin anew without {home.folder}."
+            )
+        if any(process.leader(home.folder, service) for service in SIGNALS):
+            raise UserError("The servers run with other ports; `make down` first.")
+    return settings, services(home, settings, load_secrets(home))
+
+
+def _make_room(home: Home, service: Service) -> None:
+    """End what is left of a server that died, for it has the port; raises UserError when another has it."""
+    if not service.remains:
+        process.stop(home.folder, service.name)
+    if service.port is not None:
+        check_free(service.port, service.title, f"SLIMSTREAM_{service.name.upper()}_PORT")
+
+
+def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
+    """Wait until all of them are well, and forget them."""
+    deadline = time.monotonic() + PATIENCE
+    while waiting:
+        service = waiting[0]
+        wrong = service.healthy()
+        if not wrong:
+            tell(f"{service.name:9} {service.where}")
+            del waiting[0]
+            continue
+        if process.leader(home.folder, service.name) is None:
+            raise UserError(f"{service.title} ended soon after its start; {home.log(service.name)} says why.")
+        if time.monotonic() > deadline:
+            process.stop(home.folder, service.name)  # hanging, it would be taken for one that runs
+            raise UserError(
+                f"{service.title} {wrong} after {PATIENCE} s and was ended: {home.log(service.name)}."
+            )
+        time.sleep(0.3)
+
+
+def _end_all(home: Home, tell: Tell) -> None:
+    _end_worker(home, tell)
+    for name, number in reversed(SIGNALS.items()):
+        if process.stop(home.folder, name, number, STOPS):
+            tell(f"{name} ended")
+
+
+def _end_worker(home: Home, tell: Tell) -> None:
+    """End the worker so that its runs close what they have open, and are begun again by the next one."""
+    worker = process.leader(home.folder, "worker")
+    if worker is None:
+        return
+    secrets = load_secrets(home)
+    env = client_environment(home, load(home), secrets)
+    found = {service.name: service for service in services(home, load(home), secrets)}
+    try:
+        if wrong := found["prefect"].healthy():
+            raise UserError(f"the Prefect server {wrong}")
+        begun = runs.under_way(env)
+        # The worker would kill them; told by SIGTERM, a flow ends its stage and reports.
+        process.end_children(worker, STOPS)
+        process.stop(home.folder, "worker", patience=STOPS)
+        tell("worker ended")
+        for name in runs.put_back(env, {*begun, *runs.under_way(env)}):
+            tell(f"the run {name} begins again after the next `make up`")
+    except Exception as error:  # whatever it is, down means down
+        tell(f"Runs that were under way will be marked Crashed: {error}")
+        process.end_children(worker, STOPS)
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Two commands at once take turns."""
+    with (home.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,92 @@
+"""The MLflow server: basic auth, our own host names, no pickle, one process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from flows.services import postgres
+from flows.services.settings import HOST, Home, Settings, write
+from slimstream.errors import UserError
+
+
+def command(settings: Settings) -> list[str]:
+    port = settings.mlflow_port
+    names = [HOST, "localhost"]
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"),
+        *("--host", HOST, "--port", str(port)),
+        # A foreign page whose name points here is refused by the first, its scripts by the second.
+        *("--allowed-hosts", ",".join(f"{name}:{port}" for name in names)),
+        *("--cors-allowed-origins", ",".join(f"http://{name}:{port}" for name in names)),
+        *("--uvicorn-opts", "--log-level warning --no-access-log"),
+    ]
+
+
+def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What the server is told; passwords in here and not in the command, which anyone can list."""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": _database(home, settings, secrets, "mlflow"),
+        "MLFLOW_ARTIFACTS_DESTINATION": str(home.folder / "mlartifacts"),
+        "MLFLOW_AUTH_CONFIG_PATH": str(home.folder / "mlflow-auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
+        "MLFLOW_AUTH_ADMIN_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets["MLFLOW_FLASK_SERVER_SECRET_KEY"],
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+
+def login(secrets: Mapping[str, str]) -> tuple[str, str]:
+    return secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"]
+
+
+def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
+    """Write its settings; after an upgrade of MLflow or a change of secrets.env let the databases catch up.
+
+    The server would refuse a database of an older version, and takes its admin's password on its first start
+    only.
+    """
+    write(home.folder / "mlflow-auth.ini", _AUTH.format(_database(home, settings, secrets, "mlflow_auth")))
+    seen = home.folder / "mlflow.seen"
+    now = f"{version('mlflow')} {home.secrets.stat().st_mtime_ns}"
+    if seen.exists() and seen.read_text() != now:
+        answer = subprocess.run(
+            [sys.executable, "-c", _CATCH_UP],
+            env={**os.environ, **environment(home, settings, secrets)},
+            cwd=home.folder,
+            capture_output=True,
+            text=True,
+        )
+        if answer.returncode:
+            said = answer.stderr.strip().splitlines() or ["it did not say why"]
+            raise UserError(f"MLflow's database could not be upgraded: {said[-1]}")
+    seen.write_text(now)
+
+
+def _database(home: Home, settings: Settings, secrets: Mapping[str, str], name: str) -> str:
+    if settings.database == "postgres":
+        return postgres.url(settings, secrets["POSTGRES_PASSWORD"], name)
+    return f"sqlite:///{home.folder / name}.db"
+
+
+_AUTH = """\
+# Written by `make up`.
+[mlflow]
+default_permission = READ
+database_uri = {}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+# Checking a password takes tens of milliseconds on purpose, and a training logs every two seconds.
+auth_cache_ttl_seconds = 60
+"""
+_CATCH_UP = """
+import os
+from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
+engine = create_sqlalchemy_engine(os.environ["MLFLOW_BACKEND_STORE_URI"])
+_upgrade_db(engine)
+from mlflow.server.auth import auth_config, store
+store.init_db(auth_config.database_uri)
+name, password = os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]
+if store.has_user(name):
+    store.update_user(name, password=password)
+"""

@@ -1,0 +1,188 @@
+"""What `make up` starts: how each server is called, what it is told, and how to see that it is well."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import psutil
+
+from flows.services import mlflow, postgres, process
+from flows.services.settings import HOST, Home, Settings
+
+POOL = "slimstream"
+PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+_WORK = f"worker start --pool {POOL} --type process --name {POOL} --install-policy never"
+HEARTBEAT = 30
+"""Seconds between the signs of life of a flow run; Prefect allows no fewer."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One program; it is started after all that stand before it."""
+
+    name: str
+    title: str
+    where: str
+    command: list[str]
+    env: dict[str, str]
+    healthy: Callable[[], str]
+    """Says "" when it does its work, else what is wrong."""
+    port: int | None = None
+    user: str | None = None
+    prepare: Callable[[], None] = lambda: None
+    """What has to be done before each start."""
+    remains: bool = False
+    """Whether what it started may live on when it dies: a run that loses its worker tidies up and ends."""
+
+
+def services(home: Home, settings: Settings, secrets: Mapping[str, str]) -> list[Service]:
+    """All servers, in the order of their start."""
+    base, client = base_environment(home), client_environment(home, settings, secrets)
+    auth = _login(secrets["PREFECT_API_AUTH_STRING"])
+    prefect_url, mlflow_url = client["PREFECT_API_URL"], client["MLFLOW_TRACKING_URI"]
+    password = secrets["POSTGRES_PASSWORD"]
+    found = []
+    if settings.database == "postgres":
+        found.append(
+            Service(
+                "postgres",
+                "PostgreSQL",
+                f"{HOST}:{settings.postgres_port}",
+                postgres.command(home, settings),
+                base,
+                lambda: postgres.healthy(settings, password),
+                settings.postgres_port,
+                postgres.user(),
+                lambda: postgres.prepare(home, password),
+            )
+        )
+    found.append(
+        Service(
+            "prefect",
+            "the Prefect server",
+            f"http://{HOST}:{settings.prefect_port}",
+            [*PREFECT, *f"server start --host {HOST} --port {settings.prefect_port}".split()],
+            base | _prefect(home, settings, secrets),
+            lambda: _answers(f"{prefect_url}/admin/version", auth),
+            settings.prefect_port,
+        )
+    )
+    found.append(
+        Service(
+            "mlflow",
+            "the MLflow server",
+            mlflow_url,
+            mlflow.command(settings),
+            base | mlflow.environment(home, settings, secrets),
+            lambda: _answers(
+                f"{mlflow_url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
+                mlflow.login(secrets),
+            ),
+            settings.mlflow_port,
+            prepare=lambda: mlflow.prepare(home, settings, secrets),
+        )
+    )
+    found.append(
+        Service(
+            "worker",
+            "the worker",
+            f"work pool {POOL}",
+            [*PREFECT, *_WORK.split()],
+            base | client,
+            lambda: _polls(prefect_url, auth, process.leader(home.folder, "worker")),
+            remains=True,
+        )
+    )
+    return found
+
+
+def base_environment(home: Home) -> dict[str, str]:
+    """What everything here runs with; loopback goes past any proxy."""
+    known = [
+        str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry
+    ]
+    past = [HOST, "localhost", *os.environ.get("NO_PROXY", "").split(",")]
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(home.root.resolve() / "src"), *known])),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": ",".join(filter(None, past)),
+        "no_proxy": ",".join(filter(None, past)),
+        "PREFECT_HOME": str(home.folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What a program needs to use both servers; only ever handed on as environment."""
+    return {
+        "PREFECT_API_URL": f"http://{HOST}:{settings.prefect_port}/api",
+        "PREFECT_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
+        "MLFLOW_TRACKING_URI": f"http://{HOST}:{settings.mlflow_port}",
+        "MLFLOW_TRACKING_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
+        "MLFLOW_TRACKING_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
+    }
+
+
+def _prefect(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    if settings.database == "postgres":
+        database = postgres.url(settings, secrets["POSTGRES_PASSWORD"], "prefect", "postgresql+asyncpg")
+    else:
+        database = f"sqlite+aiosqlite:///{home.folder / 'prefect.db'}"
+    ports = settings.prefect_port
+    return {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+        "PREFECT_SERVER_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
+        # Its own services are clients of its API, too.
+        "PREFECT_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
+        "PREFECT_API_URL": f"http://{HOST}:{ports}/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports},http://localhost:{ports}",
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        # By default the server forgets at its end who holds a deployment's slot, and then the run that holds
+        # it is ended.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    }
+
+
+def _answers(url: str, login: tuple[str, str]) -> str:
+    try:
+        answer = httpx.get(url, auth=login, timeout=10, trust_env=False)
+    except httpx.HTTPError:
+        return "does not answer"
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return "refuses the password of secrets.env"
+    return "" if answer.is_success else f"answers with status {answer.status_code}"
+
+
+def _polls(api: str, login: tuple[str, str], leader: psutil.Process | None) -> str:
+    """Whether the server has heard of the worker since it was started."""
+    if leader is None:
+        return "is not running"
+    try:
+        answer = httpx.post(
+            f"{api}/work_pools/{POOL}/workers/filter", json={}, auth=login, timeout=10, trust_env=False
+        )
+    except httpx.HTTPError:
+        return "waits for Prefect"
+    for worker in answer.json() if answer.is_success else []:
+        heard = datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp()
+        if worker["name"] == POOL and worker["status"] == "ONLINE" and heard > leader.create_time():
+            return ""
+    return "has not reported to the Prefect server"
+
+
+def _login(text: str) -> tuple[str, str]:
+    name, _, password = text.partition(":")
+    return name, password

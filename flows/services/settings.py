@@ -1,0 +1,148 @@
+"""Where the servers listen and what they share: ports, which database, passwords."""
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from slimstream.errors import UserError
+
+HOST = "127.0.0.1"
+USER = "admin"
+"""Who logs in at both servers."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `up` remembers in settings.json, so that every later command finds the same servers."""
+
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+    postgres_port: int = 5442
+    database: str = ""
+    """postgres or sqlite, chosen by the first `up` and kept from then on: what is stored lies there."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder `.services` of the project `root`."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root.resolve() / ".services"
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.json"
+
+    @property
+    def secrets(self) -> Path:
+        return self.folder / "secrets.env"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def make(self) -> None:
+        """Make the folder, which is nobody else's business."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+
+
+def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
+    """What settings.json says; SLIMSTREAM_PREFECT_PORT and the like in `environ` go before it.
+
+    Raises UserError for what is no port and no database.
+    """
+    known = {field.name: field.type for field in fields(Settings)}
+    try:
+        found = json.loads(home.settings.read_text()) if home.settings.exists() else {}
+        settings = Settings(**found)
+    except (ValueError, TypeError):
+        raise UserError(
+            f"{home.settings} is not what `make up` wrote; it holds {', '.join(known)}."
+        ) from None
+    for name in known:
+        variable = f"SLIMSTREAM_{name.upper()}"
+        if value := (environ or {}).get(variable):
+            changed: dict[str, Any] = {name: value if name == "database" else _port(variable, value)}
+            settings = replace(settings, **changed)
+    if settings.database not in ("", "postgres", "sqlite"):
+        raise UserError(f"SLIMSTREAM_DATABASE is {settings.database!r}; it may be postgres or sqlite.")
+    return settings
+
+
+def save(home: Home, settings: Settings) -> None:
+    write(home.settings, json.dumps(asdict(settings), indent=2) + "\n")
+
+
+def load_secrets(home: Home) -> dict[str, str]:
+    """The passwords as environment variables; made when there are none.
+
+    The file is what counts: at their next start the servers take whatever it says.
+    """
+    if not home.secrets.exists():
+        made = {
+            "MLFLOW_TRACKING_USERNAME": USER,
+            "MLFLOW_TRACKING_PASSWORD": secrets.token_urlsafe(24),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32),
+            "PREFECT_API_AUTH_STRING": f"{USER}:{secrets.token_urlsafe(24)}",
+            "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+        }
+        write(home.secrets, _HEAD + "".join(f"{name}={value}\n" for name, value in made.items()))
+    home.secrets.chmod(0o600)
+    lines = home.secrets.read_text().splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    if missing := [name for name in _NAMES if not found.get(name)]:
+        raise UserError(f"{home.secrets} lacks {missing[0]}; mend it, or `make down` and delete it.")
+    return {name: found[name] for name in _NAMES}
+
+
+def check_free(port: int, title: str, variable: str) -> None:
+    """Raises UserError when another program listens on `port`."""
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"Port {port}, meant for {title}, cannot be had ({error.strerror}); "
+                f"stop the program that has it or choose another with {variable}."
+            ) from None
+
+
+def _port(variable: str, value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise UserError(f"{variable} is {value!r}; it must be a port, 1 to 65535.")
+    return int(value)
+
+
+def write(file: Path, text: str) -> None:
+    """Replace `file` in one go; nobody else may read it."""
+    aside = file.with_name(file.name + ".new")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    aside.replace(file)
+
+
+_NAMES = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "POSTGRES_PASSWORD",
+)
+_HEAD = """\
+# Made by `make up`. Who reads this may do everything: keep it out of mails and repositories.
+# To log in at either server take user and password from here; docs/operations.md says how to change them.
+"""

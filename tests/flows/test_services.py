@@ -1,0 +1,280 @@
+"""`make up` for real, in a temporary project on free ports: two servers, a worker, and what may go wrong."""
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flows.services import automations, postgres, process
+from flows.services.__main__ import main
+from flows.services.control import SIGNALS
+from flows.services.runs import client
+from flows.services.servers import client_environment
+from flows.services.settings import Home, Settings, check_free, load, load_secrets
+from slimstream.errors import UserError
+
+pytestmark = pytest.mark.slow
+FLOW = """
+import os
+import httpx
+from prefect import flow
+
+@flow
+def hello() -> None:
+    login = os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]
+    url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/create"
+    httpx.post(url, json={"name": "from the worker"}, auth=login, trust_env=False).raise_for_status()
+"""
+DEPLOYMENTS = """
+name: small
+deployments:
+  - name: now
+    entrypoint: hello.py:hello
+    work_pool:
+      name: slimstream
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that the user postgres may enter, which pytest's own is not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def up(folder: Path) -> Iterator[tuple[Home, str]]:
+    """The servers on SQLite, which is everywhere, and what `up` said."""
+    (folder / "hello.py").write_text(FLOW)
+    (folder / "prefect.yaml").write_text(DEPLOYMENTS)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patch.setenv("SLIMSTREAM_DATABASE", "sqlite")
+        for name in ("PREFECT", "MLFLOW"):
+            patch.setenv(f"SLIMSTREAM_{name}_PORT", str(free_port()))
+        try:
+            assert main(["up"], folder) == 0
+        except BaseException:
+            main(["down"], folder)
+            raise
+    try:
+        yield Home(folder), said.getvalue()
+    finally:
+        main(["down"], folder)
+
+
+@pytest.fixture
+def home(up: tuple[Home, str]) -> Home:
+    return up[0]
+
+
+def env(home: Home) -> dict[str, str]:
+    return client_environment(home, load(home), load_secrets(home))
+
+
+def mlflow(home: Home, path: str, login: tuple[str, str] | None = None, **headers: str) -> int:
+    url = f"{env(home)['MLFLOW_TRACKING_URI']}{path}"
+    return httpx.get(url, auth=login, headers=headers, trust_env=False).status_code
+
+
+def experiment(home: Home, name: str) -> int:
+    login = env(home)["MLFLOW_TRACKING_USERNAME"], env(home)["MLFLOW_TRACKING_PASSWORD"]
+    return mlflow(home, f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}", login)
+
+
+def prefect(home: Home, method: str, *arguments: Any) -> Any:
+    with client(env(home)) as found:
+        return getattr(found, method)(*arguments)
+
+
+def leaders(home: Home) -> dict[str, int | None]:
+    found = {name: process.leader(home.folder, name) for name in SIGNALS}
+    return {name: leader and leader.pid for name, leader in found.items()}
+
+
+def passwords(home: Home) -> list[str]:
+    return [value.rpartition(":")[2] for value in load_secrets(home).values() if value != "admin"]
+
+
+def test_all_are_well_and_secrets_stay_secret(
+    up: tuple[Home, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, said = up
+    assert main(["status"], home.root) == 0
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1] for line in shown.splitlines()}
+    assert rows == dict.fromkeys(["prefect", "mlflow", "worker"], "healthy") | {
+        "database": "sqlite",
+        "secrets": "user",
+        "logs": str(home.logs),
+    }
+    assert str(home.secrets) in shown and home.secrets.stat().st_mode & 0o777 == 0o600
+    assert len(passwords(home)) == 4 and not [word for word in passwords(home) if word in said + shown]
+
+
+def test_without_the_password_there_is_no_way_in(home: Home) -> None:
+    known = env(home)
+    count = f"{known['PREFECT_API_URL']}/flows/count"
+    right = tuple(known["PREFECT_API_AUTH_STRING"].split(":"))
+    answers = [httpx.post(count, auth=who, trust_env=False) for who in (None, ("admin", "guess"), right)]
+    assert [answer.status_code for answer in answers] == [401, 401, 200]
+    search = "/api/2.0/mlflow/experiments/search?max_results=1"
+    login = known["MLFLOW_TRACKING_USERNAME"], known["MLFLOW_TRACKING_PASSWORD"]
+    assert [mlflow(home, search, who) for who in (None, ("admin", "guess"), login)] == [401, 401, 200]
+    assert mlflow(home, search, login, Host="plant.example") == 403
+    url = f"{known['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/create"
+    foreign = {"Origin": "http://plant.example"}
+    answer = httpx.post(url, json={"name": "x"}, auth=login, headers=foreign, trust_env=False)
+    assert answer.status_code == 403
+
+
+def test_the_worker_runs_a_deployment_that_reaches_mlflow(home: Home) -> None:
+    deployment = prefect(home, "read_deployment_by_name", "hello/now")
+    run = prefect(home, "create_flow_run_from_deployment", deployment.id)
+    for _ in range(600):
+        state = prefect(home, "read_flow_run", run.id).state
+        if state.is_final():
+            break
+        time.sleep(0.2)
+    assert state.is_completed(), home.log("worker").read_text()
+    assert experiment(home, "from the worker") == 200
+    logs = "".join(file.read_text() for file in home.logs.iterdir())
+    kept = (home.folder / "prefect.db").read_bytes() + (home.folder / "prefect.db-wal").read_bytes()
+    assert not [word for word in passwords(home) if word in logs or word.encode() in kept]
+    for name in (automations.SILENT, automations.NEVER_BEGAN):
+        (automation,) = prefect(home, "read_automations_by_name", name)
+        assert automation.enabled
+
+
+def test_up_starts_what_is_missing_and_nothing_else(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    before = leaders(home)
+    deployed = prefect(home, "read_deployment_by_name", "hello/now").updated
+    assert main(["up"], home.root) == 0
+    assert leaders(home) == before and "Starting" not in capsys.readouterr().out
+    # Its first process dies without a word, what that started keeps the port.
+    first = psutil.Process(before["mlflow"])
+    first.kill()
+    first.wait(10)
+    assert main(["status"], home.root) == 1
+    assert main(["up"], home.root) == 0
+    after = leaders(home)
+    assert {name for name in before if before[name] != after[name]} == {"mlflow"}
+    assert experiment(home, "from the worker") == 200
+    assert prefect(home, "read_deployment_by_name", "hello/now").updated == deployed
+
+
+def test_other_ports_want_the_servers_down(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value, answer in (
+        ("SLIMSTREAM_MLFLOW_PORT", "5999", "`make down` first"),
+        ("SLIMSTREAM_MLFLOW_PORT", "http", "must be a port"),
+        ("SLIMSTREAM_DATABASE", "postgres", "lies in sqlite"),
+        ("SLIMSTREAM_DATABASE", "mysql", "may be postgres or sqlite"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert main(["up"], home.root) == 2
+        assert answer in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"meant for the MLflow server.*SLIMSTREAM_MLFLOW_PORT"):
+        check_free(load(home).mlflow_port, "the MLflow server", "SLIMSTREAM_MLFLOW_PORT")
+
+
+def test_down_leaves_no_process(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    members = [member for name in SIGNALS for member in process.family(home.folder, name)]
+    assert len(members) >= 4  # MLflow is two
+    assert main(["down"], home.root) == 0
+    assert not [member for member in members if member.is_running() and member.status() != "zombie"]
+    assert not [member for name in SIGNALS for member in process.family(home.folder, name)]
+    for port in (load(home).prefect_port, load(home).mlflow_port):
+        check_free(port, "nobody", "")
+    assert main(["down"], home.root) == 0 and main(["status"], home.root) == 1
+
+
+def test_a_pid_of_somebody_else_means_nothing(tmp_path: Path) -> None:
+    for text in ("", "x", str(os.getpid()), "4194304"):
+        (tmp_path / "mlflow.pid").write_text(text)
+        assert process.leader(tmp_path, "mlflow") is None
+
+
+def test_orphans_are_found_and_ended(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    script = (
+        "import subprocess, time; subprocess.Popen(['sleep', '60'], start_new_session=True); time.sleep(60)"
+    )
+    process.start("x", [sys.executable, "-c", script], os.environ, tmp_path, tmp_path)
+    deadline = time.monotonic() + 30
+    while len(process.family(tmp_path, "x")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    leader = process.leader(tmp_path, "x")
+    assert leader is not None
+    leader.kill()
+    leader.wait()
+    (orphan,) = process.family(tmp_path, "x")
+    assert process.leader(tmp_path, "x") is None and orphan.name() == "sleep"
+    assert process.stop(tmp_path, "x") and not process.family(tmp_path, "x")
+    assert not process.stop(tmp_path, "x")
+
+
+def test_postgres_keeps_its_word_through_kill_and_new_password(folder: Path) -> None:
+    home = Home(folder / "postgres")
+    home.make()
+    home.root.chmod(0o711)
+    if why := postgres.missing(home):
+        pytest.skip(why)
+    import psycopg2
+
+    settings = Settings(postgres_port=free_port(), database="postgres")
+
+    def start(password: str) -> None:
+        postgres.prepare(home, password)
+        command = postgres.command(home, settings)
+        process.start("postgres", command, os.environ, home.root, home.folder, postgres.user())
+        for _ in range(300):
+            if not (wrong := postgres.healthy(settings, password)):
+                return
+            time.sleep(0.1)
+        pytest.fail(f"{wrong}\n{home.log('postgres').read_text()}")
+
+    def ask(statement: str, password: str) -> list[Any]:
+        with contextlib.closing(
+            psycopg2.connect(postgres.url(settings, password, "mlflow"), connect_timeout=5)
+        ) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    try:
+        start("it's one")
+        ask("CREATE TABLE kept AS SELECT 7 AS it", "it's one")
+        leader = process.leader(home.folder, "postgres")
+        assert leader is not None
+        leader.kill()
+        process.stop(home.folder, "postgres", signal.SIGINT)
+        start("two")
+        assert ask("SELECT it FROM kept", "two") == [(7,)]
+        assert "password authentication failed" in postgres.healthy(settings, "it's one")
+    finally:
+        process.stop(home.folder, "postgres", signal.SIGINT)
+    assert not process.family(home.folder, "postgres")
+    answer = subprocess.run(["pgrep", "-f", str(postgres.data(home))], capture_output=True, text=True)
+    assert not answer.stdout
