@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
+from flows.announce import announce
 from flows.watch import ROOT, command
 
 
@@ -18,6 +19,7 @@ def promote(
     """Make a registered version the champion."""
     said = command("promote", ROOT, {}, str(version), *(["--force"] if force else []))
     create_markdown_artifact(said[-1], key="champion")
+    announce("promoted", said[-1])
 
 
 @flow(name="rollback")
@@ -25,3 +27,4 @@ def rollback() -> None:
     """Make the version that was champion before the champion again."""
     said = command("rollback", ROOT, {})
     create_markdown_artifact(said[-1], key="champion")
+    announce("rolled-back", said[-1])

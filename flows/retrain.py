@@ -27,6 +27,7 @@ from prefect.tasks import Task
 
 from flows import dvc
 from flows import recipe as recipes
+from flows.announce import announce
 from flows.worktree import commit, worktree
 from slimstream.errors import UserError
 from slimstream.params import load_params
@@ -145,6 +146,8 @@ def show(paths: Paths) -> None:
             description=f"Confusion matrix of {outcome['model']} on the test clips",
         )
     create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
+    if outcome and (outcome["changed"] or not outcome["promoted"]):
+        announce("promoted" if outcome["promoted"] else "refused", sentence(outcome))
 
 
 def sentence(outcome: Mapping[str, Any]) -> str:

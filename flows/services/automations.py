@@ -1,29 +1,48 @@
-"""What the Prefect server does by itself about flow runs whose processes died."""
+"""What the Prefect server does by itself: about runs whose processes died, and to let people know."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
+from flows.announce import EVENTS
 from flows.services.runs import client
 from flows.services.servers import HEARTBEAT
+from flows.services.settings import WEBHOOK
 
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
 SILENT = "crash runs without a sign of life"
 NEVER_BEGAN = "begin again runs that never began"
+ALERTS = ("alert: a run failed", "alert: the champion")
+BLOCK = "slimstream-alerts"
 SILENCE = 3 * HEARTBEAT
 """Seconds after which a flow run that said nothing is taken for dead, or one that was to begin for lost."""
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+# One key that Slack, Mattermost, Google Chat and most receivers of one's own understand.
+FAILED = """{"text": {{ (
+    flow.name ~ " " ~ flow_run.name ~ " " ~ flow_run.state.name ~ ": " ~ (flow_run.state.message or "")
+    ~ " " ~ (flow_run|ui_url)
+) | tojson }}}"""
+CHAMPION = """{"text": {{ event.payload.text | tojson }}}"""
 
 
-def ensure(env: Mapping[str, str]) -> None:
+def ensure(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
     """Make the automations, unless there are some of that name: what was changed in the UI stays.
 
-    Without them a run whose worker and process died together stays Running, or Pending, for ever.
+    Without the first two a run whose worker and process died together stays Running, or Pending, for ever.
+    The alerts are there while secrets.env names a webhook.
     """
     with client(env) as prefect:
-        for automation in (silent(), never_began()):
+        wanted = [silent(), never_began()]
+        if url := secrets.get(WEBHOOK):
+            wanted += alerts(_block(url))
+        else:
+            for name in ALERTS:
+                for automation in prefect.read_automations_by_name(name):
+                    prefect.delete_automation(automation.id)
+        for automation in wanted:
             if not prefect.read_automations_by_name(automation.name):
                 prefect.create_automation(automation)
 
@@ -41,6 +60,22 @@ def never_began() -> "AutomationCore":
     return _unless(NEVER_BEGAN, ["Pending", "Submitting"], expected, "SCHEDULED", message)
 
 
+def alerts(block: UUID) -> Iterator["AutomationCore"]:
+    """A failure or crash of any run, and whatever happens to the champion, is told to a webhook."""
+    from prefect.events.actions import CallWebhook
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    failures = [f"prefect.flow-run.{end}" for end in ("Failed", "Crashed")]
+    news = [f"slimstream.{event}" for event in EVENTS]
+    for name, events, payload in zip(ALERTS, (failures, news), (FAILED, CHAMPION), strict=True):
+        yield AutomationCore(
+            name=name,
+            description=_MADE,
+            trigger=EventTrigger(expect=set(events), posture=Posture.Reactive, threshold=1),
+            actions=[CallWebhook(block_document_id=block, payload=payload)],
+        )
+
+
 def _unless(name: str, after: list[str], expect: list[str], state: Any, message: str) -> "AutomationCore":
     """Give a run `state` when none of the events `expect` follow `after` within SILENCE seconds."""
     from prefect.events.actions import ChangeFlowRunState
@@ -49,7 +84,7 @@ def _unless(name: str, after: list[str], expect: list[str], state: Any, message:
 
     return AutomationCore(
         name=name,
-        description="Made by `make up`, and again when it is missing.",
+        description=_MADE,
         trigger=EventTrigger(
             after={f"prefect.flow-run.{event}" for event in after},
             expect={f"prefect.flow-run.{event}" for event in expect},
@@ -61,3 +96,15 @@ def _unless(name: str, after: list[str], expect: list[str], state: Any, message:
         ),
         actions=[ChangeFlowRunState(state=state, message=message)],
     )
+
+
+def _block(url: str) -> UUID:
+    """Keep the webhook's address in the server, which encrypts it; returns the block's id."""
+    from prefect.blocks.webhook import Webhook
+
+    # Into the server of the client that is open.
+    webhook = Webhook(url=url, headers={"Content-Type": "application/json"})  # type: ignore[arg-type]
+    return cast(UUID, webhook.save(BLOCK, overwrite=True))
+
+
+_MADE = "Made by `make up`, and again when it is missing."

@@ -58,7 +58,7 @@ def up(home: Home, tell: Tell) -> None:
                 waiting.append(service)
         _await(home, waiting, tell)
         env = client_environment(home, settings, load_secrets(home))
-        automations.ensure(env)
+        automations.ensure(env, load_secrets(home))
         deployments.deploy(home, base_environment(home) | env)
 
 

@@ -104,7 +104,7 @@ def load_secrets(home: Home) -> dict[str, str]:
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     if missing := [name for name in _NAMES if not found.get(name)]:
         raise UserError(f"{home.secrets} lacks {missing[0]}; mend it, or `make down` and delete it.")
-    return {name: found[name] for name in _NAMES}
+    return {name: found[name] for name in (*_NAMES, *_OPTIONAL) if found.get(name)}
 
 
 def check_free(port: int, title: str, variable: str) -> None:
@@ -142,6 +142,9 @@ _NAMES = (
     "PREFECT_API_AUTH_STRING",
     "POSTGRES_PASSWORD",
 )
+WEBHOOK = "SLIMSTREAM_WEBHOOK"
+"""Where alerts go: an address often is a password, so it lies with them."""
+_OPTIONAL = (WEBHOOK,)
 _HEAD = """\
 # Made by `make up`. Who reads this may do everything: keep it out of mails and repositories.
 # To log in at either server take user and password from here; docs/operations.md says how to change them.

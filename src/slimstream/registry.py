@@ -34,6 +34,9 @@ class Outcome:
     model: str
     """Which of the compressed models it is."""
     promoted: bool
+    """Whether it is champion now."""
+    changed: bool
+    """Whether another version was champion before, or none."""
     reasons: tuple[str, ...]
     run_id: str | None
 
@@ -65,7 +68,8 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             )
         registry = Registry(params.publish.name, paths)
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
-        if version == registry.champion():
+        before = registry.champion()
+        if version == before:
             reasons = ["nothing new: this very network on this very split is the champion"]
         elif "rolled_back_at" in registry.tags()[version]:
             reasons = ["it was champion and has been rolled back; train a new one"]
@@ -77,8 +81,10 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
                 registry.promote(version)
             elif verdict.passed:
                 reasons.append("the gate would admit it, but promotion is switched off")
-        leads = registry.champion() == version
-        outcome = Outcome(params.publish.name, version, chosen, leads, tuple(reasons), run.run_id)
+        now = registry.champion()
+        outcome = Outcome(
+            params.publish.name, version, chosen, now == version, now != before, tuple(reasons), run.run_id
+        )
         if paths.report.exists():
             run.artifact(paths.report)
     paths.run("publish").parent.mkdir(parents=True, exist_ok=True)

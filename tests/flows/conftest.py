@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.flows.mini import repository
@@ -43,6 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
                 time.sleep(0.2)
         with temporary_settings({PREFECT_API_URL: url}):
             yield {**environment, "PREFECT_API_URL": url}
+            EventsWorker.drain_all(timeout=30)  # or what is left of them looks for this server for minutes
     finally:
         process.terminate()
         process.wait()

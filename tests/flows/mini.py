@@ -23,6 +23,7 @@ elif name == "scan":
     pathlib.Path("source.lock.json").write_text(json.dumps({"at": os.environ.get("SLIMSTREAM_SOURCE_ROOT")}))
 elif name == "publish":
     outcome = {"name": "m", "version": 1, "model": "distilled", "promoted": True, "reasons": ["good"]}
+    outcome |= {"changed": True}
     outcome["flow"] = os.environ["SLIMSTREAM_FLOW_RUN_ID"]
     pathlib.Path("runs").mkdir(exist_ok=True)
     pathlib.Path("runs/publish.json").write_text(json.dumps(outcome))

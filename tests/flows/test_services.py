@@ -2,14 +2,17 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +29,21 @@ from flows.services.settings import Home, Settings, check_free, load, load_secre
 from slimstream.errors import UserError
 
 pytestmark = pytest.mark.slow
+PROJECT = Path(__file__).parents[2]
 FLOW = """
 import os
 import httpx
 from prefect import flow
+from flows.announce import announce
 
 @flow
-def hello() -> None:
+def hello(name: str = "from the worker", fail: bool = False) -> None:
+    if fail:
+        raise RuntimeError('no "hello" today')
+    announce("refused", 'm version 2 is no "better"')
     login = os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]
     url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/create"
-    httpx.post(url, json={"name": "from the worker"}, auth=login, trust_env=False).raise_for_status()
+    httpx.post(url, json={"name": name}, auth=login, trust_env=False).raise_for_status()
 """
 DEPLOYMENTS = """
 name: small
@@ -68,6 +76,7 @@ def up(folder: Path) -> Iterator[tuple[Home, str]]:
     (folder / "prefect.yaml").write_text(DEPLOYMENTS)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
         patch.setenv("SLIMSTREAM_DATABASE", "sqlite")
+        patch.setenv("PYTHONPATH", str(PROJECT))  # where the flow finds ours
         for name in ("PREFECT", "MLFLOW"):
             patch.setenv(f"SLIMSTREAM_{name}_PORT", str(free_port()))
         try:
@@ -84,6 +93,42 @@ def up(folder: Path) -> Iterator[tuple[Home, str]]:
 @pytest.fixture
 def home(up: tuple[Home, str]) -> Home:
     return up[0]
+
+
+class Receiver(ThreadingHTTPServer):
+    """Somebody's chat: keeps the texts that are posted to it."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        super().__init__(("127.0.0.1", 0), Post)
+        self.url = f"http://127.0.0.1:{self.server_port}/hook"
+
+    def told(self, count: int) -> list[str]:
+        deadline = time.monotonic() + 60
+        while len(self.texts) < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return self.texts
+
+
+class Post(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.texts.append(body["text"])
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 def env(home: Home) -> dict[str, str]:
@@ -146,15 +191,21 @@ def test_without_the_password_there_is_no_way_in(home: Home) -> None:
     assert answer.status_code == 403
 
 
-def test_the_worker_runs_a_deployment_that_reaches_mlflow(home: Home) -> None:
+def run(home: Home, **parameters: Any) -> Any:
+    """Let the worker run the deployment; returns the flow run as it ended."""
     deployment = prefect(home, "read_deployment_by_name", "hello/now")
-    run = prefect(home, "create_flow_run_from_deployment", deployment.id)
+    with client(env(home)) as found:
+        begun = found.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     for _ in range(600):
-        state = prefect(home, "read_flow_run", run.id).state
-        if state.is_final():
+        ended = prefect(home, "read_flow_run", begun.id)
+        if ended.state.is_final():
             break
         time.sleep(0.2)
-    assert state.is_completed(), home.log("worker").read_text()
+    return ended
+
+
+def test_the_worker_runs_a_deployment_that_reaches_mlflow(home: Home) -> None:
+    assert run(home).state.is_completed(), home.log("worker").read_text()
     assert experiment(home, "from the worker") == 200
     logs = "".join(file.read_text() for file in home.logs.iterdir())
     kept = (home.folder / "prefect.db").read_bytes() + (home.folder / "prefect.db-wal").read_bytes()
@@ -179,6 +230,22 @@ def test_up_starts_what_is_missing_and_nothing_else(home: Home, capsys: pytest.C
     assert {name for name in before if before[name] != after[name]} == {"mlflow"}
     assert experiment(home, "from the worker") == 200
     assert prefect(home, "read_deployment_by_name", "hello/now").updated == deployed
+
+
+def test_failures_and_news_of_the_champion_reach_a_webhook(home: Home, receiver: Receiver) -> None:
+    with home.secrets.open("a") as secrets:
+        print(f"SLIMSTREAM_WEBHOOK={receiver.url}", file=secrets)
+    assert main(["up"], home.root) == 0
+    failed = run(home, fail=True)
+    assert failed.state.is_failed()
+    assert run(home, name="again").state.is_completed()
+    failure, news = sorted(receiver.told(2), key=len, reverse=True)
+    assert failure.startswith(f"hello {failed.name} Failed: ") and 'RuntimeError: no "hello" today' in failure
+    assert failure.endswith(f"/runs/flow-run/{failed.id}")
+    assert news == 'm version 2 is no "better"'
+    home.secrets.write_text(home.secrets.read_text().replace("SLIMSTREAM_WEBHOOK=", "# "))
+    assert main(["up"], home.root) == 0
+    assert not prefect(home, "read_automations_by_name", automations.ALERTS[0])
 
 
 def test_other_ports_want_the_servers_down(
