@@ -10,21 +10,28 @@ from pydantic import Field
 from flows.announce import announce
 from flows.watch import ROOT, command
 
+Name = Annotated[str | None, Field(description="the registered model, if not that of params.yaml")]
+
 
 @flow(name="promote")
 def promote(
     version: Annotated[int, Field(ge=1, description="its number; the registry lists all versions")],
     force: Annotated[bool, Field(description="although the gate refused it, or it was rolled back")] = False,
+    name: Name = None,
 ) -> None:
     """Make a registered version the champion."""
-    said = command("promote", ROOT, {}, str(version), *(["--force"] if force else []))
+    said = command("promote", ROOT, {}, str(version), *(["--force"] if force else []), *_named(name))
     create_markdown_artifact(said[-1], key="champion")
     announce("promoted", said[-1])
 
 
 @flow(name="rollback")
-def rollback() -> None:
+def rollback(name: Name = None) -> None:
     """Make the version that was champion before the champion again."""
-    said = command("rollback", ROOT, {})
+    said = command("rollback", ROOT, {}, *_named(name))
     create_markdown_artifact(said[-1], key="champion")
     announce("rolled-back", said[-1])
+
+
+def _named(name: str | None) -> list[str]:
+    return ["--name", name] if name else []

@@ -145,10 +145,15 @@ def _evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def _versions(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.registry import versions
+    from slimstream.registry import names, versions
 
-    table = versions(args.name or load_params(paths.params).publish.name, paths)
-    print(table.to_string(index=False) if len(table) else "Nothing is registered yet: run `make demo`.")
+    name = args.name or load_params(paths.params).publish.name
+    if len(table := versions(name, paths)):
+        print(table.to_string(index=False))
+    elif others := names(paths):
+        print(f"Nothing is registered as {name} yet; there is --name {', '.join(others)}.")
+    else:
+        print("Nothing is registered yet: run `make demo`.")
 
 
 def _folds(args: argparse.Namespace, paths: Paths) -> None:

@@ -134,6 +134,11 @@ def rollback(name: str, paths: Paths) -> str:
     return f"{name} version {earlier[-1]} is champion again; version {leads} was rolled back."
 
 
+def names(paths: Paths) -> list[str]:
+    """Of all registered models."""
+    return sorted(model.name for model in tracking.connect(paths).search_registered_models(max_results=1000))
+
+
 def versions(name: str, paths: Paths) -> pd.DataFrame:
     """All versions, newest first, with champion, model, score, verdict, dates and why one was refused."""
     registry = Registry(name, paths)

@@ -55,13 +55,13 @@ def test_a_champion_that_drops_starts_a_retraining() -> None:
 
 def test_the_champion_by_hand() -> None:
     registry.promote(3, force=True)
-    registry.rollback()
+    registry.rollback(name="tank")
     told = {artifact.data for artifact in api("read_artifacts") if artifact.key == "champion"}
-    assert {"promote 3 --force", "rollback"} <= told
+    assert {"promote 3 --force", "rollback --name tank"} <= told
 
 
 @pytest.mark.parametrize("name", ["ingest-watch/daily", "evaluate-champion/by-hand", "promote/by-hand"])
 def test_the_form_in_the_ui_is_typed(name: str) -> None:
     deployment = api("read_deployment_by_name", name)
     fields = deployment.parameter_openapi_schema["properties"]
-    assert fields and all("type" in field for field in fields.values())
+    assert fields and all("type" in field or "anyOf" in field for field in fields.values())
