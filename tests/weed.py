@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 WEED = Path(sys.executable).with_name("weed")
 KEY, SECRET = "test-key", "test-secret"
+PORTS = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
 
 
 def environment(address: str) -> dict[str, str]:
@@ -34,11 +35,19 @@ def environment(address: str) -> dict[str, str]:
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """The address of a server that knows one pair of keys and keeps its data in `folder`."""
+    process, address = start(folder, free_ports(len(PORTS)))
+    try:
+        yield address
+    finally:
+        process.kill()  # it is one process
+        process.wait()
+
+
+def start(folder: Path, ports: Sequence[int]) -> tuple["subprocess.Popen[bytes]", str]:
+    """The process and the address of a server; started again in the same folder it knows what it knew."""
     actions = ["Admin", "Read", "Write", "List"]
     identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    names = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
     command = [
         *(str(WEED), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"),
         *(
@@ -50,17 +59,17 @@ def serve(folder: Path) -> Iterator[str]:
             "-volume.max=50",
             "-master.telemetry=false",
         ),
-        *(f"-{name}={port}" for name, port in ports.items()),
+        *(f"-{name}={port}" for name, port in zip(PORTS, ports, strict=True)),
     ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{ports[PORTS.index('s3.port')]}"
     try:
-        address = f"http://127.0.0.1:{ports['s3.port']}"
         _wait_for(address, process, folder / "log")
-        yield address
-    finally:
-        process.kill()  # it is one process
-        process.wait()
+    except BaseException:
+        process.kill()
+        raise
+    return process, address
 
 
 def free_ports(count: int) -> list[int]:

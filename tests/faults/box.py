@@ -1,0 +1,238 @@
+"""A whole box in a folder: a clone of the project, its clips on S3, all servers, a keeper."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import boto3
+import httpx
+import psutil
+
+from flows.services import process, runs
+from flows.services.servers import base_environment, client_environment
+from flows.services.settings import Home, load, load_secrets
+from slimstream.params import load_params
+from tests import weed
+
+PROJECT = Path(__file__).parents[2]
+RECIPE = Path(__file__).with_name("plant.yaml")
+RETRAINING = "retrain/weekly"
+KINDS = ("stage", "flow", "worker", "worker and flow", "prefect", "mlflow", "postgres", "s3")
+PATIENCE = 1200
+"""Seconds a run may take to its end."""
+
+
+@dataclass
+class Box:
+    """What stands in `folder` while `box` is open."""
+
+    folder: Path
+    s3: "subprocess.Popen[bytes]"
+    ports: list[int]
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder / "project")
+
+    def ask(self, method: str, *arguments: Any, **keywords: Any) -> Any:
+        """Ask the Prefect server, for as long as it is away."""
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                with runs.client(self.env) as prefect:
+                    return getattr(prefect, method)(*arguments, **keywords)
+            except (httpx.HTTPError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def request(self, **parameters: Any) -> UUID:
+        """Ask for a retraining; returns the id of the flow run."""
+        deployment = self.ask("read_deployment_by_name", RETRAINING)
+        wanted = {"isolated": True, "recipe": "plant", **parameters}
+        run: UUID = self.ask("create_flow_run_from_deployment", deployment.id, parameters=wanted).id
+        return run
+
+    def state(self, run: UUID) -> Any:
+        return self.ask("read_flow_run", run).state
+
+    def until(self, run: UUID, *names: str) -> Any:
+        """Wait until the run is in one of these states, or at its end; returns the state."""
+        deadline = time.monotonic() + PATIENCE
+        while not ((state := self.state(run)).is_final() or state.name in names):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{run} is still {state.name}")
+            time.sleep(1)
+        return state
+
+    def slots(self) -> int:
+        """How many runs hold the deployment's slot."""
+        limit = self.ask("read_deployment_by_name", RETRAINING).global_concurrency_limit
+        return int(limit.active_slots)
+
+    def processes(self, run: UUID) -> list[psutil.Process]:
+        """All that lives and works for the run."""
+        return [found for found in psutil.process_iter() if _works_for(found, str(run))]
+
+    def kill(self, kind: str, run: UUID) -> str:
+        """SIGKILL to the first process of `kind`; returns what was killed, "" when it was not there."""
+        worker = process.leader(self.home.folder, "worker")
+        flow = [found for found in (worker.children() if worker else []) if "prefect" in _line(found)]
+        stage = [found for found in self.processes(run) if " -m slimstream " in _line(found)]
+        victims = {
+            "stage": stage[:1],
+            "flow": flow,
+            "worker": [worker] if worker else [],
+            "worker and flow": [*([worker] if worker else []), *flow],
+            "s3": [psutil.Process(self.s3.pid)],
+        }.get(kind)
+        if victims is None:
+            leader = process.leader(self.home.folder, kind)
+            victims = [leader] if leader else []
+        lines = [_line(victim) for victim in victims]
+        for victim in victims:
+            victim.send_signal(signal.SIGKILL)
+        if kind == "s3":
+            time.sleep(10)
+            self.s3.wait()
+            self.s3, _ = weed.start(self.folder / "s3", self.ports)
+        return (" ".join(lines[0].split()[-2:]) if kind == "stage" else kind) if lines else ""
+
+    def slimstream(self, *arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "slimstream", *arguments],
+            cwd=self.home.root,
+            env=base_environment(self.home) | self.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def versions(self) -> list[str]:
+        """The sha256 of the network of every registered version, oldest first, as its lineage has it."""
+        url = self.env["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/model-versions/search"
+        login = self.env["MLFLOW_TRACKING_USERNAME"], self.env["MLFLOW_TRACKING_PASSWORD"]
+        answer = httpx.get(url, params={"filter": "name='plant'"}, auth=login, trust_env=False, timeout=30)
+        found = answer.raise_for_status().json().get("model_versions", [])
+        tags = {
+            int(version["version"]): {tag["key"]: tag["value"] for tag in version["tags"]}
+            for version in found
+        }
+        return [tags[number]["network_sha256"] for number in sorted(tags)]
+
+    def clips(self) -> tuple[int, int]:
+        """Clips in the store, and how many of them are not what their name says."""
+        store = self.home.root / ".slimstream" / "store"
+        files = [file for file in store.glob("??/*") if file.is_file()]
+        wrong = [f for f in files if hashlib.sha256(f.read_bytes()).hexdigest() != f.stem]
+        return len(files), len(wrong)
+
+
+@contextmanager
+def box(folder: Path) -> Iterator[Box]:
+    """Set all of it up in the empty `folder`, which the user postgres must be able to enter, and end it."""
+    project, bucket = folder / "project", folder / "s3"
+    bucket.mkdir(parents=True)
+    folder.chmod(0o711)
+    subprocess.run(["git", "clone", "--quiet", PROJECT, project], check=True)
+    ports = weed.free_ports(len(weed.PORTS))
+    s3, address = weed.start(bucket, ports)
+    made = Box(folder, s3, ports)
+    try:
+        storage = weed.environment(address)
+        upload(storage, folder)
+        commit_recipe(project)
+        prefect, mlflow, postgres = weed.free_ports(3)
+        environ = {
+            **os.environ,
+            **storage,
+            "SLIMSTREAM_PREFECT_PORT": str(prefect),
+            "SLIMSTREAM_MLFLOW_PORT": str(mlflow),
+            "SLIMSTREAM_POSTGRES_PORT": str(postgres),
+            "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(PROJECT)]),
+        }
+        with (folder / "keeper.log").open("w") as log:
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", "flows.services", "keep"],
+                cwd=project,
+                env={**environ, "PYTHONPATH": str(project / "src")},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            _wait(made, keeper)
+            yield made
+        finally:
+            keeper.terminate()
+            keeper.wait(180)
+    finally:
+        made.s3.kill()
+        made.s3.wait()
+
+
+def upload(storage: dict[str, str], folder: Path) -> None:
+    """Render the rig's clips of the recipe into s3://plant/clips, by way of `folder`."""
+    from slimstream.data import rig
+
+    params = load_params(RECIPE).ingest.rig
+    client = boto3.client(
+        "s3",
+        endpoint_url=storage["AWS_ENDPOINT_URL"],
+        aws_access_key_id=storage["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=storage["AWS_SECRET_ACCESS_KEY"],
+        region_name=storage["AWS_DEFAULT_REGION"],
+    )
+    client.create_bucket(Bucket="plant")
+    rows = ["path,label,recording"]
+    for clip in rig.clips(params.recordings, params.clips, params.seconds, params.fps, params.seed):
+        target = folder / "clip.mp4"
+        rig.write(clip, target)
+        client.put_object(Bucket="plant", Key=f"clips/{clip.key}", Body=target.read_bytes())
+        target.unlink()
+        rows.append(f"{clip.key},{clip.state},{clip.recording}")
+    client.put_object(Bucket="plant", Key="clips/metadata.csv", Body="\n".join(rows).encode())
+
+
+def commit_recipe(project: Path) -> None:
+    """The recipe, its source on S3, as a commit of the clone: scheduled runs see what is committed."""
+    shutil.copyfile(RECIPE, project / "recipes" / "plant.yaml")
+    recipe = project / "recipes" / "plant.yaml"
+    recipe.write_text(recipe.read_text().replace("source: rig", "source: s3://plant/clips", 1))
+    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "add", "recipes"], cwd=project, check=True)
+    subprocess.run(["git", *who, "commit", "--quiet", "-m", "The plant"], cwd=project, check=True)
+
+
+def _wait(made: Box, keeper: "subprocess.Popen[bytes]") -> None:
+    """Until the keeper has everything up and deployed."""
+    deadline = time.monotonic() + 300
+    while not (made.home.folder / "deployed").exists():
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError((made.folder / "keeper.log").read_text())
+        time.sleep(1)
+    made.env = client_environment(made.home, load(made.home), load_secrets(made.home))
+
+
+def _works_for(found: psutil.Process, run: str) -> bool:
+    try:
+        return found.environ().get("SLIMSTREAM_FLOW_RUN_ID") == run and found.status() != "zombie"
+    except (psutil.Error, OSError):
+        return False
+
+
+def _line(found: psutil.Process) -> str:
+    try:
+        return " " + " ".join(found.cmdline()) + " "
+    except psutil.Error:
+        return ""
