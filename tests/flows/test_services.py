@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prefect.client.schemas.filters import FlowRunFilter
 
 from flows.services import automations, postgres, process
 from flows.services.__main__ import main
@@ -50,6 +51,13 @@ name: small
 deployments:
   - name: now
     entrypoint: hello.py:hello
+    work_pool:
+      name: slimstream
+  - name: minutely
+    entrypoint: hello.py:tick
+    schedules:
+      - cron: "* * * * *"
+        timezone: Europe/Berlin
     work_pool:
       name: slimstream
 """
@@ -263,6 +271,20 @@ def test_other_ports_want_the_servers_down(
         assert answer in capsys.readouterr().err
     with pytest.raises(UserError, match=r"meant for the MLflow server.*SLIMSTREAM_MLFLOW_PORT"):
         check_free(load(home).mlflow_port, "the MLflow server", "SLIMSTREAM_MLFLOW_PORT")
+
+
+def test_a_schedule_fires_and_its_run_completes(home: Home) -> None:
+    deployment = prefect(home, "read_deployment_by_name", "tick/minutely")
+    ours = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}})
+    deadline = time.monotonic() + 150
+    states: set[str] = set()
+    while not {"Scheduled", "Completed"} <= states and time.monotonic() < deadline:
+        with client(env(home)) as found:
+            runs = found.read_flow_runs(flow_run_filter=ours)
+        assert all(run.auto_scheduled for run in runs)
+        states |= {run.state_name for run in runs}
+        time.sleep(1)
+    assert {"Scheduled", "Completed"} <= states, states
 
 
 def test_down_leaves_no_process(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
