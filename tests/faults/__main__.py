@@ -10,8 +10,10 @@ clip or a lost state would make another.
 import argparse
 import csv
 import random
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from uuid import UUID
@@ -53,31 +55,40 @@ def main() -> int:
     )
     parser.add_argument("--queue", type=int, default=8, help="runs asked for at once at the end (default: 8)")
     args = parser.parse_args()
-    chance = random.Random(args.seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing behind, whoever ends us
     with box(args.folder) as plant:
-        begun = time.monotonic()
-        first = plant.request(force=True)
-        if not plant.until(first).is_completed():
-            sys.exit(f"the undisturbed run ended {plant.state(first).name}: {plant.home.logs}")
-        typical = time.monotonic() - begun
-        want = plant.versions()
-        print(f"undisturbed: {typical:.0f} s, version {want}", flush=True)
-        fates = []
-        with (args.folder / "faults.csv").open("w") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Fate)])
-            table.writeheader()
-            for number in range(args.runs):
-                kind = args.kinds[number % len(args.kinds)]
-                moment = chance.uniform(1, 15 if kind in EARLY else 0.9 * typical)
-                fates.append(disturb(plant, number, kind, moment, want))
-                table.writerow(asdict(fates[-1]))
-                file.flush()
-                print(asdict(fates[-1]), flush=True)
-        print(queue(plant, args.queue), flush=True)
-        print(
-            "clips in the store, damaged ones:", plant.clips(), "versions:", len(plant.versions()), flush=True
-        )
+        plant.services("up")
+        with plant.kept():
+            fates = campaign(plant, args.runs, args.kinds, random.Random(args.seed))
+            print(queue(plant, args.queue), flush=True)
+            clips, damaged = plant.clips()
+            print(
+                f"{clips} clips in the store, {damaged} damaged; {len(plant.networks())} versions", flush=True
+            )
     return 1 if any(fate.left for fate in fates) else 0
+
+
+def campaign(plant: Box, runs: int, kinds: Sequence[str], chance: random.Random) -> list[Fate]:
+    """An undisturbed run, then the others; faults.csv grows with each."""
+    begun = time.monotonic()
+    first = plant.request(force=True)
+    if not plant.until(first).is_completed():
+        sys.exit(f"the undisturbed run ended {plant.state(first).name}: {plant.home.logs}")
+    typical = time.monotonic() - begun
+    want = plant.networks()
+    print(f"undisturbed: {typical:.0f} s, version {want}", flush=True)
+    fates = []
+    with (plant.folder / "faults.csv").open("w") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(Fate)])
+        table.writeheader()
+        for number in range(runs):
+            kind = kinds[number % len(kinds)]
+            moment = chance.uniform(1, 15 if kind in EARLY else 0.9 * typical)
+            fates.append(disturb(plant, number, kind, moment, want))
+            table.writerow(asdict(fates[-1]))
+            file.flush()
+            print(asdict(fates[-1]), flush=True)
+    return fates
 
 
 def disturb(plant: Box, number: int, kind: str, moment: float, want: list[str]) -> Fate:
@@ -103,8 +114,8 @@ def disturb(plant: Box, number: int, kind: str, moment: float, want: list[str]) 
         left += wrong(plant, again)
     if not ended.endswith("Completed"):
         left.append("it did not complete")
-    if plant.versions() != want:
-        left.append(f"versions {plant.versions()}")
+    if plant.networks() != want:
+        left.append(f"versions {plant.networks()}")
     return Fate(number, kind, killed, round(after, 1), ended, round(seconds, 1), "; ".join(left))
 
 

@@ -1,8 +1,7 @@
-"""A whole box in a folder: a clone of the project, its clips on S3, all servers, a keeper."""
+"""A whole box in a folder: a clone of the project, its clips on S3, all servers."""
 
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import httpx
 import psutil
 
 from flows.services import process, runs
-from flows.services.servers import base_environment, client_environment
+from flows.services.servers import client_environment
 from flows.services.settings import Home, load, load_secrets
 from slimstream.params import load_params
 from tests import weed
@@ -39,11 +38,51 @@ class Box:
     folder: Path
     s3: "subprocess.Popen[bytes]"
     ports: list[int]
+    environ: dict[str, str]
+    """For `make up`: ports, S3."""
     env: dict[str, str] = field(default_factory=dict)
+    """For clients of the servers."""
 
     @property
     def home(self) -> Home:
         return Home(self.folder / "project")
+
+    def services(self, command: str) -> str:
+        """What `make up` and `make down` do; returns what it says."""
+        answer = subprocess.run(
+            [sys.executable, "-m", "flows.services", command],
+            cwd=self.home.root,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        if command == "up":
+            self.env = client_environment(self.home, load(self.home), load_secrets(self.home))
+        return answer.stdout
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Somebody starts again what dies."""
+        with (self.folder / "keeper.log").open("w") as log:
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", "flows.services", "keep"],
+                cwd=self.home.root,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield
+        finally:
+            keeper.terminate()
+            keeper.wait(180)
+
+    def commit(self, message: str) -> None:
+        """Scheduled runs see what is committed."""
+        who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+        subprocess.run(["git", *who, "add", "-A"], cwd=self.home.root, check=True)
+        subprocess.run(["git", *who, "commit", "--quiet", "-m", message], cwd=self.home.root, check=True)
 
     def ask(self, method: str, *arguments: Any, **keywords: Any) -> Any:
         """Ask the Prefect server, for as long as it is away."""
@@ -57,11 +96,12 @@ class Box:
                     raise
                 time.sleep(1)
 
-    def request(self, **parameters: Any) -> UUID:
-        """Ask for a retraining; returns the id of the flow run."""
-        deployment = self.ask("read_deployment_by_name", RETRAINING)
-        wanted = {"isolated": True, "recipe": "plant", **parameters}
-        run: UUID = self.ask("create_flow_run_from_deployment", deployment.id, parameters=wanted).id
+    def request(self, deployment: str = RETRAINING, **parameters: Any) -> UUID:
+        """Ask for a run, of a retraining with the plant's recipe unless told otherwise; returns its id."""
+        found = self.ask("read_deployment_by_name", deployment)
+        if deployment == RETRAINING:
+            parameters = {"isolated": True, "recipe": "plant", **parameters}
+        run: UUID = self.ask("create_flow_run_from_deployment", found.id, parameters=parameters).id
         return run
 
     def state(self, run: UUID) -> Any:
@@ -109,27 +149,27 @@ class Box:
             self.s3, _ = weed.start(self.folder / "s3", self.ports)
         return (" ".join(lines[0].split()[-2:]) if kind == "stage" else kind) if lines else ""
 
-    def slimstream(self, *arguments: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "slimstream", *arguments],
-            cwd=self.home.root,
-            env=base_environment(self.home) | self.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-
-    def versions(self) -> list[str]:
-        """The sha256 of the network of every registered version, oldest first, as its lineage has it."""
-        url = self.env["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/model-versions/search"
+    def registry(self) -> list[dict[str, str]]:
+        """The tags of every registered version of the plant, oldest first, with its aliases."""
+        url = self.env["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/"
         login = self.env["MLFLOW_TRACKING_USERNAME"], self.env["MLFLOW_TRACKING_PASSWORD"]
-        answer = httpx.get(url, params={"filter": "name='plant'"}, auth=login, trust_env=False, timeout=30)
-        found = answer.raise_for_status().json().get("model_versions", [])
-        tags = {
-            int(version["version"]): {tag["key"]: tag["value"] for tag in version["tags"]}
-            for version in found
-        }
-        return [tags[number]["network_sha256"] for number in sorted(tags)]
+
+        def get(what: str, **asked: str) -> dict[str, Any]:
+            answer = httpx.get(url + what, params=asked, auth=login, trust_env=False, timeout=30)
+            return dict(answer.raise_for_status().json())
+
+        found = get("model-versions/search", filter="name='plant'").get("model_versions", [])
+        named = get("registered-models/get", name="plant")["registered_model"] if found else {}
+        champions = [alias["version"] for alias in named.get("aliases", []) if alias["alias"] == "champion"]
+        return [
+            {tag["key"]: tag["value"] for tag in version["tags"]}
+            | {"champion": "*" if version["version"] in champions else ""}
+            for version in sorted(found, key=lambda version: int(version["version"]))
+        ]
+
+    def networks(self) -> list[str]:
+        """The sha256 of the network of every version."""
+        return [tags["network_sha256"] for tags in self.registry()]
 
     def clips(self) -> tuple[int, int]:
         """Clips in the store, and how many of them are not what their name says."""
@@ -141,42 +181,34 @@ class Box:
 
 @contextmanager
 def box(folder: Path) -> Iterator[Box]:
-    """Set all of it up in the empty `folder`, which the user postgres must be able to enter, and end it."""
+    """Make it in the empty `folder`, which the user postgres must be able to enter; nothing but S3 runs yet.
+
+    Ends whatever runs when it is left.
+    """
     project, bucket = folder / "project", folder / "s3"
     bucket.mkdir(parents=True)
     folder.chmod(0o711)
     subprocess.run(["git", "clone", "--quiet", PROJECT, project], check=True)
     ports = weed.free_ports(len(weed.PORTS))
     s3, address = weed.start(bucket, ports)
-    made = Box(folder, s3, ports)
+    prefect, mlflow, postgres = weed.free_ports(3)
+    environ = {
+        **os.environ,
+        **weed.environment(address),
+        "SLIMSTREAM_PREFECT_PORT": str(prefect),
+        "SLIMSTREAM_MLFLOW_PORT": str(mlflow),
+        "SLIMSTREAM_POSTGRES_PORT": str(postgres),
+        "PYTHONPATH": str(project / "src"),
+    }
+    made = Box(folder, s3, ports, environ)
     try:
-        storage = weed.environment(address)
-        upload(storage, folder)
-        commit_recipe(project)
-        prefect, mlflow, postgres = weed.free_ports(3)
-        environ = {
-            **os.environ,
-            **storage,
-            "SLIMSTREAM_PREFECT_PORT": str(prefect),
-            "SLIMSTREAM_MLFLOW_PORT": str(mlflow),
-            "SLIMSTREAM_POSTGRES_PORT": str(postgres),
-            "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(PROJECT)]),
-        }
-        with (folder / "keeper.log").open("w") as log:
-            keeper = subprocess.Popen(
-                [sys.executable, "-m", "flows.services", "keep"],
-                cwd=project,
-                env={**environ, "PYTHONPATH": str(project / "src")},
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            _wait(made, keeper)
-            yield made
-        finally:
-            keeper.terminate()
-            keeper.wait(180)
+        upload(environ, folder)
+        recipe = RECIPE.read_text().replace("source: rig", "source: s3://plant/clips", 1)
+        (project / "recipes" / "plant.yaml").write_text(recipe)
+        made.commit("The plant")
+        yield made
     finally:
+        made.services("down")
         made.s3.kill()
         made.s3.wait()
 
@@ -202,26 +234,6 @@ def upload(storage: dict[str, str], folder: Path) -> None:
         target.unlink()
         rows.append(f"{clip.key},{clip.state},{clip.recording}")
     client.put_object(Bucket="plant", Key="clips/metadata.csv", Body="\n".join(rows).encode())
-
-
-def commit_recipe(project: Path) -> None:
-    """The recipe, its source on S3, as a commit of the clone: scheduled runs see what is committed."""
-    shutil.copyfile(RECIPE, project / "recipes" / "plant.yaml")
-    recipe = project / "recipes" / "plant.yaml"
-    recipe.write_text(recipe.read_text().replace("source: rig", "source: s3://plant/clips", 1))
-    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-    subprocess.run(["git", "add", "recipes"], cwd=project, check=True)
-    subprocess.run(["git", *who, "commit", "--quiet", "-m", "The plant"], cwd=project, check=True)
-
-
-def _wait(made: Box, keeper: "subprocess.Popen[bytes]") -> None:
-    """Until the keeper has everything up and deployed."""
-    deadline = time.monotonic() + 300
-    while not (made.home.folder / "deployed").exists():
-        if keeper.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError((made.folder / "keeper.log").read_text())
-        time.sleep(1)
-    made.env = client_environment(made.home, load(made.home), load_secrets(made.home))
 
 
 def _works_for(found: psutil.Process, run: str) -> bool:

@@ -1,0 +1,75 @@
+"""A person at a screen: Debian's Chromium, logged in at both servers of a box."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.box import Box
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Browser:
+    """One page for each server; `pictures` is where each look is kept."""
+
+    box: Box
+    page: "Page"
+    pictures: Path
+    looks: int = 0
+
+    def prefect(self, path: str, word: str) -> str:
+        """What the page at `path` shows once `word` is on it."""
+        return self._look(self.box.env["PREFECT_API_URL"].removesuffix("/api") + path, word)
+
+    def mlflow(self, path: str, word: str) -> str:
+        return self._look(f"{self.box.env['MLFLOW_TRACKING_URI']}/#{path}", word)
+
+    def _look(self, url: str, word: str) -> str:
+        self.page.goto(url)
+        password = self.page.locator("input[type=password]")
+        shown = self.page.get_by_text(word).first
+        shown.or_(password).first.wait_for(timeout=60_000)
+        if password.count():  # Prefect asks once
+            password.fill(self.box.env["PREFECT_API_AUTH_STRING"])
+            self.page.keyboard.press("Enter")
+            password.wait_for(state="detached")
+            self.page.goto(url)
+            shown.wait_for(timeout=60_000)
+        self.page.wait_for_timeout(2000)  # tables fill a moment after their first row
+        self.looks += 1
+        self.page.screenshot(path=self.pictures / f"{self.looks}.png")
+        return self.page.inner_text("body")
+
+
+@contextmanager
+def browser(box: Box) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    pictures = box.folder / "pictures"
+    pictures.mkdir()
+    login = {
+        "username": box.env["MLFLOW_TRACKING_USERNAME"],
+        "password": box.env["MLFLOW_TRACKING_PASSWORD"],
+    }
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        context = chromium.new_context(
+            viewport={"width": 1500, "height": 1200},
+            http_credentials=login,  # type: ignore[arg-type]
+        )
+        yield Browser(box, context.new_page(), pictures)
+        chromium.close()

@@ -1,0 +1,126 @@
+"""The whole story, as a plant sees it: `make up`, a schedule fires, models come and go, a browser looks."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+from prefect.client.schemas.filters import FlowRunFilter
+
+from flows.services import postgres, process
+from flows.services.control import SIGNALS
+from flows.services.settings import Home, load
+from tests.faults.box import RECIPE, RETRAINING, Box, box
+from tests.flows.browser import Browser, browser
+
+pytestmark = pytest.mark.box
+POOR = RECIPE.read_text().replace("source: rig", "source: s3://plant/clips", 1).replace("0.01", "1.0e-9")
+"""A head so restrained that it hardly tells anything."""
+
+
+@pytest.fixture(scope="module")
+def plant() -> Iterator[Box]:
+    """In a folder that the user postgres may enter. Its schedule fires every minute, with the poor recipe."""
+    if why := postgres.missing(Home(Path(tempfile.gettempdir()))):
+        pytest.fail(f"{why}: `make test-all` wants it")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name, box(Path(name) / "box") as made:
+        Path(name).chmod(0o711)
+        (made.home.root / "recipes" / "poor.yaml").write_text(POOR)
+        deployments = made.home.root / "prefect.yaml"
+        every_minute = deployments.read_text().replace('"0 3 * * 1"  # Mondays at three', '"* * * * *"')
+        every_minute = every_minute.replace("isolated: true", "isolated: true\n      recipe: poor", 1)
+        deployments.write_text(every_minute)
+        made.commit("Every minute")
+        said = made.services("up")
+        assert "PostgreSQL is found and used." in said, said
+        yield made
+
+
+@pytest.fixture(scope="module")
+def page(plant: Box) -> Iterator[Browser]:
+    with browser(plant) as found:
+        yield found
+
+
+def done(plant: Box, run: UUID) -> None:
+    state = plant.until(run)
+    assert state.is_completed(), f"{state}\n{plant.home.log('worker').read_text()[-5000:]}"
+
+
+def champion(plant: Box) -> int:
+    (found,) = (n for n, tags in enumerate(plant.registry(), 1) if tags["champion"])
+    return found
+
+
+def test_a_scheduled_run_makes_the_first_champion(plant: Box, page: Browser) -> None:
+    deployment = plant.ask("read_deployment_by_name", RETRAINING)
+    ours = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}})
+    deadline = time.monotonic() + 200
+    begun: list[UUID] = []
+    while not begun and time.monotonic() < deadline:
+        runs = plant.ask("read_flow_runs", flow_run_filter=ours)
+        begun = [run.id for run in runs if run.state.is_running() and run.auto_scheduled]
+        time.sleep(1)
+    # One is enough, and those that wait for their turn are not wanted.
+    plant.ask("pause_deployment", deployment.id)
+    (run,) = begun
+    done(plant, run)
+    assert plant.clips() == (30, 0)
+    (first,) = plant.registry()
+    assert first["gate"] == "passed" and first["champion"] and first["flow_run_id"] == str(run)
+
+    seen = page.prefect(f"/runs/flow-run/{run}", "Completed")
+    assert all(word in seen for word in ("retrain", "weekly", "slimstream", "13 Task runs"))
+    tasks = page.prefect(f"/runs/flow-run/{run}?tab=Task+Runs", "publish")
+    assert all(stage in tasks for stage in ("scan", "ingest", "train", "prune", "distill", "evaluate"))
+    artifacts = page.prefect(f"/runs/flow-run/{run}?tab=Artifacts", "models")
+    assert all(key in artifacts for key in ("confusion", "report"))
+
+
+def test_better_replaces_worse_is_refused_and_back(plant: Box, page: Browser) -> None:
+    done(plant, plant.request())
+    better = plant.registry()
+    assert len(better) == 2 and champion(plant) == 2, better
+    assert float(better[1]["macro_f1"]) > float(better[0]["macro_f1"]) + 0.1
+
+    worse = plant.home.root / "recipes" / "poor.yaml"
+    worse.write_text(POOR.replace("1.0e-9", "1.0e-8"))
+    plant.commit("Still poor")
+    done(plant, plant.request(recipe="poor"))
+    refused = plant.registry()
+    assert len(refused) == 3 and champion(plant) == 2
+    assert refused[2]["gate"] == "refused" and "champion" in refused[2]["gate_reasons"]
+
+    done(plant, plant.request("rollback/by-hand", name="plant"))
+    assert champion(plant) == 1
+    done(plant, plant.request("promote/by-hand", version=2, force=True, name="plant"))
+    assert champion(plant) == 2
+
+    models = page.mlflow("/models/plant", "Version 3")
+    assert "@ champion" in models and "refused" in models
+    runs = page.mlflow("/experiments/1/runs", "evaluate")
+    assert all(stage in runs for stage in ("train", "distill", "publish"))
+
+
+def test_down_leaves_no_process(plant: Box) -> None:
+    members = [member for name in SIGNALS for member in process.family(plant.home.folder, name)]
+    assert len(members) > 5
+    plant.services("down")
+    assert not [member for member in members if member.is_running() and member.status() != "zombie"]
+    mark = os.fsencode(plant.home.folder)
+    for found in psutil.process_iter():
+        with_it = mark in b" ".join(map(os.fsencode, _line(found)))
+        assert not with_it, found
+    assert load(plant.home).database == "postgres" and shutil.which("initdb") is not None
+
+
+def _line(found: psutil.Process) -> list[str]:
+    try:
+        return found.cmdline()
+    except psutil.Error:
+        return []
