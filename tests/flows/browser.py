@@ -31,24 +31,27 @@ class Browser:
     pictures: Path
     looks: int = 0
 
-    def prefect(self, path: str, word: str) -> str:
-        """What the page at `path` shows once `word` is on it."""
-        return self._look(self.box.env["PREFECT_API_URL"].removesuffix("/api") + path, word)
+    def prefect(self, path: str, word: str, tab: str = "") -> str:
+        """What the page at `path`, with one of its tabs opened, shows once `word` is on it."""
+        return self._look(self.box.env["PREFECT_API_URL"].removesuffix("/api") + path, word, tab)
 
     def mlflow(self, path: str, word: str) -> str:
         return self._look(f"{self.box.env['MLFLOW_TRACKING_URI']}/#{path}", word)
 
-    def _look(self, url: str, word: str) -> str:
-        self.page.goto(url)
+    def log_in(self) -> None:
+        """Prefect asks once, and only at its front door; for MLflow the browser answers."""
+        self.page.goto(self.box.env["PREFECT_API_URL"].removesuffix("/api"))
         password = self.page.locator("input[type=password]")
-        shown = self.page.get_by_text(word).first
-        shown.or_(password).first.wait_for(timeout=60_000)
-        if password.count():  # Prefect asks once
-            password.fill(self.box.env["PREFECT_API_AUTH_STRING"])
-            self.page.keyboard.press("Enter")
-            password.wait_for(state="detached")
-            self.page.goto(url)
-            shown.wait_for(timeout=60_000)
+        password.fill(self.box.env["PREFECT_API_AUTH_STRING"], timeout=60_000)
+        self.page.keyboard.press("Enter")
+        password.wait_for(state="detached")
+
+    def _look(self, url: str, word: str, tab: str = "") -> str:
+        self.page.goto(url)
+        if tab:
+            self.page.get_by_text(tab, exact=True).first.click(timeout=60_000)
+        there = "word => document.body.innerText.includes(word)"
+        self.page.wait_for_function(there, arg=word, timeout=60_000)
         self.page.wait_for_timeout(2000)  # tables fill a moment after their first row
         self.looks += 1
         self.page.screenshot(path=self.pictures / f"{self.looks}.png")
@@ -56,11 +59,9 @@ class Browser:
 
 
 @contextmanager
-def browser(box: Box) -> Iterator[Browser]:
+def browser(box: Box, pictures: Path) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
-    pictures = box.folder / "pictures"
-    pictures.mkdir()
     login = {
         "username": box.env["MLFLOW_TRACKING_USERNAME"],
         "password": box.env["MLFLOW_TRACKING_PASSWORD"],
@@ -71,5 +72,7 @@ def browser(box: Box) -> Iterator[Browser]:
             viewport={"width": 1500, "height": 1200},
             http_credentials=login,  # type: ignore[arg-type]
         )
-        yield Browser(box, context.new_page(), pictures)
+        found = Browser(box, context.new_page(), pictures)
+        found.log_in()
+        yield found
         chromium.close()
