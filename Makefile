@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run folds tables up down status test lint clean
+.PHONY: help setup demo run folds tables up down status test test-all lint clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -19,7 +19,7 @@ export PREFECT_HOME := $(CURDIR)/.prefect
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 setup: $(BIN)/.ready  ## build .venv from the hashed lock file
 
@@ -54,6 +54,9 @@ status:  ## how they are and where
 
 test: setup lint  ## lint, type-check and test
 	@pytest
+
+test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3 and a browser (Debian: postgresql chromium)
+	@pytest -m box
 
 lint: setup
 	@ruff check src flows tests

@@ -145,7 +145,12 @@ def show(paths: Paths) -> None:
             key="confusion",
             description=f"Confusion matrix of {outcome['model']} on the test clips",
         )
-    create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
+    uri = tracking_uri(paths)
+    if outcome and uri.startswith("http"):  # the report is there too, when this checkout is gone
+        link = f"{uri}/#/runs/{outcome['run_id']}"
+        create_link_artifact(link, link_text="model, numbers and report in MLflow", key="mlflow")
+    else:
+        create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
     if outcome and (outcome["changed"] or not outcome["promoted"]):
         announce("promoted" if outcome["promoted"] else "refused", sentence(outcome))
 

@@ -67,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         # No space, no permission: the system's own words and the file say more than a traceback.
         if error.filename is None and error.errno is None:
             raise
-        print(f"slimstream {args.command}: {error.strerror}: {error.filename or paths.root}", file=sys.stderr)
+        where, mend = error.filename or paths.root, "; mend it and run again, what is finished is kept."
+        print(f"slimstream {args.command}: {error.strerror}: {where}{mend}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"slimstream {args.command}: interrupted; run it again to go on.", file=sys.stderr)

@@ -75,7 +75,7 @@ def test_a_scheduled_run_makes_the_first_champion(plant: Box, page: Browser) -> 
     tasks = page.prefect(f"/runs/flow-run/{run}", "publish", tab="Task Runs")
     assert all(stage in tasks for stage in ("scan", "ingest", "train", "prune", "distill", "evaluate"))
     artifacts = page.prefect(f"/runs/flow-run/{run}", "confusion", tab="Artifacts")
-    assert all(key in artifacts for key in ("models", "report"))
+    assert all(key in artifacts for key in ("models", "mlflow"))
 
 
 def test_better_replaces_worse_is_refused_and_back(plant: Box, page: Browser) -> None:

@@ -108,7 +108,7 @@ class Job:
 def pack(job: Job) -> None:
     """Do one job. Raises what `pack_clip` raises, and OSError when its files cannot be written."""
     packed = pack_clip(job.clip, job.p)
-    _write(job.done.with_suffix(".npy"), lambda file: np.save(file, packed.array))
+    _write(job.done.with_suffix(".npy"), lambda file: save_array(file, packed.array))
     facts = {
         "bytes": job.done.with_suffix(".npy").stat().st_size,
         "lengths": packed.lengths,
@@ -235,6 +235,13 @@ def _see(here: Frame, there: Frame, p: Extract, out: Pack) -> None:
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
         motion = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
         cv2.mixChannels([here, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # stacks them, fast
+
+
+def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
+    """Like np.save, which writes past Python, so that a full disk is an error without a number there."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ class Card(BaseModel):
 def save_model(folder: Path, model: nn.Module, card: Card) -> None:
     """Write `folder/model.json` and `folder/weights.safetensors`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_tensors(model), folder / "weights.safetensors")
+    _save(_tensors(model), folder / "weights.safetensors")
     (folder / "model.json").write_text(card.model_dump_json(indent=2) + "\n")
 
 
@@ -87,18 +89,28 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".half")
     # Clones, because safetensors refuses tensors that share memory.
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-        half,
-        {"facts": json.dumps(facts)},
-    )
-    half.replace(path)
+    clones = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    try:
+        _save(clones, half, {"facts": json.dumps(facts)})
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_state` wrote."""
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["facts"])  # noqa: SIM118
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Raises OSError with its number, which safetensors only tells: a full disk is one, whoever meets it."""
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

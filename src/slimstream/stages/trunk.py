@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.data.clips import Batch
+from slimstream.data.packs import save_array
 from slimstream.learn.checkpoint import weight_hash
 
 
@@ -66,5 +67,5 @@ def _write(file: Path, array: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     half = file.with_suffix(f".{os.getpid()}")
     with half.open("wb") as out:
-        np.save(out, array)
+        save_array(out, array)
     half.replace(file)
