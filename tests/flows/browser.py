@@ -55,7 +55,9 @@ class Browser:
         self.page.wait_for_timeout(2000)  # tables fill a moment after their first row
         self.looks += 1
         self.page.screenshot(path=self.pictures / f"{self.looks}.png")
-        return self.page.inner_text("body")
+        shown = self.page.inner_text("body")
+        self.page.goto("about:blank")  # a page left open draws on, at a third of a core
+        return shown
 
 
 @contextmanager
