@@ -5,7 +5,7 @@ A scan that finds nothing new leaves the file as it is, byte for byte, so that n
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slimstream.data.listing import Item, Listing, Stat
@@ -113,6 +113,8 @@ def _entry(item: Item, held_out: bool) -> dict[str, Any]:
 
 
 def _item(entry: dict[str, Any]) -> Item:
+    if ".." in PurePosixPath(entry["key"]).parts:  # a scan lists none
+        raise ValueError("a key that leaves the source")
     stat = Stat(entry["size"], entry.get("etag", ""), entry.get("mtime_ns", 0))
     return Item(entry["key"], entry["label"], stat, entry.get("groups", {}))
 
