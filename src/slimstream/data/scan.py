@@ -82,15 +82,21 @@ def scan(params: Params, paths: Paths, source: str | None = None, write: bool = 
 def read_lock(path: Path) -> Lock:
     """Read source.lock.json. Raises UserError when it is missing or broken."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return parse_lock(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run `python -m slimstream scan` first.") from error
+
+
+def parse_lock(text: str, name: str) -> Lock:
+    """The lock that `text` is. Raises UserError, calling it `name`, when it is broken."""
+    try:
+        content = json.loads(text)
         items = [_item(entry) for entry in content["items"]]
         rejected = {entry["key"]: entry["reason"] for entry in content["rejected"]}
         held_out = frozenset(entry["key"] for entry in content["items"] if entry.get("held_out"))
         return Lock(content["source"], Listing(items, rejected), held_out)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: run `python -m slimstream scan` first.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read (a merge gone wrong?): delete it and scan again.") from error
+        raise UserError(f"{name} cannot be read (a merge gone wrong?): delete it and scan again.") from error
 
 
 def _write_lock(lock: Lock, path: Path) -> None:
