@@ -90,6 +90,8 @@ def test_the_servers_are_told_what_make_up_tells_them(
     started = {s.name: s for s in servers.services(home, settings, SECRETS)}
     only_prefect = set(started["prefect"].env) - set(servers.base_environment(home))
     assert only_prefect <= told["prefect"]
+    for name in only_prefect - {name for name in only_prefect if name.endswith(("URL", "STRING", "ORIGINS"))}:
+        assert services["prefect"]["environment"][name] == started["prefect"].env[name]
     for name in ("prefect", "mlflow", "worker"):
         flags = [word for word in started[name].command if word.startswith("--")]
         missing = [flag for flag in flags if flag not in services[name]["command"]]

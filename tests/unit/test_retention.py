@@ -167,6 +167,12 @@ def test_the_newest_branch_stays_however_old(plant: Plant) -> None:
     assert plant.branches() == {"runs/lost"} and plant.clips["lost"].exists()
 
 
+def test_a_version_keeps_its_clips_without_its_branch(plant: Plant) -> None:
+    git(plant.paths, "branch", "-q", "-D", "runs/registered")
+    found = {kind.name: kind for kind in retention.collect(plant.paths)}
+    assert found["clips"].items == [str(plant.clips["lost"])]
+
+
 def test_what_a_link_keeps_elsewhere_frees_nothing(plant: Plant) -> None:
     (plant.paths.root / "raw.mp4").hardlink_to(plant.clips["lost"])
     found = {kind.name: kind for kind in retention.collect(plant.paths)}
