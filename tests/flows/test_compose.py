@@ -68,6 +68,11 @@ class Stack:
         said = self.services[name]["command"]
         words = shlex.split(said) if isinstance(said, str) else [str(word) for word in said]
         words = [*self.services[name].get("entrypoint", []), *(self.here(word, name) for word in words)]
+        if name == "s3":  # what a container has for itself
+            inside = [
+                f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")
+            ]
+            words += [f"-{port}={free_port()}" for port in (*inside, "s3.port.grpc")]
         words = [str(self.ports[name]) if word in ("4200", "5000") else word for word in words]
         return [{"python": sys.executable, "weed": str(WEED)}.get(words[0], words[0]), *words[1:]]
 
@@ -133,8 +138,9 @@ def started(home: Home) -> Iterator[Stack]:
             stack.start(name)
         yield stack
     finally:
-        for name in ("worker", "mlflow", "prefect", "s3"):
+        for name in ("worker", "mlflow", "prefect"):
             process.stop(root, name)
+        process.stop(root, "s3", signal.SIGKILL)  # it takes half a minute to say goodbye
         process.stop(home.folder, "postgres", signal.SIGINT)
 
 
@@ -154,6 +160,8 @@ def test_artifacts_go_through_mlflow_to_s3(stack: Stack) -> None:
         region_name="us-east-1",
     )
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == {"clips", "dvc", "mlflow"}
+    for bucket in ("clips", "dvc"):  # there is room for all of them
+        s3.put_object(Bucket=bucket, Key="x", Body=b"x")
     assert s3.get_object(Bucket="mlflow", Key="some/file.txt")["Body"].read() == b"kept"
     for host, status in (("plant.example", 403), (f"localhost:{stack.ports['mlflow']}", 200)):
         answer = httpx.get(
