@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run folds tables up down status test test-all lint clean
+.PHONY: help setup demo run folds tables up down status audit test test-all lint clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -51,6 +51,9 @@ down:  ## end them; runs under way begin again with the next up
 
 status:  ## how they are and where
 	@python -m flows.services status
+
+audit: setup  ## ask PyPI for known holes in what requirements.lock pins: docs/security.md
+	@pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 test: setup lint  ## lint, type-check and test
 	@pytest

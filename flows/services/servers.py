@@ -18,6 +18,8 @@ PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 _WORK = f"worker start --pool {POOL} --type process --name {POOL} --install-policy never"
 HEARTBEAT = 30
 """Seconds between the signs of life of a flow run; Prefect allows no fewer."""
+RETENTION = 365 * 86_400
+"""Seconds that Prefect remembers a finished flow run."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,9 @@ def _prefect(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict
         "PREFECT_API_URL": f"http://{HOST}:{ports}/api",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports},http://localhost:{ports}",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        # Flow runs with their logs go after a year, events by Prefect's own rule after a week.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RETENTION),
         # By default the server forgets at its end who holds a deployment's slot, and then the run that holds
         # it is ended.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

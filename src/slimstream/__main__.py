@@ -157,6 +157,21 @@ def _versions(args: argparse.Namespace, paths: Paths) -> None:
         print("Nothing is registered yet: run `make demo`.")
 
 
+def _gc(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.retention import collect
+
+    kinds = collect(paths, args.days, args.also)
+    for kind in kinds:
+        print("\n".join([str(kind), *(f"  {item}" for item in kind.items if args.list)]))
+    if not args.yes:
+        print(
+            "Nothing was deleted; --yes does it." if any(kind.items for kind in kinds) else "Nothing to do."
+        )
+        return
+    for kind in kinds:
+        kind.delete()
+
+
 def _folds(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.folds import run_folds
 
@@ -237,6 +252,17 @@ def _parser() -> argparse.ArgumentParser:
         ("versions", "list the registered versions", _versions),
     ):
         add(name, text, run).add_argument("--name", help="registered model (default: params.yaml)")
+    gc = add("gc", "say what no registered version, branch or checkout needs any more; delete it", _gc)
+    gc.add_argument("--yes", action="store_true", help="delete it; without, nothing is")
+    gc.add_argument("--days", type=float, default=30, help="keep what is younger (default: 30)")
+    gc.add_argument("--list", action="store_true", help="name every single thing")
+    gc.add_argument(
+        "--also",
+        nargs="+",
+        choices=("folds", "tables"),
+        default=(),
+        help="the finished folds or tables, too: hours of work, which are done again when asked for",
+    )
     folds = add("folds", "leave one group out at a time: the honest number for a handful of cameras", _folds)
     folds.add_argument(
         "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"

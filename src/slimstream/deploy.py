@@ -61,6 +61,8 @@ def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> l
         answers = [Path(folder) / f"{i}.parquet" for i in range(len(model_uris))]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri, "TQDM_DISABLE": "1"}
+        # Whatever the caller's environment allows: a pickle in the registry could run anything here.
+        environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         processes = [
             subprocess.Popen(
                 [sys.executable, "-c", _SCORE, model_uri, asked, answer],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -35,6 +36,13 @@ class Ingest(Section):
     source: str = Field("rig", description="'rig', a folder, or s3://bucket/prefix")
     endpoint_url: str | None = Field(None, description="an S3 server other than AWS")
     rig: Rig = Rig()
+
+    @model_validator(mode="after")
+    def without_credentials(self) -> Self:
+        # What stands here is logged with every run.
+        if any("@" in urlsplit(url).netloc for url in (self.source, self.endpoint_url or "")):
+            raise ValueError("credentials belong in the environment, not in an address")
+        return self
 
 
 class Validate(Section):

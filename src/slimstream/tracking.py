@@ -169,7 +169,12 @@ def tracking_uri(paths: Paths) -> str:
 
 
 def connect(paths: Paths) -> Any:
-    """An `MlflowClient` on the project's store.
+    """An `MlflowClient` on the project's store."""
+    return open_store(tracking_uri(paths))
+
+
+def open_store(uri: str) -> Any:
+    """An `MlflowClient` on the store `uri`.
 
     Two processes that meet an empty database both try to build it, and one breaks: they take turns here.
     """
@@ -187,7 +192,6 @@ def connect(paths: Paths) -> Any:
         os.environ.setdefault(name, value)
     import mlflow
 
-    uri = tracking_uri(paths)
     with _first_come(uri):  # already the client's constructor opens the store
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.get_experiment_by_name(EXPERIMENT)
@@ -200,7 +204,7 @@ def experiment_id(client: Any) -> str:
 
     if found := client.get_experiment_by_name(EXPERIMENT):
         return str(found.experiment_id)
-    file = _database(client.tracking_uri)
+    file = database(client.tracking_uri)
     place = (file.parent / "mlartifacts").as_uri() if file else None
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=place))
@@ -291,13 +295,14 @@ def _dataset(params: Params, split: Mapping[str, Any]) -> Any:
     )
 
 
-def _database(uri: str) -> Path | None:
+def database(uri: str) -> Path | None:
+    """The file of an embedded store, None for a server."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 @contextmanager
 def _first_come(uri: str) -> Iterator[None]:
-    file = _database(uri)
+    file = database(uri)
     if file is None:
         yield
         return

@@ -5,7 +5,7 @@ A scan that finds nothing new leaves the file as it is, byte for byte, so that n
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slimstream.data.listing import Item, Listing, Stat
@@ -82,15 +82,21 @@ def scan(params: Params, paths: Paths, source: str | None = None, write: bool = 
 def read_lock(path: Path) -> Lock:
     """Read source.lock.json. Raises UserError when it is missing or broken."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return parse_lock(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run `python -m slimstream scan` first.") from error
+
+
+def parse_lock(text: str, name: str) -> Lock:
+    """The lock that `text` is. Raises UserError, calling it `name`, when it is broken."""
+    try:
+        content = json.loads(text)
         items = [_item(entry) for entry in content["items"]]
         rejected = {entry["key"]: entry["reason"] for entry in content["rejected"]}
         held_out = frozenset(entry["key"] for entry in content["items"] if entry.get("held_out"))
         return Lock(content["source"], Listing(items, rejected), held_out)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: run `python -m slimstream scan` first.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read (a merge gone wrong?): delete it and scan again.") from error
+        raise UserError(f"{name} cannot be read (a merge gone wrong?): delete it and scan again.") from error
 
 
 def _write_lock(lock: Lock, path: Path) -> None:
@@ -113,6 +119,8 @@ def _entry(item: Item, held_out: bool) -> dict[str, Any]:
 
 
 def _item(entry: dict[str, Any]) -> Item:
+    if ".." in PurePosixPath(entry["key"]).parts:  # a scan lists none
+        raise ValueError("a key that leaves the source")
     stat = Stat(entry["size"], entry.get("etag", ""), entry.get("mtime_ns", 0))
     return Item(entry["key"], entry["label"], stat, entry.get("groups", {}))
 

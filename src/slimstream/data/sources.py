@@ -102,6 +102,8 @@ class FolderSource:
                     key = path.relative_to(self.folder).as_posix()
                     files[key.encode("utf-8", "backslashreplace").decode()] = self._stat(path)
         table = self.folder / METADATA
+        if METADATA in files and files[METADATA].fault:
+            raise UserError(f"{table} is {files[METADATA].fault}; put the file itself there.")
         return arrange(files, table.read_bytes() if table.is_file() else None, self.uri)
 
     def outdated(self, listing: Listing) -> bool:

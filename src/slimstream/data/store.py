@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,7 @@ class Store:
         row = self._index.execute(
             """SELECT sha256, bytes, mtime_ns FROM fetched
             WHERE source = ? AND key = ? AND size = ? AND version = ?""",
-            (source, key, stat.size, stat.etag or str(stat.mtime_ns)),
+            (source, key, stat.size, _version(stat)),
         ).fetchone()
         if row is None:
             return None
@@ -88,12 +88,27 @@ class Store:
 
     def remember(self, source: str, key: str, stat: Stat, stored: Stored) -> None:
         """Note that this version of this item is `stored`."""
-        version, mtime_ns = stat.etag or str(stat.mtime_ns), stored.path.stat().st_mtime_ns
+        mtime_ns = stored.path.stat().st_mtime_ns
         with plain_words(self.root), self._index:
             self._index.execute(
                 "INSERT OR REPLACE INTO fetched VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (source, key, stat.size, version, stored.sha256, stored.bytes, mtime_ns),
+                (source, key, stat.size, _version(stat), stored.sha256, stored.bytes, mtime_ns),
             )
+
+    def unnamed(self, named: Iterable[tuple[str, Stat]], before: float) -> list[Path]:
+        """Clips fetched before that time that are none of the `named` items (key, what was listed of it)."""
+        wanted = {(key, stat.size, _version(stat)) for key, stat in named}
+        rows = self._index.execute("SELECT key, size, version, sha256 FROM fetched").fetchall()
+        kept = {sha256 for *item, sha256 in rows if tuple(item) in wanted}
+        clips = (file for file in self.root.glob("??/*") if file.stem not in kept)
+        return sorted(file for file in clips if file.stat().st_mtime < before)
+
+    def forget(self, clips: Iterable[Path]) -> None:
+        """Delete clips of the store; listed again, they are fetched again."""
+        with plain_words(self.root), self._index:
+            for file in clips:
+                self._index.execute("DELETE FROM fetched WHERE sha256 = ?", (file.stem,))
+                file.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._index.close()
@@ -126,6 +141,11 @@ def plain_words(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path / 'index.db'}: {error}; make room, or delete it to fetch all anew."
         ) from error
+
+
+def _version(stat: Stat) -> str:
+    """What tells one state of an item from another, beside its size."""
+    return stat.etag or str(stat.mtime_ns)
 
 
 def _sha256(path: Path) -> str:
