@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from flows.services import postgres
-from flows.services.settings import HOST, Home, Settings, write
+from flows.services.settings import HOST, Home, Settings, storage, write
 from slimstream.errors import UserError
 
 
@@ -28,12 +28,13 @@ def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> d
     """What the server is told; passwords in here and not in the command, which anyone can list."""
     return {
         "MLFLOW_BACKEND_STORE_URI": _database(home, settings, secrets, "mlflow"),
-        "MLFLOW_ARTIFACTS_DESTINATION": str(home.folder / "mlartifacts"),
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or str(home.folder / "mlartifacts"),
         "MLFLOW_AUTH_CONFIG_PATH": str(home.folder / "mlflow-auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
         "MLFLOW_AUTH_ADMIN_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets["MLFLOW_FLASK_SERVER_SECRET_KEY"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **storage(secrets),
     }
 
 
