@@ -46,8 +46,10 @@ def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
     """Write its settings; after an upgrade of MLflow or a change of secrets.env let the databases catch up.
 
     The server would refuse a database of an older version, and takes its admin's password on its first start
-    only.
+    only. Raises UserError for a bucket that does not let us in: it would be told with the first model only.
     """
+    if settings.artifacts:
+        _check_artifacts(settings, secrets)
     write(home.folder / "mlflow-auth.ini", _AUTH.format(_database(home, settings, secrets, "mlflow_auth")))
     seen = home.folder / "mlflow.seen"
     now = f"{version('mlflow')} {home.secrets.stat().st_mtime_ns}"
@@ -65,6 +67,14 @@ def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
     seen.write_text(now)
 
 
+def _check_artifacts(settings: Settings, secrets: Mapping[str, str]) -> None:
+    known = {**os.environ, **storage(secrets), "PYTHONPATH": os.pathsep.join(sys.path)}
+    look = [sys.executable, "-c", _LOOK, settings.artifacts]
+    answer = subprocess.run(look, env=known, capture_output=True, text=True)
+    if answer.returncode == UserError.status:  # a server that is only away may come back
+        raise UserError(f"MLflow cannot keep its files in {answer.stderr.strip().splitlines()[-1]}")
+
+
 def _database(home: Home, settings: Settings, secrets: Mapping[str, str], name: str) -> str:
     if settings.database == "postgres":
         return postgres.url(settings, secrets["POSTGRES_PASSWORD"], name)
@@ -79,6 +89,17 @@ database_uri = {}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 # Checking a password takes tens of milliseconds on purpose, and a training logs every two seconds.
 auth_cache_ttl_seconds = 60
+"""
+_LOOK = """
+import sys
+from slimstream.data import s3
+from slimstream.errors import UserError
+s3.PATIENCE = 1
+try:
+    s3.S3Source(sys.argv[1]).check()
+except UserError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.status)
 """
 _CATCH_UP = """
 import os

@@ -60,6 +60,11 @@ class S3Source:
                 raise Unavailable(f"{self.uri}/{METADATA}: {error}.") from error
         return arrange(files, table.getvalue() if METADATA in files else None, self.uri)
 
+    def check(self) -> None:
+        """Ask for a single name, so that whatever is wrong with server, bucket or keys is said now."""
+        with self._plain_words():
+            self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._below, MaxKeys=1)
+
     def outdated(self, listing: Listing) -> bool:
         return False
 
