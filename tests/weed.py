@@ -6,14 +6,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
 WEED = Path(sys.executable).with_name("weed")
+PORTS = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
 KEY, SECRET = "test-key", "test-secret"
 
 
@@ -31,13 +32,15 @@ def environment(address: str) -> dict[str, str]:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """The address of a server that knows one pair of keys and keeps its data in `folder`."""
+def serve(folder: Path, ports: Sequence[int] = ()) -> Iterator[str]:
+    """The address of a server that knows one pair of keys and keeps its data in `folder`.
+
+    It is killed (-9) in the end; with the same folder and ports (one each of PORTS) it is there again.
+    """
     actions = ["Admin", "Read", "Write", "List"]
     identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    names = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    at = dict(zip(PORTS, ports or free_ports(len(PORTS)), strict=True))
     command = [
         *(str(WEED), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"),
         *(
@@ -48,13 +51,14 @@ def serve(folder: Path) -> Iterator[str]:
             "-master.volumeSizeLimitMB=64",
             "-volume.max=50",
             "-master.telemetry=false",
+            "-master.electionTimeout=1s",  # it is alone
         ),
-        *(f"-{name}={port}" for name, port in ports.items()),
+        *(f"-{name}={port}" for name, port in at.items()),
     ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        address = f"http://127.0.0.1:{ports['s3.port']}"
+        address = f"http://127.0.0.1:{at['s3.port']}"
         _wait_for(address, process, folder / "log")
         yield address
     finally:
@@ -87,7 +91,8 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> No
     for _ in range(300):
         assert process.poll() is None, log.read_text()[-2000:]
         try:
-            client.create_bucket(Bucket="ready")
+            with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket="ready")
             client.put_object(Bucket="ready", Key="x", Body=b"x")
             return
         except (BotoCoreError, ClientError):
@@ -113,6 +118,9 @@ class Proxy(ThreadingHTTPServer):
         """Path and Range of every request."""
         self.fault: Callable[[str], Fault] = lambda path: None
         self.rewrite: Callable[[str, bytes], bytes] = lambda path, answer: answer
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The server behind may be dead: then the client learns it from the closed connection."""
 
     def faults(self, *wanted: Fault, key: str = "") -> None:
         """The first requests whose path ends with `key` come to these, later ones to nothing."""
