@@ -134,7 +134,16 @@ def test_bytes_that_do_not_fit_are_tried_again_and_then_refused(
         ({}, "s3://nowhere", "there is no such bucket"),
         ({}, "s3://Not_A_Bucket!", "cannot be the name of a bucket"),
         ({}, "s3://plant/nothing", "s3://plant/nothing: no clip can be used"),
-        ({"AWS_ENDPOINT_URL": "nonsense"}, "s3://plant", "no address of an S3 server"),
+        (
+            {"AWS_ENDPOINT_URL": "nonsense"},
+            "s3://plant",
+            "says is no address of an S3 server",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://u:wrong-secret@plant"},
+            "s3://plant",
+            "says holds credentials; give",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(
