@@ -16,8 +16,10 @@ GRACE = 10.0
 """Seconds between asking a process group to stop and killing it."""
 UP_TO_DATE = re.compile(r"Stage '.*' didn't change, skipping")
 FROM_CACHE = re.compile(r"Stage '.*' is cached - skipping run")
-HINT = re.compile(r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`)")
-"""What DVC advises after every stage; in a log it is noise."""
+HINT = re.compile(
+    r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`|Having any troubles)"
+)
+"""What DVC advises whatever happened; in a log it is noise."""
 EXIT_STATUS = re.compile(r"exited with (-?\d+)")
 
 
@@ -53,6 +55,22 @@ def repro(stage: str, root: Path, tell: Callable[[str], None], force: bool = Fal
     if any(map(UP_TO_DATE.search, lines)):
         return "unchanged"
     return "cached" if any(map(FROM_CACHE.search, lines)) else "ran"
+
+
+def push(root: Path, tell: Callable[[str], None], env: Mapping[str, str]) -> str:
+    """Send what the stages in `root` made to DVC's default remote; returns its name, "" when there is none.
+
+    Raises StageFailed; nothing is lost then, for all of it stays in the cache of this box.
+    """
+    remote = _ask(root, "config", "core.remote").strip()
+    if remote:
+        try:
+            run([sys.executable, "-m", "dvc", "push", "--remote", remote], root, tell, "dvc push", env)
+        except StageFailed as error:
+            raise StageFailed(
+                f"{error} (nothing is lost: mend the remote '{remote}' and run `dvc push --all-branches`)"
+            ) from error
+    return remote
 
 
 def run(

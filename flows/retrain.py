@@ -35,7 +35,7 @@ from slimstream.paths import Paths, models_in
 from slimstream.tracking import tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORKED = frozenset({"scan", "ingest"})
+NETWORKED = frozenset({"scan", "ingest", "push"})
 """What may fail for reasons that pass; everything else fails again when it is tried again."""
 COLUMNS = {
     "macro_f1": "macro-F1",
@@ -60,6 +60,10 @@ def work(
     if name in ("scan", "publish"):
         dvc.run([sys.executable, "-m", "slimstream", name, *options], root, tell, name, env)
         return Completed(message="done")
+    if name == "push":
+        if remote := dvc.push(root, tell, env):
+            return Completed(message=f"all data of the run is in the DVC remote '{remote}'")
+        return Completed(message="no DVC remote is configured: the data stays on this box", name="Skipped")
     what = dvc.repro(name, root, tell, force, **env)
     return Completed(message=f"{name}: {what}", name={"ran": "Completed"}.get(what, what.capitalize()))
 
@@ -76,8 +80,8 @@ def retrain(
 
     `recipe`: a file in recipes/ that becomes params.yaml; `source`: where the clips are, instead of what
     params.yaml says; `force`: run every stage although nothing changed; `promote`: False leaves the champion
-    alone; `isolated`: work in a checkout of its own and leave a branch runs/<flow run id>, as a schedule
-    does.
+    alone; `isolated`: work in a checkout of its own, leave a branch runs/<flow run id> and push the data to
+    the DVC remote, if there is one, as a schedule does.
     """
     run_id = str(runtime.flow_run.id)
     if not isolated:
@@ -85,6 +89,8 @@ def retrain(
     with worktree(ROOT, run_id) as (root, env):
         message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
         _pipeline(root, env, run_id, recipe, source, force, promote, lambda: commit(root, message))
+        # Last: whatever becomes of it, the run has its branch and its version.
+        _named("push")("push", root, env)
 
 
 def _pipeline(

@@ -34,12 +34,11 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
             for file in STATE:
                 subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=folder, capture_output=True)
         _share_cache(main, folder)
-        # Scan reads from the last split what must stay in test.
-        subprocess.run(
-            [sys.executable, "-m", "dvc", "checkout", "--quiet", "data/split.parquet"],
-            cwd=folder,
-            capture_output=True,
-        )
+        # Scan reads from the last split what must stay in test; a new box has it in the remote only.
+        for command in ("checkout", "pull"):
+            dvc = [sys.executable, "-m", "dvc", command, "--quiet", "data/split.parquet"]
+            if not subprocess.run(dvc, cwd=folder, capture_output=True).returncode:
+                break
         yield (
             folder,
             {
@@ -93,19 +92,21 @@ def _last_run(main: Path) -> str:
 
 
 def _share_cache(main: Path, folder: Path) -> None:
-    """Point the worktree's DVC at the main checkout's cache; remotes and credentials come along."""
+    """Point the worktree's DVC at the main checkout's cache and remotes; credentials come along."""
     local = main / ".dvc" / "config.local"
     target = folder / ".dvc" / "config.local"
     if local.exists():
-        shutil.copyfile(local, target)
-    config = configparser.ConfigParser(interpolation=None)
-    config.read([main / ".dvc" / "config", target])
-    cache = config.get("cache", "dir", fallback="cache")
+        shutil.copy(local, target)  # with its mode: there may be credentials in it
+    known = configparser.ConfigParser(interpolation=None)
+    known.read([main / ".dvc" / "config", target])
+    known.read_dict({"cache": {"dir": known.get("cache", "dir", fallback="cache")}})
     config = configparser.ConfigParser(interpolation=None)
     config.read(target)
-    if not config.has_section("cache"):
-        config.add_section("cache")
-    config.set("cache", "dir", os.path.normpath(main / ".dvc" / cache))
+    for section in known.sections():
+        # Relative to the folder of the file that says it, which is now another.
+        for key in ("dir", "url", "credentialpath", "configpath"):
+            if (place := known.get(section, key, fallback="")) and "://" not in place:
+                config.read_dict({section: {key: os.path.normpath(main / ".dvc" / place)}})
     with target.open("w") as out:
         config.write(out)
 

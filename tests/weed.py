@@ -2,21 +2,20 @@
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
 WEED = Path(sys.executable).with_name("weed")
-KEY, SECRET = "test-key", "test-secret"
 PORTS = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
+KEY, SECRET = "test-key", "test-secret"
 
 
 def environment(address: str) -> dict[str, str]:
@@ -27,27 +26,21 @@ def environment(address: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_CONFIG_FILE": "/nowhere",  # DVC opens whatever is there
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
     }
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """The address of a server that knows one pair of keys and keeps its data in `folder`."""
-    process, address = start(folder, free_ports(len(PORTS)))
-    try:
-        yield address
-    finally:
-        process.kill()  # it is one process
-        process.wait()
+def serve(folder: Path, ports: Sequence[int] = ()) -> Iterator[str]:
+    """The address of a server that knows one pair of keys and keeps its data in `folder`.
 
-
-def start(folder: Path, ports: Sequence[int]) -> tuple["subprocess.Popen[bytes]", str]:
-    """The process and the address of a server; started again in the same folder it knows what it knew."""
+    It is killed (-9) in the end; with the same folder and ports (one each of PORTS) it is there again.
+    """
     actions = ["Admin", "Read", "Write", "List"]
     identity = {"name": "t", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    at = dict(zip(PORTS, ports or free_ports(len(PORTS)), strict=True))
     command = [
         *(str(WEED), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"),
         *(
@@ -58,18 +51,19 @@ def start(folder: Path, ports: Sequence[int]) -> tuple["subprocess.Popen[bytes]"
             "-master.volumeSizeLimitMB=64",
             "-volume.max=50",
             "-master.telemetry=false",
+            "-master.electionTimeout=1s",  # it is alone
         ),
-        *(f"-{name}={port}" for name, port in zip(PORTS, ports, strict=True)),
+        *(f"-{name}={port}" for name, port in at.items()),
     ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{ports[PORTS.index('s3.port')]}"
     try:
+        address = f"http://127.0.0.1:{at['s3.port']}"
         _wait_for(address, process, folder / "log")
-    except BaseException:
-        process.kill()
-        raise
-    return process, address
+        yield address
+    finally:
+        process.kill()  # it is one process
+        process.wait()
 
 
 def free_ports(count: int) -> list[int]:
@@ -97,7 +91,8 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> No
     for _ in range(300):
         assert process.poll() is None, log.read_text()[-2000:]
         try:
-            client.create_bucket(Bucket="ready")
+            with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket="ready")
             client.put_object(Bucket="ready", Key="x", Body=b"x")
             return
         except (BotoCoreError, ClientError):
@@ -123,6 +118,9 @@ class Proxy(ThreadingHTTPServer):
         """Path and Range of every request."""
         self.fault: Callable[[str], Fault] = lambda path: None
         self.rewrite: Callable[[str, bytes], bytes] = lambda path, answer: answer
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The server behind may be dead: then the client learns it from the closed connection."""
 
     def faults(self, *wanted: Fault, key: str = "") -> None:
         """The first requests whose path ends with `key` come to these, later ones to nothing."""

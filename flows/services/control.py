@@ -146,7 +146,7 @@ def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
                 f"or begin anew without {home.folder}."
             )
         if any(process.leader(home.folder, service) for service in SIGNALS):
-            raise UserError("The servers run with other ports; `make down` first.")
+            raise UserError("The servers run with other settings; `make down` first.")
     return settings, services(home, settings, load_secrets(home))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from flows.services import postgres
-from flows.services.settings import HOST, Home, Settings, write
+from flows.services.settings import HOST, Home, Settings, storage, write
 from slimstream.errors import UserError
 
 
@@ -28,12 +28,13 @@ def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> d
     """What the server is told; passwords in here and not in the command, which anyone can list."""
     return {
         "MLFLOW_BACKEND_STORE_URI": _database(home, settings, secrets, "mlflow"),
-        "MLFLOW_ARTIFACTS_DESTINATION": str(home.folder / "mlartifacts"),
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or str(home.folder / "mlartifacts"),
         "MLFLOW_AUTH_CONFIG_PATH": str(home.folder / "mlflow-auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
         "MLFLOW_AUTH_ADMIN_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets["MLFLOW_FLASK_SERVER_SECRET_KEY"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **storage(secrets),
     }
 
 
@@ -45,8 +46,10 @@ def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
     """Write its settings; after an upgrade of MLflow or a change of secrets.env let the databases catch up.
 
     The server would refuse a database of an older version, and takes its admin's password on its first start
-    only.
+    only. Raises UserError for a bucket that does not let us in: it would be told with the first model only.
     """
+    if settings.artifacts:
+        _check_artifacts(settings, secrets)
     write(home.folder / "mlflow-auth.ini", _AUTH.format(_database(home, settings, secrets, "mlflow_auth")))
     seen = home.folder / "mlflow.seen"
     now = f"{version('mlflow')} {home.secrets.stat().st_mtime_ns}"
@@ -64,6 +67,14 @@ def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
     seen.write_text(now)
 
 
+def _check_artifacts(settings: Settings, secrets: Mapping[str, str]) -> None:
+    known = {**os.environ, **storage(secrets), "PYTHONPATH": os.pathsep.join(sys.path)}
+    look = [sys.executable, "-c", _LOOK, settings.artifacts]
+    answer = subprocess.run(look, env=known, capture_output=True, text=True)
+    if answer.returncode == UserError.status:  # a server that is only away may come back
+        raise UserError(f"MLflow cannot keep its files in {answer.stderr.strip().splitlines()[-1]}")
+
+
 def _database(home: Home, settings: Settings, secrets: Mapping[str, str], name: str) -> str:
     if settings.database == "postgres":
         return postgres.url(settings, secrets["POSTGRES_PASSWORD"], name)
@@ -78,6 +89,17 @@ database_uri = {}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 # Checking a password takes tens of milliseconds on purpose, and a training logs every two seconds.
 auth_cache_ttl_seconds = 60
+"""
+_LOOK = """
+import sys
+from slimstream.data import s3
+from slimstream.errors import UserError
+s3.PATIENCE = 1
+try:
+    s3.S3Source(sys.argv[1]).check()
+except UserError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.status)
 """
 _CATCH_UP = """
 import os

@@ -11,7 +11,7 @@ import httpx
 import psutil
 
 from flows.services import mlflow, postgres, process
-from flows.services.settings import HOST, Home, Settings
+from flows.services.settings import HOST, Home, Settings, storage
 
 POOL = "slimstream"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
@@ -135,6 +135,7 @@ def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{settings.mlflow_port}",
         "MLFLOW_TRACKING_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
         "MLFLOW_TRACKING_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
+        **storage(secrets),
     }
 
 

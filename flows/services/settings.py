@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from slimstream.errors import UserError
 HOST = "127.0.0.1"
 USER = "admin"
 """Who logs in at both servers."""
+STORAGE = "AWS_"
+"""What names of variables begin with that tell boto3, DVC and MLflow where S3 is and who asks."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Settings:
     postgres_port: int = 5442
     database: str = ""
     """postgres or sqlite, chosen by the first `up` and kept from then on: what is stored lies there."""
+    artifacts: str = ""
+    """Where MLflow keeps files, s3://bucket/prefix; empty: in the folder of the servers."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Home:
 def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
     """What settings.json says; SLIMSTREAM_PREFECT_PORT and the like in `environ` go before it.
 
-    Raises UserError for what is no port and no database.
+    Raises UserError for what is no port, no database and no place for artifacts.
     """
     known = {field.name: field.type for field in fields(Settings)}
     try:
@@ -74,10 +79,15 @@ def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
     for name in known:
         variable = f"SLIMSTREAM_{name.upper()}"
         if value := (environ or {}).get(variable):
-            changed: dict[str, Any] = {name: value if name == "database" else _port(variable, value)}
+            changed: dict[str, Any] = {name: value if known[name] is str else _port(variable, value)}
             settings = replace(settings, **changed)
     if settings.database not in ("", "postgres", "sqlite"):
         raise UserError(f"SLIMSTREAM_DATABASE is {settings.database!r}; it may be postgres or sqlite.")
+    if not re.fullmatch(r"(s3://[^/@?#]+(/[^@?#]*)?)?", settings.artifacts):
+        raise UserError(
+            "SLIMSTREAM_ARTIFACTS may be s3://bucket/prefix and nothing else; "
+            "credentials belong in the environment or secrets.env."
+        )
     return settings
 
 
@@ -86,7 +96,7 @@ def save(home: Home, settings: Settings) -> None:
 
 
 def load_secrets(home: Home) -> dict[str, str]:
-    """The passwords as environment variables; made when there are none.
+    """The passwords as environment variables, made when there are none; and what stands there for S3, AWS_….
 
     The file is what counts: at their next start the servers take whatever it says.
     """
@@ -104,7 +114,12 @@ def load_secrets(home: Home) -> dict[str, str]:
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     if missing := [name for name in _NAMES if not found.get(name)]:
         raise UserError(f"{home.secrets} lacks {missing[0]}; mend it, or `make down` and delete it.")
-    return {name: found[name] for name in (*_NAMES, *_OPTIONAL) if found.get(name)}
+    return {name: found[name] for name in (*_NAMES, *_OPTIONAL) if found.get(name)} | storage(found)
+
+
+def storage(secrets: Mapping[str, str]) -> dict[str, str]:
+    """The part of the secrets that is about S3."""
+    return {name: value for name, value in secrets.items() if name.startswith(STORAGE)}
 
 
 def check_free(port: int, title: str, variable: str) -> None:
@@ -148,4 +163,5 @@ _OPTIONAL = (WEBHOOK,)
 _HEAD = """\
 # Made by `make up`. Who reads this may do everything: keep it out of mails and repositories.
 # To log in at either server take user and password from here; docs/operations.md says how to change them.
+# AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY may be added, for what lies on S3.
 """

@@ -34,7 +34,9 @@ class Ingest(Section):
     """Where labelled clips come from."""
 
     source: str = Field("rig", description="'rig', a folder, or s3://bucket/prefix")
-    endpoint_url: str | None = Field(None, description="an S3 server other than AWS")
+    endpoint_url: str | None = Field(
+        None, description="an S3 server for clips alone; AWS_ENDPOINT_URL is for all"
+    )
     rig: Rig = Rig()
 
     @model_validator(mode="after")

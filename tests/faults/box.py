@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class Box:
     """What stands in `folder` while `box` is open."""
 
     folder: Path
-    s3: "subprocess.Popen[bytes]"
+    s3: ExitStack
+    """Closing it kills S3 (-9)."""
     ports: list[int]
     environ: dict[str, str]
     """For `make up`: ports, S3."""
@@ -127,6 +128,11 @@ class Box:
 
     def kill(self, kind: str, run: UUID) -> str:
         """SIGKILL to the first process of `kind`; returns what was killed, "" when it was not there."""
+        if kind == "s3":
+            self.s3.close()
+            time.sleep(10)
+            self.s3.enter_context(weed.serve(self.folder / "s3", self.ports))
+            return kind
         worker = process.leader(self.home.folder, "worker")
         flow = [found for found in (worker.children() if worker else []) if "prefect" in _line(found)]
         stage = [found for found in self.processes(run) if " -m slimstream " in _line(found)]
@@ -135,7 +141,6 @@ class Box:
             "flow": flow,
             "worker": [worker] if worker else [],
             "worker and flow": [*([worker] if worker else []), *flow],
-            "s3": [psutil.Process(self.s3.pid)],
         }.get(kind)
         if victims is None:
             leader = process.leader(self.home.folder, kind)
@@ -143,10 +148,6 @@ class Box:
         lines = [_line(victim) for victim in victims]
         for victim in victims:
             victim.send_signal(signal.SIGKILL)
-        if kind == "s3":
-            time.sleep(10)
-            self.s3.wait()
-            self.s3, _ = weed.start(self.folder / "s3", self.ports)
         return (" ".join(lines[0].split()[-2:]) if kind == "stage" else kind) if lines else ""
 
     def registry(self) -> list[dict[str, str]]:
@@ -189,28 +190,26 @@ def box(folder: Path) -> Iterator[Box]:
     bucket.mkdir(parents=True)
     folder.chmod(0o711)
     subprocess.run(["git", "clone", "--quiet", PROJECT, project], check=True)
-    ports = weed.free_ports(len(weed.PORTS))
-    s3, address = weed.start(bucket, ports)
     prefect, mlflow, postgres = weed.free_ports(3)
-    environ = {
-        **os.environ,
-        **weed.environment(address),
-        "SLIMSTREAM_PREFECT_PORT": str(prefect),
-        "SLIMSTREAM_MLFLOW_PORT": str(mlflow),
-        "SLIMSTREAM_POSTGRES_PORT": str(postgres),
-        "PYTHONPATH": str(project / "src"),
-    }
-    made = Box(folder, s3, ports, environ)
-    try:
+    s3_ports = weed.free_ports(len(weed.PORTS))
+    with ExitStack() as s3:
+        environ = {
+            **os.environ,
+            **weed.environment(s3.enter_context(weed.serve(bucket, s3_ports))),
+            "SLIMSTREAM_PREFECT_PORT": str(prefect),
+            "SLIMSTREAM_MLFLOW_PORT": str(mlflow),
+            "SLIMSTREAM_POSTGRES_PORT": str(postgres),
+            "PYTHONPATH": str(project / "src"),
+        }
+        made = Box(folder, s3, s3_ports, environ)
         upload(environ, folder)
         recipe = RECIPE.read_text().replace("source: rig", "source: s3://plant/clips", 1)
         (project / "recipes" / "plant.yaml").write_text(recipe)
         made.commit("The plant")
-        yield made
-    finally:
-        made.services("down")
-        made.s3.kill()
-        made.s3.wait()
+        try:
+            yield made
+        finally:
+            made.services("down")
 
 
 def upload(storage: dict[str, str], folder: Path) -> None:

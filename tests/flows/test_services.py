@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
@@ -22,12 +23,16 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
 from flows.services import automations, postgres, process
+from flows.services import mlflow as mlflow_server
 from flows.services.__main__ import main
 from flows.services.control import SIGNALS
 from flows.services.runs import client
-from flows.services.servers import client_environment
-from flows.services.settings import Home, Settings, check_free, load, load_secrets
+from flows.services.servers import client_environment, services
+from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.errors import UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
@@ -262,6 +267,9 @@ def test_other_ports_want_the_servers_down(
     for name, value, answer in (
         ("SLIMSTREAM_MLFLOW_PORT", "5999", "`make down` first"),
         ("SLIMSTREAM_MLFLOW_PORT", "http", "must be a port"),
+        ("SLIMSTREAM_ARTIFACTS", "s3://plant/mlflow", "`make down` first"),
+        ("SLIMSTREAM_ARTIFACTS", "s3://key:word@plant", "may be s3://bucket/prefix and nothing else"),
+        ("SLIMSTREAM_ARTIFACTS", "/data", "may be s3://bucket/prefix and nothing else"),
         ("SLIMSTREAM_DATABASE", "postgres", "lies in sqlite"),
         ("SLIMSTREAM_DATABASE", "mysql", "may be postgres or sqlite"),
     ):
@@ -296,6 +304,37 @@ def test_down_leaves_no_process(home: Home, capsys: pytest.CaptureFixture[str]) 
     for port in (load(home).prefect_port, load(home).mlflow_port):
         check_free(port, "nobody", "")
     assert main(["down"], home.root) == 0 and main(["status"], home.root) == 1
+
+
+def test_files_on_s3_are_settled_once_and_keys_reach_who_needs_them(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.make()
+    save(home, load(home, {"SLIMSTREAM_ARTIFACTS": "s3://plant/mlflow", "SLIMSTREAM_DATABASE": "sqlite"}))
+    load_secrets(home)
+    with home.secrets.open("a") as file:
+        file.write("AWS_ENDPOINT_URL=http://plant:9000\nAWS_SECRET_ACCESS_KEY=a=b\nOTHER=x\n")
+    found = {service.name: service.env for service in services(home, load(home), load_secrets(home))}
+    assert found["mlflow"]["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://plant/mlflow"
+    for name in ("mlflow", "worker"):
+        assert found[name]["AWS_ENDPOINT_URL"] == "http://plant:9000"
+        assert found[name]["AWS_SECRET_ACCESS_KEY"] == "a=b" and "OTHER" not in found[name]
+    assert found["prefect"].get("AWS_ENDPOINT_URL") != "http://plant:9000"
+    assert "a=b" not in home.settings.read_text()
+
+
+def test_a_bucket_that_does_not_let_us_in_is_told_at_the_start(s3: "S3Client", tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.make()
+    secrets, good = load_secrets(home), Settings(database="sqlite", artifacts="s3://plant/mlflow")
+    mlflow_server.prepare(home, good, secrets)
+    with pytest.raises(UserError, match=r"cannot keep its files in s3://nowhere at .* no such bucket"):
+        mlflow_server.prepare(home, replace(good, artifacts="s3://nowhere"), secrets)
+    wrong = secrets | {"AWS_SECRET_ACCESS_KEY": "wrong-secret"}  # the file goes before the environment
+    with pytest.raises(UserError, match="the secret key is wrong") as caught:
+        mlflow_server.prepare(home, good, wrong)
+    assert "wrong-secret" not in str(caught.value)
+    away = secrets | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    mlflow_server.prepare(home, good, away)  # it may come back
 
 
 def test_a_pid_of_somebody_else_means_nothing(tmp_path: Path) -> None:

@@ -70,8 +70,13 @@ def clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:
                 if not file.exists():
                     render(file, label, strength=(i + 1) / per_class)
                 sha = hashlib.sha256(file.read_bytes()).hexdigest()
-                rows.append((clip, file.name, label, sha, clip, camera))
-    table = pd.DataFrame(rows, columns=["id", "path", "label", "sha256", "twin", "camera"])
+                rows.append((clip, file.name, label, sha, camera))
+    parted(paths, pd.DataFrame(rows, columns=["id", "path", "label", "sha256", "camera"]), cameras)
+
+
+def parted(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> None:
+    """Write the tables that validate and split would, of clips with id, path, label, sha256 and camera."""
+    table = table.assign(twin=table["id"])
     table.to_parquet(paths.clips)
     part = table["camera"].map(cameras)
     split = table.assign(group=table["camera"], part=part)

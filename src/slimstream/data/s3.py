@@ -60,6 +60,11 @@ class S3Source:
                 raise Unavailable(f"{self.uri}/{METADATA}: {error}.") from error
         return arrange(files, table.getvalue() if METADATA in files else None, self.uri)
 
+    def check(self) -> None:
+        """Ask for a single name, so that whatever is wrong with server, bucket or keys is said now."""
+        with self._plain_words():
+            self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._below, MaxKeys=1)
+
     def outdated(self, listing: Listing) -> bool:
         return False
 
@@ -169,6 +174,7 @@ class _Wrong(Exception):
     """Everything came, and it is not what was listed."""
 
 
+_ADDRESS = "What ingest.endpoint_url or AWS_ENDPOINT_URL says"
 _OF_ONE_OBJECT = {
     "NoSuchKey": "the file is missing",
     "404": "the file is missing",
@@ -206,10 +212,13 @@ def _client(endpoint_url: str | None) -> "S3Client":
         max_pool_connections=S3Source.workers,
     )
     try:
-        return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=patience)
+        client = boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=patience)
     except ValueError as error:
         raise UserError(
-            f"'{endpoint_url}' is no address of an S3 server; give one like https://host:port."
+            f"{_ADDRESS} is no address of an S3 server; give one like https://host:port."
         ) from error
     except BotoCoreError as error:
         raise UserError(f"S3: {' '.join(str(error).split())}; check the AWS configuration.") from error
+    if "@" in client.meta.endpoint_url:  # it would be told with every mistake
+        raise UserError(f"{_ADDRESS} holds credentials; give them as AWS_ACCESS_KEY_ID and so on.")
+    return client

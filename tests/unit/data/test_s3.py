@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.stages import ingest
 from tests.unit.data.rendered import write_video
-from tests.weed import SECRET, SLOW_DOWN, Proxy, free_ports, proxy
+from tests.weed import PORTS, SECRET, SLOW_DOWN, Proxy, free_ports, proxy, serve
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -133,7 +134,16 @@ def test_bytes_that_do_not_fit_are_tried_again_and_then_refused(
         ({}, "s3://nowhere", "there is no such bucket"),
         ({}, "s3://Not_A_Bucket!", "cannot be the name of a bucket"),
         ({}, "s3://plant/nothing", "s3://plant/nothing: no clip can be used"),
-        ({"AWS_ENDPOINT_URL": "nonsense"}, "s3://plant", "no address of an S3 server"),
+        (
+            {"AWS_ENDPOINT_URL": "nonsense"},
+            "s3://plant",
+            "says is no address of an S3 server",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://u:wrong-secret@plant"},
+            "s3://plant",
+            "says holds credentials; give",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -145,6 +155,17 @@ def test_a_mistake_is_one_sentence(
         S3Source(uri).list()
     told = str(caught.value)
     assert "\n" not in told and SECRET not in told and "wrong-secret" not in told
+
+
+def test_a_key_that_was_withdrawn_after_the_scan_is_one_sentence(
+    clips: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan(PARAMS, Paths(tmp_path))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
+    with pytest.raises(UserError, match=r"s3://plant/clips/o\S+avi at .* the secret key is wrong") as caught:
+        run(tmp_path)
+    assert caught.value.status == 2 and "wrong-secret" not in str(caught.value)
+    assert not list(Paths(tmp_path).store.rglob("*.avi"))
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(
@@ -282,3 +303,39 @@ def test_names_cannot_leave_the_folder(between: Proxy, clips: "S3Client", tmp_pa
     assert len([path for path in raw.iterdir() if path.is_file()]) == 3 + len(odd)
     assert sorted(path.name for path in (tmp_path / "deep").rglob("..*")) == []
     assert [path for path in tmp_path.joinpath("deep").rglob("*.avi") if home not in path.parents] == []
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_in_the_middle_costs_no_clip(
+    s3: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    (tmp_path / "weed").mkdir()
+    ports, paths = free_ports(len(PORTS)), Paths(tmp_path)
+    bodies = {f"on/{number:02}.avi": os.urandom(1 << 20) for number in range(24)}
+    life = ExitStack()
+    server = life.enter_context(serve(tmp_path / "weed", ports))
+    with life, proxy(server) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.address)
+        client = boto3.client("s3", endpoint_url=server)
+        client.create_bucket(Bucket="plant")
+        for key, body in bodies.items():
+            client.put_object(Bucket="plant", Key=f"clips/{key}", Body=body)
+        scan(PARAMS, paths)
+
+        def killed(path: str) -> None:
+            if path.endswith("/12.avi"):
+                life.close()
+
+        between.fault = killed
+        monkeypatch.setattr("slimstream.data.s3.PATIENCE", 2)
+        with pytest.raises(Unavailable, match="the server does not answer"):
+            run(tmp_path)
+        kept = {path.read_bytes() for path in paths.store.glob("??/*")}
+        assert kept and kept < set(bodies.values()) and not list((paths.store / "tmp").iterdir())
+        between.fault = lambda path: None
+        with serve(tmp_path / "weed", ports):
+            done = run(tmp_path)
+    assert done["fetched"] + done["reused"] == len(bodies)
+    assert {path.read_bytes() for path in paths.store.glob("??/*")} == set(bodies.values())
