@@ -108,6 +108,8 @@ def _keep(home: Home, tell: Tell) -> None:
                 up(home, tell)
             except Exception as error:  # whatever goes wrong, the other servers want to be kept
                 tell(f"{error or type(error).__name__} The next try follows.")
+            for log in home.logs.glob("*.log"):
+                process.shorten(log)
             time.sleep(EVERY)
     except KeyboardInterrupt:
         pass

@@ -6,6 +6,7 @@ somebody else. (Neither does a date of birth tell, for that moves when the clock
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +19,7 @@ import psutil
 
 MARK = "SLIMSTREAM_SERVICE"
 KEEP = 10_000_000
-"""Bytes a log may have before a start puts it aside as <name>.log.1."""
+"""Bytes a log may have before it is put aside as <name>.log.1."""
 
 
 def start(
@@ -30,9 +31,7 @@ def start(
     user: str | None = None,
 ) -> None:
     """Start `command` in a session of its own; its output goes to `folder`/logs/`name`.log."""
-    log = folder / "logs" / f"{name}.log"
-    if log.exists() and log.stat().st_size > KEEP:
-        log.replace(log.with_name(log.name + ".1"))
+    shorten(log := folder / "logs" / f"{name}.log")
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,
@@ -45,6 +44,13 @@ def start(
             **as_user(user),
         )
     _file(folder, name).write_text(f"{process.pid}\n")
+
+
+def shorten(log: Path) -> None:
+    """Begin a log anew that has grown too long; whoever writes into it may go on, for all of them append."""
+    if log.exists() and log.stat().st_size > KEEP:
+        shutil.copyfile(log, log.with_name(log.name + ".1"))
+        os.truncate(log, 0)
 
 
 def as_user(name: str | None) -> dict[str, Any]:

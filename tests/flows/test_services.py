@@ -343,6 +343,19 @@ def test_a_pid_of_somebody_else_means_nothing(tmp_path: Path) -> None:
         assert process.leader(tmp_path, "mlflow") is None
 
 
+def test_a_log_begins_anew_under_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "KEEP", 10)
+    log = tmp_path / "mlflow.log"
+    with log.open("ab", buffering=0) as writer:
+        for line in (b"short\n", b"and a long one\n", b"the next\n"):
+            process.shorten(log)
+            writer.write(line)
+        process.shorten(log)
+        writer.write(b"last\n")
+    assert log.read_text() == "the next\nlast\n"
+    assert log.with_name("mlflow.log.1").read_text() == "short\nand a long one\n"
+
+
 def test_orphans_are_found_and_ended(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     script = (
