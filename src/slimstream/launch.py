@@ -6,6 +6,7 @@ waits. On several machines torchrun is called directly, on each: `torchrun … -
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import uuid
@@ -58,8 +59,12 @@ def together(stage: str, root: Path, processes: int) -> int:
         except SignalException as error:
             raise KeyboardInterrupt from error
         except ChildFailedError as failed:
-            # Killed says more than a traceback, and that more than a sentence, which all may have said.
-            rank, failure = min(failed.failures.items(), key=lambda item: item[1].exitcode)
+            # Killed says more than a traceback, and that more than a sentence, which all may have said. Told to
+            # end (SIGTERM) says nothing: so are all when one has failed.
+            rank, failure = min(
+                failed.failures.items(),
+                key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode),
+            )
             for said in Path(logs).glob(f"**/{rank}/stderr.log"):
                 print("".join(said.read_text().splitlines(keepends=True)[-TAIL:]), file=sys.stderr, end="")
             if failure.exitcode == 2:

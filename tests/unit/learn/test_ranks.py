@@ -26,7 +26,7 @@ P = Fit(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", 
 
 
 class Net(nn.Module):
-    """Batch norm of either kind and dropout. The gradient of a bias before batch norm would be noise alone."""
+    """Batch norm of both kinds and dropout; a bias before batch norm would be moved by noise alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Net(nn.Module):
         self.standardise = Standardise(8)
         self.dropout = nn.Dropout(0.3)
         self.head = CosineHead(8, 2)
-        self.idle = nn.Parameter(torch.ones(3))  # in no process it has a gradient, and so no decay
+        self.idle = nn.Parameter(torch.ones(3, 1))  # has no gradient in any process, and so no decay
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.head(self.dropout(self.standardise(self.norm(self.rgb(clip)).relu())))
