@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
+from slimstream import launch
 from slimstream.errors import UserError
 from slimstream.machines import processes
 from slimstream.params import Params, load_params
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args, paths) or 0)
     except UserError as error:
         print(f"slimstream {args.command}: {error}", file=sys.stderr)
+        launch.let_first_speak()
         return 2
     except OSError as error:
         # No space, no permission: the system's own words and the file say more than a traceback.
@@ -77,7 +79,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _stage(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream import launch
     from slimstream.tracking import TRAINING, NullRun, stage_run
 
     params = load_params(paths.params)
@@ -86,6 +87,7 @@ def _stage(args: argparse.Namespace, paths: Paths) -> int:
             return launch.together(args.command, args.root, processes())
         ours: AbstractContextManager[None] = nullcontext()
     elif args.command in TRAINING:
+        launch.follow_launcher()
         from slimstream.learn.ranks import joined
 
         ours = joined()

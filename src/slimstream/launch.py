@@ -9,12 +9,16 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 import uuid
 from pathlib import Path
 
 from slimstream.data.pool import cores
 from slimstream.errors import UserError
 
+LAUNCHER = "SLIMSTREAM_LAUNCHER"
+"""In the environment of the processes: the process id of the one that started them."""
 TAIL = 20
 """Lines shown of what a failed process said last."""
 
@@ -29,11 +33,30 @@ def is_first() -> bool:
     return not by_torchrun() or os.environ["RANK"] == "0"
 
 
+def follow_launcher() -> None:
+    """End when the launcher does, which gives each process a session of its own and, killed, leaves it."""
+    launcher = int(os.environ.get(LAUNCHER) or os.getppid())
+
+    def follow() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def let_first_speak() -> None:
+    """After a mistake that all have met: the first one says it and ends, and with it all others."""
+    if not is_first():
+        time.sleep(3)
+
+
 def together(stage: str, root: Path, processes: int) -> int:
     """Run `stage` in so many processes; 0 when all succeeded, 2 after a mistake that the user can mend.
 
     When one dies, all end. What the first says is shown; what another said, when it was that which failed.
     """
+    os.environ[LAUNCHER] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -59,8 +82,8 @@ def together(stage: str, root: Path, processes: int) -> int:
         except SignalException as error:
             raise KeyboardInterrupt from error
         except ChildFailedError as failed:
-            # Killed says more than a traceback, and that more than a sentence, which all may have said. Told to
-            # end (SIGTERM) says nothing: so are all when one has failed.
+            # Killed says more than a traceback, and that more than a sentence, which all may have said. Being
+            # told to end (SIGTERM) says nothing: so are all when one has failed.
             rank, failure = min(
                 failed.failures.items(),
                 key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode),
@@ -73,4 +96,6 @@ def together(stage: str, root: Path, processes: int) -> int:
                 f"process {rank} of {processes} ended with status {failure.exitcode}, and so all did; "
                 "run it again to go on from the last epoch."
             ) from None
+        finally:
+            del os.environ[LAUNCHER]
     return 0

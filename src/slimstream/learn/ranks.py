@@ -7,14 +7,12 @@ processes changes nothing but the order in which gradients are added up.
 """
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -45,16 +43,9 @@ def joined() -> Iterator[None]:
         )
     if on_gpu:
         torch.cuda.set_device(mine)
-    threading.Thread(target=_follow_parent, daemon=True).start()
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
     yield
     dist.destroy_process_group()
-
-
-def _follow_parent() -> None:
-    """torchrun gives each process a session of its own: killed, it would leave them behind."""
-    psutil.Process(os.getppid()).wait()
-    os._exit(1)
 
 
 def add(tensors: Sequence[Tensor]) -> None:
