@@ -119,6 +119,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     assert 0 < done_before[0] < clips / 2 and not psutil.pid_exists(first)
     assert contents(cut.packs) == contents(whole.packs)
     assert not [path for path in work(cut) if "temporary" in path.name]
+    monkeypatch.delenv("SLIMSTREAM_DASK")
+    assert extract.run(PARAMS, cut, null_log)["extracted"] == 0, "the address is in no key"
 
 
 def test_bad_clips_are_named_and_the_others_kept(
