@@ -8,10 +8,13 @@ import importlib
 import json
 import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
+from slimstream import launch
 from slimstream.errors import UserError
+from slimstream.machines import processes
 from slimstream.params import Params, load_params
 from slimstream.paths import Paths
 
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args, paths) or 0)
     except UserError as error:
         print(f"slimstream {args.command}: {error}", file=sys.stderr)
+        launch.let_first_speak()
         return error.status
     except OSError as error:
         # No space, no permission: the system's own words and the file say more than a traceback.
@@ -75,16 +79,30 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _stage(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.tracking import stage_run
+def _stage(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.tracking import TRAINING, NullRun, stage_run
 
     params = load_params(paths.params)
+    if not launch.by_torchrun():
+        if args.command in TRAINING and processes() > 1:
+            return launch.together(args.command, args.root, processes())
+        ours: AbstractContextManager[None] = nullcontext()
+    elif args.command in TRAINING:
+        launch.follow_launcher()
+        from slimstream.learn.ranks import joined
+
+        ours = joined()
+    else:
+        raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
+    first = launch.is_first()
     stage = importlib.import_module(f"slimstream.stages.{args.command}")
-    with stage_run(args.command, params, paths) as run:
+    with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
-        run.log(metrics, 0)
-        _write_json(paths.metrics(args.command), metrics)
-        _write_json(paths.run(args.command), {"run_id": run.run_id})
+        if first:
+            run.log(metrics, 0)
+            _write_json(paths.metrics(args.command), metrics)
+            _write_json(paths.run(args.command), {"run_id": run.run_id})
+    return 0
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -1,5 +1,6 @@
 """What long work tells while it goes on: numbers to whoever tracks them, a bar to whoever watches."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -20,5 +21,11 @@ def bar(items: Iterable[T], description: str, total: int | None = None) -> Itera
 
     quiet = not sys.stderr.isatty()
     return tqdm(
-        items, description, total, ascii=quiet, mininterval=10 if quiet else 0.2, dynamic_ncols=not quiet
+        items,
+        description,
+        total,
+        ascii=quiet,
+        mininterval=10 if quiet else 0.2,
+        dynamic_ncols=not quiet,
+        disable=os.environ.get("RANK", "0") != "0",  # of processes that train together one shows it
     )

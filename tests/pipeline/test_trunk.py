@@ -14,7 +14,7 @@ from slimstream.stages.trunk import through_trunk
 def batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     clip = torch.randint(0, 256, (2, 3, 5, 64, 64), generator=generator, dtype=torch.uint8)
-    return Batch(torch.arange(2), clip, torch.tensor([0, 1]))
+    return Batch(torch.arange(2), clip, torch.tensor([0, 1]), 2)
 
 
 def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) ->
 def test_what_follows_the_trunk_learns(batch: Batch, tmp_path: Path) -> None:
     model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).train()
     # Made while the trunk is at work, as a training's are: labels are kept for the gradient, too.
-    made = (Batch(batch.indices.clone(), batch.clip.clone(), batch.labels.clone()) for _ in range(1))
+    made = (Batch(batch.indices.clone(), batch.clip.clone(), batch.labels.clone(), 2) for _ in range(1))
     short = next(iter(through_trunk(model, made, tmp_path)))
     torch.nn.functional.cross_entropy(model(short.clip), short.labels).backward()
     learnt = {
@@ -45,7 +45,7 @@ def test_what_was_computed_once_is_read(
     again = create_model("frozen_efficientnet_lite0", 3)
     monkeypatch.setattr(again, "trunk", lambda clip: pytest.fail("computed again"))
     # One clip and one frame fewer: what counts is the frame, not the batch it came in.
-    part = Batch(batch.indices[:1], batch.clip[:1, 1:], batch.labels[:1])
+    part = Batch(batch.indices[:1], batch.clip[:1, 1:], batch.labels[:1], 1)
     assert torch.equal(next(iter(through_trunk(again, [part], tmp_path))).clip, first.clip[:1, 1:])
 
 

@@ -7,7 +7,7 @@ teacher can be asked about the very view its student will meet.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,24 @@ from slimstream.params import Augment
 
 
 @dataclass(frozen=True)
+class Share:
+    """Which clips of a training batch are loaded, where several processes share it."""
+
+    number: int = 0
+    """Which of the processes, from 0."""
+    count: int = 1
+    piece: int = 1
+    """Clips that go to one process, then as many to the next, and so on."""
+
+    def of(self, chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Those of `chunk` that are this process's."""
+        return chunk[np.arange(len(chunk)) // self.piece % self.count == self.number]
+
+
+ALL = Share()
+
+
+@dataclass(frozen=True)
 class Batch:
     """B clips of K frames each."""
 
@@ -33,6 +51,8 @@ class Batch:
     """(B, K, C, H, W) uint8 or float32, 0..255."""
     labels: Tensor
     """(B,) int64."""
+    size: int
+    """Clips of the whole batch: more than B where this is a share of it."""
 
 
 class ClipSet:
@@ -103,24 +123,33 @@ class Batches:
 
 
 def training_batches(
-    clips: ClipSet, *, batch_size: int, frames: int, augment: Augment, seed: int, epoch: int, view: int
+    clips: ClipSet,
+    *,
+    batch_size: int,
+    frames: int,
+    augment: Augment,
+    seed: int,
+    epoch: int,
+    view: int,
+    share: Share = ALL,
 ) -> Batches:
     """All clips once, shuffled, `frames` frames of each drawn and augmented; clips are float32.
 
     No more frames are drawn than the longest clip has. The last batch may be smaller, but holds a single clip
-    only where that cannot be helped: batch norm cannot learn from one.
+    only where that cannot be helped: batch norm cannot learn from one. Of each batch `share` is loaded.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
     frames = min(frames, max(clips.lengths, default=frames))
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
-        drawn = []
-        for index in chunk:
+        drawn, mine = [], share.of(chunk)
+        for index in mine:
             name = hashlib.sha256(clips.ids[index].encode()).digest()
             rng = np.random.default_rng([seed, int.from_bytes(name[:8]) + clips.numbers[index], view])
             pack = torch.from_numpy(clips.sample(index, frames, rng))
             drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng))
-        return _batch(clips, chunk, torch.stack(drawn))
+        clip = torch.stack(drawn) if drawn else torch.empty(0, frames)
+        return replace(_batch(clips, mine, clip), size=len(chunk))
 
     return Batches(_chunks(order, batch_size), load)
 
@@ -142,7 +171,8 @@ def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
 
 
 def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], clip: Tensor) -> Batch:
-    return Batch(torch.from_numpy(chunk), clip, torch.tensor([clips.labels[index] for index in chunk]))
+    labels = torch.tensor([clips.labels[index] for index in chunk], dtype=torch.int64)
+    return Batch(torch.from_numpy(chunk), clip, labels, len(chunk))
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:

@@ -7,6 +7,7 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -246,7 +247,7 @@ def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """All or nothing. Read-only: whoever wrote into a linked out would spoil the work as well."""
-    temporary = path.with_name(f"temporary-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"temporary-{socket.gethostname()}-{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as file:
             write(file)

@@ -2,20 +2,22 @@
 
 Every random draw of an epoch is a function of (seed, epoch), and after each epoch the whole state is written
 at once. A training that was killed therefore goes on at the last finished epoch and, on a CPU, ends with the
-very weights it would have had.
+very weights it would have had. Several processes may share the steps (`learn.ranks`): one reads as if alone.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from slimstream.learn import objectives, ranks
 from slimstream.learn.checkpoint import load_state, save_state
-from slimstream.learn.objectives import Batch, Objective
+from slimstream.learn.objectives import Objective
 from slimstream.learn.schedules import multiplier
 from slimstream.params import Fit
 from slimstream.progress import Log, bar
@@ -24,6 +26,14 @@ STREAMS = ("rgb.", "flow.", "joint.")
 """Parameters below these attributes are backbones and learn at `backbone_lr`."""
 
 Row = dict[str, float]
+
+
+class Batch(objectives.Batch, Protocol):
+    """The clips of a step or, where processes share it, those of this one's pieces."""
+
+    @property
+    def size(self) -> int:
+        """Clips of the step, over all processes."""
 
 
 @dataclass
@@ -70,6 +80,7 @@ def fit(
     checkpoint = folder / "state.safetensors"
     if checkpoint.exists():
         _restore(state, checkpoint)
+    ranks.meet(state.epoch, folder, model, learning)
     scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
     for epoch in bar(range(state.epoch, p.epochs), title, total=p.epochs - state.epoch):
         torch.manual_seed(p.seed * 1_000_003 + epoch)
@@ -84,8 +95,9 @@ def fit(
             source = state.average.module if state.average else model
             state.best = {k: v.detach().clone() for k, v in source.state_dict().items()}
             state.best_row = row
-        save_state(checkpoint, *_dump(state))
-        log({k: v for k, v in row.items() if k != "epoch"}, epoch)
+        if ranks.number() == 0:
+            save_state(checkpoint, *_dump(state))
+            log({k: v for k, v in row.items() if k != "epoch"}, epoch)
     if state.best:
         model.load_state_dict(state.best)
     model.cpu().eval()
@@ -110,25 +122,35 @@ def _epoch(
     device: torch.device,
 ) -> Row:
     model, optimiser = state.model.train(), state.optimiser
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    buffers = ranks.Buffers(model, state.objective)
     sums: dict[str, Tensor] = {}  # read at the end alone: a GPU would be waited for at every step
     seen = 0
     for batch in batches:
         share = multiplier(epoch + seen / clips, p, state.history)
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * share
-        size = len(batch.labels)
-        for part in _micro(batch, p.micro_batch, device):
-            with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+        buffers.begin(pieces=math.ceil(batch.size / p.micro_batch))
+        for number, part in _pieces(batch, p.micro_batch, device):
+            weight = len(part.labels) / batch.size
+            with (
+                ranks.draws(number, p.seed, epoch, seen),
+                torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"),
+            ):
                 terms = objective(model, part, epoch)
-            scaler.scale(terms["loss"] * (len(part.labels) / size)).backward()
+            scaler.scale(terms["loss"] * weight).backward()
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.detach().double() * len(part.labels)
+            buffers.take(weight)
+        ranks.add_gradients(parameters, beside=buffers.moved)
+        buffers.end()
         scaler.step(optimiser)
         scaler.update()
         optimiser.zero_grad(set_to_none=True)
         if state.average:
             state.average.update_parameters(model)
-        seen += size
+        seen += batch.size
+    ranks.add(list(sums.values()))
     return {f"train_{k}": v.item() / seen for k, v in sums.items()} | {"lr": optimiser.param_groups[-1]["lr"]}
 
 
@@ -139,12 +161,16 @@ class _Part:
     labels: Tensor
 
 
-def _micro(batch: Batch, size: int, device: torch.device) -> Iterator[_Part]:
-    """Cut a batch into pieces that fit into memory; their gradients add up to the batch's."""
+def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int, _Part]]:
+    """Cut a batch into numbered pieces that fit into memory; their gradients add up to the batch's."""
+    if not len(batch.labels):  # a small batch, all of whose pieces others have
+        return
     pieces = zip(
         batch.indices.split(size), batch.clip.split(size), batch.labels.to(device).split(size), strict=True
     )
-    return (_Part(indices, clip.to(device, non_blocking=True), labels) for indices, clip, labels in pieces)
+    for turn, (indices, clip, labels) in enumerate(pieces):
+        part = _Part(indices, clip.to(device, non_blocking=True), labels)
+        yield ranks.number() + turn * ranks.count(), part
 
 
 def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Optimizer:

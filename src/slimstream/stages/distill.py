@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.errors import UserError
+from slimstream.learn import ranks
 from slimstream.learn.checkpoint import Card, load_card, load_model
 from slimstream.learn.distillation import AttentionTransfer, Distillation, attention
 from slimstream.learn.listening import maps_of
@@ -37,6 +38,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if p.student == "scratch":
         start = paths.model("original") / "model.json"
     inputs = [start, *(folder / "weights.safetensors" for folder in folders)]
+    study.check_shares(p.fit)
     logits, maps = ask(teachers, study, p)
 
     metrics: dict[str, float] = {"teachers": float(len(teachers))}
@@ -92,7 +94,7 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
     """What the teachers make of each augmented view, each asked once.
 
     Logits (views, teachers, clips, n) float32 and, where attention is transferred, of each teacher, of each
-    of its maps, `attention` (views, clips, T, h, w).
+    of its maps, `attention` (views, clips, T, h, w). Processes that train together share the asking.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logits = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
@@ -101,6 +103,8 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
     for index, view in bar(asked, "teacher views"):
         teacher = teachers[index].to(device)
         for batch in study.lessons(teacher, p.fit, view, p.views):
+            if not len(batch.indices):  # other processes have it
+                continue
             with maps_of(teacher) if p.attention else nullcontext([()]) as heard:
                 logits[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
             seen = [attention(map_, len(batch.labels)).cpu() for map_ in heard[-1]]
@@ -108,6 +112,7 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
                 maps[index] = [torch.zeros(p.views, len(study.train), *each.shape[1:]) for each in seen]
             for store, each in zip(maps[index], seen, strict=True):
                 store[view, batch.indices] = each
+    ranks.add([logits, *(store for stores in maps for store in stores)])
     return logits, maps
 
 

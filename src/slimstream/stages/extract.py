@@ -8,6 +8,9 @@ What is done lies in a work folder named by the hash of all that a pack depends 
 by its clip's sha256: a killed run goes on where it was, and of a grown data set only new clips are extracted.
 The packs of the out are hard links to it, which costs no space until DVC puts copies in their place; what a
 finished run did not use is removed.
+
+With SLIMSTREAM_DASK the clips go to the workers of a Dask cluster, which see the project's folder as this
+machine does. That address is no setting of the packs: they are the same bytes wherever they are made.
 """
 
 import errno
@@ -15,7 +18,10 @@ import fcntl
 import hashlib
 import inspect
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -24,9 +30,11 @@ import numpy as np
 import pandas as pd
 
 from slimstream.data import flow, packs, video
+from slimstream.data.cluster import each_on
 from slimstream.data.packs import SHARED, Job, check_flow, pack
 from slimstream.data.pool import Crashed, each
 from slimstream.errors import UserError
+from slimstream.machines import cluster
 from slimstream.params import Extract, Params
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
@@ -38,12 +46,13 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.extract
     clips = pd.read_parquet(paths.clips)
     check_flow(clips["path"], p)
-    work = paths.work("extract", _key(p))
+    work = paths.work("extract", _key(p)).resolve()  # workers elsewhere have another current folder
+    raw = paths.raw.resolve()
     work.mkdir(parents=True, exist_ok=True)
     with (work.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)  # worktrees may share a cache: see _tidy
         jobs = {
-            sha256: Job(paths.raw / path, work / sha256, p)
+            sha256: Job(raw / path, work / sha256, p)
             for sha256, path in zip(clips["sha256"].tolist(), clips["path"].tolist(), strict=True)
         }
         start = time.perf_counter()
@@ -75,7 +84,7 @@ def _extract(jobs: list[Job]) -> int:
     if len(todo) < len(jobs):
         print(f"extract: {len(jobs) - len(todo)} of {len(jobs)} clips are already packed.")
     failed = []
-    for position, result in bar(each(pack, todo), "extract", len(todo)) if todo else ():
+    for position, result in bar(_results(todo), "extract", len(todo)) if todo else ():
         job = todo[position]
         if isinstance(result, video.UnreadableVideo | ValueError | cv2.error | Crashed):
             failed.append(f"{job.clip.name} ({result})")
@@ -90,6 +99,26 @@ def _extract(jobs: list[Job]) -> int:
             "source and run again, the other clips are kept."
         )
     return len(todo)
+
+
+def _results(todo: list[Job]) -> Iterator[tuple[int, Exception | None]]:
+    """What comes of packing, by this machine's cores or by a cluster's workers."""
+    if (address := cluster()) is None:
+        yield from each(pack, todo)
+        return
+    p, work, raw = todo[0].p, todo[0].done.parent, todo[0].clip.parent
+    with tempfile.NamedTemporaryFile(prefix="temporary-", dir=work) as witness:
+        unfit = partial(_unfit, p, _key(p), [Path(witness.name), raw])
+        yield from each_on(address, pack, todo, unfit)
+
+
+def _unfit(p: Extract, key: str, seen: list[Path]) -> str | None:
+    """Asked in a worker: what keeps it from making the same packs as are made here."""
+    if missing := next((path for path in seen if not path.exists()), None):
+        return f"does not see {missing}: give it the same file system under the same path"
+    if _key(p) != key:
+        return f"has other code or another OpenCV (its own is {cv2.__version__}): give it this environment"
+    return None
 
 
 def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p: Extract) -> None:

@@ -4,6 +4,7 @@ import shutil
 
 import torch
 
+from slimstream.learn import ranks
 from slimstream.models import create_model
 from slimstream.params import Params
 from slimstream.paths import TEACHERS, Paths
@@ -12,10 +13,9 @@ from slimstream.stages.training import Study, named, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    for folder in (paths.teachers, paths.teacher_curves):
-        shutil.rmtree(
-            folder, ignore_errors=True
-        )  # or a teacher that the recipe has dropped would go on teaching
+    for folder in (paths.teachers, paths.teacher_curves) if ranks.number() == 0 else ():
+        # Or a teacher that the recipe has dropped would go on teaching.
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     study = Study.open(params.extract, paths)
     for name, p in params.teachers.items():  # a mistake in the last one should not wait for the others

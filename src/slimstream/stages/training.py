@@ -1,6 +1,7 @@
 """What training, pruning and distilling share: a split's clips, judging on validation, where to resume."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,15 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.data.clips import Batch, Batches, ClipSet, evaluation_batches, training_batches
+from slimstream.data.clips import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
 from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
+from slimstream.learn import ranks
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import HasHead, HasMemory, fit_head
 from slimstream.learn.metrics import accuracy, brier, confusion, macro_f1
 from slimstream.learn.objectives import Objective
+from slimstream.machines import PROCESSES
 from slimstream.models import check_channels, with_pretrained
 from slimstream.models.heads import CosineHead
 from slimstream.params import Extract, Fit, Section
@@ -71,7 +74,7 @@ class Study:
         return objective_of(model, p, self.train.labels, len(self.classes))
 
     def batches(self, p: Fit, epoch: int, view: int) -> Iterable[Batch]:
-        """The training clips in the order of `epoch`, augmented by the draw of `view`."""
+        """This process's training clips, in the order of `epoch` and augmented by the draw of `view`."""
         return training_batches(
             self.train,
             batch_size=p.batch_size,
@@ -80,6 +83,7 @@ class Study:
             seed=p.seed,
             epoch=epoch,
             view=view,
+            share=Share(ranks.number(), ranks.count(), p.micro_batch),
         )
 
     def lessons(self, model: nn.Module, p: Fit, epoch: int, views: int | None) -> Iterable[Batch]:
@@ -94,8 +98,16 @@ class Study:
         return through_trunk(model, in_batches(clips), self.paths.cache)
 
     def validate(self, model: nn.Module) -> Row:
-        """Judge on all frames of the validation clips: loss, accuracy, macro-F1, Brier score (0..2)."""
-        logits, labels = judge(model, self.evaluation(model, self.val))
+        """Judge on all frames of the validation clips: loss, accuracy, macro-F1, Brier score (0..2).
+
+        Processes that train together share the clips, and each learns what all have found.
+        """
+        batches = in_batches(self.val)
+        mine = Batches(batches.chunks[ranks.number() :: ranks.count()], batches.load)
+        logits, labels = torch.zeros(len(self.val), len(self.classes)), torch.tensor(self.val.labels)
+        for indices, answers, _ in answered(model, through_trunk(model, mine, self.paths.cache)):
+            logits[indices] = answers
+        ranks.add([logits])
         matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),
@@ -108,6 +120,16 @@ class Study:
         """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
         check_channels(model, self.input.channels, section)
         check_objective(model, p)
+
+    def check_shares(self, p: Fit) -> None:
+        """UserError when there are more processes than a step of `p` has pieces."""
+        pieces = math.ceil(min(p.batch_size, len(self.train)) / p.micro_batch)
+        if pieces < ranks.count():
+            raise UserError(
+                f"params.yaml: a step has {pieces} micro-batches (batch_size {p.batch_size}, micro_batch "
+                f"{p.micro_batch}, {len(self.train)} clips) for {ranks.count()} processes to share: lower "
+                f"micro_batch or {PROCESSES}."
+            )
 
     def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to `clips` as they are."""
@@ -140,6 +162,8 @@ class Study:
         sees the augmented view e mod `views` of every clip.
         """
         start = time.perf_counter()
+        if p.epochs:
+            self.check_shares(p)
         if p.head is not None:
             self.fit_head(model.eval(), self.train, p.head)
         lock = self.paths.root / "requirements.lock"
@@ -160,14 +184,15 @@ class Study:
             title=name,
         )
         self.finished.append(folder)
-        curves = self.paths.curves(name)
-        curves.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
+        if ranks.number() == 0:
+            curves = self.paths.curves(name)
+            curves.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
         return self.validate(model) | {"seconds": time.perf_counter() - start}
 
     def forget(self) -> None:
         """Drop the states of finished trainings: all that they led to is written."""
-        for folder in self.finished:
+        for folder in self.finished if ranks.number() == 0 else ():
             shutil.rmtree(folder, ignore_errors=True)
 
     def save(
@@ -192,7 +217,8 @@ class Study:
             parent=parent,
             **size,
         )
-        save_model(self.paths.model(name), model, card)
+        if ranks.number() == 0:
+            save_model(self.paths.model(name), model, card)
         return {key: float(value) for key, value in size.items()}
 
     def clips(self, model: nn.Module) -> Iterator[Tensor]:
@@ -214,14 +240,19 @@ def in_batches(clips: ClipSet) -> Batches:
     return evaluation_batches(clips, batch_size=max(1, EVALUATION_FRAMES // longest))
 
 
-@torch.inference_mode()
 def judge(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     """Logits (N, n) and labels (N,) of all clips in the order of their indices."""
-    device = next(model.parameters()).device
-    model.eval()
-    outputs = [(batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels) for batch in batches]
+    outputs = answered(model, batches)
     order = torch.cat([indices for indices, _, _ in outputs]).argsort()
     return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
+
+
+@torch.inference_mode()
+def answered(model: nn.Module, batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Of each batch the indices (B,), the model's logits (B, n) and the labels (B,)."""
+    device = next(model.parameters()).device
+    model.eval()
+    return [(batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels) for batch in batches]
 
 
 def with_prefix(prefix: str, row: Mapping[str, float]) -> Row:

@@ -45,6 +45,9 @@ def through_trunk(model: nn.Module, batches: Iterable[Batch], cache: Path) -> It
 def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iterator[Batch]:
     assert isinstance(model, HasTrunk)
     for batch in batches:
+        if not len(batch.indices):  # other processes have it
+            yield batch
+            continue
         files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
             device = next(model.parameters()).device

@@ -13,6 +13,10 @@ class Batch:
     clip: Tensor
     labels: Tensor
 
+    @property
+    def size(self) -> int:
+        return len(self.labels)
+
 
 def batch(labels: Sequence[int], indices: Sequence[int] | None = None, clip: Tensor | None = None) -> Batch:
     """A batch of `labels`; its clip is nothing unless given."""
