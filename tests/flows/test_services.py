@@ -50,6 +50,10 @@ def hello(name: str = "from the worker", fail: bool = False) -> None:
     login = os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]
     url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/create"
     httpx.post(url, json={"name": name}, auth=login, trust_env=False).raise_for_status()
+
+@flow
+def tick() -> None:
+    pass
 """
 DEPLOYMENTS = """
 name: small
@@ -252,7 +256,8 @@ def test_failures_and_news_of_the_champion_reach_a_webhook(home: Home, receiver:
     failed = run(home, fail=True)
     assert failed.state.is_failed()
     assert run(home, name="again").state.is_completed()
-    failure, news = sorted(receiver.told(2), key=len, reverse=True)
+    assert len(texts := receiver.told(2)) == 2, texts
+    failure, news = sorted(texts, key=len, reverse=True)
     assert failure.startswith(f"hello {failed.name} Failed: ") and 'RuntimeError: no "hello" today' in failure
     assert failure.endswith(f"/runs/flow-run/{failed.id}")
     assert news == 'm version 2 is no "better"'
