@@ -65,13 +65,22 @@ def alerts(block: UUID) -> Iterator["AutomationCore"]:
     from prefect.events.actions import CallWebhook
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    failures = [f"prefect.flow-run.{end}" for end in ("Failed", "Crashed")]
-    news = [f"slimstream.{event}" for event in EVENTS]
-    for name, events, payload in zip(ALERTS, (failures, news), (FAILED, CHAMPION), strict=True):
+    failures = EventTrigger(
+        expect={f"prefect.flow-run.{end}" for end in ("Failed", "Crashed")},
+        # A failed run is reported by its flow and now and then once more by its worker.
+        for_each={"prefect.resource.id"},
+        within=timedelta(minutes=5),
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    news = EventTrigger(
+        expect={f"slimstream.{event}" for event in EVENTS}, posture=Posture.Reactive, threshold=1
+    )
+    for name, trigger, payload in zip(ALERTS, (failures, news), (FAILED, CHAMPION), strict=True):
         yield AutomationCore(
             name=name,
             description=_MADE,
-            trigger=EventTrigger(expect=set(events), posture=Posture.Reactive, threshold=1),
+            trigger=trigger,
             actions=[CallWebhook(block_document_id=block, payload=payload)],
         )
 

@@ -256,7 +256,8 @@ def test_failures_and_news_of_the_champion_reach_a_webhook(home: Home, receiver:
     failed = run(home, fail=True)
     assert failed.state.is_failed()
     assert run(home, name="again").state.is_completed()
-    assert len(texts := receiver.told(2)) == 2, texts
+    texts = receiver.told(2)
+    assert len(texts) == 2, texts
     failure, news = sorted(texts, key=len, reverse=True)
     assert failure.startswith(f"hello {failed.name} Failed: ") and 'RuntimeError: no "hello" today' in failure
     assert failure.endswith(f"/runs/flow-run/{failed.id}")
