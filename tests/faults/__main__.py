@@ -84,7 +84,9 @@ def campaign(plant: Box, runs: int, kinds: Sequence[str], chance: random.Random)
         for number in range(runs):
             kind = kinds[number % len(kinds)]
             moment = chance.uniform(1, 15 if kind in EARLY else 0.9 * typical)
-            fates.append(disturb(plant, number, kind, moment, want))
+            while not (fate := disturb(plant, number, kind, moment, want)).killed:
+                moment = chance.uniform(1, moment)  # the run was over before
+            fates.append(fate)
             table.writerow(asdict(fates[-1]))
             file.flush()
             print(asdict(fates[-1]), flush=True)

@@ -50,12 +50,12 @@ class Browser:
         self.page.goto(url)
         if tab:
             self.page.get_by_text(tab, exact=True).first.click(timeout=60_000)
-        there = "word => document.body.innerText.includes(word)"
+        there = "word => document.body.innerText.replaceAll('\\u00a0', ' ').includes(word)"
         self.page.wait_for_function(there, arg=word, timeout=60_000)
         self.page.wait_for_timeout(2000)  # tables fill a moment after their first row
         self.looks += 1
         self.page.screenshot(path=self.pictures / f"{self.looks}.png")
-        shown = self.page.inner_text("body")
+        shown = self.page.inner_text("body").replace("\u00a0", " ")
         self.page.goto("about:blank")  # a page left open draws on, at a third of a core
         return shown
 
