@@ -212,7 +212,7 @@ class Registry:
         word = "passed" if verdict.passed else "refused"
         reasons = "\n".join(verdict.reasons)
         self.tag(version, gate=word, gate_reasons=reasons, macro_f1=f"{verdict.score:.4f}")
-        text = f"The gate {word} it:\n\n" + "\n".join(f"- {reason}" for reason in verdict.reasons)
+        text = f"The gate {word} it: {'; '.join(verdict.reasons)}."  # lists show the first line alone
         self.client.update_model_version(self.name, str(version), description=text)
 
     def promote(self, version: int) -> None:
