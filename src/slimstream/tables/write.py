@@ -60,7 +60,8 @@ def preamble(spec: Spec, budget: str) -> str:
         "Means over folds of means over seeds, with Student's 95 % interval over folds; a fold is one group "
         f"left out or, where there are more than {spec.folds}, one of {spec.folds} parts of whole groups. "
         "Macro recall is balanced accuracy. The paper's figures are on its own data: only the order of rows "
-        "can be compared. Latencies were taken one after another, so a busy machine shows in them."
+        "can be compared. Latencies were taken one after another, so a busy machine shows in them; more so "
+        "in the time of a training, which is by the clock."
     )
 
 
