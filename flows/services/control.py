@@ -57,8 +57,9 @@ def up(home: Home, tell: Tell) -> None:
             elif service.healthy():
                 waiting.append(service)
         _await(home, waiting, tell)
-        env = client_environment(home, settings, load_secrets(home))
-        automations.ensure(env, load_secrets(home))
+        secrets = load_secrets(home)
+        env = client_environment(home, settings, secrets)
+        automations.ensure(env, secrets)
         deployments.deploy(home, base_environment(home) | env)
 
 
