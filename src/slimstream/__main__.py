@@ -29,7 +29,8 @@ STAGES = {
     "prune": "remove the channels that matter least, then fine-tune",
     "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
     "refit": "let the heads of all models learn from the validation clips too, if the recipe says so",
-    "evaluate": "judge all models on the test clips, export them, write the report",
+    "export": "write all models in their deployed forms, check and time each, choose the fastest",
+    "evaluate": "judge all models on the test clips in their deployed form, write the report",
 }
 
 PROCESS_HELP = """\

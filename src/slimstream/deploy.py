@@ -17,7 +17,16 @@ import pandas as pd
 
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""
-REQUIREMENTS = ("mlflow", "numpy", "opencv-python", "onnxruntime", "pandas", "pydantic", "ruamel.yaml")
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "opencv-python",
+    "onnxruntime",
+    "openvino",
+    "pandas",
+    "pydantic",
+    "ruamel.yaml",
+)
 """What predict needs beside the package; pinned to what is installed here. No torch."""
 
 
@@ -34,7 +43,7 @@ def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> A
         return mlflow.pyfunc.log_model(
             name=name,
             python_model=str(package / "serving.py"),
-            artifacts={Path(file).stem: str(Path(folder) / file) for file in files},
+            artifacts={file: str(Path(folder) / file) for file in files},
             code_paths=[str(code)],
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
             registered_model_name=name,

@@ -23,7 +23,7 @@ from slimstream.fingerprint import fingerprint
 from slimstream.params import Params
 from slimstream.paths import Paths, models_in
 
-STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "refit", "evaluate")
+STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "refit", "export", "evaluate")
 
 
 def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | None = None) -> str:

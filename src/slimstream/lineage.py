@@ -29,7 +29,7 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
         "git_commit": (git(paths, "rev-parse", "HEAD") or "").strip() or None,
         "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no")),
         "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
-        "network_sha256": _sha256(paths.export(chosen)),
+        "network_sha256": _sha256(paths.export(chosen) / "network.onnx"),
         "split_hash": read_json(paths.split_info).get("hash"),
         "group_by": params.split.group_by,
         "training_clips": [

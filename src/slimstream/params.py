@@ -11,6 +11,9 @@ from ruamel.yaml.error import YAMLError
 from slimstream.errors import UserError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Runtime = Literal["onnx", "openvino", "openvino-bf16", "openvino-int8"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+"""From the plainest to the coarsest: 32-bit floats twice, bfloat16, 8-bit integers."""
 TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -277,6 +280,19 @@ class Refit(Section):
     )
 
 
+class Export(Section):
+    """In which form a network is deployed."""
+
+    runtimes: list[Runtime] = Field(
+        list(RUNTIMES), description="the forms there is a choice of; onnx is always among them"
+    )
+    max_changed: Fraction = Field(
+        0.01, description="share of validation clips that a faster form may label otherwise than the network"
+    )
+    calibration_clips: int = Field(64, ge=1, description="training clips that give 8-bit numbers their range")
+    latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each form")
+
+
 class Evaluate(Section):
     resamples: int = Field(1000, ge=100, description="bootstrap resamples behind an interval")
     latency_runs: int = Field(30, ge=5, description="timed single-clip runs of the exported model")
@@ -313,6 +329,7 @@ class Params(Section):
     prune: Prune = Prune(rate=0.5)
     distill: Distill = Distill()
     refit: Refit = Refit()
+    export: Export = Export()
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
 

@@ -124,9 +124,13 @@ class Paths:
     def final_model(self, name: str) -> Path:
         return self.final / name
 
+    @property
+    def exports(self) -> Path:
+        """export: a folder a model with its deployed forms and what was measured of them."""
+        return self.root / "exports"
+
     def export(self, name: str) -> Path:
-        """evaluate: the deployed form of a model."""
-        return self.root / "exports" / f"{name}.onnx"
+        return self.exports / name
 
     @property
     def predictions(self) -> Path:

@@ -234,7 +234,7 @@ class Registry:
     ) -> int:
         """Log the deployed form as a LoggedModel with its metrics, and register it as a new version."""
         files = {
-            "network.onnx": paths.export(chosen).read_bytes(),
+            **{file.name: file.read_bytes() for file in sorted(paths.export(chosen).iterdir())},
             "card.json": (paths.final_model(chosen) / "model.json").read_bytes(),
             "lineage.json": json.dumps(lineage, indent=2).encode(),
         }

@@ -1,34 +1,28 @@
-"""The deployed form: raw clip files in, label and probabilities out.
+"""The deployed form in MLflow: what is stored with a version, and runs when it is loaded.
 
-MLflow stores this file as the model's code (models-from-code) and runs it to load the model; the package
-comes along as `code_paths`, the network as ONNX, what to show it as JSON: no torch, no pickle.
+MLflow stores this file as the model's code (models-from-code); the package comes along as `code_paths`, the
+network in all its forms and what to show it as artifacts: no torch, no pickle.
 """
 
-import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from slimstream.data.packs import pack_clip
-from slimstream.learn.export import OnnxModel
-from slimstream.params import Extract
+from slimstream import classifier
 
 
 class ClipClassifier(PythonModel):
     """One exported network and the settings it sees a clip with."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        card = json.loads(Path(context.artifacts["card"]).read_text())
-        self.classes: list[str] = card["classes"]
-        self.extract = Extract.model_validate(card["input"])
-        self.network = OnnxModel(Path(context.artifacts["network"]), threads=1)
+        folder = Path(context.artifacts["preprocessing.json"]).parent
+        self.threads = len(os.sched_getaffinity(0))
+        self.classifier = classifier.ClipClassifier(folder, threads=self.threads)
 
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: Any = None
@@ -39,29 +33,9 @@ class ClipClassifier(PythonModel):
         A video that is cut into several clips gets the mean of their probabilities. A file that cannot be
         judged has no label, nan for probabilities and says why in `error` (else "").
         """
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            rows = list(pool.map(self._judge, model_input))
-        columns = ["path", "label", *(f"p_{name}" for name in self.classes), "error"]
-        return pd.DataFrame(rows, columns=columns)
-
-    def _judge(self, path: str) -> dict[str, Any]:
-        try:
-            return {"path": path, **dict(self._answer(Path(path))), "error": ""}
-        except Exception as error:  # one bad file must not cost the others their answer
-            return {"path": path, "label": None, "error": str(error) or type(error).__name__}
-
-    def _answer(self, path: Path) -> Iterator[tuple[str, Any]]:
-        clips = pack_clip(path, self.extract).clips  # (T, H, W, C) each
-        batches = (np.ascontiguousarray(clip.transpose(0, 3, 1, 2)[None]) for clip in clips)
-        answers = [_softmax(self.network(batch)[0].astype(np.float64)) for batch in batches]
-        probabilities = np.mean(answers, axis=0)
-        yield "label", self.classes[int(probabilities.argmax())]
-        yield from ((f"p_{name}", float(p)) for name, p in zip(self.classes, probabilities, strict=True))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    scaled = np.exp(logits - logits.max())
-    return scaled / scaled.sum()
+        with ThreadPoolExecutor(self.threads) as pool:
+            answers = pool.map(lambda path: self.classifier.judge([Path(path)])[0], model_input)
+            return pd.DataFrame(list(answers), columns=self.classifier.columns())
 
 
 mlflow.models.set_model(ClipClassifier())

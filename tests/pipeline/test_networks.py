@@ -11,7 +11,7 @@ from slimstream.learn.checkpoint import load_card, load_model
 from slimstream.models import create_model
 from slimstream.params import load_params
 from slimstream.progress import null_log
-from slimstream.stages import distill, evaluate, prune, refit, train
+from slimstream.stages import distill, evaluate, export, prune, refit, train
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -49,7 +49,8 @@ def test_from_training_to_the_report(
     assert card.args == {"pretrained": model == "cnn_features_knn", **model_args}
     load_model(paths.model("distilled"), create_model)
 
-    scores = evaluate.run(params, paths, null_log)  # exports each and compares it with the network
+    export.run(params, paths, null_log)  # compares each with the network
+    scores = evaluate.run(params, paths, null_log)
     assert {name.split(".")[0] for name in scores} >= {"original", "pruned", "control", "distilled"}
     assert set(pd.read_parquet(paths.predictions)["model"]) == {"original", "pruned", "control", "distilled"}
     explained = "What the networks look at" in paths.report.read_text()

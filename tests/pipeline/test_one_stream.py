@@ -11,7 +11,7 @@ from slimstream.models import create_model
 from slimstream.params import load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
-from slimstream.stages import distill, evaluate, prune, refit, teachers, train
+from slimstream.stages import distill, evaluate, export, prune, refit, teachers, train
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -36,6 +36,7 @@ def test_from_training_to_the_report(tmp_path: Path) -> None:
     assert pruned["restore.layers"] == 1 and pruned["restore.after"] <= pruned["restore.before"]
     assert distilled["distilled.params"] == pruned["after.params"]
 
+    export.run(params, paths, null_log)
     scores = evaluate.run(params, paths, null_log)
     assert {name.split(".")[0] for name in scores} >= {"original", "pruned", "control", "distilled"}
     assert scores["original.megabytes"] < 6  # a third of two streams

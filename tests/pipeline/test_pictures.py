@@ -25,6 +25,7 @@ from slimstream.stages import (
     baseline,
     distill,
     evaluate,
+    export,
     extract,
     ingest,
     prune,
@@ -45,6 +46,7 @@ PARAMS: dict[str, Any] = {
     "train": {"model": "tiny_picture_net", "fit": FIT},
     "prune": {"rate": 0.3, "leave": ["head"], "fit": {**FIT, "epochs": 1}},
     "distill": {"views": 2, "fit": {**FIT, "epochs": 1}},
+    "export": {"latency_runs": 5},
     "evaluate": {"resamples": 100, "latency_runs": 5},
 }
 
@@ -123,7 +125,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[
             patch.setattr(stage, "each", each)
         params = load_params(paths.params)
         scan(params, paths)
-        stages = (ingest, validate, extract, split, baseline, train, prune, distill, refit, evaluate)
+        stages = (ingest, validate, extract, split, baseline, train, prune, distill, refit, export, evaluate)
         yield paths, {s.__name__.rsplit(".", 1)[1]: s.run(params, paths, null_log) for s in stages}
 
 
@@ -184,10 +186,7 @@ def test_a_network_learns_them_and_all_models_are_judged(run: Run) -> None:
 def test_the_deployed_form_takes_picture_files(run: Run) -> None:
     paths, _ = run
     model = ClipClassifier()
-    artifacts = {
-        "network": str(paths.export("pruned")),
-        "card": str(paths.final_model("pruned") / "model.json"),
-    }
+    artifacts = {"preprocessing.json": str(paths.export("pruned") / "preprocessing.json")}
     model.load_context(SimpleNamespace(artifacts=artifacts))
     measured = pd.read_parquet(paths.predictions).query("model == 'pruned'")
     files = pd.read_parquet(paths.clips).set_index("id").loc[measured["id"], "path"]

@@ -14,7 +14,7 @@ from slimstream.params import load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.serving import ClipClassifier
-from slimstream.stages import evaluate, extract
+from slimstream.stages import evaluate, export, extract
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
 from tests.pipeline.test_pictures import each
@@ -37,7 +37,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 @pytest.fixture(scope="module")
 def metrics(study: Paths) -> dict[str, float]:
-    return evaluate.run(load_params(study.params), study, null_log)
+    params = load_params(study.params)
+    export.run(params, study, null_log)
+    return evaluate.run(params, study, null_log)
 
 
 def test_every_clip_of_a_video_is_learnt_from(study: Paths) -> None:
@@ -69,10 +71,7 @@ def test_videos_are_judged_beside_clips(study: Paths, metrics: dict[str, float])
 
 def test_the_deployed_form_gives_the_vote(study: Paths, metrics: dict[str, float]) -> None:
     model = ClipClassifier()
-    artifacts = {
-        "network": str(study.export("original")),
-        "card": str(study.final_model("original") / "model.json"),
-    }
+    artifacts = {"preprocessing.json": str(study.export("original") / "preprocessing.json")}
     model.load_context(SimpleNamespace(artifacts=artifacts))
     table = pd.read_parquet(study.predictions)
     ids = pd.Series(table["id"].unique())

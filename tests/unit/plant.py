@@ -12,7 +12,7 @@ import pandas as pd
 from onnx import TensorProto, helper
 
 from slimstream.data.packs import pack_clip
-from slimstream.learn.export import OnnxModel
+from slimstream.learn.runtimes import Form, OnnxModel, write_forms
 from slimstream.params import Extract, Gate, Params, Publish, Split
 from slimstream.paths import Paths
 
@@ -87,13 +87,18 @@ def parted(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> None:
 
 def evaluated(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> None:
     """What evaluate leaves behind for a network; `scores` overrule what is written into its metrics."""
-    network(paths.export("distilled"), red, bias)
+    folder = paths.export("distilled")
+    network(folder / "network.onnx", red, bias)
+    form = Form("onnx", changed=0, off=0, megabytes=0.1, latency_p50_ms=0.9, latency_p95_ms=1)
+    write_forms(folder, form, [form])
+    shown = {"classes": CLASSES, "extract": EXTRACT.model_dump(mode="json")}
+    (folder / "preprocessing.json").write_text(json.dumps(shown))
     card = {"model": "tiny", "classes": CLASSES, "input": EXTRACT.model_dump(mode="json"), "split_hash": "x"}
     paths.final_model("distilled").mkdir(parents=True, exist_ok=True)
     (paths.final_model("distilled") / "model.json").write_text(json.dumps(card))
     split = pd.read_parquet(paths.split)
     test = split[split["part"] == "test"].merge(pd.read_parquet(paths.clips)[["id", "path"]], on="id")
-    model = OnnxModel(paths.export("distilled"), threads=1)
+    model = OnnxModel(folder / "network.onnx")
     logits = np.concatenate(
         [
             model(pack_clip(paths.raw / path, EXTRACT).array.transpose(0, 3, 1, 2)[None].copy())

@@ -23,7 +23,7 @@ from slimstream.data.scan import read_lock
 from slimstream.data.sources import FolderSource
 from slimstream.errors import UserError
 from slimstream.learn.checkpoint import Card, load_model, load_state, save_model
-from slimstream.learn.export import OnnxModel
+from slimstream.learn.runtimes import OnnxModel
 from slimstream.params import load_params
 from slimstream.paths import Paths
 

@@ -27,8 +27,8 @@ def ask(paths: Paths, files: list[str]) -> pd.DataFrame:
     from slimstream.serving import ClipClassifier
 
     model = ClipClassifier()
-    card = paths.final_model("distilled") / "model.json"
-    context = SimpleNamespace(artifacts={"network": str(paths.export("distilled")), "card": str(card)})
+    file = paths.export("distilled") / "preprocessing.json"
+    context = SimpleNamespace(artifacts={"preprocessing.json": str(file)})
     model.load_context(context)
     return model.predict(context, files)
 
@@ -61,7 +61,7 @@ def test_no_file_no_answer(plant: Paths) -> None:
 
 def test_what_it_imports_needs_no_torch() -> None:
     program = (
-        "import sys, slimstream.data.packs, slimstream.learn.export, slimstream.params;"
+        "import sys, slimstream.data.packs, slimstream.classifier, slimstream.params;"
         "sys.exit(str({'torch', 'timm', 'sklearn', 'tqdm', 'boto3'} & set(sys.modules)).strip('set()') or 0)"
     )
     source = Path(__file__).parents[2] / "src"

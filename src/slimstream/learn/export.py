@@ -1,30 +1,43 @@
-"""The deployed form of a network: one ONNX file, run by ONNX Runtime."""
+"""The deployed forms of a network, as files that `learn.runtimes` runs."""
 
+import contextlib
 import copy
+import io
+import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor, nn
 
-from slimstream.errors import UserError
-
-if TYPE_CHECKING:  # what serves a model needs no torch
-    from torch import Tensor, nn
+from slimstream.learn.runtimes import import_openvino, network_files
 
 OPSET = 20
 
 
-def export_onnx(model: "nn.Module", example_clip: "Tensor", path: Path) -> None:
-    """Write `model` to `path`, its weights inside.
+def export(model: nn.Module, clips: Sequence[npt.NDArray[np.uint8]], folder: Path) -> None:
+    """Write `model` into `folder` for every runtime.
 
-    The graph takes `clip` (batch, frames, 5, H, W) uint8 to `logits` (batch, classes) float32, normalisation
-    included. Batch and frames are free, H and W are those of `example_clip` (B, T, 5, H, W).
-    `model` itself stays as it is, on its device and in its mode.
+    The graphs take `clip` (batch, frames, C, H, W) uint8 to `logits` (batch, classes) float32, normalisation
+    included. Batch and frames are free; C, H and W are those of `clips`, (1, T, C, H, W) each: what the
+    network will meet, by which NNCF finds the ranges that 8 bits have to cover. `model` stays as it is.
     """
-    import torch
+    folder.mkdir(parents=True, exist_ok=True)
+    (onnx,), (network, _), (int8, _) = (
+        network_files(folder, runtime) for runtime in ("onnx", "openvino", "openvino-int8")
+    )
+    export_onnx(model, torch.from_numpy(clips[0]), onnx)
+    openvino = import_openvino()
+    graph = openvino.Core().read_model(onnx)
+    openvino.save_model(graph, network, compress_to_fp16=False)
+    openvino.save_model(_quantised(graph, clips, _attends(model)), int8, compress_to_fp16=False)
 
+
+def export_onnx(model: nn.Module, example_clip: Tensor, path: Path) -> None:
+    """Write `model` to the ONNX file `path`, its weights inside; H and W are those of `example_clip`."""
     model = copy.deepcopy(model).cpu().eval()
     # Two of each, or a size of one could pass for a constant.
     clip = torch.zeros((2, 2, *example_clip.shape[2:]), dtype=torch.uint8)
@@ -44,31 +57,21 @@ def export_onnx(model: "nn.Module", example_clip: "Tensor", path: Path) -> None:
         )
 
 
-class OnnxModel:
-    """An exported network: clip (B, T, 5, H, W) uint8 to logits (B, classes) float32.
+def _quantised(graph: object, clips: Sequence[npt.NDArray[np.uint8]], attends: bool) -> object:
+    """`graph` in 8-bit integers, asymmetric for activations, as swish and GELU want it."""
+    import nncf
 
-    Args:
-        path: a file of `export_onnx`.
-        threads: CPU threads of ONNX Runtime; one is what latency is reported for.
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # a bar for each of its passes
+        return nncf.quantize(
+            graph,
+            nncf.Dataset(clips),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(clips),
+            model_type=nncf.ModelType.TRANSFORMER if attends else None,
+        )
 
-    Raises UserError when the file is missing or is not ONNX.
-    """
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            # The path's bytes, because on some systems a path that is not ASCII cannot be opened.
-            self._session: Any = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has one exception class per status, and no base class
-            raise UserError(f"{path} is not a network that ONNX Runtime can run: export it again.") from error
-
-    def __call__(self, clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._session.run(["logits"], {"clip": clip})[0]
-        return logits
+def _attends(model: nn.Module) -> bool:
+    """Whether there is attention in it, whose products lose too much in 8 bits."""
+    return any(hasattr(module, "qkv") or hasattr(module, "num_heads") for module in model.modules())

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimstream.learn.runtimes import Form
+from slimstream.params import RUNTIMES
 from slimstream.report import plots
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 Rows = Sequence[Mapping[str, Any]]
+_RUNTIMES = {
+    "onnx": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "openvino-bf16": "OpenVINO, bfloat16",
+    "openvino-int8": "OpenVINO, 8-bit integers",
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,19 @@ class Judged:
     confusion: Sequence[Sequence[int]]
     per_class: Rows
     reliability: Rows
-    curve: "pd.DataFrame | None" = None
+    curve: "pd.DataFrame | None"
+    form: Form
+    """What is deployed."""
+    forms: Sequence[Form]
+    """All that there was a choice of."""
 
     @property
     def title(self) -> str:
         return plots.title(self.name)
+
+    def in_form(self, runtime: str) -> Form | None:
+        """What was measured of it there, if it was tried."""
+        return next((form for form in self.forms if form.runtime == runtime), None)
 
     @property
     def kind(self) -> str:
@@ -118,10 +134,12 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _soft}
+    environment.filters["runtime"] = _RUNTIMES.__getitem__
     scored = [{"name": m.name, **m.scores} for m in report.models]
     lowest = min(m.scores["macro_f1_low"] for m in report.models)
     return environment.get_template("page.html").render(
         r=report,
+        runtimes=[name for name in RUNTIMES if any(m.in_form(name) for m in report.models)],
         original=report.model("original"),
         chosen=report.model(report.preferred),
         verdict=verdict(report),

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,37 +10,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import nn
 
-from slimstream.data.clips import ClipSet
 from slimstream.data.packs import pack_clip
-from slimstream.data.pool import cores
 from slimstream.errors import UserError
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
-from slimstream.learn.export import OnnxModel, export_onnx
 from slimstream.learn.intervals import Resampling, confusions, interval, resampling, with_interval
 from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
+from slimstream.learn.runtimes import Form, Network, open_network, read_forms
 from slimstream.models import create_model
 from slimstream.params import Extract, Params
 from slimstream.paths import MODELS, Paths
-from slimstream.progress import Log, bar
+from slimstream.progress import Log
 from slimstream.report import examples, page
 from slimstream.report.contact import spread
 from slimstream.report.gradcam import has_streams, is_for_pictures
 from slimstream.report.plots import title
+from slimstream.stages.part import Floats, Part
 
-PARITY = 1e-4
-"""Largest difference of a probability between the network and its exported form."""
-PARITY_CLIPS = 32
-"""Clips it is checked on; asking the slower form for all would double the stage's time."""
 PREPARED_CLIPS = 5
 """Raw clips whose decoding and flow is timed."""
 SHEETS = 18
 """Wrong clips shown; more would make the page heavy."""
 
-Floats = npt.NDArray[np.float64]
 RESAMPLED = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
 """Scores that are shown with an interval."""
 COMPARED = [
@@ -53,37 +45,17 @@ COMPARED = [
 
 
 @dataclass(frozen=True)
-class Test:
-    """The test clips: `id, label, group, twin, video` and `clip`, the number in a video
-    that extract has cut."""
-
-    rows: pd.DataFrame
-    clips: ClipSet
-    truth: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, split: pd.DataFrame, classes: list[str], paths: Paths) -> "Test":
-        rows = split[split["part"] == "test"].sort_values("id").reset_index(drop=True)
-        truth = [classes.index(label) for label in rows["label"]]
-        clips = ClipSet(paths.packs, rows["id"].tolist(), truth)
-        rows = rows.iloc[clips.given].assign(clip=clips.numbers).reset_index(drop=True)
-        return cls(rows, clips, np.array(clips.labels, np.int64))
-
-    def batch(self, i: int) -> npt.NDArray[np.uint8]:
-        """(1, T, C, H, W) uint8: all sampled frames of clip i."""
-        return np.array(self.clips.full(i).transpose(0, 3, 1, 2)[None], order="C")
-
-
-@dataclass(frozen=True)
 class Result:
-    """One model: probabilities (N, n) of its exported form on the test clips."""
+    """One model: probabilities (N, n) of its deployed form on the test clips."""
 
     name: str
     model: nn.Module
     card: Card
     test: Floats
-    exported: OnnxModel
-    megabytes: float
+    deployed: Network
+    form: Form
+    forms: list[Form]
+    """All it was exported in."""
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -94,16 +66,16 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.evaluate
     info = json.loads(paths.split_info.read_text())
     classes, split = info["classes"], pd.read_parquet(paths.split)
-    test = Test.of(split, classes, paths)
+    test = Part.of(split, "test", classes, paths)
     if test.rows.empty:
         raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
-    example = typical(test)
-    results = [judge(name, paths, test, example) for name in paths.final_models()]
+    results = [judge(name, paths, test) for name in paths.final_models()]
     if not results:
         raise UserError(f"{paths.final} holds no model to evaluate; run the stages train and refit first.")
+    example = test.typical()
     draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
-    speed = latencies({r.name: partial(r.exported, example) for r in results}, p.latency_runs)
+    speed = latencies({r.name: partial(r.deployed, example) for r in results}, p.latency_runs)
     input = Extract.model_validate(results[0].card.input)
     prepare = time_preparation([paths.raw / path for path in clips["path"]], input)
     save_predictions(paths, classes, test, results)
@@ -148,56 +120,13 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return flat
 
 
-def judge(name: str, paths: Paths, test: Test, example: npt.NDArray[np.uint8]) -> Result:
-    """Export a model, let the exported form judge all clips, and hold it against the network itself."""
+def judge(name: str, paths: Paths, test: Part) -> Result:
+    """Let the deployed form of a model judge all clips."""
     model, card = load_model(paths.final_model(name), create_model)
-    file = paths.export(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    export_onnx(model, torch.from_numpy(example), file)
-    exported = OnnxModel(file, threads=1)
-    result = Result(
-        name,
-        model,
-        card,
-        predict(exported, test, f"{name}: test"),
-        exported,
-        file.stat().st_size / 1e6,
-    )
-    off = parity(model, test, result.test)
-    if off > PARITY:
-        raise RuntimeError(
-            f"{file}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
-        )
-    return result
-
-
-def typical(test: Test) -> npt.NDArray[np.uint8]:
-    """The clip of median length as a batch of one, (1, T, C, H, W)."""
-    by_length = np.argsort(test.clips.lengths, kind="stable")
-    return test.batch(int(by_length[len(by_length) // 2]))
-
-
-def predict(model: OnnxModel, test: Test, title: str) -> Floats:
-    """Probabilities (N, n): clip by clip on one thread each, as many clips at once as there are cores."""
-    with ThreadPoolExecutor(cores()) as pool:
-        clips = range(len(test.rows))
-        logits = list(bar(pool.map(lambda i: model(test.batch(i))[0], clips), title, total=len(clips)))
-    return softmax(np.stack(logits))
-
-
-def parity(model: nn.Module, test: Test, expected: Floats) -> float:
-    """Largest difference between the network's probabilities and `expected`, on some clips."""
-    some = spread(len(test.rows), PARITY_CLIPS)
-    with torch.inference_mode():
-        logits = np.concatenate([model(torch.from_numpy(test.batch(i))).float().numpy() for i in some])
-    return float(np.abs(softmax(logits) - expected[some]).max())
-
-
-def softmax(logits: npt.NDArray[Any]) -> Floats:
-    from scipy.special import softmax as scipy_softmax
-
-    probabilities: Floats = scipy_softmax(logits.astype(np.float64), axis=1)
-    return probabilities
+    folder = paths.export(name)
+    form, forms = read_forms(folder)
+    network = open_network(folder, form.runtime)
+    return Result(name, model, card, test.judge(network, f"{name}: test"), network, form, forms)
 
 
 def time_preparation(files: list[Path], p: Extract) -> Latency:
@@ -207,7 +136,7 @@ def time_preparation(files: list[Path], p: Extract) -> Latency:
     return percentiles(time_calls(calls))
 
 
-def score(r: Result, test: Test, draws: Resampling, speed: Latency, prepare: Latency) -> dict[str, float]:
+def score(r: Result, test: Part, draws: Resampling, speed: Latency, prepare: Latency) -> dict[str, float]:
     """The row of one model in the table."""
     resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
     row = metrics.summary(test.truth, r.test)
@@ -221,7 +150,7 @@ def score(r: Result, test: Test, draws: Resampling, speed: Latency, prepare: Lat
         | {
             "params": r.card.params,
             "macs": r.card.macs,
-            "megabytes": r.megabytes,
+            "megabytes": r.form.megabytes,
             "latency_p50_ms": speed.p50,
             "latency_p95_ms": speed.p95,
             "total_p50_ms": clips * speed.p50 + prepare.p50,
@@ -230,7 +159,7 @@ def score(r: Result, test: Test, draws: Resampling, speed: Latency, prepare: Lat
     )
 
 
-def by_video(r: Result, test: Test, draws: Resampling) -> dict[str, float]:
+def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
     """Accuracy and macro-F1 of whole videos, whose clips vote; nothing where every clip is a video."""
     first, votes = metrics.vote(r.test, test.rows["video"].tolist())
     if len(first) == len(r.test):
@@ -245,7 +174,7 @@ def by_video(r: Result, test: Test, draws: Resampling) -> dict[str, float]:
     return row
 
 
-def compare(results: list[Result], test: Test, draws: Resampling) -> Iterator[dict[str, Any]]:
+def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[dict[str, Any]]:
     """Paired differences in macro-F1, on the same resamples for both."""
     by_name = {r.name: r for r in results}
     for name, versus in COMPARED:
@@ -262,7 +191,7 @@ def compare(results: list[Result], test: Test, draws: Resampling) -> Iterator[di
             yield {"name": name, "versus": versus, "delta": delta_a - delta_b, "low": low, "high": high}
 
 
-def save_predictions(paths: Paths, classes: list[str], test: Test, results: list[Result]) -> None:
+def save_predictions(paths: Paths, classes: list[str], test: Part, results: list[Result]) -> None:
     """data/predictions.parquet, and a table for `dvc plots` of what was taken for what."""
     frames = []
     for r in results:
@@ -280,7 +209,7 @@ def save_predictions(paths: Paths, classes: list[str], test: Test, results: list
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
 
 
-def judged(r: Result, scores: dict[str, float], test: Test, classes: list[str], paths: Paths) -> page.Judged:
+def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], paths: Paths) -> page.Judged:
     file = paths.curves(r.name)
     curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
     return page.Judged(
@@ -290,11 +219,13 @@ def judged(r: Result, scores: dict[str, float], test: Test, classes: list[str], 
         metrics.per_class(test.truth, r.predicted, classes),
         metrics.reliability(test.truth, r.test),
         None if curve.empty else curve,  # a head fitted in closed form has no epochs
+        r.form,
+        r.forms,
     )
 
 
 def explained(
-    results: list[Result], shown: list[Result], test: Test, classes: list[str], aspects: list[float]
+    results: list[Result], shown: list[Result], test: Part, classes: list[str], aspects: list[float]
 ) -> Iterator[page.Clip]:
     """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
 
@@ -313,7 +244,7 @@ def explained(
         yield explain(row["id"], row["label"], test.clips.full(i), aspects[i], models)
 
 
-def sheet(i: int, shown: list[Result], test: Test, classes: list[str], aspects: list[float]) -> page.Clip:
+def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: list[float]) -> page.Clip:
     row = test.rows.iloc[i]
     verdicts = [verdict(r, i, classes) for r in shown]
     return examples.judged(row["id"], row["label"], test.clips.full(i), aspects[i], verdicts)

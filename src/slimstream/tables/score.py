@@ -1,6 +1,7 @@
 """A cell's scores: the model judges the test clips in PyTorch. A light `evaluate`, without a report."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +10,12 @@ import torch
 from slimstream.fingerprint import fingerprint
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
-from slimstream.learn.export import OnnxModel, export_onnx
+from slimstream.learn.export import export_onnx
 from slimstream.learn.latency import latency
+from slimstream.learn.runtimes import OnnxModel
 from slimstream.models import create_model
 from slimstream.paths import Paths
-from slimstream.stages.evaluate import Test, typical
+from slimstream.stages.part import Part
 from slimstream.stages.training import in_batches, judge
 from slimstream.stages.trunk import through_trunk
 
@@ -49,16 +51,16 @@ def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
 def speed(name: str, paths: Paths, runs: int, file: Path) -> None:
     """Write the median milliseconds of the exported model for one test clip on one thread."""
     model, card = load_model(paths.model(name), create_model)
-    clip, exported = typical(_test(paths, card)), paths.export(name)
-    exported.parent.mkdir(parents=True, exist_ok=True)
-    export_onnx(model, torch.from_numpy(clip), exported)
-    network = OnnxModel(exported, threads=1)
-    exported.unlink()
+    clip = _test(paths, card).typical()
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "network.onnx"
+        export_onnx(model, torch.from_numpy(clip), exported)
+        network = OnnxModel(exported)
     _write(file, {"latency_p50_ms": latency(lambda: network(clip), runs).p50})
 
 
-def _test(paths: Paths, card: Card) -> Test:
-    return Test.of(pd.read_parquet(paths.split), card.classes, paths)
+def _test(paths: Paths, card: Card) -> Part:
+    return Part.of(pd.read_parquet(paths.split), "test", card.classes, paths)
 
 
 def _write(file: Path, content: object) -> None:

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slimstream.errors import UserError
-from slimstream.learn.export import OnnxModel, export_onnx
+from slimstream.learn.export import export_onnx
 from slimstream.learn.pruning import prune_channels, recalibrate
+from slimstream.learn.runtimes import OnnxModel
 from slimstream.models import create_model
 
 torch.set_num_threads(1)

@@ -14,9 +14,10 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from slimstream.learn.checkpoint import Card, load_model, save_model, weight_hash
-from slimstream.learn.export import OnnxModel, export_onnx
+from slimstream.learn.export import export_onnx
 from slimstream.learn.heads import fit_head
 from slimstream.learn.pruning import prune_channels
+from slimstream.learn.runtimes import OnnxModel
 from slimstream.models import create_model
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from slimstream.learn.export import OnnxModel, export_onnx
+from slimstream.learn.export import export_onnx
+from slimstream.learn.runtimes import OnnxModel
 from slimstream.models import create_model
 
 torch.set_num_threads(1)
@@ -20,5 +21,5 @@ def test_grey_is_seen_as_rgb_and_exported(tmp_path: Path) -> None:
         torch.testing.assert_close(model(grey.expand(-1, -1, 3, -1, -1)), logits)
         assert model.features(grey).shape == (2, 320)
     export_onnx(model, grey, tmp_path / "net.onnx")
-    deployed = OnnxModel(tmp_path / "net.onnx", threads=1)
+    deployed = OnnxModel(tmp_path / "net.onnx")
     np.testing.assert_allclose(deployed(grey[:1, :2].numpy()), model(grey[:1, :2]).detach(), atol=1e-4)

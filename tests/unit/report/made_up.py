@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from slimstream.learn import intervals, metrics
+from slimstream.learn.runtimes import Form
 from slimstream.report import contact, page
 
 SIZES = {"baseline": 3.4e6, "original": 6.1e6, "pruned": 2.1e6, "control": 2.1e6, "distilled": 2.1e6}
@@ -40,6 +41,11 @@ def report(
         curve = {"epoch": epoch, "train_loss": 1 / (epoch + 1), "val_loss": 1.1 / (epoch + 1)}
         table = pd.DataFrame(curve | {"val_accuracy": 0.8, "val_macro_f1": epoch / 4, "lr": 1e-3})
         matrix = metrics.confusion(truth, said, k)
+        megabytes, ms = scores["megabytes"], scores["latency_p50_ms"]
+        forms = [
+            Form("onnx", 0, 0, megabytes, 2 * ms, 2 * ms),
+            Form("openvino-int8", 0.004, 0.02, megabytes / 4, ms, ms),
+        ]
         resampled[name] = (float(metrics.macro_f1(matrix)), many)
         models.append(
             page.Judged(
@@ -49,6 +55,8 @@ def report(
                 metrics.per_class(truth, said, classes),
                 metrics.reliability(truth, probabilities),
                 None if name == "baseline" else table,
+                forms[1],
+                forms,
             )
         )
     differences = []

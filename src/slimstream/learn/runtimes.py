@@ -1,0 +1,148 @@
+"""What runs a deployed network, without torch: ONNX Runtime, or OpenVINO in one of three arithmetics."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.errors import UserError
+from slimstream.params import Runtime
+
+_FILES: dict[Runtime, tuple[str, ...]] = {
+    "onnx": ("network.onnx",),
+    "openvino": ("network.xml", "network.bin"),
+    "openvino-bf16": ("network.xml", "network.bin"),  # rounded as it runs, not as it lies there
+    "openvino-int8": ("int8.xml", "int8.bin"),
+}
+_MEASURED = "runtimes.json"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What was measured of a network in the form that `runtime` runs."""
+
+    runtime: Runtime
+    changed: float
+    """Share of validation clips that get another label than from ONNX in 32-bit floats."""
+    off: float
+    """Largest difference of a probability on them."""
+    megabytes: float
+    latency_p50_ms: float
+    """One clip on one thread."""
+    latency_p95_ms: float
+
+
+Network = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+"""A deployed network: clip (B, T, C, H, W) uint8 to logits (B, classes) float32. Threads may share it."""
+
+
+def network_files(folder: Path, runtime: Runtime) -> list[Path]:
+    """The files in `folder` that `runtime` runs; the last holds the weights."""
+    return [folder / name for name in _FILES[runtime]]
+
+
+def write_forms(folder: Path, chosen: Form, forms: Sequence[Form]) -> None:
+    """Write down what was measured of the network in `folder`, and in which form it is deployed."""
+    content = {"chosen": chosen.runtime, "forms": [asdict(form) for form in forms]}
+    (folder / _MEASURED).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_forms(folder: Path) -> tuple[Form, list[Form]]:
+    """The chosen form, and all. Raises UserError when `folder` holds no deployed network."""
+    try:
+        content = json.loads((folder / _MEASURED).read_text())
+        forms = {form["runtime"]: Form(**form) for form in content["forms"]}
+        return forms[content["chosen"]], list(forms.values())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} holds no deployed network: {_MEASURED} is missing or not ours.") from error
+
+
+def runs_here(runtime: Runtime) -> bool:
+    """Whether this processor has the arithmetic, rather than another in its place."""
+    return runtime != "openvino-bf16" or _has_bf16()
+
+
+def open_network(folder: Path, runtime: Runtime, *, threads: int = 1) -> Network:
+    """The network in `folder` (see `learn.export`), ready to be asked.
+
+    Args:
+        folder: holds `network_files(folder, runtime)`.
+        runtime: what runs it.
+        threads: calls that may run at the same time, each on one CPU thread: latency is that of one.
+
+    Raises UserError when a file is missing or is not a network.
+    """
+    path = network_files(folder, runtime)[0]
+    return OnnxModel(path) if runtime == "onnx" else OpenVinoModel(path, runtime, threads=threads)
+
+
+class OnnxModel:
+    """A network for ONNX Runtime; every call runs on the thread that makes it."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            # The path's bytes, because on some systems a path that is not ASCII cannot be opened.
+            self._session: Any = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has one exception class per status, and no base class
+            raise _unfit(path, "ONNX Runtime") from error
+
+    def __call__(self, clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._session.run(["logits"], {"clip": clip})[0]
+        return logits
+
+
+class OpenVinoModel:
+    """A network for OpenVINO; the 8-bit one computes what is left of floats in bfloat16 where it can."""
+
+    def __init__(self, path: Path, runtime: Runtime, *, threads: int) -> None:
+        core = import_openvino().Core()
+        coarse = runtime != "openvino" and _has_bf16()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if coarse else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": threads,
+            # Pinned, all processes of a pool would share the first core.
+            "ENABLE_CPU_PINNING": False,
+        }
+        try:
+            self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        except RuntimeError as error:
+            raise _unfit(path, "OpenVINO") from error
+        self._own = threading.local()  # a request can be asked by one thread at a time
+
+    def __call__(self, clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        answer = self._own.request.infer([clip])
+        logits: npt.NDArray[np.float32] = answer[0].copy()  # the next call writes where this one lies
+        return logits
+
+
+def import_openvino() -> Any:
+    """The package `openvino`, which reports home when it is imported unless what would send it is missing."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _unfit(path: Path, runtime: str) -> UserError:
+    return UserError(f"{path} is not a network that {runtime} can run: export it again.")
+
+
+def _has_bf16() -> bool:
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,151 @@
+"""export: every model in its deployed forms, held against the network itself, and which of them is deployed.
+
+The ranges of 8-bit numbers are found on training clips. A form is checked and the choice is made on
+validation clips, without their labels: a form may answer otherwise than the network for a few of them at
+most, and the fastest of those on this machine is the one that evaluate judges and publish registers.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from slimstream.errors import UserError
+from slimstream.learn.checkpoint import Card, load_model
+from slimstream.learn.export import export
+from slimstream.learn.latency import latencies
+from slimstream.learn.runtimes import Form, network_files, open_network, runs_here, write_forms
+from slimstream.models import create_model
+from slimstream.params import Export, Extract, Params, Runtime
+from slimstream.paths import Paths
+from slimstream.progress import Log, bar
+from slimstream.report.contact import spread
+from slimstream.stages.part import Floats, Part, softmax
+
+PARITY = 1e-4
+"""Largest difference of a probability between the network and a form that computes in 32-bit floats."""
+PARITY_CLIPS = 32
+"""Clips the network itself is asked for; it is the slowest of all."""
+FASTER = 0.95
+"""A coarser form must take less than this share of a plainer one's time to be preferred to it."""
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.export
+    classes = json.loads(paths.split_info.read_text())["classes"]
+    split = pd.read_parquet(paths.split)
+    train, val = (Part.of(split, part, classes, paths) for part in ("train", "val"))
+    names = paths.final_models()
+    if not names:
+        raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
+    shutil.rmtree(paths.exports, ignore_errors=True)  # or a model that the recipe has dropped would stay
+    known = [train.batch(i) for i in spread(len(train), p.calibration_clips)]
+    metrics: dict[str, float] = {}
+    for name in bar(names, "export"):
+        model, card = load_model(paths.final_model(name), create_model)
+        folder = paths.export(name)
+        export(model, known, folder)
+        forms = measure(name, model, folder, val, p)
+        chosen = choose(forms, p)
+        write_forms(folder, chosen, forms)
+        text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
+        (folder / "preprocessing.json").write_text(text + "\n")
+        for form in forms:
+            numbers = {key: value for key, value in asdict(form).items() if key != "runtime"}
+            metrics |= {f"{name}.{form.runtime}.{key}": value for key, value in numbers.items()}
+        metrics[f"{name}.speedup"] = forms[0].latency_p50_ms / chosen.latency_p50_ms
+    return metrics
+
+
+def measure(name: str, model: nn.Module, folder: Path, val: Part, p: Export) -> list[Form]:
+    """Ask every form that `p` names, and ONNX in any case, for all validation clips, and time it."""
+    runtimes: list[Runtime] = ["onnx", *(r for r in p.runtimes if r != "onnx" and runs_here(r))]
+    networks = {runtime: open_network(folder, runtime) for runtime in runtimes}
+    clip = val.typical()
+    speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
+    answers = {r: val.judge(n, f"{name}: {r}") for r, n in networks.items()}
+    expected = answers["onnx"]
+    if not (off := parity(model, val, expected)) <= PARITY:
+        raise RuntimeError(
+            f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
+        )
+    return [
+        Form(
+            runtime,
+            changed=float((answers[runtime].argmax(1) != expected.argmax(1)).mean()),
+            off=float(np.abs(answers[runtime] - expected).max()),
+            megabytes=sum(file.stat().st_size for file in network_files(folder, runtime)) / 1e6,
+            latency_p50_ms=speed[runtime].p50,
+            latency_p95_ms=speed[runtime].p95,
+        )
+        for runtime in runtimes
+    ]
+
+
+def choose(forms: Sequence[Form], p: Export) -> Form:
+    """The fastest of those that answer as the network does; of two about as fast, the plainer."""
+    best = forms[0]
+    for form in forms[1:]:
+        if admitted(form, p) and form.latency_p50_ms < FASTER * best.latency_p50_ms:
+            best = form
+    return best
+
+
+def admitted(form: Form, p: Export) -> bool:
+    """Whether it answers as the network does: to rounding in 32-bit floats, for nearly all clips in fewer."""
+    if form.runtime in ("onnx", "openvino"):
+        return form.off <= PARITY
+    return form.changed <= p.max_changed
+
+
+def parity(model: nn.Module, val: Part, expected: Floats) -> float:
+    """Largest difference between the network's probabilities and `expected`, on some clips."""
+    some = spread(len(val), PARITY_CLIPS)
+    with torch.inference_mode():
+        logits = np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some])
+    return float(np.abs(softmax(logits) - expected[some]).max())
+
+
+def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
+    """How a raw clip becomes the network's input and what its answer means, for people and programs."""
+    p = Extract.model_validate(card.input)
+    channels = {1: ["grey"], 3: ["r", "g", "b"], 5: ["r", "g", "b", "flow x", "flow y"]}[p.channels]
+    height, width = p.size
+    steps = [
+        "Decode every frame in order; leave out leading frames whose black border differs from the usual.",
+        f"Resize to {width} × {height} pixels by area averaging, whatever the aspect ratio; RGB order.",
+        f"Sample {f'{p.frames} frames' if p.frames else f'{p.fraction:.0%} of the frames'} at equal distances"
+        + (f" from each of {p.clips} equal parts, which are clips of their own." if p.clips > 1 else "."),
+    ]
+    if p.flow != "none":
+        steps += [
+            f"Dense optical flow ({p.flow}) of the resized grey frames, from each sampled frame to the one "
+            f"{p.stride} later, in pixels: round(clip(v, ±{p.bound:g}) / {p.bound:g} · 127) + 128.",
+        ]
+    return {
+        "classes": card.classes,
+        "extract": card.input,
+        "steps": steps,
+        "input": {
+            "name": "clip",
+            "type": "uint8",
+            "shape": ["batch", "frames", *clip[2:]],
+            "channels": channels,
+            "normalisation": "inside the network: give it bytes",
+        },
+        "output": {
+            "name": "logits",
+            "type": "float32",
+            "shape": ["batch", len(card.classes)],
+            "meaning": "softmax gives the classes' probabilities; those of a video's clips are averaged",
+        },
+        "reference": "slimstream.data.packs.pack_clip",
+    }
