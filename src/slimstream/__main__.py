@@ -15,7 +15,7 @@ from pathlib import Path
 from slimstream import launch
 from slimstream.errors import UserError
 from slimstream.machines import processes
-from slimstream.params import Params, load_params
+from slimstream.params import RUNTIMES, Params, load_params
 from slimstream.paths import Paths
 
 STAGES = {
@@ -191,6 +191,24 @@ def _gc(args: argparse.Namespace, paths: Paths) -> None:
         kind.delete()
 
 
+def _predict(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.predict import deployed_model, files_in, predict
+
+    files = files_in(args.files)
+    model = deployed_model(args.model or load_params(paths.params).publish.name, paths)
+    table = predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
+    said = table.to_json(orient="records", indent=2) if args.json else table.to_csv(index=False)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(said)
+    else:
+        print(said, end="" if said.endswith("\n") else "\n")
+    bad = table[table["label"].isna()]
+    for row in bad.itertuples():
+        print(f"slimstream predict: {row.path}: {row.error}", file=sys.stderr)
+    return 1 if len(bad) else 0
+
+
 def _folds(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.folds import run_folds
 
@@ -282,6 +300,19 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         help="the finished folds or tables, too: hours of work, which are done again when asked for",
     )
+    predict = add("predict", "let a deployed model judge clips: labels and probabilities", _predict)
+    predict.add_argument("files", type=Path, nargs="+", metavar="CLIP", help="videos, pictures or folders")
+    predict.add_argument(
+        "--model",
+        help="a registered model for its champion, NAME/VERSION, or exports/MODEL (default: params.yaml)",
+    )
+    predict.add_argument(
+        "--runtime", choices=RUNTIMES, help="what runs it (default: what the export stage chose)"
+    )
+    predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
+    predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
+    predict.add_argument("--batch", type=int, default=32, help="pictures judged at once (default: 32)")
+    predict.add_argument("--workers", type=int, default=0, help="processes (default: one a core)")
     folds = add("folds", "leave one group out at a time: the honest number for a handful of cameras", _folds)
     folds.add_argument(
         "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"

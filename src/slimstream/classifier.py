@@ -1,7 +1,7 @@
 """The deployed form at work: raw clip files in, probabilities out. No torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from slimstream.errors import UserError
 from slimstream.learn.runtimes import open_network, read_forms
 from slimstream.params import Extract, Runtime, parse
 
+FRAMES = 32
+"""Frames shown to the network at once, but a clip at least: memory sets the bound."""
 Probabilities = npt.NDArray[np.float64]
 Answer = dict[str, Any]
 """`path`, `label`, `p_<class>` for every class, `error` ("" or why there is no answer)."""
@@ -55,7 +57,7 @@ class ClipClassifier:
                     alike.setdefault(clip.shape, []).append((number, clip))
             except Exception as error:
                 errors[number] = error
-        for clips in alike.values():
+        for clips in (batch for same in alike.values() for batch in _batches(same)):
             try:
                 answers = self._ask(np.stack([clip for _, clip in clips]))
                 for (number, _), answer in zip(clips, answers, strict=True):
@@ -81,6 +83,11 @@ class ClipClassifier:
     def columns(self) -> list[str]:
         """Of a table of answers."""
         return ["path", "label", *(f"p_{name}" for name in self.classes), "error"]
+
+
+def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:
+    size = max(1, FRAMES // len(clips[0][1]))
+    return (clips[start : start + size] for start in range(0, len(clips), size))
 
 
 def refused(file: Path, error: Exception) -> Answer:

@@ -58,6 +58,14 @@ def read_artifact(uri: str, model_uri: str, file: str) -> dict[str, Any]:
         return dict(mlflow.artifacts.load_dict(f"{model_uri}/artifacts/{file}"))
 
 
+def download(uri: str, model_uri: str, target: Path) -> Path:
+    """All files that were logged with a model, in a folder of `target`."""
+    import mlflow
+
+    with _store(uri):
+        return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", dst_path=str(target)))
+
+
 def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> list[pd.DataFrame]:
     """What each model says of the files, in order: one frame a model as `serving` returns it.
 

@@ -4,11 +4,14 @@
 (`promoted_at`, `rolled_back_at`), so the history survives and a rollback is one look-up.
 """
 
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -201,6 +204,16 @@ class Registry:
 
     def lineage(self, version: int) -> dict[str, Any]:
         return deploy.read_artifact(self.uri, f"models:/{self.name}/{version}", "lineage.json")
+
+    def fetch(self, version: int, cache: Path) -> Path:
+        """The folder of its deployed network, copied to `cache` unless it is there."""
+        source = self.client.get_model_version(self.name, str(version)).source
+        folder = cache / hashlib.sha256(f"{self.uri} {source}".encode()).hexdigest()[:16]
+        if not folder.is_dir():
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as half:
+                deploy.download(self.uri, f"models:/{self.name}/{version}", Path(half)).replace(folder)
+        return folder
 
     def metric(self, version: int, name: str) -> float:
         """What evaluate measured of it, nan where it did not."""

@@ -14,9 +14,9 @@ from slimstream.params import load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.serving import ClipClassifier
-from slimstream.stages import evaluate, export, extract
+from slimstream.stages import extract
 from tests.pipeline import tiny
-from tests.pipeline.test_evaluate import untrained
+from tests.pipeline.test_evaluate import judged, untrained
 from tests.pipeline.test_pictures import each
 
 CUT = {"frames": 2, "clips": 2, "size": [tiny.SIZE, tiny.SIZE], "flow": "dis"}
@@ -37,9 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 @pytest.fixture(scope="module")
 def metrics(study: Paths) -> dict[str, float]:
-    params = load_params(study.params)
-    export.run(params, study, null_log)
-    return evaluate.run(params, study, null_log)
+    return judged(study)
 
 
 def test_every_clip_of_a_video_is_learnt_from(study: Paths) -> None:
@@ -85,5 +83,5 @@ def test_a_column_names_the_video(study: Paths, tmp_path: Path) -> None:
     split = pd.read_parquet(paths.split)
     split.assign(video=split["id"].str[:-2]).to_parquet(paths.split)
     untrained(paths, "original", 0)
-    metrics = evaluate.run(load_params(paths.params), paths, null_log)
+    metrics = judged(paths)
     assert (metrics["test.clips"], metrics["original.videos"]) == (6, 3)

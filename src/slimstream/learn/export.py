@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,26 +15,31 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.learn.runtimes import import_openvino, network_files
+from slimstream.params import Runtime
 
 OPSET = 20
 
 
-def export(model: nn.Module, clips: Sequence[npt.NDArray[np.uint8]], folder: Path) -> None:
-    """Write `model` into `folder` for every runtime.
+def export(
+    model: nn.Module, clips: Sequence[npt.NDArray[np.uint8]], folder: Path, runtimes: Sequence[Runtime]
+) -> None:
+    """Write `model` into `folder` for ONNX Runtime and all `runtimes`.
 
     The graphs take `clip` (batch, frames, C, H, W) uint8 to `logits` (batch, classes) float32, normalisation
     included. Batch and frames are free; C, H and W are those of `clips`, (1, T, C, H, W) each: what the
     network will meet, by which NNCF finds the ranges that 8 bits have to cover. `model` stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (onnx,), (network, _), (int8, _) = (
-        network_files(folder, runtime) for runtime in ("onnx", "openvino", "openvino-int8")
-    )
+    (onnx,) = network_files(folder, "onnx")
     export_onnx(model, torch.from_numpy(clips[0]), onnx)
     openvino = import_openvino()
-    graph = openvino.Core().read_model(onnx)
-    openvino.save_model(graph, network, compress_to_fp16=False)
-    openvino.save_model(_quantised(graph, clips, _attends(model)), int8, compress_to_fp16=False)
+    for runtime in runtimes:
+        file = network_files(folder, runtime)[0]
+        if not file.exists():
+            graph = openvino.Core().read_model(onnx)
+            if runtime == "openvino-int8":
+                graph = _quantised(graph, clips, _attends(model))
+            openvino.save_model(graph, file, compress_to_fp16=False)
 
 
 def export_onnx(model: nn.Module, example_clip: Tensor, path: Path) -> None:
@@ -57,7 +63,7 @@ def export_onnx(model: nn.Module, example_clip: Tensor, path: Path) -> None:
         )
 
 
-def _quantised(graph: object, clips: Sequence[npt.NDArray[np.uint8]], attends: bool) -> object:
+def _quantised(graph: Any, clips: Sequence[npt.NDArray[np.uint8]], attends: bool) -> Any:
     """`graph` in 8-bit integers, asymmetric for activations, as swish and GELU want it."""
     import nncf
 

@@ -26,7 +26,7 @@ from slimstream.learn.runtimes import Form, network_files, open_network, runs_he
 from slimstream.models import create_model
 from slimstream.params import Export, Extract, Params, Runtime
 from slimstream.paths import Paths
-from slimstream.progress import Log, bar
+from slimstream.progress import Log
 from slimstream.report.contact import spread
 from slimstream.stages.part import Floats, Part, softmax
 
@@ -49,10 +49,10 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     shutil.rmtree(paths.exports, ignore_errors=True)  # or a model that the recipe has dropped would stay
     known = [train.batch(i) for i in spread(len(train), p.calibration_clips)]
     metrics: dict[str, float] = {}
-    for name in bar(names, "export"):
+    for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        export(model, known, folder)
+        export(model, known, folder, p.runtimes)
         forms = measure(name, model, folder, val, p)
         chosen = choose(forms, p)
         write_forms(folder, chosen, forms)

@@ -1,0 +1,128 @@
+"""`predict`: what a deployed model says of files, by one process a core."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimstream.classifier import Answer, ClipClassifier, refused
+from slimstream.data.pool import Crashed, cores, each
+from slimstream.data.video import PICTURES, VIDEOS, is_picture
+from slimstream.errors import UserError
+from slimstream.params import Runtime
+from slimstream.paths import Paths
+from slimstream.progress import bar
+
+
+@dataclass(frozen=True)
+class _Batch:
+    files: tuple[Path, ...]
+    model: Path
+    runtime: Runtime | None
+
+
+def predict(
+    files: Sequence[Path], model: Path, runtime: Runtime | None = None, *, batch: int = 32, workers: int = 0
+) -> pd.DataFrame:
+    """Judge videos or pictures: one row a file, in order.
+
+    Args:
+        files: see `files_in`.
+        model: a folder with a deployed network, see `deployed_model`.
+        runtime: what runs it; None for the form that was chosen.
+        batch: pictures that a process takes at once and shows to the network together.
+        workers: processes; 0 for one a core.
+
+    Returns `path`, `label`, `p_<class>` for every class and `error`: a file that cannot be judged has no
+    label, says why, and costs the others nothing. Raises UserError when the model cannot be run.
+    """
+    classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
+    batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]
+    workers = min(workers or cores(), len(batches))
+    if workers > 1:
+        answers = _pooled(batches, workers)
+    else:
+        answers = (pair for b in batches for pair in _paired(b, classifier.judge(b.files)))
+    rows = dict(bar(answers, "predict", len(files)))
+    return pd.DataFrame([rows[file] for file in files], columns=classifier.columns())
+
+
+def files_in(given: Sequence[Path]) -> list[Path]:
+    """The files among `given`, and the videos and pictures in its folders and below, each once.
+
+    Raises UserError for what is not there and when there is nothing to judge.
+    """
+    found: dict[Path, None] = {}
+    for path in given:
+        if path.is_dir():
+            inside = (Path(root) / name for root, _, names in os.walk(path) for name in names)
+            found |= dict.fromkeys(sorted(f for f in inside if f.suffix.lower() in VIDEOS | PICTURES))
+        elif path.is_file():
+            found[path] = None
+        else:
+            raise UserError(f"{path} is not there: name clips or folders that hold some.")
+    if not found:
+        raise UserError(f"{', '.join(map(str, given))}: no video or picture in it.")
+    return list(found)
+
+
+def deployed_model(name: str, paths: Paths) -> Path:
+    """The folder of a deployed network.
+
+    `name` is such a folder (`exports/<model>`), a registered model for its champion, or `<model>/<version>`.
+    What the registry gives is kept in the cache, so that it need not be asked twice for the files.
+    Raises UserError when there is no such model.
+    """
+    if (Path(name) / "preprocessing.json").is_file():
+        return Path(name)
+    from slimstream.registry import Registry
+
+    registered, _, number = name.partition("/")
+    registry = Registry(registered, paths)
+    if number and not number.isdecimal():
+        raise UserError(f"{name} is neither a folder of exports/ nor <registered model>/<version>.")
+    version = int(number) if number else registry.champion()
+    if version is None or version not in registry.tags():
+        what = f"version {number}" if number else "champion"
+        raise UserError(f"{registered} has no {what}; `python -m slimstream versions` lists what there is.")
+    return registry.fetch(version, paths.cache / "served")
+
+
+def _chunks(files: Sequence[Path], size: int) -> Iterator[tuple[Path, ...]]:
+    """Videos alone, each being work enough, and pictures `size` at a time."""
+    pictures = [file for file in files if is_picture(file)]
+    yield from ((file,) for file in files if not is_picture(file))
+    yield from (tuple(pictures[i : i + size]) for i in range(0, len(pictures), size))
+
+
+def _paired(batch: _Batch, answers: list[Answer]) -> Iterator[tuple[Path, Answer]]:
+    return zip(batch.files, answers, strict=True)
+
+
+def _pooled(batches: list[_Batch], workers: int) -> Iterator[tuple[Path, Answer]]:
+    """All files as they are done; those of a batch that killed its process are tried again one by one."""
+    again: list[_Batch] = []
+    for position, result in each(_judge, batches, workers):
+        done = batches[position]
+        if isinstance(result, Crashed) and len(done.files) > 1:
+            again += [_Batch((file,), done.model, done.runtime) for file in done.files]
+        elif isinstance(result, Crashed):
+            yield done.files[0], refused(done.files[0], result)
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            yield from _paired(done, result)
+    if again:
+        yield from _pooled(again, workers)
+
+
+def _judge(batch: _Batch) -> list[Answer]:
+    """In a process of the pool, which opens the network once."""
+    return _opened(batch.model, batch.runtime).judge(batch.files)
+
+
+_opened: Any = lru_cache(1)(ClipClassifier)

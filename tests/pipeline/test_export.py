@@ -1,0 +1,101 @@
+"""The export stage: what it writes, what it measures, which form it chooses and why."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slimstream.errors import UserError
+from slimstream.learn.runtimes import Form, open_network, read_forms, runs_here
+from slimstream.params import RUNTIMES, Export, load_params
+from slimstream.paths import Paths
+from slimstream.progress import null_log
+from slimstream.stages import export
+from tests.pipeline import tiny
+from tests.pipeline.test_evaluate import untrained
+
+POLICY = Export(max_changed=0.01)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
+    torch.set_num_threads(1)
+    paths = tiny.study(tmp_path_factory.mktemp("study"))
+    untrained(paths, "pruned", 0)
+    (paths.export("dropped")).mkdir(parents=True)
+    return paths, export.run(load_params(paths.params), paths, null_log)
+
+
+def test_every_form_is_there_and_measured(exported: tuple[Paths, dict[str, float]]) -> None:
+    paths, metrics = exported
+    folder = paths.export("pruned")
+    names = {"network.onnx", "network.xml", "network.bin", "int8.xml", "int8.bin"}
+    assert {file.name for file in folder.iterdir()} == names | {"preprocessing.json", "runtimes.json"}
+    assert not paths.export("dropped").exists()
+    chosen, forms = read_forms(folder)
+    assert [form.runtime for form in forms] == [r for r in RUNTIMES if runs_here(r)] and chosen in forms
+    size = {form.runtime: form.megabytes for form in forms}
+    assert size["openvino-int8"] < 0.7 * size["onnx"]
+    assert metrics["pruned.onnx.changed"] == metrics["pruned.onnx.off"] == 0
+    assert metrics["pruned.openvino.off"] < export.PARITY < metrics["pruned.openvino-int8.off"]
+    assert metrics["pruned.speedup"] == pytest.approx(forms[0].latency_p50_ms / chosen.latency_p50_ms)
+
+
+def test_every_form_judges_clips_it_has_not_seen(exported: tuple[Paths, dict[str, float]]) -> None:
+    paths, _ = exported
+    clip = tiny.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
+    expected = open_network(paths.export("pruned"), "onnx")(clip)
+    for form in read_forms(paths.export("pruned"))[1]:
+        assert np.abs(open_network(paths.export("pruned"), form.runtime)(clip) - expected).max() < 0.2
+
+
+def test_what_a_clip_must_become_is_written_beside_it(exported: tuple[Paths, dict[str, float]]) -> None:
+    told = json.loads((exported[0].export("pruned") / "preprocessing.json").read_text())
+    assert told["classes"] == tiny.CLASSES
+    assert told["input"]["shape"] == ["batch", "frames", 5, tiny.SIZE, tiny.SIZE]
+    assert told["input"]["channels"][3:] == ["flow x", "flow y"] and "farneback" in told["steps"][-1]
+
+
+def form(runtime: str, changed: float, ms: float, off: float = 0.0) -> Form:
+    return Form(runtime, changed, off, 1.0, ms, ms)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        ([form("openvino", 0, 8), form("openvino-bf16", 0, 6), form("openvino-int8", 0.005, 4)], 2),
+        ([form("openvino", 0, 8), form("openvino-bf16", 0, 6), form("openvino-int8", 0.02, 4)], 1),
+        ([form("openvino", 0, 8), form("openvino-bf16", 0, 7.9), form("openvino-int8", 0.02, 4)], 0),
+        ([form("openvino", 0, 5, off=0.03), form("openvino-bf16", 0.02, 5)], -1),
+        ([form("openvino", 0, 11)], -1),
+    ],
+    ids=["the fastest", "changes too much", "hardly faster", "computes otherwise", "slower"],
+)
+def test_the_fastest_that_answers_alike_is_chosen(others: list[Form], chosen: int) -> None:
+    forms = [form("onnx", 0, 10), *others]
+    assert export.choose(forms, POLICY) is forms[chosen + 1]
+
+
+def test_a_graph_that_computes_otherwise_is_an_error(
+    exported: tuple[Paths, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, _ = exported
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    with pytest.raises(RuntimeError, match="off the network's"):
+        export.run(load_params(paths.params), paths, null_log)
+
+
+def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
+    paths = tiny.study(tmp_path, export={"runtimes": ["openvino"], "latency_runs": 5})
+    untrained(paths, "original", 0)
+    metrics = export.run(load_params(paths.params), paths, null_log)
+    assert {key.split(".")[1] for key in metrics} == {"onnx", "openvino", "speedup"}
+    assert not list(paths.export("original").glob("int8*"))
+
+
+def test_no_model_is_said_in_a_sentence(tmp_path: Path) -> None:
+    paths = tiny.study(tmp_path)
+    with pytest.raises(UserError, match="no model to export"):
+        export.run(load_params(paths.params), paths, null_log)
