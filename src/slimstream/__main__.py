@@ -27,6 +27,7 @@ STAGES = {
     "train": "train the network of params.yaml",
     "teachers": "train the networks that only teach, if the recipe has any",
     "prune": "remove the channels that matter least, then fine-tune",
+    "sweep": "prune at several rates and show what each costs and saves, if the recipe names any",
     "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
     "refit": "let the heads of all models learn from the validation clips too, if the recipe says so",
     "export": "write all models in their deployed forms, check and time each, choose the fastest",

@@ -251,6 +251,16 @@ class Prune(Section):
         return self
 
 
+class Sweep(Section):
+    """The network pruned at several rates, as `prune` does it: what each costs and saves. It only shows."""
+
+    rates: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [],
+        description="shares of channels removed (0.1 to 0.8); empty: no curve. Each is fine-tuned anew",
+    )
+    latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each exported network")
+
+
 class Distill(Section):
     """A small net learns from the original and further teachers (P3, section 2)."""
 
@@ -327,6 +337,7 @@ class Params(Section):
     train: Train = Train()
     teachers: dict[TeacherName, Train] = Field({}, description="networks that only teach, by a name of yours")
     prune: Prune = Prune(rate=0.5)
+    sweep: Sweep = Sweep()
     distill: Distill = Distill()
     refit: Refit = Refit()
     export: Export = Export()

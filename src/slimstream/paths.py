@@ -145,6 +145,11 @@ class Paths:
         """teachers: the curves of each."""
         return self.root / "plots" / TEACHERS
 
+    @property
+    def sweep(self) -> Path:
+        """sweep: one row a rate of pruning; the curves of their trainings lie in the folder of that name."""
+        return self.root / "plots/sweep.csv"
+
     def curves(self, name: str) -> Path:
         """A training's curves, one row an epoch, for `dvc plots`."""
         return self.root / "plots" / f"{name}.csv"

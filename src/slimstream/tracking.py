@@ -23,7 +23,7 @@ from slimstream.paths import Paths
 EXPERIMENT = "slimstream"
 TRAINING = frozenset({"train", "teachers", "prune", "distill"})
 """Stages whose use of the machine is recorded too."""
-AFTER_SPLIT = TRAINING | {"baseline", "refit", "export", "evaluate", "publish"}
+AFTER_SPLIT = TRAINING | {"baseline", "sweep", "refit", "export", "evaluate", "publish"}
 """Stages that look at the data through the split (before it, data/split.json is a run of old)."""
 SEND_EVERY = 2.0
 """Seconds between batches."""

@@ -109,6 +109,8 @@ class Report:
     """Sampled frames of the clip that latency was measured on."""
     preparation: str = "decoding and optical flow"
     """What that is, in words."""
+    sweep: Sequence[Mapping[str, float]] = ()
+    """The original pruned at several rates: rate, latency_p50_ms, val_macro_f1."""
     validation: Mapping[str, Any] | None = None
     """reports/validation/summary.json."""
     explained: Sequence[Clip] = ()
@@ -146,6 +148,7 @@ def render(report: Report) -> str:
         notes=notes(report),
         size_quality=Markup(plots.size_quality(scored)),
         differences=Markup(plots.differences(report.differences)) if report.differences else None,
+        pruning_rates=Markup(plots.pruning_rates(report.sweep)) if report.sweep else None,
         curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],
         reliability=[(m, Markup(plots.reliability(m.name, m.reliability))) for m in report.models],
         floor=int(10 * max(0.0, lowest - 0.05)) / 10,

@@ -88,6 +88,31 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
     return _svg(draw, (5.6, 3.6), "Parameters against macro-F1 with 95 % intervals, one point a model.")
 
 
+def pruning_rates(rows: Sequence[Mapping[str, float]]) -> str:
+    """Latency against validation macro-F1 of one network pruned at several rates; 0 is the original.
+
+    Each row has rate, latency_p50_ms and val_macro_f1.
+    """
+    places = [(row["latency_p50_ms"], row["val_macro_f1"]) for row in rows]
+
+    def draw(ax: "Axes") -> None:
+        ax.plot(*zip(*places, strict=True), color=COLOURS["pruned"])
+        for row, place in zip(rows, places, strict=True):
+            ax.plot(*place, "o", color=COLOURS["pruned" if row["rate"] else "original"], ms=8)
+            told = f"{row['rate']:g}" if row["rate"] else title("original")
+            ax.annotate(told, place, (0, 9), textcoords="offset points", ha="center", color=INK, fontsize=9)
+        ax.set_xlim(0, 1.12 * max(ms for ms, _ in places))
+        ax.margins(y=0.18)
+        ax.set_xlabel("time per clip, ms")
+        ax.set_ylabel("validation macro-F1")
+
+    told = "; ".join(
+        f"{row['rate']:g}: {ms:.1f} ms, macro-F1 {score:.3f}"
+        for row, (ms, score) in zip(rows, places, strict=True)
+    )
+    return _svg(draw, (5.6, 3.6), f"Pruning rate against time and quality: {told}.")
+
+
 def differences(rows: Sequence[Mapping[str, Any]]) -> str:
     """Paired differences in macro-F1 around zero; each row has name, versus, delta, low and high."""
 

@@ -1,5 +1,6 @@
 """evaluate: every model in its deployed form, side by side on the same test clips, and the report of it."""
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -110,6 +111,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         prepare=(prepare.p50 / input.clips, prepare.p95 / input.clips),
         frames=example.shape[1],
         preparation="decoding" if input.flow == "none" else "decoding and optical flow",
+        sweep=read_rows(paths.sweep),
         validation=read_json(paths.validation / "summary.json"),
         explained=list(explained(results, shown, test, classes, aspects)),
         wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
@@ -252,6 +254,14 @@ def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: 
 
 def verdict(r: Result, i: int, classes: list[str]) -> page.Verdict:
     return page.Verdict(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Of a CSV file of numbers; none where there is no such file, as in folds."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

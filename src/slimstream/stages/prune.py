@@ -7,10 +7,10 @@ from torch import nn
 
 from slimstream.learn.checkpoint import load_model
 from slimstream.learn.latency import latency
-from slimstream.learn.pruning import prune_channels, recalibrate
+from slimstream.learn.pruning import PruneReport, prune_channels, recalibrate
 from slimstream.learn.reconstruct import Reconstruction, reconstruct
 from slimstream.models import create_model
-from slimstream.params import Params
+from slimstream.params import Params, Prune
 from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.stages.training import Study, with_prefix
@@ -27,17 +27,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         "latency_ms": _eager_latency(model, study),
     }
 
-    report = prune_channels(
-        model,
-        study.example(),
-        rate=p.rate,
-        target_params=p.target_params,
-        importance=p.importance,
-        leave=p.leave,
-        round_to=p.round_to,
-    )
-    recalibrate(model, study.clips(model))
-    cut = study.validate(model)
+    report = cut(model, study, p)
+    before_tuning = study.validate(model)
     restored = {} if p.restore is None else asdict(restore(model, study, p.restore))
     tuned = study.fit(
         "pruned",
@@ -56,10 +47,25 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         tuned
         | {"rate": report.effective_rate, "params_kept": after["params"] / before["params"]}
         | with_prefix("before", before)
-        | with_prefix("before_tuning", cut)
+        | with_prefix("before_tuning", before_tuning)
         | with_prefix("restore", restored)
         | with_prefix("after", after)
     )
+
+
+def cut(model: nn.Module, study: Study, p: Prune) -> PruneReport:
+    """Remove channels as `p` says, and let what is left see the clips again."""
+    report = prune_channels(
+        model,
+        study.example(),
+        rate=p.rate,
+        target_params=p.target_params,
+        importance=p.importance,
+        leave=p.leave,
+        round_to=p.round_to,
+    )
+    recalibrate(model, study.clips(model))
+    return report
 
 
 def restore(model: nn.Module, study: Study, ridge: float) -> Reconstruction:

@@ -1,0 +1,64 @@
+"""The curve of quality and latency over pruning rates: each point as prune would make it, none made twice."""
+
+import pandas as pd
+import pytest
+
+from slimstream.params import load_params
+from slimstream.paths import Paths
+from slimstream.progress import null_log
+from slimstream.stages import prune, sweep
+from tests.pipeline import tiny
+from tests.pipeline.test_evaluate import untrained
+
+
+@pytest.fixture
+def paths(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
+    sections = {
+        "prune": {"rate": 0.5, "restore": 1e-3, "fit": {**tiny.FIT, "epochs": 1}},
+        "sweep": {"rates": [0.5, 0.3], "latency_runs": 5},
+    }
+    paths = tiny.study(tmp_path_factory.mktemp("study"), **sections)
+    untrained(paths, "original", 0)
+    paths.final.rename(paths.root / "aside")
+    (paths.root / "aside/original").rename(paths.model("original"))
+    return paths
+
+
+def test_every_rate_is_pruned_as_prune_does_it(paths: Paths) -> None:
+    params = load_params(paths.params)
+    pruned = prune.run(params, paths, null_log)
+    metrics = sweep.run(params, paths, null_log)
+    table = pd.read_csv(paths.sweep).set_index("rate")
+    assert list(table.index) == [0, 0.3, 0.5] and table["params"].is_monotonic_decreasing
+    assert table.loc[0, "params"] == pruned["before.params"]
+    assert table.loc[0.5, "params"] == pruned["after.params"] == metrics["0.5.params"]
+    assert table.loc[0.5, "val_macro_f1"] == pytest.approx(pruned["val_macro_f1"])
+    assert (table["latency_p50_ms"] > 0).all()
+    assert sorted(file.name for file in paths.sweep.with_suffix("").iterdir()) == ["0.3.csv", "0.5.csv"]
+
+
+def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(paths.params)
+    cut, rates = sweep.cut, []
+
+    def once(model, study, p):  # type: ignore[no-untyped-def]
+        rates.append(p.rate)
+        if len(rates) == 2:
+            raise KeyboardInterrupt
+        return cut(model, study, p)
+
+    monkeypatch.setattr(sweep, "cut", once)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(params, paths, null_log)
+    sweep.run(params, paths, null_log)
+    assert rates == [0.3, 0.5, 0.5]
+    assert not list((paths.cache / "work/sweep").rglob("row.json"))
+
+
+def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "cut", lambda *_: pytest.fail("it prunes"))
+    params = load_params(paths.params)
+    params = params.model_copy(update={"sweep": params.sweep.model_copy(update={"rates": []})})
+    assert sweep.run(params, paths, null_log) == {}
+    assert pd.read_csv(paths.sweep).empty
