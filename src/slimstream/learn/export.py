@@ -18,6 +18,9 @@ from slimstream.learn.runtimes import import_openvino, network_files
 from slimstream.params import Runtime
 
 OPSET = 20
+FLOATS = 2
+"""Convolutions at the beginning of every path that stay in floats: motion is faint beside what flow can be,
+256 steps over all of it would drown it, and such errors grow through all that follows. They are cheap."""
 
 
 def export(
@@ -75,7 +78,25 @@ def _quantised(graph: Any, clips: Sequence[npt.NDArray[np.uint8]], attends: bool
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(clips),
             model_type=nncf.ModelType.TRANSFORMER if attends else None,
+            ignored_scope=nncf.IgnoredScope(names=_left_in_floats(graph)),
         )
+
+
+def _left_in_floats(graph: Any) -> list[str]:
+    """Names of the first convolutions of each path, and of the head, which weighs standardised features."""
+    depth: dict[str, int] = {}
+    first, products = [], []
+    for op in graph.get_ordered_ops():
+        name, kind = op.get_friendly_name(), op.get_type_name()
+        before = (each.get_source_output().get_node().get_friendly_name() for each in op.inputs())
+        depth[name] = max((depth[each] for each in before), default=0)
+        if kind in ("Convolution", "GroupConvolution"):
+            depth[name] += 1
+            if depth[name] <= FLOATS:
+                first.append(name)
+        elif kind == "MatMul":
+            products.append(name)
+    return first + products[-1:]
 
 
 def _attends(model: nn.Module) -> bool:

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slimstream.errors import UserError
-from slimstream.learn.export import export_onnx
+from slimstream.learn.export import export, export_onnx
 from slimstream.learn.pruning import prune_channels, recalibrate
-from slimstream.learn.runtimes import OnnxModel
+from slimstream.learn.runtimes import OnnxModel, import_openvino, open_network
 from slimstream.models import create_model
 
 torch.set_num_threads(1)
@@ -80,3 +84,45 @@ def test_a_file_that_is_no_network_is_a_clear_error(tmp_path: Path) -> None:
     for name in ("a.onnx", "missing.onnx"):
         with pytest.raises(UserError, match=name):
             OnnxModel(tmp_path / name)
+
+
+def test_clips_of_all_lengths_are_judged_whatever_was_compiled(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
+    recalibrate(model, [patches(2, 2, 5, 64) for _ in range(3)])
+    export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
+    deployed = open_network(tmp_path, "openvino", threads=2)
+    clips = [patches(1, frames, 5, 64) for frames in (1, 2, 3, 4, 5, 2, 5)]
+    with torch.no_grad():
+        expected = [model.eval()(clip)[0].numpy() for clip in clips]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda clip: deployed(clip.numpy())[0], clips))
+    assert np.abs(np.stack(answers) - np.stack(expected)).max() < 1e-4
+
+
+def test_the_first_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
+    recalibrate(model, [patches(2, 2, 5, 64) for _ in range(3)])
+    export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino-int8"])
+    graph = import_openvino().Core().read_model(tmp_path / "int8.xml")
+
+    def quantised(name: str) -> bool:
+        kinds = ("Convolution", "GroupConvolution", "MatMul")
+        ops = [op for op in graph.get_ordered_ops() if op.get_type_name() in kinds]
+        (op,) = (op for op in ops if op.get_friendly_name().startswith(name))
+        return op.input_value(0).get_node().get_type_name() == "FakeQuantize"
+
+    for stream in ("rgb", "flow"):
+        assert not quantised(f"/{stream}/stages.0/stages.0.0/Conv/")
+        assert not quantised(f"/{stream}/stages.1/stages.1.0/conv_dw/Conv/")
+        assert quantised(f"/{stream}/stages.2/stages.2.0/conv_dw/Conv/")
+    assert not quantised("/head/Gemm/")
+
+
+def test_nothing_reports_home_when_openvino_is_imported() -> None:
+    program = (
+        "from slimstream.learn.runtimes import import_openvino; import_openvino(); import nncf, sys;"
+        "sys.exit(bool(sys.modules.get('openvino_telemetry')))"
+    )
+    source = Path(__file__).parents[3] / "src"
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(source)})

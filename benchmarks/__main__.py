@@ -1,0 +1,54 @@
+"""`python -m benchmarks [PART …]`: run them and print one table, or write it into benchmarks/README.md."""
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+from benchmarks.compare import Result
+
+PARTS = ("extract", "load", "training", "inference", "students", "diagnosis", "overhead")
+BEGIN, END = "<!-- measured: written by make bench -->", "<!-- measured: end -->"
+
+
+HEAD = """\
+| part | ours | against | ratio | rounds from – to | at most | |
+|---|---|---|---|---|---|---|"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("--demo", action="store_true", help="also the whole demo, twice: ten minutes")
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and OpenCV are imported
+    import torch
+
+    torch.set_num_threads(1)
+    results = []
+    for part in args.parts or PARTS:
+        print(part, flush=True)
+        module = importlib.import_module(f"benchmarks.{part}")
+        results += module.run(args.demo) if part == "overhead" else module.run()
+    table = "\n".join([HEAD, *map(row, results)])
+    print(table)
+    if args.write:
+        page = Path(__file__).with_name("README.md")
+        text = page.read_text()
+        head, tail = text.split(BEGIN)[0], text.split(END)[1]
+        page.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}")
+
+
+def row(r: Result) -> str:
+    verdict = {True: "reached", False: "**missed**", None: ""}[r.reached]
+    said = "; ".join(filter(None, [verdict, r.note]))
+    most = "" if r.most is None else f"{r.most:.2f}"
+    rounds = f"{r.low:.3f} – {r.high:.3f}"
+    return f"| {r.part} | {r.ours} | {r.peer} | **{r.ratio:.3f}** | {rounds} | {most} | {said} |"
+
+
+if __name__ == "__main__":
+    main()

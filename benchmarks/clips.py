@@ -1,0 +1,52 @@
+"""Video to measure with: the simulated rig at a camera's size, and packs of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from slimstream.data import rig
+from slimstream.data.packs import pack_clip, save_array
+from slimstream.params import Extract
+
+SIZE = (640, 480)
+FPS = 25.0
+P1 = Extract(fraction=0.2, size=(224, 224))
+"""Every fifth frame and the flow to the next one, at the size networks are shown."""
+
+
+def videos(folder: Path, count: int, seconds: float, size: tuple[int, int] = SIZE) -> list[Path]:
+    """`count` clips of the rig at 25 frames a second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for clip in rig.clips(count, 1, seconds, FPS, 0)[:count]:
+        files.append(folder / f"{clip.name}-{clip.state}.mp4")
+        writer = cv2.VideoWriter(str(files[-1]), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
+        for frame in rig.render(clip):
+            writer.write(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC))
+        writer.release()
+    return files
+
+
+def read(file: Path, flags: int = cv2.IMREAD_GRAYSCALE) -> npt.NDArray[np.uint8]:
+    """A picture, (H, W) grey or (H, W, 3) BGR."""
+    picture = cv2.imread(str(file), flags)
+    assert picture is not None, file
+    return np.asarray(picture, np.uint8)
+
+
+def packs(folder: Path, files: Sequence[Path], p: Extract) -> list[str]:
+    """What extract makes of `files`, in `folder`; returns the clips' ids."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for file in files:
+        packed = pack_clip(file, p)
+        with (folder / f"{file.stem}.npy").open("wb") as out:
+            save_array(out, packed.array)
+        rows.append({"id": file.stem, "clip": 0, "file": f"{file.stem}.npy", "first": 0})
+        rows[-1] |= {"frames": len(packed.array), "dropped": packed.dropped, "seconds": packed.seconds}
+    pd.DataFrame(rows).to_parquet(folder / "index.parquet")
+    return [file.stem for file in files]

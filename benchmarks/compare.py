@@ -1,0 +1,79 @@
+"""Ours against a peer, in turns: a ratio says as much on a fast machine as on a slow one."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table: `ours` took `ratio` times as long as `peer`."""
+
+    part: str
+    ours: str
+    peer: str
+    ratio: float
+    """Median over the rounds."""
+    low: float
+    high: float
+    """Smallest and largest of the rounds."""
+    most: float | None = None
+    """The ratio to stay below, if there is one."""
+    note: str = ""
+
+    @property
+    def reached(self) -> bool | None:
+        return None if self.most is None else self.ratio <= self.most
+
+
+def duel(
+    part: str,
+    ours: tuple[str, Call],
+    peer: tuple[str, Call],
+    *,
+    most: float | None = None,
+    rounds: int = 7,
+    warm_up: int = 1,
+    note: str = "",
+) -> Result:
+    """Run both `rounds` times in turns, each going first in every other round, and compare their times."""
+    for _ in range(warm_up):
+        ours[1](), peer[1]()
+    ratios = []
+    for number in range(rounds):
+        if number % 2:
+            theirs, mine = seconds(peer[1]), seconds(ours[1])
+        else:
+            mine, theirs = seconds(ours[1]), seconds(peer[1])
+        ratios.append(mine / theirs)
+    return result(part, ours[0], peer[0], ratios, most=most, note=note)
+
+
+def result(
+    part: str, ours: str, peer: str, ratios: list[float], *, most: float | None = None, note: str = ""
+) -> Result:
+    made = Result(part, ours, peer, statistics.median(ratios), min(ratios), max(ratios), most, note)
+    print(f"  {line(made)}", flush=True)
+    return made
+
+
+def seconds(call: Call) -> float:
+    """Wall time of one call, with no rubbish of an earlier one collected within it."""
+    gc.collect()
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def times(ratio: float) -> str:
+    """How a reader would say it."""
+    return f"{1 / ratio:.1f} × as fast" if ratio < 0.67 else f"{ratio:.2f} × the time"
+
+
+def line(r: Result) -> str:
+    verdict = "" if r.most is None else f"  (≤ {r.most:.2f}: {'reached' if r.reached else 'MISSED'})"
+    return f"{r.ours} / {r.peer}: {r.ratio:.3f} ({r.low:.3f} to {r.high:.3f}){verdict} {r.note}".rstrip()

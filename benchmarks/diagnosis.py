@@ -1,0 +1,56 @@
+"""The whole diagnosis of a raw clip, file to answer, against what decoding and flow take alone."""
+
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.clips import P1, videos
+from benchmarks.compare import Result, duel
+from benchmarks.inference import SMALL, pruned, seen
+from slimstream.classifier import ClipClassifier
+from slimstream.data.packs import pack_clip
+from slimstream.learn.cost import count_params
+from slimstream.learn.export import export
+from slimstream.learn.runtimes import Form, write_forms
+from slimstream.models import create_model
+from slimstream.params import Runtime
+
+CLASSES = ["normal", "air_leakage", "diverted_flow"]
+
+
+def run() -> list[Result]:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (video,) = videos(root, 1, 10.0)
+        pack = pack_clip(video, P1).array
+        clips = [pack[i : i + 5].transpose(0, 3, 1, 2)[None].copy() for i in range(0, 20, 5)]
+        original = seen(create_model("two_stream_mobilevit", len(CLASSES)), clips)
+        small = pruned(original, clips, target_params=SMALL / count_params(original))
+        results = []
+        for runtime in ("openvino-bf16", "openvino-int8"):
+            classifier = deployed(small, clips, root / runtime, runtime)
+            assert classifier.judge([video])[0]["error"] == ""
+            results.append(
+                duel(
+                    "diagnosis",
+                    (f"file to answer, {runtime}", partial(classifier.judge, [video])),
+                    ("decode + flow", partial(pack_clip, video, P1)),
+                    most=1.5,
+                    note=f"a clip of 10 s, {len(pack)} frames judged by the pair pruned to 2.13 M",
+                )
+            )
+        return results
+
+
+def deployed(model: torch.nn.Module, clips: list, folder: Path, runtime: Runtime) -> ClipClassifier:
+    """`model` as the export stage leaves it, in one form."""
+    export(model, clips, folder, [runtime])
+    form = Form(runtime, 0, 0, 0, 0, 0)
+    write_forms(folder, form, [form])
+    shown = {"classes": CLASSES, "extract": P1.model_dump(mode="json")}
+    (folder / "preprocessing.json").write_text(json.dumps(shown))
+    return ClipClassifier(folder)

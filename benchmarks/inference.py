@@ -1,0 +1,129 @@
+"""Inference: one clip on one thread, eager PyTorch against every deployed form, pruned against original."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.compare import Call, Result, duel
+from slimstream.learn.cost import count_params
+from slimstream.learn.export import export
+from slimstream.learn.pruning import prune_channels, recalibrate
+from slimstream.learn.runtimes import import_openvino, network_files, open_network, runs_here
+from slimstream.models import create_model
+from slimstream.params import RUNTIMES, Runtime
+
+FRAMES, SIDE = 10, 224
+SMALL = 2.13e6
+"""Parameters of P1's pruned network."""
+ROUNDS = 9
+
+
+def run() -> list[Result]:
+    torch.manual_seed(0)
+    clips = [noise(FRAMES, 5, SIDE) for _ in range(4)]
+    original = seen(create_model("two_stream_mobilevit", 3), clips)
+    share = SMALL / count_params(original)
+    nets = {
+        "original": original,
+        "pruned to 2.13 M": pruned(original, clips, target_params=share),
+        "pruned at rate 0.5": pruned(original, clips, rate=0.5),
+    }
+    light = seen(create_model("light_residual_net_small", 2), pictures := [noise(1, 1, 50) for _ in range(8)])
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name, net in nets.items():
+            export(net, clips, root / name, RUNTIMES)
+        export(light, pictures, root / "light", RUNTIMES)
+        results = forms("two-stream MobileViT", original, root / "original", clips[0])
+        results += forms("light residual net, small", light, root / "light", pictures[0])
+        results.append(wrapper(root / "original", clips[0]))
+        for name, most in (("pruned to 2.13 M", 0.65), ("pruned at rate 0.5", 0.5)):
+            count = f"{count_params(nets[name]) / 1e6:.2f} M of {count_params(original) / 1e6:.2f} M"
+            for runtime in present():
+                results.append(
+                    duel(
+                        "compression",
+                        (name, call(root / name, runtime, clips[0])),
+                        ("original", call(root / "original", runtime, clips[0])),
+                        most=most,
+                        rounds=ROUNDS,
+                        note=f"{runtime}; {count}",
+                    )
+                )
+    return results
+
+
+def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[Result]:
+    """Each deployed form against eager PyTorch, after a look at what they answer."""
+    shown = torch.from_numpy(clip)
+
+    @torch.inference_mode()
+    def eager() -> np.ndarray:
+        return model(shown).numpy()
+
+    results = []
+    for runtime in present():
+        deployed = call(folder, runtime, clip)
+        exact = runtime in ("onnx", "openvino")
+        off = np.abs(np.asarray(deployed()) - eager()).max()
+        assert off < (1e-3 if exact else 0.5), (what, runtime, off)
+        results.append(
+            duel(
+                "inference",
+                (runtime, deployed),
+                ("eager PyTorch", eager),
+                most=1 / 2.5,
+                rounds=ROUNDS,
+                note=what,
+            )
+        )
+    return results
+
+
+def wrapper(folder: Path, clip: np.ndarray) -> Result:
+    """Our call against OpenVINO asked as its own benchmark does: fixed shape, one request, nothing around."""
+    core = import_openvino().Core()
+    graph = core.read_model(network_files(folder, "openvino")[0])
+    graph.reshape(list(clip.shape))
+    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(graph, "CPU", settings).create_infer_request()
+    request.set_input_tensor(import_openvino().Tensor(clip))
+    return duel(
+        "inference",
+        ("openvino", call(folder, "openvino", clip)),
+        ("bare runtime, fixed shape", request.infer),
+        rounds=ROUNDS,
+        note="two-stream MobileViT",
+    )
+
+
+def call(folder: Path, runtime: Runtime, clip: np.ndarray) -> Call:
+    return partial(open_network(folder, runtime), clip)
+
+
+def present() -> list[Runtime]:
+    return [runtime for runtime in RUNTIMES if runs_here(runtime)]
+
+
+def noise(frames: int, channels: int, side: int) -> np.ndarray:
+    """(1, T, C, H, W) uint8 of large patches."""
+    coarse = torch.randint(0, 256, (frames, channels, 7, 7), dtype=torch.uint8)
+    return nn.functional.interpolate(coarse, side)[None].numpy()
+
+
+def seen(model: nn.Module, clips: list[np.ndarray]) -> nn.Module:
+    """`model` with batch norms that have met clips: fresh, it would answer the same to all."""
+    recalibrate(model, map(torch.from_numpy, clips))
+    return model.eval()
+
+
+def pruned(model: nn.Module, clips: list[np.ndarray], **how: float) -> nn.Module:
+    import copy
+
+    net = copy.deepcopy(model)
+    prune_channels(net, torch.from_numpy(clips[0]), round_to=8, **how)  # type: ignore[arg-type]
+    return seen(net, clips)

@@ -1,0 +1,78 @@
+"""What the workflow itself takes: starting, a repro with nothing to do, and (with --demo) a whole run."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.compare import Result, duel, result, seconds
+
+ROOT = Path(__file__).parents[1]
+STAGES = (
+    *("scan", "ingest", "validate", "extract", "split", "baseline", "train", "teachers", "prune", "sweep"),
+    *("distill", "refit", "export", "evaluate", "publish"),
+)
+
+
+def run(demo: bool = False) -> list[Result]:
+    python = [sys.executable]
+    module = [*python, "-m", "slimstream"]
+    results = [
+        duel(
+            "start",
+            ("import slimstream.__main__", lambda: ask([*python, "-c", "import slimstream.__main__"])),
+            ("python -c pass", lambda: ask([*python, "-c", "pass"])),
+        ),
+        absolute("start", "python -m slimstream --help", [*module, "--help"], ROOT, most=1.0),
+    ]
+    if demo:
+        with tempfile.TemporaryDirectory() as folder:
+            results += whole_run(Path(folder))
+    return results
+
+
+def whole_run(folder: Path) -> list[Result]:
+    """The demo in a clone through Prefect, DVC and MLflow, and its stages called one after the other.
+
+    The ratio is that of one pair of runs: they take minutes.
+    """
+    flow, bare = folder / "flow", folder / "bare"
+    for clone in (flow, bare):
+        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    shutil.copyfile(bare / "recipes/rig.yaml", bare / "params.yaml")
+
+    def stages() -> None:
+        for stage in STAGES:
+            tracking = {} if stage == "publish" else {"SLIMSTREAM_TRACKING": "off"}
+            ask([sys.executable, "-m", "slimstream", stage], bare, **tracking)
+
+    with_flow = seconds(lambda: ask([sys.executable, "-m", "flows.retrain", "--recipe", "rig"], flow))
+    alone = seconds(stages)
+    return [
+        result(
+            "workflow",
+            "Prefect + DVC + MLflow",
+            "the same stages, bare",
+            [with_flow / alone],
+            most=1.05,
+            note=f"the demo, {alone / 60:.1f} minutes bare",
+        ),
+        absolute("workflow", "dvc repro, nothing to do", [sys.executable, "-m", "dvc", "repro"], flow, 3.0),
+    ]
+
+
+def absolute(part: str, what: str, command: list[str], where: Path, most: float) -> Result:
+    """Seconds, where a person waits for them."""
+    ask(command, where)
+    spent = [seconds(lambda: ask(command, where)) for _ in range(5)]
+    return result(part, what, "seconds", spent, most=most)
+
+
+def ask(command: list[str], where: Path = ROOT, **more: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": "src", "PREFECT_HOME": str(where / ".prefect"), **more}
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        environment.pop(name, None)
+    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stderr[-2000:]}"

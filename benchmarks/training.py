@@ -1,0 +1,134 @@
+"""Training: a step against a bare loop, and what a teacher costs its student."""
+
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.compare import Call, Result, duel
+from slimstream.learn.distillation import Distillation
+from slimstream.learn.fit import fit
+from slimstream.learn.objectives import CrossEntropy, Objective
+from slimstream.models import create_model
+from slimstream.models.fusion import CAFM
+from slimstream.params import Fit
+from slimstream.progress import null_log
+
+STEPS, BATCH, CLASSES = 3, 8, 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    indices: Tensor
+    clip: Tensor
+    labels: Tensor
+    size: int
+
+
+class Bare(nn.Module):
+    """Two timm networks and our fusion, as someone would write it who wants nothing but this step."""
+
+    def __init__(self) -> None:
+        import timm
+
+        super().__init__()
+        self.rgb: nn.Module = timm.create_model("mobilevit_xxs", num_classes=0, global_pool="")
+        self.flow: nn.Module = timm.create_model("mobilevit_xxs", num_classes=0, global_pool="")
+        self.fusion = CAFM(320)
+        self.head = nn.Linear(640, CLASSES)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        frames = clip.flatten(0, 1).float()
+        x, y = (frames[:, 3] - 128) / 127, (frames[:, 4] - 128) / 127
+        flow = torch.stack((x, y, 2 * (x.square() + y.square()).sqrt().clamp(max=1) - 1), 1)
+        maps = self.fusion(self.rgb(frames[:, :3] / 255), self.flow(flow))
+        return self.head(maps.mean((2, 3)).unflatten(0, clip.shape[:2]).mean(1))
+
+
+def run() -> list[Result]:
+    torch.manual_seed(0)
+    batches = [
+        Batch(
+            torch.arange(BATCH),
+            torch.randint(0, 256, (BATCH, 1, 5, 224, 224), dtype=torch.uint8),
+            torch.randint(0, CLASSES, (BATCH,)),
+            BATCH,
+        )
+        for _ in range(STEPS)
+    ]
+    student = create_model("two_stream_mobilevit", CLASSES)
+    plain = CrossEntropy(torch.ones(CLASSES))
+    teachers = [create_model("two_stream_mobilevit", CLASSES).eval() for _ in range(3)]
+    answers = torch.zeros(1, len(teachers), BATCH, CLASSES)
+    taught = Distillation(plain, answers, temperature=2.0, weight=0.5)
+
+    class Online(Distillation):
+        """The teachers are asked at every step."""
+
+        def forward(self, model: nn.Module, batch: Batch, epoch: int) -> dict[str, Tensor]:  # type: ignore[override]
+            with torch.inference_mode():
+                logits = torch.stack([teacher(batch.clip) for teacher in teachers])
+            self.teachers[0][:, batch.indices] = logits.clone()
+            return super().forward(model, batch, epoch)
+
+    return [
+        duel(
+            "train step",
+            ("learn.fit", epoch(student, plain, batches)),
+            ("bare timm + torch loop", bare_epoch(batches)),
+            most=1.03,
+            note="two MobileViT-xxs at 224, batch 8",
+        ),
+        duel(
+            "distillation",
+            ("teachers' logits cached", epoch(student, taught, batches)),
+            ("no teacher", epoch(student, plain, batches)),
+            most=1.1,
+        ),
+        duel(
+            "distillation",
+            ("teachers' logits cached", epoch(student, taught, batches)),
+            ("asked at every step", epoch(student, Online(plain, answers, 2.0, 0.5), batches)),
+            note="three teachers of the student's size",
+            rounds=3,
+        ),
+    ]
+
+
+def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Callable[[], object]:
+    """One epoch of the training loop; its state is written to disk as always."""
+    p = Fit(epochs=1, batch_size=BATCH, micro_batch=BATCH, frames=1)
+
+    def train() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            fit(
+                copy.deepcopy(model),
+                objective=objective,
+                batches=lambda _: batches,
+                validate=lambda _: {"val_macro_f1": 0.0, "val_loss": 0.0},
+                p=p,
+                clips=STEPS * BATCH,
+                folder=Path(folder),
+                log=null_log,
+            )
+
+    return train
+
+
+def bare_epoch(batches: list[Batch]) -> Call:
+    model = Bare().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train() -> None:
+        net = copy.deepcopy(model).train()
+        optimiser = torch.optim.AdamW(net.parameters(), 1e-3)
+        for batch in batches:
+            F.cross_entropy(net(batch.clip), batch.labels).backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    return train
