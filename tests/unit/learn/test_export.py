@@ -115,7 +115,7 @@ def test_the_first_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> N
     for stream in ("rgb", "flow"):
         assert not quantised(f"/{stream}/stages.0/stages.0.0/Conv/")
         assert not quantised(f"/{stream}/stages.1/stages.1.0/conv_dw/Conv/")
-        assert quantised(f"/{stream}/stages.2/stages.2.0/conv_dw/Conv/")
+        assert quantised(f"/{stream}/stages.2/stages.2.0/conv_pwl/Conv/")
     assert not quantised("/head/Gemm/")
 
 
