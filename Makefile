@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run folds tables up down status audit test test-all lint clean
+.PHONY: help setup demo run folds tables up down status audit bench test test-all lint clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -55,6 +55,9 @@ status:  ## how they are and where
 audit: setup  ## ask PyPI for known holes in what requirements.lock pins: docs/security.md
 	@pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
+bench: setup  ## measure each part against what one would use instead: benchmarks/README.md
+	@python -m benchmarks --demo $(PARTS)
+
 test: setup lint  ## lint, type-check and test
 	@pytest
 
@@ -62,8 +65,8 @@ test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL,
 	@pytest -m box
 
 lint: setup
-	@ruff check src flows tests
-	@ruff format --check src flows tests
+	@ruff check src flows tests benchmarks
+	@ruff format --check src flows tests benchmarks
 	@mypy
 	@lint-imports
 

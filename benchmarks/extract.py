@@ -96,7 +96,7 @@ def workers(root: Path, files: list[Path]) -> Result:
     def with_workers(count: int) -> float:
         out = root / "out"
         out.mkdir(exist_ok=True)
-        jobs = [Job(file, out / f"{count}-{file.stem}", P1) for file in files * 2]
+        jobs = [Job(file, out / f"{count}-{file.stem}", P1) for file in files * 5]
         return seconds(lambda: list(each(pack, jobs, count)))
 
     ratios = [with_workers(2) / with_workers(1) for _ in range(3)]

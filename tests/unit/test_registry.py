@@ -13,6 +13,7 @@ import pytest
 from slimstream import deploy, tracking
 from slimstream.errors import UserError
 from slimstream.paths import Paths
+from slimstream.predict import deployed_model, predict
 from slimstream.registry import Registry, publish, rollback, versions
 from tests.unit.plant import PARAMS, clips, evaluated
 
@@ -167,6 +168,22 @@ def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program, str(files[0])], env=environment, check=True, cwd=tmp_path)
     stored = [file.name for file in (project.root / "mlartifacts").rglob("*") if file.is_file()]
     assert not [name for name in stored if name.endswith((".pkl", ".pickle", ".pt", ".pt2", ".pyc"))]
+
+
+def test_predict_asks_the_champion_and_needs_the_registry_once(
+    project: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not versions("tiny", project)["champion"].any():
+        evaluated(project, red=9, bias=-1.8)
+        publish(PARAMS, project)
+    champion = Registry("tiny", project).champion()
+    model = deployed_model("tiny", project)
+    assert model.is_relative_to(project.cache) and (model / "lineage.json").exists()
+    monkeypatch.setattr(deploy, "download", lambda *_: pytest.fail("it asks again"))
+    assert deployed_model(f"tiny/{champion}", project) == model
+    test = pd.read_parquet(project.predictions)
+    said = predict([project.raw / f"{name}.mp4" for name in test["id"]], model, workers=1)
+    deploy.check_parity(test["id"], said, test)
 
 
 def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:

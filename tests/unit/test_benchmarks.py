@@ -1,0 +1,30 @@
+"""What the benchmarks count with: ratios in turns, and a table that says what was missed."""
+
+import time
+
+import pytest
+
+from benchmarks.__main__ import row
+from benchmarks.compare import Result, duel, result
+
+
+def test_a_ratio_is_that_of_the_times() -> None:
+    compared = duel(
+        "sleep", ("long", lambda: time.sleep(0.03)), ("short", lambda: time.sleep(0.01)), rounds=3
+    )
+    assert 2 < compared.low <= compared.ratio <= compared.high
+    assert compared.reached is None
+
+
+def test_each_goes_first_in_every_other_round() -> None:
+    order: list[str] = []
+    duel("x", ("a", lambda: order.append("a")), ("b", lambda: order.append("b")), rounds=4, warm_up=0)
+    assert "".join(order) == "abbaabba"
+
+
+@pytest.mark.parametrize(("most", "said"), [(0.5, "**missed**"), (0.7, "reached"), (None, "| a note |")])
+def test_the_table_says_what_was_missed(most: float | None, said: str) -> None:
+    compared = result("part", "ours", "peer", [0.4, 0.8, 0.6], most=most, note="a note")
+    assert (compared.ratio, compared.low, compared.high) == (0.6, 0.4, 0.8)
+    assert said in row(compared) and "**0.600**" in row(compared)
+    assert row(Result("p", "o", "q", 1, 1, 1)).count("|") == 8
