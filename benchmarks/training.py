@@ -19,7 +19,7 @@ from slimstream.models.fusion import CAFM
 from slimstream.params import Fit
 from slimstream.progress import null_log
 
-STEPS, BATCH, CLASSES = 10, 8, 3
+STEPS, BATCH, CLASSES = 20, 8, 3
 
 
 @dataclass(frozen=True)

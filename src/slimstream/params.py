@@ -242,12 +242,22 @@ class Prune(Section):
         description="before fine-tuning, refit layers to make the original's maps again, by ridge regression "
         "of this strength (1e-3), without labels; null: as pruning left them",
     )
+    restore_clips: int | None = Field(
+        None, ge=1, description="train and val clips this looks at; null: all, which takes long with `frozen`"
+    )
+    frozen: bool = Field(
+        False,
+        description="whether layers that training leaves as they are lose channels too, and so most of the "
+        "time: restore then has to mend them",
+    )
     fit: Fit = Fit()
 
     @model_validator(mode="after")
     def one_goal(self) -> Self:
         if (self.rate is None) == (self.target_params is None):
             raise ValueError("set exactly one of 'rate' and 'target_params'")
+        if self.frozen and self.restore is None:
+            raise ValueError("'frozen' needs 'restore', for no training will mend those layers")
         return self
 
 

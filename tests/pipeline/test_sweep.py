@@ -40,15 +40,15 @@ def test_every_rate_is_pruned_as_prune_does_it(paths: Paths) -> None:
 
 def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(paths.params)
-    cut, rates = sweep.cut, []
+    compress, rates = sweep.compress, []
 
     def once(model, study, p):  # type: ignore[no-untyped-def]
         rates.append(p.rate)
         if len(rates) == 2:
             raise KeyboardInterrupt
-        return cut(model, study, p)
+        return compress(model, study, p)
 
-    monkeypatch.setattr(sweep, "cut", once)
+    monkeypatch.setattr(sweep, "compress", once)
     with pytest.raises(KeyboardInterrupt):
         sweep.run(params, paths, null_log)
     sweep.run(params, paths, null_log)
@@ -57,7 +57,7 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
 
 
 def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "cut", lambda *_: pytest.fail("it prunes"))
+    monkeypatch.setattr(sweep, "compress", lambda *_: pytest.fail("it prunes"))
     params = load_params(paths.params)
     params = params.model_copy(update={"sweep": params.sweep.model_copy(update={"rates": []})})
     assert sweep.run(params, paths, null_log) == {}

@@ -1,14 +1,16 @@
 """prune: the channels that matter least leave the network for good; then it is fine-tuned (P1, 3.3)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slimstream.learn.checkpoint import load_model
 from slimstream.learn.latency import latency
 from slimstream.learn.pruning import PruneReport, prune_channels, recalibrate
-from slimstream.learn.reconstruct import Reconstruction, reconstruct
+from slimstream.learn.reconstruct import reconstruct
 from slimstream.models import create_model
 from slimstream.params import Params, Prune
 from slimstream.paths import Paths
@@ -27,9 +29,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         "latency_ms": _eager_latency(model, study),
     }
 
-    report = cut(model, study, p)
+    report, restored = compress(model, study, p)
     before_tuning = study.validate(model)
-    restored = {} if p.restore is None else asdict(restore(model, study, p.restore))
     tuned = study.fit(
         "pruned",
         model,
@@ -53,27 +54,45 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     )
 
 
-def cut(model: nn.Module, study: Study, p: Prune) -> PruneReport:
-    """Remove channels as `p` says, and let what is left see the clips again."""
-    report = prune_channels(
-        model,
-        study.example(),
-        rate=p.rate,
-        target_params=p.target_params,
-        importance=p.importance,
-        leave=p.leave,
-        round_to=p.round_to,
-    )
-    recalibrate(model, study.clips(model))
-    return report
+def compress(model: nn.Module, study: Study, p: Prune) -> tuple[PruneReport, dict[str, float]]:
+    """Remove channels in place as `p` says, and let what is left make the original's maps again.
+
+    Returns what was removed and, where `p.restore` is set, the errors of the restoration.
+    """
+    with _all_free(model) if p.frozen else nullcontext():
+        report = prune_channels(
+            model,
+            study.example(),
+            rate=p.rate,
+            target_params=p.target_params,
+            importance=p.importance,
+            leave=p.leave,
+            round_to=p.round_to,
+        )
+
+        def clips(of: nn.Module) -> Iterator[Tensor]:
+            return study.clips(of, p.restore_clips, whole=p.frozen)
+
+        recalibrate(model, clips(model))
+        if p.restore is None:
+            return report, {}
+        original, _ = load_model(study.paths.model("original"), create_model)
+        restored = reconstruct(
+            model, original, lambda: clips(model), lambda: clips(original), ridge=p.restore
+        )
+    return report, asdict(restored)
 
 
-def restore(model: nn.Module, study: Study, ridge: float) -> Reconstruction:
-    """Let what is left of `model` make the original's maps of train and val clips again, without labels."""
-    original, _ = load_model(study.paths.model("original"), create_model)
-    return reconstruct(
-        model, original, lambda: study.clips(model), lambda: study.clips(original), ridge=ridge
-    )
+@contextmanager
+def _all_free(model: nn.Module) -> Iterator[None]:
+    """Within the block every layer may change, afterwards those are frozen that were."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    model.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for name, p in model.named_parameters():  # others than before: pruned ones are new
+            p.requires_grad_(name not in frozen)
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from slimstream.models import create_model
 from slimstream.params import Params, Prune
 from slimstream.paths import Paths
 from slimstream.progress import Log
-from slimstream.stages.prune import cut, restore
+from slimstream.stages.prune import compress
 from slimstream.stages.training import Study, named
 
 COLUMNS = ["rate", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
@@ -60,9 +60,7 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
     model, _ = load_model(study.paths.model("original"), create_model)
     if rate:
         p = p.model_copy(update={"rate": rate, "target_params": None})
-        cut(model, study, p)
-        if p.restore is not None:
-            restore(model, study, p.restore)
+        compress(model, study, p)
         name = f"sweep/{rate:g}"
         objective = study.objective(model, p.fit)
         study.fit(name, model, objective, p.fit, named(log, f"{rate:g}"), settings=[p])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -221,13 +222,20 @@ class Study:
             save_model(self.paths.model(name), model, card)
         return {key: float(value) for key, value in size.items()}
 
-    def clips(self, model: nn.Module) -> Iterator[Tensor]:
-        """All train and val clips as they are, in batches, as `model` takes them: for what asks no labels.
+    def clips(self, model: nn.Module, at_most: int | None = None, *, whole: bool = False) -> Iterator[Tensor]:
+        """Train and val clips as they are, in batches, as `model` takes them: for what asks no labels.
 
         Validation is then a little kinder to what follows. It only chooses among compressed networks, which
-        have this in common, and with few cameras it is worth it.
+        have this in common, and with few cameras it is worth it. Of more than `at_most` clips so many are
+        drawn, always the same; `whole` clips have not been through frozen layers.
         """
-        return (batch.clip for batch in self.evaluation(model, self.both))
+        batches = in_batches(self.both)
+        if at_most and at_most < len(self.both):
+            drawn = np.sort(np.random.default_rng(0).choice(len(self.both), at_most, replace=False))
+            kept = (chunk[np.isin(chunk, drawn)] for chunk in batches.chunks)
+            batches = Batches([chunk for chunk in kept if len(chunk)], batches.load)
+        seen = batches if whole else through_trunk(model, batches, self.paths.cache)
+        return (batch.clip for batch in seen)
 
     def example(self) -> Tensor:
         """(1, T, C, H, W) uint8: one clip as the network will meet it."""
