@@ -88,6 +88,11 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
             "what frozen layers made of frames; made again when needed",
             _folders(paths.cache / "trunk"),
         ),
+        (
+            "served",
+            "versions that predict has fetched; fetched again when needed",
+            _folders(paths.cache / "served"),
+        ),
     ):
         kinds.append(_folder_kind(name, why, [folder for folder in folders if _idle(folder, before)]))
     for name in also:

@@ -96,6 +96,7 @@ class Plant:
             aged(cache / "worktrees/dead/src/x.py", LONG_AGO),
             aged(cache / "work/original/abc/state.safetensors", LONG_AGO),
             aged(cache / "trunk/abc/00/frame.npy", LONG_AGO),
+            aged(cache / "served/abc/network.onnx", LONG_AGO),
         ]
         self.stays = [
             aged(cache / "worktrees/at-work/src/x.py", LONG_AGO),
@@ -136,7 +137,7 @@ def test_what_may_go_goes_and_the_rest_stays(plant: Plant, capsys: pytest.Captur
     counted = {line.split()[0]: line.split()[1:3] for line in said.splitlines() if not line.startswith("  ")}
     assert counted.pop("Nothing") == ["was", "deleted;"]
     assert {name: n for name, (n, _) in counted.items()} == dict.fromkeys(
-        ("worktrees", "branches", "runs", "clips", "work", "trunk"), "1"
+        ("worktrees", "branches", "runs", "clips", "work", "trunk", "served"), "1"
     )
     assert "runs/lost" in said and str(plant.clips["lost"]) in said
     assert len(plant.branches()) == 3 and len(plant.open_runs()) == 5
