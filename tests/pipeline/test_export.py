@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from slimstream.stages import export
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
 
+Exported = tuple[Paths, dict[str, float]]
 POLICY = Export(max_changed=0.01)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     torch.set_num_threads(1)
     paths = tiny.study(tmp_path_factory.mktemp("study"))
     untrained(paths, "pruned", 0)
@@ -28,7 +30,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str,
     return paths, export.run(load_params(paths.params), paths, null_log)
 
 
-def test_every_form_is_there_and_measured(exported: tuple[Paths, dict[str, float]]) -> None:
+def test_every_form_is_there_and_measured(exported: Exported) -> None:
     paths, metrics = exported
     folder = paths.export("pruned")
     names = {"network.onnx", "network.xml", "network.bin", "int8.xml", "int8.bin"}
@@ -43,7 +45,7 @@ def test_every_form_is_there_and_measured(exported: tuple[Paths, dict[str, float
     assert metrics["pruned.speedup"] == pytest.approx(forms[0].latency_p50_ms / chosen.latency_p50_ms)
 
 
-def test_every_form_judges_clips_it_has_not_seen(exported: tuple[Paths, dict[str, float]]) -> None:
+def test_every_form_judges_clips_it_has_not_seen(exported: Exported) -> None:
     paths, _ = exported
     clip = tiny.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
     expected = open_network(paths.export("pruned"), "onnx")(clip)
@@ -51,7 +53,7 @@ def test_every_form_judges_clips_it_has_not_seen(exported: tuple[Paths, dict[str
         assert np.abs(open_network(paths.export("pruned"), form.runtime)(clip) - expected).max() < 0.2
 
 
-def test_what_a_clip_must_become_is_written_beside_it(exported: tuple[Paths, dict[str, float]]) -> None:
+def test_what_a_clip_must_become_is_written_beside_it(exported: Exported) -> None:
     told = json.loads((exported[0].export("pruned") / "preprocessing.json").read_text())
     assert told["classes"] == tiny.CLASSES
     assert told["input"]["shape"] == ["batch", "frames", 5, tiny.SIZE, tiny.SIZE]
@@ -79,12 +81,33 @@ def test_the_fastest_that_answers_alike_is_chosen(others: list[Form], chosen: in
 
 
 def test_a_graph_that_computes_otherwise_is_an_error(
-    exported: tuple[Paths, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, _ = exported
     monkeypatch.setattr(export, "PARITY", -1.0)
     with pytest.raises(RuntimeError, match="off the network's"):
         export.run(load_params(paths.params), paths, null_log)
+
+
+def test_a_form_that_cannot_run_a_network_is_left_out(
+    exported: Exported,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths, _ = exported
+    params = load_params(paths.params)
+
+    def opens(folder: Path, runtime: str) -> Any:
+        def fails(clip: np.ndarray) -> np.ndarray:
+            raise RuntimeError("Exception from a file\nthe kernel is larger than the clip")
+
+        return fails if runtime == "openvino" else open_network(folder, runtime)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(export, "open_network", opens)
+    metrics = export.run(params, paths, null_log)
+    assert "pruned.openvino.off" not in metrics and "pruned.openvino-int8.off" in metrics
+    said = "openvino does not run pruned and is left out (the kernel is larger than the clip)"
+    assert said in capsys.readouterr().err
 
 
 def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
