@@ -1,6 +1,7 @@
 """Least squares instead of gradient steps: a pruned network makes the maps of its original again."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,11 +70,28 @@ def _refit(
 ) -> tuple[float, float]:
     """Refit layers that do not depend on each other, in one pass; mean error before and after."""
     sums = [_Sums(_conv(model, name), outputs) for name, outputs in wanted.items()]
-    with heard_by({each.conv: each.add for each in sums}):
+    left: set[nn.Module] = set()
+
+    def listener(each: "_Sums") -> Callable[[Tensor, Tensor], None]:
+        def hear(x: Tensor, made: Tensor) -> None:
+            each.add(x, made)
+            left.discard(each.conv)
+            if not left:
+                raise _Heard  # what follows these layers would be computed for nothing
+
+        return hear
+
+    with heard_by({each.conv: listener(each) for each in sums}):
         for clip in clips():
-            model(_on(model, clip))
+            left.update(each.conv for each in sums)
+            with suppress(_Heard):
+                model(_on(model, clip))
     before, after = zip(*(each.solve(ridge) for each in sums), strict=True)
     return sum(before) / len(sums), sum(after) / len(sums)
+
+
+class _Heard(Exception):
+    """All layers that were listened to have been called."""
 
 
 class _Sums:
