@@ -172,7 +172,10 @@ def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
             del waiting[0]
             continue
         if process.leader(home.folder, service.name) is None:
-            raise UserError(f"{service.title} ended soon after its start; {home.log(service.name)} says why.")
+            log = home.log(service.name)
+            raise UserError(
+                f"{service.title} ended soon after its start; {log} says why: {process.last_line(log)}"
+            )
         if time.monotonic() > deadline:
             process.stop(home.folder, service.name)  # hanging, it would be taken for one that runs
             raise UserError(

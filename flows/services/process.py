@@ -145,3 +145,9 @@ def _alive(process: psutil.Process) -> bool:
 def _signal(process: psutil.Process, number: int) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
+
+
+def last_line(log: Path) -> str:
+    """What a server said last."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
