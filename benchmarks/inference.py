@@ -1,8 +1,10 @@
 """Inference: one clip on one thread, eager PyTorch against every deployed form, pruned against original."""
 
+import copy
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,36 +21,40 @@ from slimstream.params import RUNTIMES, Runtime
 FRAMES, SIDE = 10, 224
 SMALL = 2.13e6
 """Parameters of P1's pruned network."""
+HIDDEN = ["head", "*.conv_pwl"]
+"""What keeps its channels where only the hidden ones of EfficientNet's blocks are pruned."""
 ROUNDS = 9
 
 
 def run() -> list[Result]:
     torch.manual_seed(0)
     clips = [noise(FRAMES, 5, SIDE) for _ in range(4)]
-    original = seen(create_model("two_stream_mobilevit", 3), clips)
-    share = SMALL / count_params(original)
-    nets = {
-        "original": original,
-        "pruned to 2.13 M": pruned(original, clips, target_params=share),
-        "pruned at rate 0.5": pruned(original, clips, rate=0.5),
+    pictures = [noise(1, 1, 50) for _ in range(8)]
+    mobile = seen(create_model("two_stream_mobilevit", 3), clips)
+    lite = seen(create_model("two_stream_efficientnet_lite0", 3, pretrained=False), clips)
+    light = seen(create_model("light_residual_net_small", 2), pictures)
+    cuts: dict[str, tuple[nn.Module, dict[str, Any], float]] = {
+        "MobileViT pair to 2.13 M": (mobile, {"target_params": SMALL / count_params(mobile)}, 0.65),
+        "MobileViT pair at rate 0.5": (mobile, {"rate": 0.5}, 0.5),
+        "Lite0 pair at rate 0.5, hidden channels": (lite, {"rate": 0.5, "leave": HIDDEN}, 0.5),
     }
-    light = seen(create_model("light_residual_net_small", 2), pictures := [noise(1, 1, 50) for _ in range(8)])
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for name, net in nets.items():
-            export(net, clips, root / name, RUNTIMES)
-        export(light, pictures, root / "light", RUNTIMES)
-        results = forms("two-stream MobileViT", original, root / "original", clips[0])
-        results += forms("light residual net, small", light, root / "light", pictures[0])
-        results.append(wrapper(root / "original", clips[0]))
-        for name, most in (("pruned to 2.13 M", 0.65), ("pruned at rate 0.5", 0.5)):
-            count = f"{count_params(nets[name]) / 1e6:.2f} M of {count_params(original) / 1e6:.2f} M"
+        for net, seen_by in ((mobile, clips), (lite, clips), (light, pictures)):
+            export(net, seen_by, root / str(id(net)), RUNTIMES)
+        results = forms("two-stream MobileViT", mobile, root / str(id(mobile)), clips[0])
+        results += forms("light residual net, small", light, root / str(id(light)), pictures[0])
+        results.append(wrapper(root / str(id(mobile)), clips[0]))
+        for what, (original, how, most) in cuts.items():
+            small = pruned(original, clips, **how)
+            export(small, clips, root / what, RUNTIMES)
+            count = f"{count_params(small) / 1e6:.2f} M of {count_params(original) / 1e6:.2f} M"
             for runtime in present():
                 results.append(
                     duel(
                         "compression",
-                        (name, call(root / name, runtime, clips[0])),
-                        ("original", call(root / "original", runtime, clips[0])),
+                        (what, call(root / what, runtime, clips[0])),
+                        ("original", call(root / str(id(original)), runtime, clips[0])),
                         most=most,
                         rounds=ROUNDS,
                         note=f"{runtime}; {count}",
@@ -121,9 +127,7 @@ def seen(model: nn.Module, clips: list[np.ndarray]) -> nn.Module:
     return model.eval()
 
 
-def pruned(model: nn.Module, clips: list[np.ndarray], **how: float) -> nn.Module:
-    import copy
-
+def pruned(model: nn.Module, clips: list[np.ndarray], **how: Any) -> nn.Module:
     net = copy.deepcopy(model)
-    prune_channels(net, torch.from_numpy(clips[0]), round_to=8, **how)  # type: ignore[arg-type]
+    prune_channels(net, torch.from_numpy(clips[0]), round_to=8, **how)
     return seen(net, clips)
