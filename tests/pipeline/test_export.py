@@ -24,7 +24,8 @@ POLICY = Export(max_changed=0.01)
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     torch.set_num_threads(1)
-    paths = tiny.study(tmp_path_factory.mktemp("study"))
+    section = {"calibration_clips": 4, "latency_runs": 5}
+    paths = tiny.study(tmp_path_factory.mktemp("study"), export=section)
     untrained(paths, "pruned", 0)
     (paths.export("dropped")).mkdir(parents=True)
     return paths, export.run(load_params(paths.params), paths, null_log)

@@ -46,7 +46,7 @@ PARAMS: dict[str, Any] = {
     "train": {"model": "tiny_picture_net", "fit": FIT},
     "prune": {"rate": 0.3, "leave": ["head"], "fit": {**FIT, "epochs": 1}},
     "distill": {"views": 2, "fit": {**FIT, "epochs": 1}},
-    "export": {"latency_runs": 5},
+    "export": {"runtimes": ["onnx", "openvino"], "latency_runs": 5},
     "evaluate": {"resamples": 100, "latency_runs": 5},
 }
 
