@@ -35,6 +35,10 @@ MAKERS = {
 }
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
 
+LATER: dict[str, dict[str, Any]] = {"prune": {"restore_clips": None, "frozen": False}}
+"""Settings that came after the first tables: with these values a stage does what it did without them, and its
+folder keeps the name it had."""
+
 
 def maker(model: str) -> str:
     return "teachers" if model.startswith(TEACHERS) else MAKERS[model]
@@ -136,7 +140,7 @@ class Cell:
             from_: list[object] = [found[earlier].root.name for earlier in before]
             if stage == "split":
                 from_ = [self.packs.root.name, sorted(self.clips["id"] + self.clips["fold"])]
-            found[stage] = self.data.folder(key(stage, self.settings[stage], from_))
+            found[stage] = self.data.folder(key(stage, named_by(stage, self.settings[stage]), from_))
 
         visit(maker(self.model))
         return found
@@ -225,6 +229,12 @@ class Step:
 
     def run(self, quietly: bool = False) -> None:
         self.cell.make(self.name, quietly)
+
+
+def named_by(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What of a stage's settings its folder is named after."""
+    later = LATER.get(stage, {})
+    return {name: value for name, value in settings.items() if name not in later or value != later[name]}
 
 
 def key(*parts: object) -> str:

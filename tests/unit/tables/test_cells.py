@@ -8,6 +8,7 @@ import pytest
 
 from slimstream.params import Params
 from slimstream.paths import Paths
+from slimstream.tables import cells
 from slimstream.tables.cells import Cell, Data, needs
 
 TEACHERS = {"vgg": {"model": "vgg16"}}
@@ -70,3 +71,13 @@ def test_what_a_clip_looks_like_is_part_of_the_name(data: Data) -> None:
     other = cell(data, "original", extract={"frames": 3})
     assert other.packs != cell(data, "original").packs
     assert other.last != cell(data, "original").last
+
+
+def test_a_setting_that_came_later_renames_nothing_until_it_is_used(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = cell(data, "pruned").last
+    frozen = cell(data, "pruned", prune={"rate": 0.5, "restore": 1e-3, "frozen": True}).last
+    restored = cell(data, "pruned", prune={"rate": 0.5, "restore": 1e-3}).last
+    monkeypatch.setattr(cells, "LATER", {})
+    assert cell(data, "pruned").last != now and restored != frozen
