@@ -69,7 +69,9 @@ def test_no_stage_depends_on_another_run(stage: str) -> None:
     assert f"runs/{stage}.json" in GRAPH[stage]["outs"]
 
 
-@pytest.mark.parametrize("recipe", ["params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))], ids=str)
+@pytest.mark.parametrize(
+    "recipe", ["params.yaml", "tests/faults/plant.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))], ids=str
+)
 def test_every_recipe_has_what_dvc_looks_up(recipe: str | Path) -> None:
     """DVC stops at a parameter that a recipe leaves to its default; a whole section may be one."""
     settings = YAML(typ="safe").load((ROOT / recipe).read_text())
