@@ -71,7 +71,7 @@ def test_a_scheduled_run_makes_the_first_champion(plant: Box, page: Browser) -> 
     assert first["gate"] == "passed" and first["champion"] and first["flow_run_id"] == str(run)
 
     seen = page.prefect(f"/runs/flow-run/{run}", "Completed")
-    assert all(word in seen for word in ("retrain", "weekly", "slimstream", "14 Task runs"))
+    assert all(word in seen for word in ("retrain", "weekly", "slimstream", "16 Task runs"))
     tasks = page.prefect(f"/runs/flow-run/{run}", "publish", tab="Task Runs")
     assert all(stage in tasks for stage in ("scan", "ingest", "train", "prune", "distill", "evaluate"))
     artifacts = page.prefect(f"/runs/flow-run/{run}", "confusion", tab="Artifacts")
