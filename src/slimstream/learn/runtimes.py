@@ -120,7 +120,7 @@ class OpenVinoModel:
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if coarse else "f32",
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": threads,
+            "NUM_STREAMS": 1,
             # Pinned, all processes of a pool would share the first core.
             "ENABLE_CPU_PINNING": False,
         }
@@ -128,27 +128,24 @@ class OpenVinoModel:
             self._graph = self._core.read_model(path)
         except RuntimeError as error:
             raise _unfit(path, "OpenVINO") from error
-        self._compiled: dict[tuple[int, ...] | None, Any] = {}
+        self._requests: dict[tuple[int, ...] | None, Any] = {}
         self._lock = threading.Lock()
-        self._own = threading.local()  # a request can be asked by one thread at a time
 
     def __call__(self, clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        answer = self._request(clip.shape).infer([clip])
-        logits: npt.NDArray[np.float32] = answer[0].copy()  # the next call writes where this one lies
+        with self._lock:  # asked by two threads at once, it has been seen to wait for ever
+            answer = self._request(clip.shape).infer([clip])
+            logits: npt.NDArray[np.float32] = answer[0].copy()  # the next call writes where this one lies
         return logits
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        with self._lock:
-            known = shape if shape in self._compiled or len(self._compiled) < SHAPES else None
-            if known not in self._compiled:
-                graph = self._graph.clone()
-                if known:
-                    graph.reshape(list(known))
-                self._compiled[known] = self._core.compile_model(graph, "CPU", self._settings)
-        requests = self._own.__dict__.setdefault("requests", {})
-        if known not in requests:
-            requests[known] = self._compiled[known].create_infer_request()
-        return requests[known]
+        known = shape if shape in self._requests or len(self._requests) < SHAPES else None
+        if known not in self._requests:
+            graph = self._graph.clone()
+            if known:
+                graph.reshape(list(known))
+            compiled = self._core.compile_model(graph, "CPU", self._settings)
+            self._requests[known] = compiled.create_infer_request()
+        return self._requests[known]
 
 
 def import_openvino() -> Any:
