@@ -3,7 +3,6 @@
 import copy
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.compare import Call, Result, duel
+from slimstream.data.clips import Batch
 from slimstream.learn.distillation import Distillation
 from slimstream.learn.fit import fit
 from slimstream.learn.objectives import CrossEntropy, Objective
@@ -20,14 +20,6 @@ from slimstream.params import Fit
 from slimstream.progress import null_log
 
 STEPS, BATCH, CLASSES = 20, 8, 3
-
-
-@dataclass(frozen=True)
-class Batch:
-    indices: Tensor
-    clip: Tensor
-    labels: Tensor
-    size: int
 
 
 class Bare(nn.Module):

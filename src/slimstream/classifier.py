@@ -26,7 +26,7 @@ class ClipClassifier:
     Args:
         folder: the folder.
         runtime: what runs it; None for the form that was chosen.
-        threads: files that threads may have judged at the same time.
+        threads: see `learn.runtimes.open_network`.
 
     Raises UserError when the folder holds no deployed network.
     """

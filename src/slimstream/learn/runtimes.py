@@ -76,7 +76,7 @@ def open_network(folder: Path, runtime: Runtime, *, threads: int = 1) -> Network
     Args:
         folder: holds `network_files(folder, runtime)`.
         runtime: what runs it.
-        threads: calls that may run at the same time, each on one CPU thread: latency is that of one.
+        threads: CPU threads of a call in OpenVINO; latency is that of one. ONNX Runtime takes the caller's.
 
     Raises UserError when a file is missing or is not a network.
     """
