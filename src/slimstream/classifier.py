@@ -11,7 +11,8 @@ import numpy.typing as npt
 from slimstream.data.packs import Pack, pack_clip
 from slimstream.errors import UserError
 from slimstream.learn.runtimes import open_network, read_forms
-from slimstream.params import Extract, Runtime, parse
+from slimstream.params import Extract, Runtime
+from slimstream.sections import parse
 
 FRAMES = 32
 """Frames shown to the network at once, but a clip at least: memory sets the bound."""

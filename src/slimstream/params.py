@@ -1,26 +1,18 @@
 """params.yaml as types: one section a stage, every field with its unit, nothing misspelt gets through."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import ConfigDict, Field, model_validator
 
-from slimstream.errors import UserError
+from slimstream.sections import Section, load
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino", "openvino-bf16", "openvino-int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 """From the plainest to the coarsest: 32-bit floats twice, bfloat16, 8-bit integers."""
 TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-
-
-class Section(BaseModel):
-    """A frozen group of settings in which a misspelt name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Rig(Section):
@@ -214,13 +206,13 @@ class Baseline(Section):
         "frozen_efficientnet_lite0",
         description="features judged by logistic regression, a linear SVM or the nearest training clips",
     )
-    model_args: dict[str, Any] = {}
+    model_args: dict[str, Any] = Field({}, description="what its factory takes, as backbone or freeze")
     strength: float = Field(1.0, gt=0, description="inverse strength of the L2 penalty")
 
 
 class Train(Section):
     model: str = Field("two_stream_mobilevit", description="`python -m slimstream models` lists them")
-    model_args: dict[str, Any] = {}
+    model_args: dict[str, Any] = Field({}, description="what its factory takes, as backbone or freeze")
     fit: Fit = Fit()
 
 
@@ -357,58 +349,6 @@ class Params(Section):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 
-S = TypeVar("S", bound=Section)
-
-
 def load_params(path: Path) -> Params:
     """Read `path`; raise UserError, naming the field and the mend, when it does not fit."""
     return load(path, Params, "run in the project's root or copy a recipe there.")
-
-
-def load(path: Path, model: type[S], where: str) -> S:
-    """Read the YAML file `path` as a `model`; a UserError names the field and the mend.
-
-    `where` says how to come by a file that is missing.
-    """
-    try:
-        content = YAML(typ="safe").load(path.read_text()) or {}
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: {where}") from error
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse(content, model, str(path))
-
-
-def parse(content: Any, model: type[S], where: str) -> S:
-    """`content` as a `model`; a UserError names `where` and the field that does not fit."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {_sentence(error, model)}") from error
-
-
-def _sentence(error: ValidationError, model: type[Section]) -> str:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the file"
-    if first["type"] == "extra_forbidden":
-        known = _known_fields(first["loc"][:-1], model)
-        import difflib
-
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        return f"unknown setting '{field}'" + (
-            f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}."
-        )
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"'{field}': {first['msg'].removeprefix('Value error, ')}{more}."
-
-
-def _known_fields(loc: tuple[int | str, ...], model: Any) -> list[str]:
-    for part in loc:
-        if get_origin(model) is dict:  # its names are the user's own
-            model = get_args(model)[1]
-            continue
-        fields = {(f.alias or name): f for name, f in model.model_fields.items()}
-        model = fields[str(part)].annotation
-        if type(None) in get_args(model):
-            model = get_args(model)[0]
-    return [f.alias or name for name, f in model.model_fields.items()]

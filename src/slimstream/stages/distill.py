@@ -19,9 +19,10 @@ from slimstream.learn.distillation import AttentionTransfer, Distillation, atten
 from slimstream.learn.listening import maps_of
 from slimstream.learn.objectives import Objective
 from slimstream.models import create_model
-from slimstream.params import Distill, Params, Section
+from slimstream.params import Distill, Params
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
+from slimstream.sections import Section
 from slimstream.stages.training import Study, named, with_prefix
 
 

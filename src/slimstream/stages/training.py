@@ -28,9 +28,10 @@ from slimstream.learn.objectives import Objective
 from slimstream.machines import PROCESSES
 from slimstream.models import check_channels, with_pretrained
 from slimstream.models.heads import CosineHead
-from slimstream.params import Extract, Fit, Section
+from slimstream.params import Extract, Fit
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
+from slimstream.sections import Section
 from slimstream.stages.objective import check_objective, objective_of
 from slimstream.stages.trunk import through_trunk
 

@@ -12,8 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimstream.errors import UserError
-from slimstream.params import Params, Section, load, parse
+from slimstream.params import Params
 from slimstream.paths import MODELS, TEACHERS, Paths
+from slimstream.sections import Section, load, parse
 
 FOLDER = "recipes/tables"
 Settings = dict[str, Any]

@@ -1,0 +1,184 @@
+"""What each command of `python -m slimstream` does. None or 0 is success.
+
+Nothing heavy is imported before a command is known, so `--help` answers at once.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+from slimstream import launch
+from slimstream.errors import UserError
+from slimstream.machines import processes
+from slimstream.params import Params, load_params
+from slimstream.paths import Paths
+
+
+def stage(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.tracking import TRAINING, NullRun, stage_run
+
+    params = load_params(paths.params)
+    if not launch.by_torchrun():
+        if args.command in TRAINING and processes() > 1:
+            return launch.together(args.command, args.root, processes())
+        ours: AbstractContextManager[None] = nullcontext()
+    elif args.command in TRAINING:
+        launch.follow_launcher()
+        from slimstream.learn.ranks import joined
+
+        ours = joined()
+    else:
+        raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
+    first = launch.is_first()
+    work = importlib.import_module(f"slimstream.stages.{args.command}")
+    with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
+        metrics = work.run(params, paths, run.log)
+        if first:
+            run.log(metrics, 0)
+            _write_json(paths.metrics(args.command), metrics)
+            _write_json(paths.run(args.command), {"run_id": run.run_id})
+    return 0
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def scan(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.data import scan as source
+    from slimstream.data.packs import check_flow
+    from slimstream.stages.distill import check_teachers
+    from slimstream.stages.objective import check_trainings
+
+    params = load_params(paths.params)
+    # What cannot come out right is said here, before anything is fetched.
+    check_trainings(params)
+    result = source.scan(params, paths, args.source, write=not args.dry_run)
+    print(json.dumps(asdict(result)) if args.json else result)
+    if args.dry_run:
+        return
+    items = source.read_lock(paths.source_lock).listing.items
+    check_teachers(params, paths, sorted({item.label for item in items}))
+    check_flow((item.key for item in items), params.extract)
+
+
+def models(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.learn.cost import measure
+    from slimstream.models.table import model_table, render
+
+    params = load_params(paths.params) if paths.params.exists() else Params()
+    rows = model_table(args.classes, params.extract.size, args.frames, measure)
+    print(json.dumps(rows, indent=2) if args.json else render(rows))
+
+
+def publish(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream import registry
+
+    print(registry.publish(load_params(paths.params), paths, promote=not args.no_promote))
+
+
+def rollback(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream import registry
+
+    print(registry.rollback(_registered(args, paths), paths))
+
+
+def promote(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream import registry
+
+    print(registry.promote(_registered(args, paths), args.version, paths, args.force))
+
+
+def evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream import monitor
+
+    print(monitor.evaluate_champion(load_params(paths.params), paths, args.source))
+
+
+def _registered(args: argparse.Namespace, paths: Paths) -> str:
+    return str(args.name or load_params(paths.params).publish.name)
+
+
+def versions(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream import registry
+
+    name = _registered(args, paths)
+    if len(table := registry.versions(name, paths)):
+        print(table.to_string(index=False))
+    elif others := registry.names(paths):
+        print(f"Nothing is registered as {name} yet; there is --name {', '.join(others)}.")
+    else:
+        print("Nothing is registered yet: run `make demo`.")
+
+
+def gc(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.retention import collect
+
+    kinds = collect(paths, args.days, args.also)
+    for kind in kinds:
+        print("\n".join([str(kind), *(f"  {item}" for item in kind.items if args.list)]))
+    if not args.yes:
+        print(
+            "Nothing was deleted; --yes does it." if any(kind.items for kind in kinds) else "Nothing to do."
+        )
+        return
+    for kind in kinds:
+        kind.delete()
+
+
+def predict(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream import predict as judge
+
+    files = judge.files_in(args.files)
+    model = judge.deployed_model(args.model or load_params(paths.params).publish.name, paths)
+    table = judge.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
+    said = table.to_json(orient="records", indent=2) if args.json else table.to_csv(index=False)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(said)
+    else:
+        print(said, end="" if said.endswith("\n") else "\n")
+    bad = table[table["label"].isna()]
+    for row in bad.itertuples():
+        print(f"slimstream predict: {row.path}: {row.error}", file=sys.stderr)
+    return 1 if len(bad) else 0
+
+
+def folds(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.folds import run_folds
+
+    print(run_folds(load_params(paths.params), paths, inner=args.inner, only=args.only))
+
+
+def process(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.process.settings import Process, load_process
+    from slimstream.process.table import run
+
+    settings = load_process(args.recipe) if args.recipe else Process()
+    print(run(settings, args.log, args.out or paths.root / "reports/process.csv"))
+
+
+def tables(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.tables.run import run_tables
+    from slimstream.tables.spec import listing, load_specs
+
+    specs = load_specs(args.paper, paths)
+    if args.list:
+        print("\n\n".join(listing(spec, args.budget) for spec in specs))
+        return 0
+    if len(specs) > 1 and (args.table or args.row):
+        raise UserError("--table and --row belong to one paper: name it instead of 'all'.")
+    failed = 0
+    for spec in specs:
+        source = args.pictures or args.source if spec.pictures else args.source
+        said, broken = run_tables(
+            spec, paths, args.table, args.row, args.budget, args.seeds, source, args.jobs
+        )
+        print(said)
+        failed += broken
+    return 1 if failed else 0
