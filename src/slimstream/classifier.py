@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from slimstream.data.packs import Pack, pack_clip
 from slimstream.errors import UserError
-from slimstream.learn.runtimes import open_network, read_forms
+from slimstream.learn.runtimes import open_network, read_forms, softmax
 from slimstream.params import Extract, Runtime
 from slimstream.sections import parse
 
@@ -72,9 +72,7 @@ class ClipClassifier:
 
     def _ask(self, clips: Pack) -> Probabilities:
         """(B, T, H, W, C) uint8 to (B, classes)."""
-        logits = self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))).astype(np.float64)
-        scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+        return softmax(self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))))
 
     def _answer(self, file: Path, clips: list[Probabilities]) -> Answer:
         mean = np.mean(clips, axis=0)

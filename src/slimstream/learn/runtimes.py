@@ -84,6 +84,13 @@ def open_network(folder: Path, runtime: Runtime, *, threads: int = 1) -> Network
     return OnnxModel(path) if runtime == "onnx" else OpenVinoModel(path, runtime, threads=threads)
 
 
+def softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Probabilities (B, classes) of what a network answers; serving has no SciPy."""
+    scaled = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: npt.NDArray[np.float64] = scaled / scaled.sum(axis=1, keepdims=True)
+    return probabilities
+
+
 class OnnxModel:
     """A network for ONNX Runtime; every call runs on the thread that makes it."""
 

@@ -23,13 +23,21 @@ from slimstream.errors import UserError
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export
 from slimstream.learn.latency import latencies
-from slimstream.learn.runtimes import Form, Network, network_files, open_network, runs_here, write_forms
+from slimstream.learn.runtimes import (
+    Form,
+    Network,
+    network_files,
+    open_network,
+    runs_here,
+    softmax,
+    write_forms,
+)
 from slimstream.models import create_model
 from slimstream.params import Export, Extract, Params, Runtime
 from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.report.contact import spread
-from slimstream.stages.part import Floats, Part, softmax
+from slimstream.stages.part import Floats, Part
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and a form that computes in 32-bit floats."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ import pandas as pd
 
 from slimstream.data.clips import ClipSet
 from slimstream.data.pool import cores
-from slimstream.learn.runtimes import Network
+from slimstream.learn.runtimes import Network, softmax
 from slimstream.paths import Paths
 from slimstream.progress import bar
 
@@ -52,10 +51,3 @@ class Part:
         with ThreadPoolExecutor(cores()) as pool:
             answers = pool.map(lambda i: network(self.batch(i))[0], chosen)
             return softmax(np.stack(list(bar(answers, title, total=len(chosen)))))
-
-
-def softmax(logits: npt.NDArray[Any]) -> Floats:
-    from scipy.special import softmax as scipy_softmax
-
-    probabilities: Floats = scipy_softmax(logits.astype(np.float64), axis=1)
-    return probabilities
