@@ -77,9 +77,9 @@ def models(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def publish(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream import registry
+    from slimstream import publish as publishing
 
-    print(registry.publish(load_params(paths.params), paths, promote=not args.no_promote))
+    print(publishing.publish(load_params(paths.params), paths, promote=not args.no_promote))
 
 
 def rollback(args: argparse.Namespace, paths: Paths) -> None:

@@ -10,7 +10,8 @@ import pytest
 from slimstream.errors import UserError
 from slimstream.monitor import evaluate_champion
 from slimstream.paths import Paths
-from slimstream.registry import Registry, promote, publish
+from slimstream.publish import publish
+from slimstream.registry import Registry, promote
 from tests.unit.plant import PARAMS, clips, evaluated, render
 
 FIRST = {"north": "train", "south": "val", "east": "test"}

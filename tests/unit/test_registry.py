@@ -14,7 +14,8 @@ from slimstream import deploy, tracking
 from slimstream.errors import UserError
 from slimstream.paths import Paths
 from slimstream.predict import deployed_model, predict
-from slimstream.registry import Registry, publish, rollback, versions
+from slimstream.publish import publish
+from slimstream.registry import Registry, rollback, versions
 from tests.unit.plant import PARAMS, clips, evaluated
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
