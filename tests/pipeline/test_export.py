@@ -111,6 +111,20 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
     assert said in capsys.readouterr().err
 
 
+def test_a_form_that_cannot_be_made_is_left_out(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths, _ = exported
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("Exception from a file\nno range for a layer")
+
+    monkeypatch.setattr("slimstream.learn.export._quantised", fails)
+    metrics = export.run(load_params(paths.params), paths, null_log)
+    assert "pruned.openvino.off" in metrics and "pruned.openvino-int8.off" not in metrics
+    assert "openvino-int8 does not run pruned and is left out (no range" in capsys.readouterr().err
+
+
 def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
     paths = tiny.study(tmp_path, export={"runtimes": ["openvino"], "latency_runs": 5})
     untrained(paths, "original", 0)

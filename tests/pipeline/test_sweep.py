@@ -53,7 +53,8 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
         sweep.run(params, paths, null_log)
     sweep.run(params, paths, null_log)
     assert rates == [0.3, 0.5, 0.5]
-    assert not list((paths.cache / "work/sweep").rglob("row.json"))
+    assert sorted(file.name for file in paths.sweep.with_suffix("").iterdir()) == ["0.3.csv", "0.5.csv"]
+    assert not [file for file in (paths.cache / "work").rglob("*") if file.is_file()]  # no state is left
 
 
 def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ FLOATS = 2
 
 def export(
     model: nn.Module, clips: Sequence[npt.NDArray[np.uint8]], folder: Path, runtimes: Sequence[Runtime]
-) -> None:
-    """Write `model` into `folder` for ONNX Runtime and all `runtimes`.
+) -> dict[Runtime, str]:
+    """Write `model` into `folder` for ONNX Runtime and all `runtimes`; say why one could not be.
 
     The graphs take `clip` (batch, frames, C, H, W) uint8 to `logits` (batch, classes) float32, normalisation
     included. Batch and frames are free; C, H and W are those of `clips`, (1, T, C, H, W) each: what the
@@ -36,13 +36,26 @@ def export(
     (onnx,) = network_files(folder, "onnx")
     export_onnx(model, torch.from_numpy(clips[0]), onnx)
     openvino = import_openvino()
+    failed: dict[Runtime, str] = {}
+    written = {onnx}
     for runtime in runtimes:
         file = network_files(folder, runtime)[0]
-        if not file.exists():
+        if file in written:  # one file, two arithmetics
+            continue
+        try:
             graph = openvino.Core().read_model(onnx)
             if runtime == "openvino-int8":
                 graph = _quantised(graph, clips, _attends(model))
             openvino.save_model(graph, file, compress_to_fp16=False)
+            written.add(file)
+        except Exception as error:  # NNCF runs the graph, and each of its layers has errors of its own
+            failed[runtime] = why(error)
+    return failed
+
+
+def why(error: Exception) -> str:
+    """What is behind an error of OpenVINO's, whose first lines name its own files."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def export_onnx(model: nn.Module, example_clip: Tensor, path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 
 from slimstream.errors import UserError
 from slimstream.learn.checkpoint import Card, load_model
-from slimstream.learn.export import export
+from slimstream.learn.export import export, why
 from slimstream.learn.latency import latencies
 from slimstream.learn.runtimes import (
     Form,
@@ -61,8 +61,11 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        export(model, known, folder, p.runtimes)
-        forms = measure(name, model, folder, val, p)
+        failed = export(model, known, folder, p.runtimes)
+        for runtime, reason in failed.items():
+            _left_out(name, runtime, reason)
+        written = [r for r in p.runtimes if all(file.exists() for file in network_files(folder, r))]
+        forms = measure(name, model, folder, val, p.model_copy(update={"runtimes": written}))
         chosen = choose(forms, p)
         write_forms(folder, chosen, forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
@@ -72,6 +75,10 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
             metrics |= {f"{name}.{form.runtime}.{key}": value for key, value in numbers.items()}
         metrics[f"{name}.speedup"] = forms[0].latency_p50_ms / chosen.latency_p50_ms
     return metrics
+
+
+def _left_out(name: str, runtime: Runtime, reason: str) -> None:
+    print(f"export: {runtime} does not run {name} and is left out ({reason}).", file=sys.stderr)
 
 
 def measure(name: str, model: nn.Module, folder: Path, val: Part, p: Export) -> list[Form]:
@@ -85,8 +92,7 @@ def measure(name: str, model: nn.Module, folder: Path, val: Part, p: Export) -> 
             answers[runtime] = val.judge(network, f"{name}: {runtime}")
             networks[runtime] = network
         except RuntimeError as error:  # such as I3D for clips shorter than its windows
-            why = str(error).strip().splitlines()[-1]
-            print(f"export: {runtime} does not run {name} and is left out ({why}).", file=sys.stderr)
+            _left_out(name, runtime, why(error))
     clip = val.typical()
     speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
     if not (off := parity(model, val, expected)) <= PARITY:

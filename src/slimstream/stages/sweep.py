@@ -6,19 +6,24 @@ to be looked at: `prune` goes by its own settings.
 
 import json
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import load_model
 from slimstream.learn.cost import measure
 from slimstream.learn.export import export
-from slimstream.learn.latency import latencies
+from slimstream.learn.latency import Latency, latencies
 from slimstream.learn.runtimes import open_network
 from slimstream.models import create_model
-from slimstream.params import Params, Prune
+from slimstream.params import Params, Prune, Runtime
 from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.stages.prune import compress
@@ -39,13 +44,13 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         work = paths.work("sweep", key)
         for rate in (0.0, *sorted(set(p.rates))):
             rows[rate] = _at(rate, params.prune, study, work / f"{rate:g}", log)
+            study.forget()
         clip = study.example().numpy()
-        speed = latencies(
-            {f"{r:g}": partial(open_network(work / f"{r:g}", "openvino"), clip) for r in rows}, p.latency_runs
-        )
+        for rate in filter(None, rows):
+            shutil.copy(work / f"{rate:g}/curves.csv", paths.curves(f"sweep/{rate:g}"))
+        speed = _speed({f"{rate:g}": work / f"{rate:g}" for rate in rows}, clip, p.latency_runs)
         for rate, row in rows.items():
             row["latency_p50_ms"] = speed[f"{rate:g}"].p50
-        study.forget()
         shutil.rmtree(work)
     table = pd.DataFrame(rows.values(), columns=COLUMNS)
     table.to_csv(paths.sweep, index=False)
@@ -64,8 +69,23 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
         name = f"sweep/{rate:g}"
         objective = study.objective(model, p.fit)
         study.fit(name, model, objective, p.fit, named(log, f"{rate:g}"), settings=[p])
+        work.mkdir(parents=True, exist_ok=True)
+        study.paths.curves(name).replace(work / "curves.csv")
     count, macs = measure(model, tuple(study.example().shape))
     export(model, [study.example().numpy()], work, ["openvino"])
     row = study.validate(model) | {"rate": rate, "params": float(count), "macs": float(macs)}
-    done.write_text(json.dumps(row))
+    half = done.with_suffix(".half")
+    half.write_text(json.dumps(row))
+    half.replace(done)
     return row
+
+
+def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> dict[str, Latency]:
+    """All in one runtime, or they could not be compared: OpenVINO, or ONNX where it does not run them."""
+    runtimes: tuple[Runtime, ...] = ("openvino", "onnx")
+    for runtime in runtimes:
+        with suppress(RuntimeError, UserError):
+            return latencies(
+                {name: partial(open_network(folder, runtime), clip) for name, folder in folders.items()}, runs
+            )
+    raise RuntimeError("neither OpenVINO nor ONNX Runtime runs the exported networks")
