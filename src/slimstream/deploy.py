@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from slimstream.errors import UserError
+from slimstream.learn.runtimes import PROCESSORS_OWN
+from slimstream.params import Runtime
+
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""
 REQUIREMENTS = (
@@ -108,15 +112,21 @@ model.predict(json.load(open(sys.argv[2]))).to_parquet(sys.argv[3])
 """
 
 
-def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFrame) -> None:
+def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFrame, runtime: Runtime) -> None:
     """The deployed form must say what evaluate measured; anything else is our bug, not a matter of policy.
 
     `answers` are in the order of `ids`; `predictions` are evaluate's for this model: id and p_<class>, a row
-    a clip. Of a file that was cut into several clips the deployed form gives the mean.
+    a clip. Of a file that was cut into several clips the deployed form gives the mean. Raises UserError where
+    `runtime` rounds as the processor does, and evaluate may have run on another.
     """
     columns = [str(column) for column in answers if str(column).startswith("p_")]
     measured = predictions.groupby("id")[columns].mean().loc[ids].to_numpy()
     off = float(np.abs(answers[columns].to_numpy() - measured).max())
+    if off > PARITY and runtime in PROCESSORS_OWN:
+        raise UserError(
+            f"{runtime} answers {off:.2g} otherwise here than where evaluate asked it: publish on that kind "
+            "of processor, or `dvc repro --force --single-item export evaluate` on this one first."
+        )
     if not off <= PARITY:  # nan, a clip without an answer, is off too
         raise RuntimeError(
             f"the deployed form is {off:.2g} off the probabilities evaluate measured; {PARITY:g} is allowed"

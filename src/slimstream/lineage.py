@@ -9,6 +9,7 @@ import pandas as pd
 
 from slimstream.data.manifest import RESERVED
 from slimstream.gate import Seen
+from slimstream.learn.runtimes import network_files, read_forms
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.tracking import git, read_json
@@ -30,6 +31,8 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
         "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no")),
         "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
         "network_sha256": _sha256(paths.export(chosen) / "network.onnx"),
+        "runtime": (form := read_forms(paths.export(chosen))[0].runtime),
+        "form_sha256": _sha256(*network_files(paths.export(chosen), form), salt=form),
         "split_hash": read_json(paths.split_info).get("hash"),
         "group_by": params.split.group_by,
         "training_clips": [
@@ -59,5 +62,8 @@ def seen(lineage: Mapping[str, Any]) -> Seen:
     return Seen(pd.DataFrame(rows), tuple(lineage["group_by"]))
 
 
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def _sha256(*files: Path, salt: str = "") -> str | None:
+    """Of `salt` and the contents of `files`, one after the other; None when one is missing."""
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(b"".join([salt.encode(), *(file.read_bytes() for file in files)])).hexdigest()

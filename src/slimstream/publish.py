@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from slimstream import deploy, gate, tracking
-from slimstream.errors import UserError
+from slimstream.errors import Unavailable, UserError
 from slimstream.learn.metrics import preferred
 from slimstream.lineage import seen, trace
 from slimstream.params import Params
@@ -55,7 +55,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     lineage = trace(params, paths, chosen, flow_run_id)
     with tracking.stage_run("publish", params, paths) as run:
         if run.run_id is None:
-            raise UserError(
+            raise Unavailable(
                 "The MLflow server of MLFLOW_TRACKING_URI does not answer; start it and publish again."
             )
         registry = Registry(params.publish.name, paths)
@@ -118,7 +118,9 @@ def _verdict(
         files = [paths.raw / path for path in clips["path"]]
         answers = dict(zip(uris, deploy.score_clips(registry.uri, list(uris.values()), files), strict=True))
         predictions = pd.read_parquet(paths.predictions)
-        deploy.check_parity(clips["id"], answers[version], predictions[predictions["model"] == chosen])
+        deploy.check_parity(
+            clips["id"], answers[version], predictions[predictions["model"] == chosen], lineage["runtime"]
+        )
         clips = clips.assign(**{who: answers[number]["label"] for who, number in asked.items()})
     else:
         clips = clips.assign(challenger=None)

@@ -127,8 +127,8 @@ class Registry:
         )
 
     def find(self, lineage: Mapping[str, Any]) -> int | None:
-        """The version that holds this very network, trained on this very split."""
-        same = {key: str(lineage[key]) for key in ("network_sha256", "split_hash")}
+        """The version that is deployed as this very network in this very form, trained on this very split."""
+        same = {key: str(lineage[key]) for key in ("form_sha256", "split_hash")}
         return next((n for n, tags in self.tags().items() if same.items() <= tags.items()), None)
 
     def lineage(self, version: int) -> dict[str, Any]:
@@ -141,7 +141,12 @@ class Registry:
         if not folder.is_dir():
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache) as half:
-                deploy.download(self.uri, f"models:/{self.name}/{version}", Path(half)).replace(folder)
+                files = deploy.download(self.uri, f"models:/{self.name}/{version}", Path(half))
+                try:
+                    files.replace(folder)
+                except OSError:
+                    if not folder.is_dir():  # another process may have been faster
+                        raise
         return folder
 
     def metric(self, version: int, name: str) -> float:
@@ -196,7 +201,10 @@ class Registry:
                     dataset_digest=tracking.dataset_digest(split),
                 )
         version = int(info.registered_model_version)
-        short = ("network_sha256", "split_hash", "git_commit", "recipe", "source", "flow_run_id", "model")
+        short = (
+            *("network_sha256", "form_sha256", "runtime", "model"),
+            *("split_hash", "git_commit", "recipe", "source", "flow_run_id"),
+        )
         self.tag(version, **{key: str(lineage[key]) for key in short if lineage[key]})
         return version
 

@@ -4,7 +4,6 @@ MLflow stores this file as the model's code (models-from-code); the package come
 network in all its forms and what to show it as artifacts: no torch, no pickle.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from slimstream import classifier
+from slimstream.data.pool import cores
 
 
 class ClipClassifier(PythonModel):
@@ -21,7 +21,7 @@ class ClipClassifier(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["preprocessing.json"]).parent
-        self.threads = len(os.sched_getaffinity(0))
+        self.threads = cores()
         self.classifier = classifier.ClipClassifier(folder, threads=self.threads)
 
     def predict(

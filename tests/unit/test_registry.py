@@ -122,6 +122,8 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     head = tracking.git(project, "rev-parse", "HEAD")
     assert head and lineage["git_commit"] == head.strip() and lineage["dirty"]
     assert lineage["flow_run_id"] == "flow-7" and lineage["mlflow_runs"] == {"train": "abc"}
+    assert lineage["runtime"] == "onnx" and registry.find(lineage) == 1
+    assert registry.find({**lineage, "form_sha256": "of another form"}) is None
     assert len(lineage["dvc_lock_sha256"]) == 64 and lineage["group_by"] == ["camera"]
     assert {clip["groups"]["camera"] for clip in lineage["training_clips"]} == {"north", "south"}
     assert len(lineage["training_clips"]) == 16
@@ -155,9 +157,12 @@ def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
     assert list(answers.columns) == ["path", "label", "p_leak", "p_normal", "error"]
     assert list(answers["error"][-2:]) == ["the file is empty", "the file is missing"]
     assert answers["label"].isna().tolist() == [False] * len(test) + [True, True]
-    deploy.check_parity(test["id"], answers.head(len(test)), test)
+    said, other = answers.head(len(test)), test.assign(p_leak=test["p_leak"] + 2e-4)
+    deploy.check_parity(test["id"], said, test, "onnx")
     with pytest.raises(RuntimeError, match="off the probabilities"):
-        deploy.check_parity(test["id"], answers.head(len(test)), test.assign(p_leak=test["p_leak"] + 2e-4))
+        deploy.check_parity(test["id"], said, other, "onnx")
+    with pytest.raises(UserError, match="processor"):  # which rounds in its own way
+        deploy.check_parity(test["id"], said, other, "openvino-bf16")
     program = (
         "import sys, mlflow, pandas\n"
         "model = mlflow.pyfunc.load_model('models:/tiny@champion')\n"
@@ -184,7 +189,7 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
     assert deployed_model(f"tiny/{champion}", project) == model
     test = pd.read_parquet(project.predictions)
     said = predict([project.raw / f"{name}.mp4" for name in test["id"]], model, workers=1)
-    deploy.check_parity(test["id"], said, test)
+    deploy.check_parity(test["id"], said, test, "onnx")
 
 
 def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:

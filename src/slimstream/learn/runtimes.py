@@ -20,6 +20,8 @@ _FILES: dict[Runtime, tuple[str, ...]] = {
     "openvino-bf16": ("network.xml", "network.bin"),  # rounded as it runs, not as it lies there
     "openvino-int8": ("int8.xml", "int8.bin"),
 }
+PROCESSORS_OWN: tuple[Runtime, ...] = ("openvino-bf16", "openvino-int8")
+"""Those that compute in 32-bit floats where a processor has no bfloat16."""
 SHAPES = 3
 """Shapes of clips that OpenVINO compiles a network for, each in a fraction of a second."""
 _MEASURED = "runtimes.json"
@@ -123,7 +125,7 @@ class OpenVinoModel:
 
     def __init__(self, path: Path, runtime: Runtime, *, threads: int) -> None:
         self._core = import_openvino().Core()
-        coarse = runtime != "openvino" and _has_bf16()
+        coarse = runtime in PROCESSORS_OWN and _has_bf16()
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if coarse else "f32",
             "INFERENCE_NUM_THREADS": threads,
