@@ -22,7 +22,7 @@ from slimstream import deploy, tracking
 from slimstream.data.listing import Stat
 from slimstream.data.scan import parse_lock
 from slimstream.data.store import Store
-from slimstream.errors import UserError
+from slimstream.errors import Unavailable, UserError
 from slimstream.paths import Paths
 from slimstream.tracking import git, read_json
 
@@ -119,7 +119,7 @@ def _answering() -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, Unavailable) as error:
         said = str(error).partition("\n")[0]
         raise UserError(
             f"the registry does not say what its versions need ({said}); nothing may go."

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from slimstream.errors import Unavailable
 from slimstream.params import Params
 from slimstream.paths import Paths
 
@@ -177,6 +179,7 @@ def open_store(uri: str) -> Any:
     """An `MlflowClient` on the store `uri`.
 
     Two processes that meet an empty database both try to build it, and one breaks: they take turns here.
+    Raises Unavailable when a server is away or refuses us.
     """
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -192,9 +195,13 @@ def open_store(uri: str) -> Any:
         os.environ.setdefault(name, value)
     import mlflow
 
-    with _first_come(uri):  # already the client's constructor opens the store
-        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.get_experiment_by_name(EXPERIMENT)
+    try:
+        with _first_come(uri):  # already the client's constructor opens the store
+            client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.get_experiment_by_name(EXPERIMENT)
+    except mlflow.exceptions.MlflowException as error:
+        said = re.sub("//[^/@ ]*@", "//", str(error).partition("\n")[0])  # no password
+        raise Unavailable(f"MLflow (MLFLOW_TRACKING_URI) does not answer as it should: {said}") from error
     return client
 
 
