@@ -73,6 +73,13 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slimstream",
@@ -97,9 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         add(name, text, commands.stage)
     models = add("models", "list every network with its parameters and multiply-accumulates", commands.models)
     models.add_argument("--json", action="store_true", help="for programs")
-    models.add_argument("--classes", type=int, default=3, help="number of classes (default: 3)")
+    models.add_argument("--classes", type=_positive, default=3, help="number of classes (default: 3)")
     models.add_argument(
-        "--frames", type=int, default=1, help="frames per clip that MACs are counted for (default: 1)"
+        "--frames", type=_positive, default=1, help="frames per clip that MACs are counted for (default: 1)"
     )
     publish = add(
         "publish", "register the compressed model and let the gate decide on `champion`", commands.publish
@@ -144,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
     predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
-    predict.add_argument("--batch", type=int, default=32, help="pictures judged at once (default: 32)")
+    predict.add_argument("--batch", type=_positive, default=32, help="pictures judged at once (default: 32)")
     predict.add_argument("--workers", type=int, default=0, help="processes (default: one a core)")
     folds = add(
         "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
@@ -178,11 +185,16 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument(
         "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
     )
-    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
+    tables.add_argument(
+        "--seeds", type=_positive, help="trainings per row and fold (default: as the row says)"
+    )
     tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
     tables.add_argument(
-        "--jobs", type=int, default=1, help="trainings at once: as many as cores where a GPU is (default: 1)"
+        "--jobs",
+        type=_positive,
+        default=1,
+        help="trainings at once: as many as cores where a GPU is (default: 1)",
     )
     tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser

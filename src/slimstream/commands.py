@@ -136,10 +136,12 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
 
     files = judge.files_in(args.files)
     model = judge.deployed_model(args.model or load_params(paths.params).publish.name, paths)
+    if args.out:  # before the work, not after it, is found out where nothing can be written
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.touch()
     table = judge.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
     said = table.to_json(orient="records", indent=2) if args.json else table.to_csv(index=False)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(said)
     else:
         print(said, end="" if said.endswith("\n") else "\n")

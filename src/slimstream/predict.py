@@ -43,7 +43,7 @@ def predict(
     classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
     batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]
     workers = min(workers or cores(), len(batches))
-    if workers > 1:
+    if len(files) > 1:  # in processes, even if it is one: a file that kills it costs the others nothing
         answers = _pooled(batches, workers)
     else:
         answers = (pair for b in batches for pair in _paired(b, classifier.judge(b.files)))

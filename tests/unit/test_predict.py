@@ -65,6 +65,7 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     monkeypatch.setattr(
         "slimstream.classifier.ClipClassifier._ask", lambda self, clips: batch_of(clips, seen)
     )
+    monkeypatch.setattr(module, "each", lambda work, items, workers: enumerate(map(work, items)))
     seen: list[int] = []
 
     def batch_of(clips: np.ndarray, seen: list[int]) -> np.ndarray:
@@ -91,13 +92,14 @@ def die(batch: module._Batch) -> list[dict[str, object]]:
     return ClipClassifier(batch.model, batch.runtime).judge(batch.files)
 
 
+@pytest.mark.parametrize(("batch", "workers"), [(3, 2), (8, 1)])
 def test_a_file_that_kills_its_process_costs_that_file_alone(
-    plant: Paths, monkeypatch: pytest.MonkeyPatch
+    plant: Paths, monkeypatch: pytest.MonkeyPatch, batch: int, workers: int
 ) -> None:
     monkeypatch.setattr(module, "_judge", die)
     monkeypatch.setattr(module, "is_picture", lambda file: True)
     files = sorted(plant.raw.glob("east-*.mp4"))
-    said = predict(files, plant.export("distilled"), batch=3, workers=2).set_index("path")
+    said = predict(files, plant.export("distilled"), batch=batch, workers=workers).set_index("path")
     assert said["label"].isna().sum() == 1
     assert said.loc[str(plant.raw / "east-leak-2.mp4"), "error"] == "the decoder crashed"
 
