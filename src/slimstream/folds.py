@@ -168,6 +168,6 @@ def _group(clips: pd.DataFrame, params: Params) -> pd.Series:
 
 
 def _key(settings: dict[str, object], clips: pd.DataFrame, paths: Paths) -> str:
-    learnt_by = {name: section for name, section in settings.items() if name != "publish"}
+    learnt_by = {name: section for name, section in settings.items() if name not in ("publish", "sweep")}
     texts = (json.dumps(learnt_by, sort_keys=True), *sorted(clips["id"] + clips["sha256"]))
     return fingerprint(texts, [paths.packs / "index.parquet"])
