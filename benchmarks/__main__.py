@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.compare import Result
 
 PARTS = ("extract", "load", "training", "inference", "students", "diagnosis", "overhead")
-BEGIN, END = "<!-- measured: written by make bench -->", "<!-- measured: end -->"
+BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"
 
 
 HEAD = """\
@@ -24,6 +24,8 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if args.write and args.parts:
+        parser.error("--write is for the whole table: leave the parts out")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and OpenCV are imported
     import torch
 
