@@ -73,9 +73,10 @@ def compress(model: nn.Module, study: Study, p: Prune) -> tuple[PruneReport, dic
         def clips(of: nn.Module) -> Iterator[Tensor]:
             return study.clips(of, p.restore_clips, whole=p.frozen)
 
-        recalibrate(model, clips(model))
         if p.restore is None:
+            recalibrate(model, clips(model))
             return report, {}
+        # Batch norm keeps the original's statistics: the maps they were taken from are what is restored.
         original, _ = load_model(study.paths.model("original"), create_model)
         restored = reconstruct(
             model, original, lambda: clips(model), lambda: clips(original), ridge=p.restore
