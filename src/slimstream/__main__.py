@@ -185,16 +185,11 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument(
         "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
     )
-    tables.add_argument(
-        "--seeds", type=_positive, help="trainings per row and fold (default: as the row says)"
-    )
+    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
     tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
     tables.add_argument(
-        "--jobs",
-        type=_positive,
-        default=1,
-        help="trainings at once: as many as cores where a GPU is (default: 1)",
+        "--jobs", type=int, default=1, help="trainings at once: as many as cores where a GPU is (default: 1)"
     )
     tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser
