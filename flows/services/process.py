@@ -20,6 +20,8 @@ import psutil
 MARK = "SLIMSTREAM_SERVICE"
 KEEP = 10_000_000
 """Bytes a log may have before it is put aside as <name>.log.1."""
+MARKED = 10.0
+"""Seconds after which a mark that cannot be seen is waited for no longer."""
 
 
 def start(
@@ -44,6 +46,19 @@ def start(
             **as_user(user),
         )
     _file(folder, name).write_text(f"{process.pid}\n")
+    _until_marked(process)
+
+
+def _until_marked(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the system shows the environment of what was started: Popen returns a moment before.
+
+    Without its mark a program that has just begun would be taken for one that has ended.
+    """
+    deadline = time.monotonic() + MARKED
+    while process.poll() is None and time.monotonic() < deadline:
+        if MARK in _environ(psutil.Process(process.pid)):
+            return
+        time.sleep(0.01)
 
 
 def shorten(log: Path) -> None:

@@ -362,6 +362,21 @@ def test_a_log_begins_anew_under_its_writer(tmp_path: Path, monkeypatch: pytest.
     assert log.with_name("mlflow.log.1").read_text() == "short\nand a long one\n"
 
 
+def test_what_has_just_begun_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, environ = [], process._environ
+
+    def late(of: psutil.Process) -> dict[str, str]:
+        """While a program is being loaded the system shows no environment of it."""
+        seen.append(of)
+        return environ(of) if len(seen) > 2 else {}
+
+    monkeypatch.setattr(process, "_environ", late)
+    (tmp_path / "logs").mkdir()
+    process.start("x", ["sleep", "60"], os.environ, tmp_path, tmp_path)
+    assert process.leader(tmp_path, "x") is not None
+    assert process.stop(tmp_path, "x")
+
+
 def test_orphans_are_found_and_ended(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     script = (
