@@ -72,9 +72,17 @@ def form(runtime: str, changed: float, ms: float, off: float = 0.0) -> Form:
         ([form("openvino", 0, 8), form("openvino-bf16", 0, 6), form("openvino-int8", 0.02, 4)], 1),
         ([form("openvino", 0, 8), form("openvino-bf16", 0, 7.9), form("openvino-int8", 0.02, 4)], 0),
         ([form("openvino", 0, 5, off=0.03), form("openvino-bf16", 0.02, 5)], -1),
+        (
+            [
+                form("openvino", 0, 8),
+                form("openvino-bf16", 0, 6, off=0.05),
+                form("openvino-int8", 0, 4, off=0.2),
+            ],
+            1,
+        ),
         ([form("openvino", 0, 11)], -1),
     ],
-    ids=["the fastest", "changes too much", "hardly faster", "computes otherwise", "slower"],
+    ids=["the fastest", "changes too much", "hardly faster", "computes otherwise", "moves too far", "slower"],
 )
 def test_the_fastest_that_answers_alike_is_chosen(others: list[Form], chosen: int) -> None:
     forms = [form("onnx", 0, 10), *others]
