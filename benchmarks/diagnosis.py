@@ -14,7 +14,7 @@ from slimstream.classifier import ClipClassifier
 from slimstream.data.packs import pack_clip
 from slimstream.learn.cost import count_params
 from slimstream.learn.export import export
-from slimstream.learn.runtimes import Form, runs_here, write_forms
+from slimstream.learn.runtimes import PROCESSORS_OWN, Form, runs_here, write_forms
 from slimstream.models import create_model
 from slimstream.params import Runtime
 
@@ -31,8 +31,7 @@ def run() -> list[Result]:
         original = seen(create_model("two_stream_mobilevit", len(CLASSES)), clips)
         small = pruned(original, clips, target_params=SMALL / count_params(original))
         results = []
-        coarse: tuple[Runtime, ...] = ("openvino-bf16", "openvino-int8")
-        for runtime in filter(runs_here, coarse):
+        for runtime in filter(runs_here, PROCESSORS_OWN):
             classifier = deployed(small, clips, root / runtime, runtime)
             assert classifier.judge([video])[0]["error"] == ""
             results.append(

@@ -24,6 +24,7 @@ from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export, why
 from slimstream.learn.latency import latencies
 from slimstream.learn.runtimes import (
+    PROCESSORS_OWN,
     Form,
     Network,
     network_files,
@@ -67,7 +68,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         failed = export(model, known, folder, p.runtimes)
         for runtime, reason in failed.items():
             _left_out(name, runtime, reason)
-        written = [r for r in p.runtimes if all(file.exists() for file in network_files(folder, r))]
+        written = [runtime for runtime in p.runtimes if runtime not in failed]
         forms = measure(name, model, folder, val, p.model_copy(update={"runtimes": written}))
         chosen = choose(forms, p)
         write_forms(folder, chosen, forms)
@@ -126,9 +127,9 @@ def choose(forms: Sequence[Form], p: Export) -> Form:
 
 def admitted(form: Form, p: Export) -> bool:
     """Whether it answers as the network does: to rounding in 32-bit floats, for nearly all clips in fewer."""
-    if form.runtime in ("onnx", "openvino"):
-        return form.off <= PARITY
-    return form.changed <= p.max_changed and form.off <= MOVED
+    if form.runtime in PROCESSORS_OWN:
+        return form.changed <= p.max_changed and form.off <= MOVED
+    return form.off <= PARITY
 
 
 def parity(model: nn.Module, val: Part, expected: Floats) -> float:
