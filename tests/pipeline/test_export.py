@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from slimstream.errors import UserError
+from slimstream.learn.checkpoint import load_model, save_model
 from slimstream.learn.runtimes import Form, open_network, read_forms, runs_here
+from slimstream.models import create_model
 from slimstream.params import RUNTIMES, Export, load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
@@ -59,6 +62,29 @@ def test_what_a_clip_must_become_is_written_beside_it(exported: Exported) -> Non
     assert told["classes"] == tiny.CLASSES
     assert told["input"]["shape"] == ["batch", "frames", 5, tiny.SIZE, tiny.SIZE]
     assert told["input"]["channels"][3:] == ["flow x", "flow y"] and "farneback" in told["steps"][-1]
+
+
+def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validation(tmp_path: Path) -> None:
+    paths = tiny.study(
+        tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}
+    )
+    untrained(paths, "pruned", 0)
+    model, card = load_model(paths.final_model("pruned"), create_model)
+    head = model.get_submodule("head")
+    assert isinstance(head, nn.Linear) and head.weight.std() > 0
+    with torch.no_grad():
+        nn.init.zeros_(head.weight)
+        head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # as sure of every clip as a head can be
+    save_model(paths.final_model("pruned"), model, card)
+    untrained(paths, "other", 0)
+    (paths.final_model("other")).rename(paths.model("pruned"))
+    metrics = export.run(load_params(paths.params), paths, null_log)
+    assert metrics["pruned.openvino-int8.off"] > export.PARITY
+    clip = tiny.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
+    folder = paths.export("pruned")
+    for form in read_forms(folder)[1]:  # while those of the refitted network are deployed
+        assert open_network(folder, form.runtime)(clip)[0] == pytest.approx([9, 0, 0], abs=0.1)
+    assert not [file for file in folder.iterdir() if file.is_dir()]
 
 
 def form(runtime: str, changed: float, ms: float, off: float = 0.0) -> Form:

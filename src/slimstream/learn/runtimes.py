@@ -33,7 +33,7 @@ class Form:
 
     runtime: Runtime
     changed: float
-    """Share of validation clips that get another label than from ONNX in 32-bit floats."""
+    """Share of validation clips, which its head has not learnt from, labelled otherwise than by ONNX."""
     off: float
     """Largest difference of a probability on them."""
     megabytes: float

@@ -2,19 +2,23 @@
 
 The ranges of 8-bit numbers are found on training clips. A form is checked and the choice is made on
 validation clips, without their labels: a form may answer otherwise than the network for a few of them at
-most, and the fastest of those on this machine is the one that evaluate judges and publish registers.
+most, and the fastest of those on this machine is the one that evaluate judges and publish registers. The
+answers are those of heads that have not learnt from these clips, as a new camera will meet them: after
+`refit` heads are so sure of them that hardly any rounding turns one over.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
@@ -65,11 +69,15 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        failed = export(model, known, folder, p.runtimes)
-        for runtime, reason in failed.items():
-            _left_out(name, runtime, reason)
-        written = [runtime for runtime in p.runtimes if runtime not in failed]
-        forms = measure(name, model, folder, val, p.model_copy(update={"runtimes": written}))
+        written = write(name, model, known, folder, p.runtimes)
+        if params.refit.strength is None:
+            answers = ask(name, folder, val, written)
+        else:
+            before, _ = load_model(paths.model(name), create_model)
+            with TemporaryDirectory(dir=folder) as unlearnt:
+                written = write(name, before, known, Path(unlearnt), written)
+                answers = ask(name, Path(unlearnt), val, written)
+        forms = measure(model, folder, val, answers, p)
         chosen = choose(forms, p)
         write_forms(folder, chosen, forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
@@ -81,28 +89,47 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return metrics
 
 
+def write(
+    name: str,
+    model: nn.Module,
+    known: Sequence[npt.NDArray[np.uint8]],
+    folder: Path,
+    runtimes: Sequence[Runtime],
+) -> list[Runtime]:
+    """Write `model` into `folder`; return those of `runtimes` for which it could be."""
+    failed = export(model, known, folder, runtimes)
+    for runtime, reason in failed.items():
+        _left_out(name, runtime, reason)
+    return [runtime for runtime in runtimes if runtime not in failed]
+
+
 def _left_out(name: str, runtime: Runtime, reason: str) -> None:
     print(f"export: {runtime} does not run {name} and is left out ({reason}).", file=sys.stderr)
 
 
-def measure(name: str, model: nn.Module, folder: Path, val: Part, p: Export) -> list[Form]:
-    """Ask every form that `p` names, and ONNX in any case, for all validation clips, and time it."""
-    onnx = open_network(folder, "onnx")
-    networks: dict[Runtime, Network] = {"onnx": onnx}
-    answers = {"onnx": (expected := val.judge(onnx, f"{name}: onnx"))}
-    for runtime in (r for r in p.runtimes if r != "onnx" and runs_here(r)):
-        network = open_network(folder, runtime)
+def ask(name: str, folder: Path, val: Part, runtimes: Sequence[Runtime]) -> dict[Runtime, Floats]:
+    """Probabilities (N, n) of all validation clips by ONNX, in any case, and by each of `runtimes`."""
+    answers: dict[Runtime, Floats] = {"onnx": val.judge(open_network(folder, "onnx"), f"{name}: onnx")}
+    for runtime in (r for r in runtimes if r != "onnx" and runs_here(r)):
         try:
-            answers[runtime] = val.judge(network, f"{name}: {runtime}")
-            networks[runtime] = network
+            answers[runtime] = val.judge(open_network(folder, runtime), f"{name}: {runtime}")
         except RuntimeError as error:  # such as I3D for clips shorter than its windows
             _left_out(name, runtime, why(error))
+    return answers
+
+
+def measure(
+    model: nn.Module, folder: Path, val: Part, answers: Mapping[Runtime, Floats], p: Export
+) -> list[Form]:
+    """Time the forms of `model` in `folder` that have given `answers`, and compare these with ONNX's."""
+    networks = {runtime: open_network(folder, runtime) for runtime in answers}
     clip = val.typical()
     speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
-    if not (off := parity(model, val, expected)) <= PARITY:
+    if not (off := parity(model, networks["onnx"], val)) <= PARITY:
         raise RuntimeError(
             f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
         )
+    expected = answers["onnx"]
     return [
         Form(
             runtime,
@@ -132,12 +159,12 @@ def admitted(form: Form, p: Export) -> bool:
     return form.off <= PARITY
 
 
-def parity(model: nn.Module, val: Part, expected: Floats) -> float:
-    """Largest difference between the network's probabilities and `expected`, on some clips."""
+def parity(model: nn.Module, onnx: Network, val: Part) -> float:
+    """Largest difference between the network's probabilities and its ONNX graph's, on some clips."""
     some = spread(len(val), PARITY_CLIPS)
     with torch.inference_mode():
         logits = np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some])
-    return float(np.abs(softmax(logits) - expected[some]).max())
+    return float(np.abs(softmax(logits) - val.judge(onnx, "parity", some)).max())
 
 
 def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
