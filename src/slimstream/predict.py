@@ -1,6 +1,7 @@
 """`predict`: what a deployed model says of files, by one process a core."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from slimstream.classifier import Answer, ClipClassifier, refused
 from slimstream.data.pool import Crashed, cores, each
 from slimstream.data.video import PICTURES, VIDEOS, is_picture
 from slimstream.errors import UserError
+from slimstream.learn.runtimes import runs_here
 from slimstream.params import Runtime
 from slimstream.paths import Paths
 from slimstream.progress import bar
@@ -41,6 +43,12 @@ def predict(
     label, says why, and costs the others nothing. Raises UserError when the model cannot be run.
     """
     classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
+    if not runs_here(classifier.runtime):
+        print(
+            f"predict: this processor has no bfloat16, so {model} computes in 32-bit floats here: a little "
+            f"otherwise than where it was evaluated, and slower.",
+            file=sys.stderr,
+        )
     batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]
     workers = min(workers or cores(), len(batches))
     if len(files) > 1:  # in processes, even if it is one: a file that kills it costs the others nothing

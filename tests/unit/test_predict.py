@@ -120,6 +120,14 @@ def test_the_command_writes_csv_or_json_and_says_what_was_bad(
     assert [row["label"] for row in said] == ["leak", None]
 
 
+def test_a_processor_without_the_forms_arithmetic_is_named(
+    plant: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "runs_here", lambda runtime: runtime == "openvino-bf16")
+    predict([plant.raw / "east-leak-3.mp4"], plant.export("distilled"), "onnx")
+    assert "no bfloat16" in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there_is_said_in_a_sentence(
     plant: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
