@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
     predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
     predict.add_argument("--batch", type=_positive, default=32, help="pictures judged at once (default: 32)")
-    predict.add_argument("--workers", type=int, default=0, help="processes (default: one a core)")
+    predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
     folds = add(
         "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
     )

@@ -12,6 +12,7 @@ from slimstream.data.packs import Pack, pack_clip
 from slimstream.errors import UserError
 from slimstream.learn.runtimes import open_network, read_forms, softmax
 from slimstream.params import Extract, Runtime
+from slimstream.paths import as_text
 from slimstream.sections import parse
 
 FRAMES = 32
@@ -36,11 +37,13 @@ class ClipClassifier:
         file = folder / "preprocessing.json"
         try:
             card = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder} holds no deployed network: {file.name} is missing.") from error
+            self.classes: list[str] = card["classes"]
+            self.extract = parse(card["extract"], Extract, str(file))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder} holds no deployed network: {file.name} is missing or not ours."
+            ) from error
         self.runtime: Runtime = runtime or read_forms(folder)[0].runtime
-        self.classes: list[str] = card["classes"]
-        self.extract = parse(card["extract"], Extract, str(file))
         self._network = open_network(folder, self.runtime, threads=threads)
 
     def judge(self, files: Sequence[Path]) -> list[Answer]:
@@ -77,7 +80,7 @@ class ClipClassifier:
     def _answer(self, file: Path, clips: list[Probabilities]) -> Answer:
         mean = np.mean(clips, axis=0)
         named = {f"p_{name}": float(p) for name, p in zip(self.classes, mean, strict=True)}
-        return {"path": str(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
+        return {"path": as_text(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
 
     def columns(self) -> list[str]:
         """Of a table of answers."""
@@ -91,4 +94,4 @@ def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:
 
 def refused(file: Path, error: Exception) -> Answer:
     """What is said of a file that cannot be judged."""
-    return {"path": str(file), "label": None, "error": str(error) or type(error).__name__}
+    return {"path": as_text(file), "label": None, "error": str(error) or type(error).__name__}

@@ -3,12 +3,17 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 MODELS = ("baseline", "original", "pruned", "control", "distilled")
 """The rows of the table: frozen features, the trained net, pruned and fine-tuned, λ = 0, taught."""
 TEACHERS = "teachers/"
 """What precedes the name of a network that only teaches; such rows follow those of MODELS."""
+
+
+def as_text(path: PurePath) -> str:
+    """Any path as text that a table or a terminal takes, whatever bytes its name is made of."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def models_in(scores: Iterable[str]) -> list[str]:

@@ -28,7 +28,12 @@ class _Batch:
 
 
 def predict(
-    files: Sequence[Path], model: Path, runtime: Runtime | None = None, *, batch: int = 32, workers: int = 0
+    files: Sequence[Path],
+    model: Path,
+    runtime: Runtime | None = None,
+    *,
+    batch: int = 32,
+    workers: int | None = None,
 ) -> pd.DataFrame:
     """Judge videos or pictures: one row a file, in order.
 
@@ -37,7 +42,7 @@ def predict(
         model: a folder with a deployed network, see `deployed_model`.
         runtime: what runs it; None for the form that was chosen.
         batch: pictures that a process takes at once and shows to the network together.
-        workers: processes; 0 for one a core.
+        workers: processes; None for one a core.
 
     Returns `path`, `label`, `p_<class>` for every class and `error`: a file that cannot be judged has no
     label, says why, and costs the others nothing. Raises UserError when the model cannot be run.
@@ -67,7 +72,7 @@ def files_in(given: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
-            inside = (Path(root) / name for root, _, names in os.walk(path) for name in names)
+            inside = (Path(root) / name for root, _, names in os.walk(path, onerror=_stop) for name in names)
             found |= dict.fromkeys(sorted(f for f in inside if f.suffix.lower() in VIDEOS | PICTURES))
         elif path.is_file():
             found[path] = None
@@ -76,6 +81,10 @@ def files_in(given: Sequence[Path]) -> list[Path]:
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: no video or picture in it.")
     return list(found)
+
+
+def _stop(error: OSError) -> None:
+    raise UserError(f"{error.filename}: {error.strerror}; all of a folder must be readable.")
 
 
 def deployed_model(name: str, paths: Paths) -> Path:

@@ -11,9 +11,9 @@ from torch import nn
 
 from slimstream.errors import UserError
 from slimstream.learn.checkpoint import load_model, save_model
-from slimstream.learn.runtimes import Form, open_network, read_forms, runs_here
+from slimstream.learn.runtimes import Form, Network, open_network, read_forms, runs_here
 from slimstream.models import create_model
-from slimstream.params import RUNTIMES, Export, load_params
+from slimstream.params import RUNTIMES, Export, Runtime, load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.stages import export
@@ -87,6 +87,24 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     assert not [file for file in folder.iterdir() if file.is_dir()]
 
 
+def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"runtimes": ["openvino"], "latency_runs": 5}
+    paths = tiny.study(tmp_path, export=options, refit={"strength": 0.003})
+    untrained(paths, "pruned", 0)
+    paths.final_model("pruned").rename(paths.model("pruned"))
+    untrained(paths, "pruned", 0)
+
+    def opens(folder: Path, runtime: Runtime, **how: int) -> Network:
+        network = open_network(folder, runtime, **how)
+        wrong = folder == paths.export("pruned") and runtime == "openvino"
+        return (lambda clip: network(clip)[:, ::-1]) if wrong else network
+
+    monkeypatch.setattr(export, "open_network", opens)
+    metrics = export.run(load_params(paths.params), paths, null_log)
+    assert metrics["pruned.openvino.changed"] == 0 and metrics["pruned.openvino.off"] > export.PARITY
+    assert read_forms(paths.export("pruned"))[0].runtime == "onnx"
+
+
 def form(runtime: str, changed: float, ms: float, off: float = 0.0) -> Form:
     return Form(runtime, changed, off, 1.0, ms, ms)  # type: ignore[arg-type]
 
@@ -132,7 +150,7 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
     paths, _ = exported
     params = load_params(paths.params)
 
-    def opens(folder: Path, runtime: str) -> Any:
+    def opens(folder: Path, runtime: str, **how: int) -> Any:
         def fails(clip: np.ndarray) -> np.ndarray:
             raise RuntimeError("Exception from a file\nthe kernel is larger than the clip")
 

@@ -57,6 +57,29 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
     assert not [file for file in (paths.cache / "work").rglob("*") if file.is_file()]  # no state is left
 
 
+def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(paths.params)
+    longer = params.prune.model_copy(update={"fit": params.prune.fit.model_copy(update={"epochs": 2})})
+    params = params.model_copy(update={"prune": longer})
+
+    def killed(log, name):  # type: ignore[no-untyped-def]
+        def tell(metrics, step):  # type: ignore[no-untyped-def]
+            if step:
+                raise KeyboardInterrupt
+
+        return tell
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "named", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run(params, paths, null_log)
+    assert [file for file in (paths.cache / "work").rglob("state.safetensors")]
+    untrained(paths, "original", 1)
+    (paths.model("original")).rename(paths.root / "old")
+    (paths.final_model("original")).rename(paths.model("original"))
+    assert list(sweep.run(params, paths, null_log))
+
+
 def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "compress", lambda *_: pytest.fail("it prunes"))
     params = load_params(paths.params)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -104,6 +106,15 @@ def test_a_file_that_kills_its_process_costs_that_file_alone(
     assert said.loc[str(plant.raw / "east-leak-2.mp4"), "error"] == "the decoder crashed"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_file_whose_name_is_not_text_costs_the_others_nothing(plant: Paths, tmp_path: Path) -> None:
+    good = plant.raw / "east-leak-3.mp4"
+    shutil.copyfile(good, bad := Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")))
+    said = predict([good, bad], plant.export("distilled"))
+    assert said["label"].tolist()[0] == "leak" and said["label"].isna().tolist() == [False, True]
+    assert said["path"][1].endswith(r"caf\udce9.mp4") and "not UTF-8" in said["error"][1]
+
+
 def test_the_command_writes_csv_or_json_and_says_what_was_bad(
     plant: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,5 +153,8 @@ def test_a_model_that_is_not_there_is_said_in_a_sentence(
             deployed_model(name, Paths(tmp_path))
     with pytest.raises(UserError, match=r"int8\.xml is not a network that OpenVINO can run"):
         predict([plant.raw / "east-leak-3.mp4"], plant.export("distilled"), "openvino-int8")
-    with pytest.raises(UserError, match="no deployed network"):
-        predict([plant.raw / "east-leak-3.mp4"], tmp_path)
+    for content in (None, "{}", "[]"):
+        if content:
+            (tmp_path / "preprocessing.json").write_text(content)
+        with pytest.raises(UserError, match="no deployed network"):
+            predict([plant.raw / "east-leak-3.mp4"], tmp_path)

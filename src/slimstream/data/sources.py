@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from slimstream.data import rig
 from slimstream.data.listing import METADATA, Item, Listing, Stat, arrange
 from slimstream.errors import UserError
 from slimstream.params import Ingest
+from slimstream.paths import as_text
 
 
 class FetchError(Exception):
@@ -99,8 +100,7 @@ class FolderSource:
             for name in sorted([*names, *links]):
                 if not name.startswith("."):
                     path = Path(folder, name)
-                    key = path.relative_to(self.folder).as_posix()
-                    files[key.encode("utf-8", "backslashreplace").decode()] = self._stat(path)
+                    files[as_text(PurePosixPath(path.relative_to(self.folder)))] = self._stat(path)
         table = self.folder / METADATA
         if METADATA in files and files[METADATA].fault:
             raise UserError(f"{table} is {files[METADATA].fault}; put the file itself there.")

@@ -62,7 +62,12 @@ class Reader:
         cv2.setNumThreads(1)  # parallelism is one process per core, never threads within a clip
         if not path.is_file() or path.stat().st_size == 0:
             raise UnreadableVideo("the file is empty" if path.is_file() else "the file is missing")
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # OpenCV would not survive it
+            raise UnreadableVideo("the file's name is not UTF-8: rename it") from None
+        # In full, or FFmpeg would take what is before a colon in a name for a protocol.
+        self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             self._capture.release()
             raise UnreadableVideo("no video stream can be opened")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -72,18 +73,21 @@ def runs_here(runtime: Runtime) -> bool:
     return runtime != "openvino-bf16" or _has_bf16()
 
 
-def open_network(folder: Path, runtime: Runtime, *, threads: int = 1) -> Network:
+def open_network(folder: Path, runtime: Runtime, *, threads: int = 1, at_once: int = 1) -> Network:
     """The network in `folder` (see `learn.export`), ready to be asked.
 
     Args:
         folder: holds `network_files(folder, runtime)`.
         runtime: what runs it.
         threads: CPU threads of a call in OpenVINO; latency is that of one. ONNX Runtime takes the caller's.
+        at_once: calls that OpenVINO answers at the same time; others wait. ONNX Runtime answers all.
 
     Raises UserError when a file is missing or is not a network.
     """
     path = network_files(folder, runtime)[0]
-    return OnnxModel(path) if runtime == "onnx" else OpenVinoModel(path, runtime, threads=threads)
+    if runtime == "onnx":
+        return OnnxModel(path)
+    return OpenVinoModel(path, runtime, threads=threads, at_once=at_once)
 
 
 def softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
@@ -123,13 +127,14 @@ class OpenVinoModel:
     any, for clips may be of all lengths.
     """
 
-    def __init__(self, path: Path, runtime: Runtime, *, threads: int) -> None:
+    def __init__(self, path: Path, runtime: Runtime, *, threads: int, at_once: int) -> None:
         self._core = import_openvino().Core()
+        self._at_once = at_once
         coarse = runtime in PROCESSORS_OWN and _has_bf16()
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if coarse else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads * at_once,
+            "NUM_STREAMS": at_once,
             # Pinned, all processes of a pool would share the first core.
             "ENABLE_CPU_PINNING": False,
         }
@@ -137,24 +142,30 @@ class OpenVinoModel:
             self._graph = self._core.read_model(path)
         except RuntimeError as error:
             raise _unfit(path, "OpenVINO") from error
-        self._requests: dict[tuple[int, ...] | None, Any] = {}
+        self._requests: dict[tuple[int, ...] | None, Queue[Any]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        with self._lock:  # asked by two threads at once, it has been seen to wait for ever
-            answer = self._request(clip.shape).infer([clip])
-            logits: npt.NDArray[np.float32] = answer[0].copy()  # the next call writes where this one lies
+        free = self._requests_for(clip.shape)
+        request = free.get()  # alone: asked by two threads at once, one has been seen to wait for ever
+        try:
+            logits: npt.NDArray[np.float32] = request.infer([clip])[0].copy()  # the next call overwrites it
+        finally:
+            free.put(request)
         return logits
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        known = shape if shape in self._requests or len(self._requests) < SHAPES else None
-        if known not in self._requests:
-            graph = self._graph.clone()
-            if known:
-                graph.reshape(list(known))
-            compiled = self._core.compile_model(graph, "CPU", self._settings)
-            self._requests[known] = compiled.create_infer_request()
-        return self._requests[known]
+    def _requests_for(self, shape: tuple[int, ...]) -> "Queue[Any]":
+        with self._lock:
+            known = shape if shape in self._requests or len(self._requests) < SHAPES else None
+            if known not in self._requests:
+                graph = self._graph.clone()
+                if known:
+                    graph.reshape(list(known))
+                compiled = self._core.compile_model(graph, "CPU", self._settings)
+                self._requests[known] = Queue()
+                for _ in range(self._at_once):
+                    self._requests[known].put(compiled.create_infer_request())
+            return self._requests[known]
 
 
 def import_openvino() -> Any:

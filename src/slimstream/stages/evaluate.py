@@ -14,6 +14,7 @@ import pandas as pd
 from torch import nn
 
 from slimstream.data.packs import pack_clip
+from slimstream.data.pool import cores
 from slimstream.errors import UserError
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
@@ -127,8 +128,8 @@ def judge(name: str, paths: Paths, test: Part) -> Result:
     model, card = load_model(paths.final_model(name), create_model)
     folder = paths.export(name)
     form, forms = read_forms(folder)
-    network = open_network(folder, form.runtime)
-    return Result(name, model, card, test.judge(network, f"{name}: test"), network, form, forms)
+    answers = test.judge(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
+    return Result(name, model, card, answers, open_network(folder, form.runtime), form, forms)
 
 
 def time_preparation(files: list[Path], p: Extract) -> Latency:

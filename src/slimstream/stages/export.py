@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from slimstream.data.pool import cores
 from slimstream.errors import UserError
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export, why
@@ -30,7 +31,6 @@ from slimstream.learn.latency import latencies
 from slimstream.learn.runtimes import (
     PROCESSORS_OWN,
     Form,
-    Network,
     network_files,
     open_network,
     runs_here,
@@ -38,7 +38,7 @@ from slimstream.learn.runtimes import (
     write_forms,
 )
 from slimstream.models import create_model
-from slimstream.params import Export, Extract, Params, Runtime
+from slimstream.params import RUNTIMES, Export, Extract, Params, Runtime
 from slimstream.paths import Paths
 from slimstream.progress import Log
 from slimstream.report.contact import spread
@@ -64,12 +64,13 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if not names:
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
     shutil.rmtree(paths.exports, ignore_errors=True)  # or a model that the recipe has dropped would stay
+    runtimes = [runtime for runtime in RUNTIMES if runtime in p.runtimes]  # the plainer first
     known = [train.batch(i) for i in spread(len(train), p.calibration_clips)]
     metrics: dict[str, float] = {}
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        written = write(name, model, known, folder, p.runtimes)
+        written = write(name, model, known, folder, runtimes)
         if params.refit.strength is None:
             answers = ask(name, folder, val, written)
         else:
@@ -112,7 +113,8 @@ def ask(name: str, folder: Path, val: Part, runtimes: Sequence[Runtime]) -> dict
     answers: dict[Runtime, Floats] = {"onnx": val.judge(open_network(folder, "onnx"), f"{name}: onnx")}
     for runtime in (r for r in runtimes if r != "onnx" and runs_here(r)):
         try:
-            answers[runtime] = val.judge(open_network(folder, runtime), f"{name}: {runtime}")
+            network = open_network(folder, runtime, at_once=cores())
+            answers[runtime] = val.judge(network, f"{name}: {runtime}")
         except RuntimeError as error:  # such as I3D for clips shorter than its windows
             _left_out(name, runtime, why(error))
     return answers
@@ -121,20 +123,24 @@ def ask(name: str, folder: Path, val: Part, runtimes: Sequence[Runtime]) -> dict
 def measure(
     model: nn.Module, folder: Path, val: Part, answers: Mapping[Runtime, Floats], p: Export
 ) -> list[Form]:
-    """Time the forms of `model` in `folder` that have given `answers`, and compare these with ONNX's."""
+    """Time the forms of `model` in `folder`, and hold them and the `answers` of all of them against ONNX's.
+
+    Raises RuntimeError when ONNX does not compute what `model` does.
+    """
     networks = {runtime: open_network(folder, runtime) for runtime in answers}
     clip = val.typical()
     speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
-    if not (off := parity(model, networks["onnx"], val)) <= PARITY:
+    some = spread(len(val), PARITY_CLIPS)
+    deployed = {r: val.judge(network, f"{r}, as deployed", some) for r, network in networks.items()}
+    if not (off := moved(probabilities(model, val, some), deployed["onnx"])) <= PARITY:
         raise RuntimeError(
             f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
         )
-    expected = answers["onnx"]
     return [
         Form(
             runtime,
-            changed=float((answers[runtime].argmax(1) != expected.argmax(1)).mean()),
-            off=float(np.abs(answers[runtime] - expected).max()),
+            changed=float((answers[runtime].argmax(1) != answers["onnx"].argmax(1)).mean()),
+            off=float(np.max([moved(of[runtime], of["onnx"]) for of in (answers, deployed)])),
             megabytes=sum(file.stat().st_size for file in network_files(folder, runtime)) / 1e6,
             latency_p50_ms=speed[runtime].p50,
             latency_p95_ms=speed[runtime].p95,
@@ -159,12 +165,15 @@ def admitted(form: Form, p: Export) -> bool:
     return form.off <= PARITY
 
 
-def parity(model: nn.Module, onnx: Network, val: Part) -> float:
-    """Largest difference between the network's probabilities and its ONNX graph's, on some clips."""
-    some = spread(len(val), PARITY_CLIPS)
-    with torch.inference_mode():
-        logits = np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some])
-    return float(np.abs(softmax(logits) - val.judge(onnx, "parity", some)).max())
+@torch.inference_mode()
+def probabilities(model: nn.Module, val: Part, some: Sequence[int]) -> Floats:
+    """(N, n) of the network itself for `some` clips."""
+    return softmax(np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some]))
+
+
+def moved(one: Floats, other: Floats) -> float:
+    """Largest difference of a probability; not a number if one of them is none."""
+    return float(np.abs(one - other).max())
 
 
 def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
         compress(model, study, p)
         name = f"sweep/{rate:g}"
         objective = study.objective(model, p.fit)
-        study.fit(name, model, objective, p.fit, named(log, f"{rate:g}"), settings=[p])
+        of = study.paths.model("original") / "weights.safetensors"
+        study.fit(name, model, objective, p.fit, named(log, f"{rate:g}"), inputs=[of], settings=[p])
         work.mkdir(parents=True, exist_ok=True)
         study.paths.curves(name).replace(work / "curves.csv")
     count, macs = measure(model, tuple(study.example().shape))

@@ -1,5 +1,8 @@
 """One sequential pass, exact indices, pictures as clips of one frame, and files that are neither."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -49,6 +52,22 @@ def test_what_is_no_video_says_why(tmp_path: Path, content: bytes | None, why: s
     for look in (probe, count_frames, lambda p: list(frames(p))):
         with pytest.raises(UnreadableVideo, match=why):
             look(path)
+
+
+def test_a_name_with_a_colon_is_a_file_all_the_same(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(clip, "12:30:05.avi")
+    assert probe(Path("12:30:05.avi")).frames == 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_not_text_is_refused_before_opencv_sees_it(clip: Path, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.avi"))
+    shutil.copyfile(clip, path)
+    with pytest.raises(UnreadableVideo, match="not UTF-8"):
+        probe(path)
 
 
 def test_a_header_without_frames_is_unreadable(clip: Path, tmp_path: Path) -> None:

@@ -111,8 +111,9 @@ clips = [np.random.default_rng(i).integers(0, 256, (1, 1 + i % 3, 5, 64, 64), np
 alone = open_network(Path(sys.argv[1]), "openvino")
 expected = [alone(clip) for clip in clips]
 with ThreadPoolExecutor(len(clips)) as pool:
-    for _ in range(8):
-        deployed = open_network(Path(sys.argv[1]), "openvino", threads=2)
+    for number in range(12):
+        how = [{"threads": 2}, {"at_once": 2}, {"threads": 2, "at_once": 4}][number % 3]
+        deployed = open_network(Path(sys.argv[1]), "openvino", **how)
         together = threading.Barrier(len(clips))
 
         def ask(clip):
