@@ -33,6 +33,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
         ours = joined()
     else:
         raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
+    if args.command == "train":
+        _refuse_early(params, paths)
     first = launch.is_first()
     work = importlib.import_module(f"slimstream.stages.{args.command}")
     with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
@@ -42,6 +44,17 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
             _write_json(paths.metrics(args.command), metrics)
             _write_json(paths.run(args.command), {"run_id": run.run_id})
     return 0
+
+
+def _refuse_early(params: Params, paths: Paths) -> None:
+    """What a later stage would refuse is said before the first training takes its hours."""
+    from slimstream.stages.distill import check_teachers
+    from slimstream.stages.objective import check_trainings
+
+    check_trainings(params)
+    if paths.split_info.exists():
+        info = json.loads(paths.split_info.read_text())
+        check_teachers(params, paths, info["classes"], info["hash"])
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -66,7 +67,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(stage)
         start = time.perf_counter()
         module = importlib.import_module(f"slimstream.stages.{stage}")
-        module.run(load_params(folder.params), folder, null_log)
+        metrics = module.run(load_params(folder.params), folder, null_log)
+        folder.metrics(stage).parent.mkdir(exist_ok=True)
+        folder.metrics(stage).write_text(json.dumps(metrics))
         (folder.root / f"{stage}.seconds").write_text(str(time.perf_counter() - start))
 
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
@@ -108,6 +111,9 @@ def test_a_table_is_filled_once(
     assert (table["folds"] == 4).all() and (table["latency_p50_ms"] > 0).all()
     assert table.loc["pruned", "params"] < table.loc["whole", "params"]
     assert table.loc["pruned", "train_seconds"] > table.loc["whole", "train_seconds"]
+    told = tmp_path.glob(".slimstream/tables/*/metrics/distill.json")
+    own = [json.loads(file.read_text())["distilled.seconds"] for file in told]  # neither control nor teacher
+    assert table.loc["taught", "train_seconds"] == pytest.approx(np.mean(own)) and len(own) == 4
     assert set(table["pretrained"]) == {"no"} and set(table["code"].str.len()) == {16}
     page = (tmp_path / "docs/results.md").read_text()
     assert "Pruning is cheap: **" in page and "accuracy 97.4" in page and "order by accuracy is" in page

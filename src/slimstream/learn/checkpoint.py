@@ -60,12 +60,18 @@ def load_card(folder: Path) -> Card:
 def load_model(folder: Path, create: Callable[..., nn.Module]) -> tuple[nn.Module, Card]:
     """Rebuild the network in `folder`; `create(name, num_classes, **args)` makes its unpruned form.
 
-    Returned in evaluation mode, on the CPU. Raises UserError when the weights do not fit the card.
+    Returned in evaluation mode, on the CPU. Raises UserError when the weights, or what the card says of
+    pruning, do not fit the network.
     """
     card = load_card(folder)
     model = create(card.model, len(card.classes), **{**card.args, "pretrained": False})
-    if card.pruning is not None:
-        rebuild(model, card.pruning)
+    try:
+        if card.pruning is not None:
+            rebuild(model, card.pruning)
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}/model.json: what it says was pruned is not in {card.model}; train the model again."
+        ) from error
     try:
         model.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:

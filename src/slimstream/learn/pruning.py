@@ -74,11 +74,7 @@ def prune_channels(
     """
     if (rate is None) == (target_params is None):
         raise ValueError("give either rate or target_params")
-    if importance == "bn_scale" and not batch_norm_scales(model):
-        raise UserError(
-            "prune.importance: bn_scale ranks channels by batch norms that learn, and this network has none; "
-            "choose l1."
-        )
+    check_importance(model, importance)
     before = _count(model)
     old = sizes(model)
     prune = partial(_prune, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
@@ -131,6 +127,15 @@ def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
         norm.momentum = momentum
     for module, mode in modes.items():
         module.training = mode
+
+
+def check_importance(model: nn.Module, importance: Importance) -> None:
+    """UserError when `model` has nothing that channels could be ranked by."""
+    if importance == "bn_scale" and not batch_norm_scales(model):
+        raise UserError(
+            "prune.importance: bn_scale ranks channels by batch norms that learn, and this network has none; "
+            "choose l1."
+        )
 
 
 def batch_norm_scales(model: nn.Module) -> list[Tensor]:

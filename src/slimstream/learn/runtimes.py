@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -26,6 +27,7 @@ PROCESSORS_OWN: tuple[Runtime, ...] = ("openvino-bf16", "openvino-int8")
 SHAPES = 3
 """Shapes of clips that OpenVINO compiles a network for, each in a fraction of a second."""
 _MEASURED = "runtimes.json"
+_IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class OpenVinoModel:
 
     def __call__(self, clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         free = self._requests_for(clip.shape)
-        request = free.get()  # alone: asked by two threads at once, one has been seen to wait for ever
+        request = free.get()  # it answers one at a time
         try:
             logits: npt.NDArray[np.float32] = request.infer([clip])[0].copy()  # the next call overwrites it
         finally:
@@ -169,10 +171,20 @@ class OpenVinoModel:
 
 
 def import_openvino() -> Any:
-    """The package `openvino`, which reports home when it is imported unless what would send it is missing."""
+    """The package `openvino`, ready for threads."""
+    with _IMPORTING:
+        return _openvino()
+
+
+@cache
+def _openvino() -> Any:
+    # It reports home when it is imported unless what would send it is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    # Its bindings set themselves up when an array first passes, each way; two threads that are both the first
+    # would wait for each other for ever, one holding Python's lock and one theirs.
+    _ = openvino.Tensor(np.zeros(1, np.uint8)).data
     return openvino
 
 

@@ -25,6 +25,8 @@ from slimstream.progress import Log, bar
 from slimstream.sections import Section
 from slimstream.stages.training import Study, named, with_prefix
 
+NO_TEACHER = "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
+
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.distill
@@ -65,9 +67,7 @@ def teacher_folders(p: Distill, paths: Paths) -> list[Path]:
     folders += [paths.teachers / name for name in chosen]
     folders += [paths.source_root / folder for folder in p.teachers]
     if not folders:
-        raise UserError(
-            "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
-        )
+        raise UserError(NO_TEACHER)
     return folders
 
 
@@ -124,15 +124,19 @@ def _teacher(folder: Path, study: Study) -> nn.Module:
     return model.eval()
 
 
-def check_teachers(p: Params, paths: Paths, classes: list[str]) -> None:
-    """UserError, before any work, for a teacher that is not there or that learnt of other clips.
+def check_teachers(p: Params, paths: Paths, classes: list[str], split_hash: str | None = None) -> None:
+    """UserError, before any work, for a teacher that is not there or learnt of other clips or another split.
 
-    Which split it learnt of is compared when there is one.
+    Which split is compared where `split_hash` says of this run's.
     """
-    teacher_names(p.distill, list(p.teachers))
+    names = teacher_names(p.distill, list(p.teachers))
+    if not (p.distill.original or names or p.distill.teachers):
+        raise UserError(NO_TEACHER)
+    split = {} if split_hash is None else {"split_hash": split_hash}
     for name in p.distill.teachers:
         folder = paths.source_root / name
-        check_card(folder, load_card(folder), classes=classes, input=p.extract)
+        check_card(folder, load_card(folder), classes=classes, input=p.extract, **split)
+        load_model(folder, create_model)
 
 
 def check_card(folder: Path, card: Card, **wanted: Any) -> None:

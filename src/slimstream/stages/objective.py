@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from slimstream.errors import UserError
+from slimstream.learn.heads import HasHead, HasMemory
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
-from slimstream.learn.pruning import batch_norm_scales
+from slimstream.learn.pruning import batch_norm_scales, check_importance
 from slimstream.learn.slimming import Slimming
 from slimstream.models import check_channels, sketch
 from slimstream.models.heads import CosineHead
@@ -36,10 +37,30 @@ def check_trainings(params: Params) -> None:
     check_channels(student, params.extract.channels)
     for p in (params.train, params.prune, params.distill):
         check_objective(student, p.fit)
+    if not params.prune.frozen:  # or what is frozen may be ranked, too
+        check_importance(student, params.prune.importance)
+    if params.refit.strength is not None:
+        with_head(student)
+    if params.distill.attention and not hasattr(student, "maps"):
+        raise UserError(
+            f"params.yaml: distill.attention compares maps, and {params.train.model} shows none; set it to 0."
+        )
+    sketch(params.baseline.model, params.baseline.model_args)
     for name, teacher in params.teachers.items():
         model = sketch(teacher.model, teacher.model_args)
         check_channels(model, params.extract.channels, f"teachers.{name}")
         check_objective(model, teacher.fit)
+
+
+def with_head(model: nn.Module) -> HasHead | HasMemory:
+    """`model`, whose head can be fitted in closed form; UserError when it cannot."""
+    cosine = isinstance(getattr(model, "head", None), CosineHead)
+    if cosine or not isinstance(model, HasHead | HasMemory):
+        raise UserError(
+            f"params.yaml: {type(model).__name__} has no linear head to fit; "
+            "leave out fit.head and refit.strength."
+        )
+    return model
 
 
 def check_objective(model: nn.Module, p: Fit) -> None:

@@ -22,17 +22,16 @@ from slimstream.learn import ranks
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
-from slimstream.learn.heads import HasHead, HasMemory, fit_head
+from slimstream.learn.heads import fit_head
 from slimstream.learn.metrics import accuracy, brier, confusion, macro_f1
 from slimstream.learn.objectives import Objective
 from slimstream.machines import PROCESSES
 from slimstream.models import check_channels, with_pretrained
-from slimstream.models.heads import CosineHead
 from slimstream.params import Extract, Fit
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
 from slimstream.sections import Section
-from slimstream.stages.objective import check_objective, objective_of
+from slimstream.stages.objective import check_objective, objective_of, with_head
 from slimstream.stages.trunk import through_trunk
 
 EVALUATION_FRAMES = 32
@@ -135,15 +134,10 @@ class Study:
 
     def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
         """Fit the head of `model`, in evaluation mode, to `clips` as they are."""
-        cosine = isinstance(getattr(model, "head", None), CosineHead)
-        if cosine or not isinstance(model, HasHead | HasMemory):
-            raise UserError(
-                f"params.yaml: {type(model).__name__} has no linear head to fit; "
-                "leave out fit.head and refit.strength."
-            )
+        judge = with_head(model)
         batches = in_batches(clips)
         seen = through_trunk(model, batches, self.paths.cache)
-        fit_head(model, bar(seen, "features", len(batches)), len(self.classes), strength)
+        fit_head(judge, bar(seen, "features", len(batches)), len(self.classes), strength)
 
     def fit(
         self,

@@ -10,9 +10,10 @@ counts. Every row says which code it was judged by.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,22 @@ class Cell:
         scores = json.loads(self.scores.read_text())
         if (timing := self.scores.with_suffix(".speed.json")).exists():
             scores |= json.loads(timing.read_text())
-        spent = (float(done(folder, stage).read_text()) for stage, folder in self.folders.items())
-        return Done(self.fold, scores, sum(spent), self.last.curves(self.model))
+        spent = {stage: float(done(folder, stage).read_text()) for stage, folder in self.folders.items()}
+        curves = self.last.curves(self.model)
+        return Done(self.fold, scores, sum(spent.values()), self._training(spent), curves)
+
+    def _training(self, spent: Mapping[str, float]) -> float:
+        """Seconds of the model's own training and of those that it goes on from, of all stages' `spent` ones.
+
+        Unknown (nan) of several models' stage whose metrics stayed on another machine.
+        """
+        stage = maker(self.model)
+        if stage not in ("teachers", "distill"):
+            return sum(spent.values())
+        metrics, own = self.last.metrics(stage), f"{self.model.removeprefix(TEACHERS)}.seconds"
+        alone = float(json.loads(metrics.read_text())[own]) if metrics.exists() else nan
+        scratch = stage == "teachers" or self.params.distill.student == "scratch"
+        return alone if scratch else alone + spent["train"] + spent["prune"]
 
     def steps(self) -> Iterator["Step"]:
         """What has to be made, in an order in which it can be. Cells that begin alike share steps."""

@@ -21,11 +21,14 @@ Seeds = Sequence[Sequence["Done"]]
 
 @dataclass(frozen=True)
 class Done:
-    """A finished cell: what `score` wrote, the seconds of the stages it took, and where the curves lie."""
+    """A finished cell: what `score` wrote, and where the curves lie."""
 
     fold: str
     scores: dict[str, Any]
     seconds: float
+    """Of all stages it took."""
+    training: float
+    """Seconds that its network took to train and those it goes on from; teachers have rows of their own."""
     curves: Path
 
 

@@ -102,17 +102,17 @@ def test_clips_of_all_lengths_are_judged_whatever_was_compiled(tmp_path: Path) -
 
 _CROWD = """
 import sys, threading
+sys.setswitchinterval(1e-6)  # with the usual one threads seldom meet at the wrong moment
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 from slimstream.learn.runtimes import open_network
 
-clips = [np.random.default_rng(i).integers(0, 256, (1, 1 + i % 3, 5, 64, 64), np.uint8) for i in range(4)]
-alone = open_network(Path(sys.argv[1]), "openvino")
-expected = [alone(clip) for clip in clips]
+clips = [np.random.default_rng(i).integers(0, 256, (1, 1 + i // 4, 5, 64, 64), np.uint8) for i in range(6)]
+expected = None
 with ThreadPoolExecutor(len(clips)) as pool:
-    for number in range(12):
-        how = [{"threads": 2}, {"at_once": 2}, {"threads": 2, "at_once": 4}][number % 3]
+    for number in range(6):
+        how = [{"at_once": 4}, {"threads": 2}, {"threads": 2, "at_once": 2}][number % 3]
         deployed = open_network(Path(sys.argv[1]), "openvino", **how)
         together = threading.Barrier(len(clips))
 
@@ -120,24 +120,26 @@ with ThreadPoolExecutor(len(clips)) as pool:
             together.wait()
             return [deployed(clip) for _ in range(3)]
 
-        for answers, right in zip(pool.map(ask, clips), expected, strict=True):
-            assert np.abs(np.stack(answers) - right).max() < 1e-4
+        answers = np.stack([np.stack(each) for each in pool.map(ask, clips)])
+        expected = answers[:, :1] if expected is None else expected
+        assert np.abs(answers - expected).max() < 1e-4
 """
 
 
-def test_many_threads_may_ask_a_network_that_was_just_opened(tmp_path: Path) -> None:
+def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
     recalibrate(model, [patches(2, 2, 5, 64) for _ in range(3)])
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
     source = Path(__file__).parents[3] / "src"
     # A process of its own: where threads wait for each other for ever, this one would wait with them.
-    subprocess.run(
-        [sys.executable, "-c", _CROWD, str(tmp_path)],
-        check=True,
-        timeout=180,
-        env={**os.environ, "PYTHONPATH": str(source)},
-    )
+    for _ in range(4):
+        subprocess.run(
+            [sys.executable, "-c", _CROWD, str(tmp_path)],
+            check=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(source)},
+        )
 
 
 def test_the_first_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> None:
