@@ -110,6 +110,9 @@ def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
         return measure(create_model(name, 3, **json.loads(args)), shape)
 
 
+ORDERED = {"accuracy": "accuracy", "macro_precision": "precision"}
+"""Scores that rows are ordered by, and what the papers call them."""
+
 COLUMNS = (
     "row",
     "accuracy",
@@ -167,13 +170,14 @@ def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) ->
 
 
 def order(table: Table, done: Mapping[str, Seeds]) -> str:
-    """Where the rows' order by accuracy is not the paper's; nothing where fewer than two can be compared."""
-    printed = {row.name: row.paper.get("accuracy") for row in table.rows if done.get(row.name)}
-    theirs = {name: value for name, value in printed.items() if isinstance(value, int | float)}
-    ours = {name: interval(list(by_fold(done[name], "accuracy").values())).mean for name in theirs}
-    if len(theirs) < 2:
-        return ""
-    ranked = sorted(theirs, key=lambda name: -ours[name])
-    if ranked == sorted(theirs, key=lambda name: -float(theirs[name])):
-        return "The order by accuracy is the paper's."
-    return f"The order by accuracy is not the paper's: {' > '.join(ranked)}."
+    """Whether the rows' order is the paper's, by the first score of ORDERED that it gives two rows or more."""
+    for metric, printed_as in ORDERED.items():
+        printed = {row.name: row.paper.get(printed_as) for row in table.rows if done.get(row.name)}
+        theirs = {name: value for name, value in printed.items() if isinstance(value, int | float)}
+        if len(theirs) < 2:
+            continue
+        ours = {name: interval(list(by_fold(done[name], metric).values())).mean for name in theirs}
+        ranked = sorted(theirs, key=lambda name: -ours[name])
+        same = ranked == sorted(theirs, key=lambda name: -float(theirs[name]))
+        return f"The order by {printed_as} is{'' if same else ' not'} the paper's: {' > '.join(ranked)}."
+    return ""
