@@ -179,7 +179,7 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.tables.run import run_tables
+    from slimstream.tables.run import check, chosen, run_tables
     from slimstream.tables.spec import listing, load_specs
 
     specs = load_specs(args.paper, paths)
@@ -188,6 +188,11 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
         return 0
     if len(specs) > 1 and (args.table or args.row):
         raise UserError("--table and --row belong to one paper: name it instead of 'all'.")
+    if len(specs) > 1 and args.source and not args.pictures:
+        asks = ", ".join(spec.paper for spec in specs if spec.pictures)
+        raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
+    for spec in specs:  # a mistake in the last one should not wait for the others
+        check(spec, chosen(spec, args.table, args.row).values(), args.budget)
     failed = 0
     for spec in specs:
         source = args.pictures or args.source if spec.pictures else args.source

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from slimstream.__main__ import STAGES, main
-from slimstream.learn.checkpoint import Card
+from slimstream.learn.checkpoint import Card, save_model
+from slimstream.models import create_model
+from slimstream.params import Params
 
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +30,12 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["--root", str(tmp_path), "ingest"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("slimstream ingest: ") and said.count("\n") == 1
+
+
+def test_all_tables_want_videos_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(__file__).parents[2]
+    assert main(["--root", str(root), "tables", "all", "--source", "clips"]) == 2
+    assert "p3 looks at pictures: name them with --pictures" in capsys.readouterr().err
 
 
 def test_models_lists_what_a_recipe_may_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +65,50 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
 
 
 @pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (
+            "train: {model: two_stream_resnet, model_args: {head: cosine}}, refit: {strength: 0.1}",
+            "no linear head",
+        ),
+        (
+            "train: {model: two_stream_vit}, prune: {rate: 0.5, importance: bn_scale}",
+            "ranks channels by batch norms",
+        ),
+        ("train: {model: c3d}, distill: {attention: 1.0}", "distill.attention compares maps"),
+        ("baseline: {model_args: {backbon: lite2}}", "backbon"),
+    ],
+)
+def test_what_a_late_stage_would_refuse_is_refused_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, complaint: str
+) -> None:
+    (tmp_path / "params.yaml").write_text(f"{{{settings}}}")
+    for command in ("scan", "train"):
+        assert main(["--root", str(tmp_path), command]) == 2
+        said = capsys.readouterr().err
+        assert complaint in said and said.count("\n") == 1
+
+
+def test_a_teacher_of_another_split_is_refused_before_the_first_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = Card(
+        model="two_stream_shufflenet",
+        classes=["a", "b"],
+        input=Params().extract.model_dump(mode="json"),
+        split_hash="old",
+        params=1,
+        macs=1,
+    )
+    save_model(tmp_path / "old", create_model("two_stream_shufflenet", 2), card)
+    (tmp_path / "params.yaml").write_text("{distill: {teachers: [old]}}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/split.json").write_text('{"classes": ["a", "b"], "hash": "new"}')
+    assert main(["--root", str(tmp_path), "train"]) == 2
+    assert "old cannot teach here: its split hash is old, this run's is new" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("distill", "complaint"),
     [
         (
@@ -68,14 +120,19 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
             "{teachers: [rig]}",
             "rig cannot teach here: its classes is ['air', 'none'], this run's is ['a', 'b']",
         ),
+        ("{teachers: [empty]}", "empty/weights.safetensors does not fit its model.json"),
+        ("{original: false}", "distill has no teacher"),
     ],
 )
 def test_a_teacher_that_cannot_be_is_refused_before_anything_is_fetched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], distill: str, complaint: str
 ) -> None:
-    card = Card(model="c3d", classes=["air", "none"], input={}, split_hash="0", params=1, macs=1)
-    (tmp_path / "rig").mkdir()
-    (tmp_path / "rig/model.json").write_text(card.model_dump_json())
+    facts = {"model": "two_stream_shufflenet", "split_hash": "0", "params": 1, "macs": 1}
+    seen = Params().extract.model_dump(mode="json")
+    for name, classes in (("rig", ["air", "none"]), ("empty", ["a", "b"])):
+        (tmp_path / name).mkdir()
+        card = Card.model_validate(facts | {"classes": classes, "input": seen})
+        (tmp_path / name / "model.json").write_text(card.model_dump_json())
     for label in "ab":
         (tmp_path / "clips" / label).mkdir(parents=True)
         (tmp_path / "clips" / label / "clip.mp4").write_bytes(b"not looked into")

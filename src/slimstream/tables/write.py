@@ -170,7 +170,7 @@ def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) ->
 
 
 def order(table: Table, done: Mapping[str, Seeds]) -> str:
-    """Whether the rows' order is the paper's, by the first score of ORDERED that it gives two rows or more."""
+    """Whether the rows' order is the paper's, by the first score of ORDERED that it gives for two or more."""
     for metric, printed_as in ORDERED.items():
         printed = {row.name: row.paper.get(printed_as) for row in table.rows if done.get(row.name)}
         theirs = {name: value for name, value in printed.items() if isinstance(value, int | float)}

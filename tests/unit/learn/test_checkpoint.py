@@ -46,6 +46,15 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path, create)
 
 
+@pytest.mark.parametrize("pruning", [[], [{"elsewhere": [1]}], [["a", "b"]], {"a": 1}])
+def test_pruning_of_another_network_is_refused(tmp_path: Path, pruning: object) -> None:
+    save_model(tmp_path, nn.Linear(3, 2), CARD)
+    card = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(card | {"pruning": pruning}))
+    with pytest.raises(UserError, match=r"model\.json"):
+        load_model(tmp_path, create)
+
+
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no slimstream model"):
         load_model(tmp_path, create)
