@@ -98,9 +98,11 @@ def wrapper(folder: Path, clip: np.ndarray) -> Result:
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(graph, "CPU", settings).create_infer_request()
     request.set_input_tensor(import_openvino().Tensor(clip))
+    ours = call(folder, "openvino", clip)
+    assert np.abs(np.asarray(ours()) - request.infer()[0]).max() < 1e-5
     return duel(
         "inference",
-        ("openvino", call(folder, "openvino", clip)),
+        ("openvino", ours),
         ("bare runtime, fixed shape", request.infer),
         rounds=ROUNDS,
         note="two-stream MobileViT",

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from benchmarks.compare import Call, Result, duel
 from slimstream.data.clips import Batch
+from slimstream.learn.cost import count_params
 from slimstream.learn.distillation import Distillation
 from slimstream.learn.fit import fit
 from slimstream.learn.objectives import CrossEntropy, Objective
@@ -54,6 +55,7 @@ def run() -> list[Result]:
         for _ in range(STEPS)
     ]
     student = create_model("two_stream_mobilevit", CLASSES)
+    assert count_params(student) == count_params(Bare())
     plain = CrossEntropy(torch.ones(CLASSES))
     teachers = [create_model("two_stream_mobilevit", CLASSES).eval() for _ in range(3)]
     answers = torch.zeros(1, len(teachers), BATCH, CLASSES)
