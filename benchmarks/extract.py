@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.clips import P1, SIZE, read, videos
 from benchmarks.compare import Result, duel, result, seconds
 from slimstream.data.flow import dequantise
-from slimstream.data.packs import Job, pack, pack_clip
+from slimstream.data.packs import Job, pack, pack_clip, sample
 from slimstream.data.pool import each
 
 STEP = 5
@@ -66,14 +66,15 @@ def usual_script(clip: Path, folder: Path) -> None:
 
 
 def bare(clip: Path) -> list[np.ndarray]:
-    """The least that any extraction has to do, one call after the other; returns the flows."""
+    """The least that any extraction has to do with the same frames, one call after the other; the flows."""
     capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
+    first = set(sample(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, P1)[0])
     index, before, flows = 0, None, []
     while capture.grab():
-        if index % STEP < 2:
+        if index in first or index - 1 in first:
             frame = cv2.resize(capture.retrieve()[1], (224, 224), interpolation=cv2.INTER_AREA)
             grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-            if index % STEP:
+            if index - 1 in first:
                 flows.append(cv2.calcOpticalFlowFarneback(before, grey, None, 0.5, 3, 15, 3, 5, 1.2, 0))
             before = grey
         index += 1
@@ -99,7 +100,7 @@ def check_bare(clip: Path) -> None:
     assert len(array) == len(flows), (len(array), len(flows))
     for packed, flow in zip(array[..., 3:], flows, strict=True):
         off = np.abs(dequantise(packed, P1.bound) - flow.clip(-P1.bound, P1.bound))
-        assert off.max() <= P1.bound / 127, off.max()
+        assert off.max() < P1.bound / 127 * 0.501, off.max()
 
 
 def peak(job: Job) -> int:
