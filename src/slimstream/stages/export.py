@@ -47,8 +47,8 @@ from slimstream.stages.part import Floats, Part
 PARITY = 1e-4
 """Largest difference of a probability between the network and a form that computes in 32-bit floats."""
 MOVED = 0.1
-"""Largest difference of a probability that a coarser form may make: validation clips may be a dozen, and of one
-that is moved so far without a new label, others nearer to the border will get one."""
+"""Largest difference of a probability that a coarser form may make: validation clips may be a dozen, and of
+one that is moved so far without a new label, others nearer to the border will get one."""
 PARITY_CLIPS = 32
 """Clips the network itself is asked for; it is the slowest of all."""
 FASTER = 0.95
