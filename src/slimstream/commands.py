@@ -86,7 +86,15 @@ def models(args: argparse.Namespace, paths: Paths) -> None:
 
     params = load_params(paths.params) if paths.params.exists() else Params()
     rows = model_table(args.classes, params.extract.size, args.frames, measure)
-    print(json.dumps(rows, indent=2) if args.json else render(rows))
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return
+    height, width = params.extract.size
+    print(render(rows))
+    print(
+        f"\nMACs: {args.frames} frame{'s' * (args.frames > 1)} of {width} × {height}, as params.yaml has it. "
+        "PCA, SVM and random forest on sensor logs: `python -m slimstream process --help`."
+    )
 
 
 def publish(args: argparse.Namespace, paths: Paths) -> None:

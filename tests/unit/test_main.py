@@ -43,6 +43,12 @@ def test_models_lists_what_a_recipe_may_name(capsys: pytest.CaptureFixture[str])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["two_stream_mobilevit"]["params"] == pytest.approx(3.25e6, rel=0.03)
     assert all(row["macs"] > 0 for row in rows.values())
+    lite0, frozen = rows["two_stream_efficientnet_lite0"], rows["frozen_efficientnet_lite0"]
+    # Two backbones of 3.37 M without a classifier, less the layer of 1280 channels above the last stage.
+    assert lite0["params"] == pytest.approx(5.92e6, rel=0.01) == frozen["params"]
+    assert rows["cnn_features_svm"]["params"] == frozen["params"] and lite0["input"][:2] == [1, 5]
+    assert main(["models"]) == 0
+    assert "MACs: 1 frame of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

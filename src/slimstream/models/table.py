@@ -20,13 +20,15 @@ def model_table(
     """One row a network, as its factory makes it by default, for a clip of `frames` frames of `size` (H, W).
 
     Keys: name, description, paper ('P1', …), pretrained (whether it starts from ImageNet weights unless told
-    otherwise), weights (whether there are such weights of it), params, macs (of the clip), macs_per_frame.
+    otherwise), weights (whether there are such weights of it), params, input (T, C, H, W), macs (of that),
+    macs_per_frame.
     """
     rows = []
     for name, factory in MODELS.items():
         with torch.device("meta"):  # no weights are drawn
             model = create_model(name, num_classes, pretrained=False)
-        params, macs = measure(model, (1, frames, max(model.channels), *size))
+        shape = (frames, max(model.channels), *size)
+        params, macs = measure(model, (1, *shape))
         summary = (getdoc(factory) or "").split("\n", 1)[0]
         paper = re.search(r"\bP\d\b", summary)
         rows.append(
@@ -37,6 +39,7 @@ def model_table(
                 "pretrained": with_pretrained(name, {})["pretrained"],
                 "weights": has_weights(name),
                 "params": params,
+                "input": shape,
                 "macs": macs,
                 "macs_per_frame": macs // frames,
             }
