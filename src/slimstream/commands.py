@@ -199,7 +199,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     if len(specs) > 1 and args.source and not args.pictures:
         asks = ", ".join(spec.paper for spec in specs if spec.pictures)
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
-    for spec in specs:  # a mistake in the last one should not wait for the others
+    for spec in specs[1:]:  # a mistake in the last one should not wait for the first
         check(spec, chosen(spec, args.table, args.row).values(), args.budget)
     failed = 0
     for spec in specs:

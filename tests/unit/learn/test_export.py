@@ -109,10 +109,9 @@ import numpy as np
 from slimstream.learn.runtimes import open_network
 
 clips = [np.random.default_rng(i).integers(0, 256, (1, 1 + i // 4, 5, 64, 64), np.uint8) for i in range(6)]
-expected = None
+found = []
 with ThreadPoolExecutor(len(clips)) as pool:
-    for number in range(3):
-        how = [{"at_once": 4}, {"threads": 2}, {"threads": 2, "at_once": 2}][number % 3]
+    for how in ({"at_once": 4}, {"threads": 2}, {"threads": 2, "at_once": 2}):
         deployed = open_network(Path(sys.argv[1]), "openvino", **how)
         together = threading.Barrier(len(clips))
 
@@ -120,9 +119,11 @@ with ThreadPoolExecutor(len(clips)) as pool:
             together.wait()
             return [deployed(clip) for _ in range(3)]
 
-        answers = np.stack([np.stack(each) for each in pool.map(ask, clips)])
-        expected = answers[:, :1] if expected is None else expected
-        assert np.abs(answers - expected).max() < 1e-4
+        found.append(list(pool.map(ask, clips)))
+alone = open_network(Path(sys.argv[1]), "openvino")  # last: whoever asks first is what this is about
+for answers in found:
+    for clip, said in zip(clips, answers, strict=True):
+        assert np.abs(np.stack(said) - alone(clip)).max() < 1e-4
 """
 
 
