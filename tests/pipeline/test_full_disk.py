@@ -66,7 +66,7 @@ def test_extract_and_train_go_on_when_there_is_room_again(disk: Disk, paths: Pat
     disk.leave(1000)  # less than the state of a training
     full = stage(paths, "train")
     assert full.returncode == 2 and "Traceback" not in full.stderr, full.stderr
-    assert "No space left on device" in full.stderr and not list(paths.cache.rglob("*.half"))
+    assert "No space left on device" in full.stderr and not list(paths.cache.rglob("temporary-*"))
     disk.leave(200_000)
     again = stage(paths, "train")
     assert again.returncode == 0, again.stderr

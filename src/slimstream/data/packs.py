@@ -6,8 +6,6 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 """
 
 import json
-import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.atomic import whole
 from slimstream.data.flow import dense_flow, quantise, saturation
 from slimstream.data.video import Frame, UnreadableVideo, is_picture, open_clip
 from slimstream.errors import UserError
@@ -246,12 +245,7 @@ def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """All or nothing. Read-only: whoever wrote into a linked out would spoil the work as well."""
-    temporary = path.with_name(f"temporary-{socket.gethostname()}-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        temporary.chmod(0o444)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Read-only: whoever wrote into a linked out would spoil the work as well."""
+    with whole(path) as half, half.open("wb") as file:
+        half.chmod(0o444)
+        write(file)

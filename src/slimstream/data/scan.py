@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from slimstream.atomic import whole
 from slimstream.data.listing import Item, Listing, Stat
 from slimstream.data.manifest import clip_id
 from slimstream.data.sources import normalise, open_source
@@ -106,9 +107,8 @@ def _write_lock(lock: Lock, path: Path) -> None:
         "items": [_entry(item, item.key in lock.held_out) for item in lock.listing.items],
         "rejected": [{"key": key, "reason": reason} for key, reason in lock.listing.rejected.items()],
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with whole(path) as half:
+        half.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _entry(item: Item, held_out: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from slimstream.atomic import whole
 from slimstream.errors import UserError
 from slimstream.learn.pruning import rebuild
 
@@ -91,16 +92,11 @@ def weight_hash(model: nn.Module) -> str:
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and JSON facts as one file, atomically: a kill leaves the old state or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
+    """Write tensors and JSON facts as one file; a kill leaves the old state or the new one."""
     # Clones, because safetensors refuses tensors that share memory.
     clones = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    try:
+    with whole(path) as half:
         _save(clones, half, {"facts": json.dumps(facts)})
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.atomic import whole
 from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
 from slimstream.learn.checkpoint import load_model
@@ -75,9 +76,8 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
     count, macs = measure(model, tuple(study.example().shape))
     export(model, [study.example().numpy()], work, ["openvino"])
     row = study.validate(model) | {"rate": rate, "params": float(count), "macs": float(macs)}
-    half = done.with_suffix(".half")
-    half.write_text(json.dumps(row))
-    half.replace(done)
+    with whole(done) as file:
+        file.write_text(json.dumps(row))
     return row
 
 

@@ -6,7 +6,6 @@ bytes, so they are right wherever they are found, and may be deleted at any time
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slimstream.atomic import whole
 from slimstream.data.clips import Batch
 from slimstream.data.packs import save_array
 from slimstream.learn.checkpoint import weight_hash
@@ -66,9 +66,6 @@ def _digest(frame: Tensor) -> str:
 
 
 def _write(file: Path, array: np.ndarray) -> None:
-    """Atomically: folds and stages may run side by side, and any of them may be killed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_suffix(f".{os.getpid()}")
-    with half.open("wb") as out:
+    """Folds and stages may run side by side, and any of them may be killed."""
+    with whole(file) as half, half.open("wb") as out:
         save_array(out, array)
-    half.replace(file)

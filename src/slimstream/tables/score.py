@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from slimstream.atomic import whole
 from slimstream.fingerprint import fingerprint
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
@@ -64,8 +65,5 @@ def _test(paths: Paths, card: Card) -> Part:
 
 
 def _write(file: Path, content: object) -> None:
-    """At once, for a file that is there counts as done."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_suffix(".half")
-    half.write_text(json.dumps(content, indent=2) + "\n")
-    half.replace(file)
+    with whole(file) as half:
+        half.write_text(json.dumps(content, indent=2) + "\n")
