@@ -133,12 +133,18 @@ def test_a_teacher_of_another_split_is_refused_before_the_first_training(
 def test_a_teacher_that_cannot_be_is_refused_before_anything_is_fetched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], distill: str, complaint: str
 ) -> None:
-    facts = {"model": "two_stream_shufflenet", "split_hash": "0", "params": 1, "macs": 1}
-    seen = Params().extract.model_dump(mode="json")
-    for name, classes in (("rig", ["air", "none"]), ("empty", ["a", "b"])):
-        (tmp_path / name).mkdir()
-        card = Card.model_validate(facts | {"classes": classes, "input": seen})
-        (tmp_path / name / "model.json").write_text(card.model_dump_json())
+    card = Card(
+        model="two_stream_shufflenet",
+        classes=["air", "none"],
+        input=Params().extract.model_dump(mode="json"),
+        split_hash="0",
+        params=1,
+        macs=1,
+    )
+    save_model(tmp_path / "rig", create_model(card.model, 2), card)
+    unfit = card.model_copy(update={"classes": ["a", "b"]})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/model.json").write_text(unfit.model_dump_json())
     for label in "ab":
         (tmp_path / "clips" / label).mkdir(parents=True)
         (tmp_path / "clips" / label / "clip.mp4").write_bytes(b"not looked into")

@@ -5,6 +5,7 @@ same start, same epochs, same augmented views, λ = 0, that is plain cross-entro
 the two is owed to the teachers.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,13 @@ from slimstream.progress import Log, bar
 from slimstream.sections import Section
 from slimstream.stages.training import Study, named, with_prefix
 
-NO_TEACHER = "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
-
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     p = params.distill
     study = Study.open(params.extract, paths)
-    folders = teacher_folders(p, paths)
-    teachers = [_teacher(folder, study) for folder in folders]
+    folders = teacher_folders(p, paths, paths.trained_teachers())
+    wanted = {"classes": study.classes, "input": study.input, "split_hash": study.split_hash}
+    teachers = [_teacher(folder, wanted) for folder in folders]
     student, card = new_student(p, paths)
     study.check(student, p.fit)
     if p.attention:
@@ -60,25 +60,24 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return metrics
 
 
-def teacher_folders(p: Distill, paths: Paths) -> list[Path]:
-    """Where the teachers lie: the original, those of the stage `teachers`, further folders."""
-    chosen = teacher_names(p, paths.trained_teachers())
-    folders = [paths.model("original")] if p.original else []
-    folders += [paths.teachers / name for name in chosen]
-    folders += [paths.source_root / folder for folder in p.teachers]
-    if not folders:
-        raise UserError(NO_TEACHER)
-    return folders
+def teacher_folders(p: Distill, paths: Paths, trained: list[str]) -> list[Path]:
+    """Where the teachers lie: the original, those of the stage `teachers`, further folders.
 
-
-def teacher_names(p: Distill, trained: list[str]) -> list[str]:
-    """Those of the `trained` teachers that teach; UserError when one is named that is none of them."""
+    Raises UserError when there is none, or one is named that is not among the `trained`.
+    """
     if unknown := sorted(set(p.trained or ()) - set(trained)):
         raise UserError(
             f"params.yaml: distill.trained names {unknown[0]}, which is not among the section teachers"
             f" ({', '.join(trained) or 'empty'})."
         )
-    return trained if p.trained is None else p.trained
+    folders = [paths.model("original")] if p.original else []
+    folders += [paths.teachers / name for name in (trained if p.trained is None else p.trained)]
+    folders += [paths.source_root / folder for folder in p.teachers]
+    if not folders:
+        raise UserError(
+            "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
+        )
+    return folders
 
 
 def new_student(p: Distill, paths: Paths) -> tuple[nn.Module, Card]:
@@ -117,30 +116,22 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
     return logits, maps
 
 
-def _teacher(folder: Path, study: Study) -> nn.Module:
-    """Load a teacher; refuse one of other classes, other input or another split."""
-    model, card = load_model(folder, create_model)
-    check_card(folder, card, classes=study.classes, input=study.input, split_hash=study.split_hash)
-    return model.eval()
-
-
 def check_teachers(p: Params, paths: Paths, classes: list[str], split_hash: str | None = None) -> None:
     """UserError, before any work, for a teacher that is not there or learnt of other clips or another split.
 
     Which split is compared where `split_hash` says of this run's.
     """
-    names = teacher_names(p.distill, list(p.teachers))
-    if not (p.distill.original or names or p.distill.teachers):
-        raise UserError(NO_TEACHER)
-    split = {} if split_hash is None else {"split_hash": split_hash}
+    teacher_folders(p.distill, paths, list(p.teachers))
+    wanted: dict[str, Any] = {"classes": classes, "input": p.extract}
+    if split_hash is not None:
+        wanted["split_hash"] = split_hash
     for name in p.distill.teachers:
-        folder = paths.source_root / name
-        check_card(folder, load_card(folder), classes=classes, input=p.extract, **split)
-        load_model(folder, create_model)
+        _teacher(paths.source_root / name, wanted)
 
 
-def check_card(folder: Path, card: Card, **wanted: Any) -> None:
+def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
     """UserError when the network in `folder` was made for something else than `wanted`."""
+    model, card = load_model(folder, create_model)
     for what, value in wanted.items():
         expected = value.model_dump(mode="json") if isinstance(value, Section) else value
         if (found := getattr(card, what)) != expected:
@@ -148,6 +139,7 @@ def check_card(folder: Path, card: Card, **wanted: Any) -> None:
                 f"{folder} cannot teach here: its {what.replace('_', ' ')} is {found}, "
                 f"this run's is {expected}; train the teacher on this split first."
             )
+    return model.eval()
 
 
 def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor) -> None:

@@ -105,7 +105,7 @@ def test_attention_transfer_by_hand() -> None:
     terms = objective(student, batch([0]), 0)
     # 0 from the first teacher and 2·0.2² from the second; half of it, mean over the two.
     assert float(terms["attention"].detach()) == pytest.approx(0.02, rel=1e-4)
-    plain = float(objective.inner(student, batch([0]), 0)["loss"])
+    plain = objective.inner(student, batch([0]), 0)["loss"].item()
     assert float(terms["loss"]) == pytest.approx(plain + 2 * 0.02, rel=1e-4)
     terms["loss"].backward()
     assert student.where.grad is not None and student.where.grad.isfinite().all()
