@@ -179,6 +179,6 @@ def order(table: Table, done: Mapping[str, Seeds]) -> str:
             continue
         ours = {name: interval(list(by_fold(done[name], metric).values())).mean for name in theirs}
         ranked = sorted(theirs, key=lambda name: -ours[name])
-        same = ranked == sorted(theirs, key=lambda name: -float(theirs[name]))
+        same = [theirs[name] for name in ranked] == sorted(theirs.values(), reverse=True)  # of equals, any
         return f"The order by {printed_as} is{'' if same else ' not'} the paper's: {' > '.join(ranked)}."
     return ""

@@ -7,8 +7,8 @@ import pytest
 
 from slimstream.paths import Paths
 from slimstream.tables.results import Done, Seeds, difference, interval, verdict
-from slimstream.tables.spec import Claim, Spec
-from slimstream.tables.write import put, write_results
+from slimstream.tables.spec import Claim, Spec, Table
+from slimstream.tables.write import order, put, write_results
 
 FACTS = {"params": 2e6, "macs": 3e8, "pretrained": False, "device": "CPU", "code": "abc"}
 
@@ -101,3 +101,12 @@ def test_a_section_holds_scores_claims_and_what_was_not_run(tmp_path: Path) -> N
     table = pd.read_csv(tmp_path / "docs/results/p-t.csv").set_index("row")
     assert table.loc["new", "accuracy"] == pytest.approx(0.9033, abs=1e-4)
     assert table.loc["new", "folds"] == 3 and table.loc["later", "state"] == "not run"
+
+
+def test_rows_that_the_paper_ranks_alike_may_come_in_any_order() -> None:
+    printed = {"small": 90.0, "large": 90.0, "plain": 88.0}
+    rows = [{"name": name, "paper": {"accuracy": accuracy}} for name, accuracy in printed.items()]
+    table = Table.model_validate({"title": "Table 1", "rows": rows})
+    done = {"small": cells([0.7, 0.8]), "large": cells([0.8, 0.9]), "plain": cells([0.6, 0.7])}
+    assert order(table, done) == "The order by accuracy is the paper's: large > small > plain."
+    assert "is not the paper's" in order(table, done | {"plain": cells([0.75, 0.85])})
