@@ -95,23 +95,28 @@ def test_what_a_late_stage_would_refuse_is_refused_first(
         assert complaint in said and said.count("\n") == 1
 
 
-def test_a_teacher_of_another_split_is_refused_before_the_first_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def save_teacher(folder: Path, classes: list[str]) -> Card:
     card = Card(
         model="two_stream_shufflenet",
-        classes=["a", "b"],
+        classes=classes,
         input=Params().extract.model_dump(mode="json"),
-        split_hash="old",
+        split_hash="0",
         params=1,
         macs=1,
     )
-    save_model(tmp_path / "old", create_model("two_stream_shufflenet", 2), card)
+    save_model(folder, create_model(card.model, len(classes)), card)
+    return card
+
+
+def test_a_teacher_of_another_split_is_refused_before_the_first_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_teacher(tmp_path / "old", ["a", "b"])
     (tmp_path / "params.yaml").write_text("{distill: {teachers: [old]}}")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/split.json").write_text('{"classes": ["a", "b"], "hash": "new"}')
     assert main(["--root", str(tmp_path), "train"]) == 2
-    assert "old cannot teach here: its split hash is old, this run's is new" in capsys.readouterr().err
+    assert "old cannot teach here: its split hash is 0, this run's is new" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -133,15 +138,7 @@ def test_a_teacher_of_another_split_is_refused_before_the_first_training(
 def test_a_teacher_that_cannot_be_is_refused_before_anything_is_fetched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], distill: str, complaint: str
 ) -> None:
-    card = Card(
-        model="two_stream_shufflenet",
-        classes=["air", "none"],
-        input=Params().extract.model_dump(mode="json"),
-        split_hash="0",
-        params=1,
-        macs=1,
-    )
-    save_model(tmp_path / "rig", create_model(card.model, 2), card)
+    card = save_teacher(tmp_path / "rig", ["air", "none"])
     unfit = card.model_copy(update={"classes": ["a", "b"]})
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/model.json").write_text(unfit.model_dump_json())
