@@ -130,7 +130,7 @@ def check_teachers(p: Params, paths: Paths, classes: list[str], split_hash: str 
 
 
 def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
-    """UserError when the network in `folder` was made for something else than `wanted`."""
+    """The network in `folder`; a UserError when it was made for something else than `wanted`."""
     model, card = load_model(folder, create_model)
     for what, value in wanted.items():
         expected = value.model_dump(mode="json") if isinstance(value, Section) else value
