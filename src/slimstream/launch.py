@@ -46,9 +46,13 @@ def follow_launcher() -> None:
 
 
 def let_first_speak() -> None:
-    """After a mistake that all have met: the first one says it and ends, and with it all others."""
+    """After a mistake that all have met: the first one says it and ends, and with it all others.
+
+    The first may be late on a busy machine; only a mistake that it has not met is waited out to the end.
+    """
     if not is_first():
-        time.sleep(3)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an interrupt would be a failure of this one's own
+        time.sleep(30)
 
 
 def together(stage: str, root: Path, processes: int) -> int:
@@ -83,10 +87,10 @@ def together(stage: str, root: Path, processes: int) -> int:
             raise KeyboardInterrupt from error
         except ChildFailedError as failed:
             # Killed says more than a traceback, and that more than a sentence, which all may have said. Being
-            # told to end (SIGTERM) says nothing: so are all when one has failed.
+            # told to end (SIGTERM) says nothing: so are all when one has failed. The first has spoken.
             rank, failure = min(
                 failed.failures.items(),
-                key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode),
+                key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode, item[0]),
             )
             for said in Path(logs).glob(f"**/{rank}/stderr.log"):
                 print("".join(said.read_text().splitlines(keepends=True)[-TAIL:]), file=sys.stderr, end="")

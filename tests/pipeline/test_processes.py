@@ -44,10 +44,16 @@ def ranks(parent: subprocess.Popen[str], paths: Paths) -> list[psutil.Process]:
     while not list(paths.cache.glob("work/original/*/state.safetensors")):
         assert parent.poll() is None, "training ended before it could be killed"
         time.sleep(0.02)
-    while len(found := psutil.Process(parent.pid).children()) < 2:
+    found: dict[str, psutil.Process] = {}
+    while len(found) < 2:  # a process that is only being loaded has no environment of its own yet
         assert parent.poll() is None
         time.sleep(0.02)
-    return sorted(found, key=lambda process: process.environ()["RANK"])
+        found = {
+            rank: child
+            for child in psutil.Process(parent.pid).children()
+            if (rank := child.environ().get("RANK"))
+        }
+    return [found["0"], found["1"]]
 
 
 def gone(processes: list[psutil.Process]) -> bool:
