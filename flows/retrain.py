@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -200,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
         "--isolated", action="store_true", help="work in a checkout of its own, on a branch runs/<id>"
     )
     args = parser.parse_args(argv)
+    # Asked to stop it ends as if interrupted, and its temporary server with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not args.isolated:  # a refusal should not wait for a server to start
             recipes.apply(Paths(ROOT), args.recipe, args.source)

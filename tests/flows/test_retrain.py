@@ -1,15 +1,20 @@
 """The flow on a real Prefect server: names, states, artifacts, failures, isolation, the schedule."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
 from flows import dvc
 from flows import retrain as module
-from tests.flows.conftest import api
-from tests.flows.mini import commit, git, outcome
+from tests.flows.conftest import PROJECT, api
+from tests.flows.mini import commit, git, outcome, repository
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +53,37 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
     assert run.state_name == "Failed" and "alpha' is too large" in run.state.message
     assert task_states(str(run.id)) == {"scan": "Completed", "zeta": "Unchanged", "alpha": "Failed"}
     git(root, "checkout", "-q", "wish.txt")
+
+
+def test_asked_to_stop_it_leaves_no_process(tmp_path: Path) -> None:
+    root = repository(tmp_path / "project")
+    (root / "wish.txt").write_text("zeta wait\n")
+    program = "import sys, pathlib; from flows import retrain; retrain.ROOT = pathlib.Path(sys.argv.pop())"
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"
+    flow = subprocess.Popen(
+        [sys.executable, "-c", f"{program}; sys.exit(retrain.main())", str(root)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert flow.stderr
+    said = []
+    for line in flow.stderr:
+        said.append(line)
+        if "working on zeta" in line:
+            break
+    else:
+        pytest.fail("".join(said))
+    started = psutil.Process(flow.pid).children(recursive=True)
+    assert any("uvicorn" in process.cmdline() for process in started)  # its temporary Prefect server
+    flow.send_signal(signal.SIGTERM)
+    status = flow.wait(timeout=60)
+    left = psutil.wait_procs(started, timeout=10)[1]
+    for process in left:
+        process.kill()
+    assert not left
+    assert status == 130 and "retrain: interrupted; run it again to go on" in flow.communicate()[1]
 
 
 def test_a_deployed_run_leaves_a_branch_and_the_checkout_alone(root: Path) -> None:
