@@ -86,8 +86,8 @@ def together(stage: str, root: Path, processes: int) -> int:
         except SignalException as error:
             raise KeyboardInterrupt from error
         except ChildFailedError as failed:
-            # Killed says more than a traceback, and that more than a sentence, which all may have said. Being
-            # told to end (SIGTERM) says nothing: so are all when one has failed. The first has spoken.
+            # Killed says more than a traceback, and that more than a sentence, which all may have said and
+            # the first has shown. Being told to end (SIGTERM) says nothing: so are all when one has failed.
             rank, failure = min(
                 failed.failures.items(),
                 key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode, item[0]),

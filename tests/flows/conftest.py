@@ -68,6 +68,11 @@ def deployed(server: dict[str, str]) -> None:
         )
 
 
+def importing() -> dict[str, str]:
+    """The environment of a process that imports this project from wherever it stands."""
+    return {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"}
+
+
 def api(method: str, *arguments: Any, **keywords: Any) -> Any:
     with get_client(sync_client=True) as client:
         return getattr(client, method)(*arguments, **keywords)

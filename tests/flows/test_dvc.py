@@ -1,6 +1,5 @@
 """Stages as subprocesses: their order, what they say, and that nothing survives them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows import dvc
+from tests.flows.conftest import importing
 from tests.flows.mini import repository
 
 # A stage that ignores SIGTERM and starts another process, like a training with its loaders.
@@ -80,9 +80,7 @@ def test_no_orphan_when_the_flow_is_killed(tmp_path: Path, how: signal.Signals) 
         "import pathlib, sys; from flows import dvc;"
         "dvc.run([sys.executable, 'stage.py'], pathlib.Path(sys.argv[1]), print, 'x')"
     )
-    project = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}"}
-    flow = subprocess.Popen([sys.executable, "-c", program, tmp_path], env=environment)
+    flow = subprocess.Popen([sys.executable, "-c", program, tmp_path], env=importing())
     pids = tmp_path / "pids"
     assert wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     stage = [int(pid) for pid in pids.read_text().split()]

@@ -1,6 +1,5 @@
 """The flow on a real Prefect server: names, states, artifacts, failures, isolation, the schedule."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 
 from flows import dvc
 from flows import retrain as module
-from tests.flows.conftest import PROJECT, api
+from tests.flows.conftest import api, importing
 from tests.flows.mini import commit, git, outcome, repository
 
 pytestmark = pytest.mark.slow
@@ -59,11 +58,10 @@ def test_asked_to_stop_it_leaves_no_process(tmp_path: Path) -> None:
     root = repository(tmp_path / "project")
     (root / "wish.txt").write_text("zeta wait\n")
     program = "import sys, pathlib; from flows import retrain; retrain.ROOT = pathlib.Path(sys.argv.pop())"
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    environment["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"
+    own = {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     flow = subprocess.Popen(
         [sys.executable, "-c", f"{program}; sys.exit(retrain.main())", str(root)],
-        env=environment,
+        env=importing() | own,
         stderr=subprocess.PIPE,
         text=True,
     )
