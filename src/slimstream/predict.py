@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from slimstream.classifier import Answer, ClipClassifier, refused
+from slimstream.data.media import PICTURES, VIDEOS, is_picture
 from slimstream.data.pool import Crashed, cores, each
-from slimstream.data.video import PICTURES, VIDEOS, is_picture
 from slimstream.errors import UserError
 from slimstream.learn.runtimes import runs_here
 from slimstream.params import Runtime

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from slimstream.data.manifest import clip_id, write_manifest
-from slimstream.data.video import UnreadableVideo, probe
+from slimstream.data.media import UnreadableVideo
+from slimstream.data.video import probe
 from slimstream.errors import UserError
 from slimstream.params import Params, Split, Validate
 from slimstream.paths import Paths

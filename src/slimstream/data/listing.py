@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from slimstream.data.manifest import RESERVED
-from slimstream.data.video import PICTURES, VIDEOS, is_picture
+from slimstream.data.media import PICTURES, VIDEOS, is_picture
 from slimstream.errors import UserError
 
 METADATA = "metadata.csv"

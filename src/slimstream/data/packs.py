@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from slimstream.atomic import whole
 from slimstream.data.flow import dense_flow, quantise, saturation
-from slimstream.data.video import Frame, UnreadableVideo, is_picture, open_clip
+from slimstream.data.media import Frame, UnreadableVideo, is_picture
+from slimstream.data.video import open_clip
 from slimstream.errors import UserError
 from slimstream.params import Extract
 

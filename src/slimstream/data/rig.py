@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from slimstream.data.media import UnreadableVideo
 from slimstream.data.rig_scene import (
     COOLER,
     DETOUR,
@@ -40,7 +41,7 @@ from slimstream.data.rig_scene import (
     Nuisance,
     Picture,
 )
-from slimstream.data.video import UnreadableVideo, probe
+from slimstream.data.video import probe
 from slimstream.errors import UserError
 
 VERSION = 2

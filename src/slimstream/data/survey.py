@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.data.video import Frame, UnreadableVideo, is_picture, open_clip
+from slimstream.data.media import Frame, UnreadableVideo, is_picture
+from slimstream.data.video import open_clip
 
 THUMBS, SIDE, UNIFORM = 8, 16, 0.03
 """Thumbnails per clip, their side in pixels, and the range of grey that passes as one colour."""

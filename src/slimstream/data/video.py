@@ -5,48 +5,13 @@ A picture is a clip of one frame and is read the same way.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Self
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
-Frame = npt.NDArray[np.uint8]
-"""One RGB picture (H, W, 3), 0..255."""
-
-VIDEOS = {".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".ts"}
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
-"""Suffixes, in small letters; what a file is goes by its name, how it is decoded by its content."""
-
-_FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"BM": "bmp", b"II": "tiff", b"MM": "tiff"}
-"""The first two bytes of a picture."""
-
-
-class UnreadableVideo(ValueError):
-    """The file holds no video or picture that can be decoded; the message says why."""
-
-
-def is_picture(name: str | PurePath) -> bool:
-    """Whether a file of this name is a picture, a clip of one frame."""
-    return PurePath(name).suffix.lower() in PICTURES
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What the container's header says; `frames` is only a claim until the clip is decoded."""
-
-    frames: int
-    fps: float
-    """0 for a picture, which has no length."""
-    width: int
-    height: int
-    codec: str
-
-    @property
-    def seconds(self) -> float:
-        return self.frames / self.fps if self.fps else 0.0
+from slimstream.data.media import Frame, UnreadableVideo, VideoInfo, is_picture
+from slimstream.data.pictures import Still
 
 
 class Reader:
@@ -103,50 +68,6 @@ class Reader:
         if not ok:
             raise UnreadableVideo("a frame cannot be converted")
         return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
-
-
-class Still:
-    """A picture as a clip of one frame, with what a `Reader` has.
-
-    Colours of more than 8 bits become 8, transparency is left out, and the camera's note of how it was held
-    is heeded, as OpenCV does it. Raises UnreadableVideo when there is no whole picture.
-    """
-
-    def __init__(self, path: Path) -> None:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said by us
-        if not path.is_file():
-            raise UnreadableVideo("the file is missing")
-        data = path.read_bytes()
-        if not data:
-            raise UnreadableVideo("the file is empty")
-        self._format = _FORMATS.get(data[:2], "")
-        if self._format == "jpeg" and b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]:
-            # Alone among the decoders, that of JPEG paints what is missing grey: look for the end mark.
-            raise UnreadableVideo("the picture is truncated")
-        try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            picture = None
-        if picture is None:
-            raise UnreadableVideo("no picture can be decoded")
-        self._picture: Frame = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def info(self) -> VideoInfo:
-        height, width = self._picture.shape[:2]
-        return VideoInfo(frames=1, fps=0.0, width=width, height=height, codec=self._format)
-
-    def __iter__(self) -> Iterator[int]:
-        yield 0
-
-    def picture(self) -> Frame:
-        return self._picture
 
 
 def open_clip(path: Path) -> Reader | Still:

@@ -11,10 +11,11 @@ from typing import Any
 
 from slimstream.data.listing import Item
 from slimstream.data.manifest import clip_id, write_manifest
+from slimstream.data.media import UnreadableVideo
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FetchError, Source, normalise, open_source
 from slimstream.data.store import Store, Stored, link, plain_words
-from slimstream.data.video import UnreadableVideo, probe
+from slimstream.data.video import probe
 from slimstream.errors import UserError
 from slimstream.params import Params
 from slimstream.paths import Paths

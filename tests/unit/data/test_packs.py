@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimstream.data import packs
+from slimstream.data.media import UnreadableVideo, VideoInfo
 from slimstream.data.packs import LEADING, check_flow, pack_clip, sample
-from slimstream.data.video import Reader, UnreadableVideo, VideoInfo
+from slimstream.data.video import Reader
 from slimstream.errors import UserError
 from slimstream.params import Extract
 from tests.unit.data.rendered import Picture, boxed, moving, write_picture, write_video

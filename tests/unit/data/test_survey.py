@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from slimstream.data.media import UnreadableVideo
 from slimstream.data.survey import survey
-from slimstream.data.video import UnreadableVideo
 from tests.unit.data.rendered import boxed, moving, write_picture, write_video
 
 STILL = [(0, 0)] * 12

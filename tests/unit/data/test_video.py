@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from slimstream.data.video import Reader, UnreadableVideo, count_frames, frames, is_picture, open_clip, probe
+from slimstream.data.media import UnreadableVideo, is_picture
+from slimstream.data.video import Reader, count_frames, frames, open_clip, probe
 from tests.unit.data.rendered import texture, write_picture, write_video
 
 
