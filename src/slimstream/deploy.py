@@ -22,6 +22,7 @@ from slimstream.params import Runtime
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""
 REQUIREMENTS = (
+    "av",
     "mlflow",
     "numpy",
     "opencv-python",

@@ -139,7 +139,7 @@ def test_a_worker_that_would_make_other_packs_is_refused(
     paths = plant(tmp_path, 1)
     with monkeypatch.context() as here:
         here.setattr(extract, "_key", lambda p: "another")
-        with pytest.raises(UserError, match=r"worker tcp://127.* has other code or another OpenCV"):
+        with pytest.raises(UserError, match=r"worker tcp://127.* has other code or libraries"):
             run(paths)
     elsewhere = packs.Job(tmp_path / "nowhere/clip.avi", tmp_path / "pack", PARAMS.extract)
     with pytest.raises(UserError, match=rf"worker tcp://127.* does not see {tmp_path}/nowhere: give"):

@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from slimstream.data.manifest import COLUMNS
+from slimstream.data.packs import plan
 from slimstream.data.survey import Survey
+from slimstream.params import Extract
 
-MISSING_SHARE, MISSING_FRAMES = 0.1, 3
-"""A clip is truncated when it lacks more than a tenth of the frames its header claims, and more than three:
-headers of healthy files round, or count frames that an edit list hides."""
+LEAST, MOST = 16, 16384
+"""Pixels that either side of a picture must have, and may have."""
 
 STYLE = """<style>
 body { font: 15px system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -33,14 +34,22 @@ def outside(path: str) -> bool:
     return not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]
 
 
-def defect(seen: Survey) -> str:
-    """Why a clip that could be decoded is of no use; "" when nothing is wrong."""
-    missing = seen.claimed - seen.frames
-    if seen.frames < 2 and not seen.still:
+def defect(seen: Survey, p: Extract) -> str:
+    """Why a clip that could be decoded is of no use to a model that sees it as `p` says; "" when it is."""
+    height, width = seen.size
+    if len(seen.timeline.times) < 2 and not seen.still:
         return "only one frame can be decoded"
-    if missing > MISSING_FRAMES and missing > MISSING_SHARE * seen.claimed:
-        return f"truncated: {seen.frames} of {seen.claimed} frames can be decoded"
-    return "" if seen.constant else "the pictures change their size"
+    if seen.defect:
+        return seen.defect
+    if not seen.constant:
+        return "the pictures change their size"
+    if min(seen.size) < LEAST or max(seen.size) > MOST:
+        return f"{width} × {height} pixels: each side must have {LEAST} to {MOST}"
+    try:
+        plan(seen.timeline, 0, p)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def expect(manifest: pd.DataFrame, clips: pd.DataFrame, classes: Sequence[str], site: Path) -> list[str]:
@@ -91,10 +100,10 @@ def _of_clips(e: Any, classes: Sequence[str], pictures: bool) -> list[Any]:
     ranges: dict[str, tuple[float, float | None]] = {
         "bytes": (1, None),
         "frames": (2, None),
-        "fps": (0.1, 1000),
-        "width": (16, 16384),
-        "height": (16, 16384),
-        "seconds": (0.01, 24 * 3600),
+        "fps": (0, None),
+        "width": (LEAST, MOST),
+        "height": (LEAST, MOST),
+        "seconds": (0, None),
     }
     if pictures:
         ranges |= {"frames": (1, 1), "fps": (0, 0), "seconds": (0, 0)}

@@ -24,6 +24,7 @@ COLUMNS = {
     "height": "int64",
     "seconds": "float64",
     "codec": "str",
+    "interlaced": "bool",  # half pictures of two moments in each frame, which are made whole
     "problem": "str",  # "" or why the clip cannot be used
     "held_out": "bool",  # was in a test part before
 }

@@ -25,15 +25,24 @@ def is_picture(name: str | PurePath) -> bool:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container's header says; `frames` is only a claim until the clip is decoded."""
+    """What the container's header says; all of it is only a claim until the clip is decoded."""
 
     frames: int
+    """0 where the header gives no number."""
     fps: float
-    """0 for a picture, which has no length."""
+    """Mean frames per second; 0 for a picture, which has no length."""
     width: int
+    """Of the picture as shown, turned as the file says; pixels."""
     height: int
     codec: str
+    duration: float = 0.0
+    """Seconds that the video track claims to last; 0 where the header does not say."""
+    interlaced: bool = False
+    """Each frame holds two half pictures of different moments."""
 
     @property
     def seconds(self) -> float:
+        """Claimed length; 0 for a picture."""
+        if self.duration:
+            return self.duration
         return self.frames / self.fps if self.fps else 0.0

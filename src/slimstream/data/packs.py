@@ -19,6 +19,7 @@ import numpy.typing as npt
 from slimstream.atomic import whole
 from slimstream.data.flow import dense_flow, quantise, saturation
 from slimstream.data.media import Frame, UnreadableVideo, is_picture
+from slimstream.data.timeline import Timeline
 from slimstream.data.video import open_clip
 from slimstream.errors import UserError
 from slimstream.params import Extract
@@ -34,8 +35,8 @@ BLACK = 16
 """Mean brightness, 0..255, below which a row or column of a border is black."""
 TOLERANCE = 0.04
 """Share of a side by which a black margin may change before it is another border."""
-NO_CLIP = 10_000_000
-"""A header that claims so many frames is broken."""
+Pair = tuple[int, int]
+"""A frame, and the one that its flow leads to: indices into the decoded frames."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,20 @@ def check_flow(names: Iterable[str], p: Extract) -> None:
 def pack_clip(path: Path, p: Extract) -> Packed:
     """Decode, resize to `p.size` (aspect ratio not kept), sample and compute flow; the same bytes every time.
 
-    The frame count is the decoded one: the header's claim is tried first and the clip is decoded a second
-    time only when it was wrong. Raises UnreadableVideo for a clip that cannot be decoded and ValueError for
-    one that is too short for the stride, as every picture is.
+    Frames are chosen by their timestamps. Those that the container promises are believed first, and the clip
+    is decoded a second time only when they were wrong. Raises UnreadableVideo for a clip that cannot be
+    decoded or is damaged, and ValueError for one that is too short for the flow's stride, as every
+    picture is, or has gaps where frames are wanted.
     """
-    clip = _read(path, p)
-    if clip.count != clip.believed:
-        clip = _read(path, p, clip.count)
-    if clip.count == 0:
-        raise UnreadableVideo("no frame can be decoded")
-    if clip.count != clip.believed:
+    clip = _read(path, p, None)
+    if not clip.as_believed:
+        clip = _read(path, p, clip.seen)
+    if not clip.as_believed:
         raise UnreadableVideo("it decodes to a different number of frames each time")
-    if not clip.indices:
-        raise ValueError(
-            f"its {clip.count - clip.dropped} usable frames are too few for flow over a stride of {p.stride}"
-        )
-    seconds = clip.count / clip.fps if clip.fps else 0.0
-    return Packed(_pack(clip, p), [len(part) for part in clip.indices], clip.dropped, seconds)
+    if clip.choice.error:
+        raise clip.choice.error
+    pack, lengths = _pack(clip, p), [len(part) for part in clip.choice.pairs]
+    return Packed(pack, lengths, clip.choice.dropped, clip.seen.seconds)
 
 
 @dataclass(frozen=True)
@@ -120,21 +118,23 @@ def pack(job: Job) -> None:
     _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
 
 
-def sample(count: int, dropped: int, p: Extract) -> list[list[int]]:
+def sample(count: int, dropped: int, p: Extract, frames: int | None = None) -> list[list[int]]:
     """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
     ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
     frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
     middle one. None when the video is too short for that; one of fewer frames than `p.clips` gives fewer.
 
     `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some,
-    but where one frame is all there is, as in a picture, it is one.
+    but where one frame is all there is, as in a picture, it is one. Where frames are missing, `count` is what
+    there would be at a constant rate, and `frames` how many there are.
     """
+    there = count if frames is None else frames
     usable = count - dropped - p.reach
     if usable < 1:
         return []
     clips = min(p.clips, usable)
     edges = [dropped + k * usable // clips for k in range(clips + 1)]
-    share = max(1, round((p.fraction or 0) * (count - dropped) / clips))
+    share = max(1, round((p.fraction or 0) * min(count - dropped, there) / clips))
     return [
         _evenly(start, end, 1 if count == 1 else p.frames or min(end - start, share))
         for start, end in pairwise(edges)
@@ -145,6 +145,41 @@ def _evenly(start: int, end: int, wanted: int) -> list[int]:
     if wanted == 1:
         return [(start + end) // 2]
     return [start + k * (end - start - 1) // (wanted - 1) for k in range(wanted)]
+
+
+def plan(seen: Timeline, dropped: int, p: Extract) -> list[list[Pair]]:
+    """Frames to be packed, a list a clip, each with the frame that its flow leads to (itself without flow).
+
+    `sample` says which moments are wanted, in periods of the clip. At a constant rate a period is a frame.
+    Else a frame stands for the moments until the next one, and for flow the nearest two frames are taken that
+    are `p.stride` periods apart. Raises ValueError, saying why, when there are none nearby.
+    """
+    moments = sample(int(seen.ticks[-1]) + 1, int(seen.ticks[dropped]), p, len(seen.times))
+    if not moments:
+        raise ValueError(
+            f"its {len(seen.times) - dropped} usable frames are too few for flow over a stride of {p.stride}"
+        )
+    if not p.reach:
+        return [[(frame, frame) for frame in map(seen.frame_at, part)] for part in moments]
+    pairs = seen.pairs(p.reach)
+    return [_nearest(part, pairs[pairs[:, 0] >= dropped], seen, p.reach) for part in moments]
+
+
+def _nearest(part: list[int], pairs: npt.NDArray[np.int64], seen: Timeline, reach: int) -> list[Pair]:
+    """The pair for each wanted moment; at most half the way to the next moment, or a few frames, away."""
+    starts = seen.ticks[pairs[:, 0]]
+    allowed = max((part[-1] - part[0]) / max(1, len(part) - 1) / 2, reach + 1)
+    chosen = []
+    for moment in part:
+        away = np.abs(starts - moment)
+        if not away.size or away.min() > allowed:
+            raise ValueError(
+                f"it has gaps: about second {moment * seen.period:.1f} no two frames are "
+                f"{reach * seen.period:.3g} s apart, as flow needs them"
+            )
+        first, second = pairs[away.argmin()]
+        chosen.append((int(first), int(second)))
+    return chosen
 
 
 def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
@@ -181,48 +216,71 @@ def _head(count: int) -> tuple[range, range]:
     return range(lead), range(lead, 2 * lead)
 
 
-@dataclass
-class _Pass:
-    """What one pass over a clip brought, wanted under the belief that it has `believed` frames."""
+@dataclass(frozen=True)
+class _Choice:
+    """How many leading frames are left out, and which of the others are packed."""
 
-    believed: int
-    fps: float
-    count: int = 0
     dropped: int = 0
-    indices: list[list[int]] = field(default_factory=list)
-    small: dict[int, Frame] = field(default_factory=dict)
+    pairs: list[list[Pair]] = field(default_factory=list)
+    wanted: frozenset[int] = frozenset()
+    error: ValueError | None = None
+    """Why none are."""
 
 
-def _read(path: Path, p: Extract, believed: int | None = None) -> _Pass:
-    """Decode to the end, believing the header unless the count is known; keep resized what may be needed."""
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass over a clip brought, its frames chosen as `believed` says that they are shown."""
+
+    believed: Timeline | None
+    seen: Timeline
+    choice: _Choice
+    small: dict[int, Frame]
+
+    @property
+    def as_believed(self) -> bool:
+        return self.believed is not None and np.array_equal(self.believed.ticks, self.seen.ticks)
+
+
+def _read(path: Path, p: Extract, believed: Timeline | None) -> _Pass:
+    """Decode to the end and keep what is needed, resized; the container is believed unless told better."""
     size = (p.size[1], p.size[0])
+    small: dict[int, Frame] = {}
+    choice = _Choice()
     with open_clip(path) as reader:
-        info = reader.info
-        if believed is None:
-            believed = info.frames if info.frames < NO_CLIP else 0
-        clip = _Pass(believed, info.fps)
-        head = _head(believed)[1].stop
-        wanted: set[int] = set()
+        believed = believed or reader.claimed()
+        head = _head(len(believed.times))[1].stop if believed else -1
         for index in reader:
-            if index == head:
-                clip.dropped = leading_to_drop(clip.small, believed)
-                clip.indices = sample(believed, clip.dropped, p)
-                for part in clip.indices:
-                    wanted.update(part, (i + p.reach for i in part))
-            if index < head or index in wanted:
-                clip.small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
-            clip.count = index + 1
-    return clip
+            if believed and index == head:
+                choice = _choose(small, believed, p)
+            if index < head or index in choice.wanted:
+                small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
+        if wrong := reader.damage():
+            raise UnreadableVideo(wrong)
+        return _Pass(believed, reader.timeline(), choice, small)
+
+
+def _choose(small: Mapping[int, Frame], seen: Timeline, p: Extract) -> _Choice:
+    """`small` holds the frames of `_head`, resized."""
+    dropped = leading_to_drop(small, len(seen.times))
+    try:
+        pairs = plan(seen, dropped, p)
+    except ValueError:
+        dropped = 0  # a clip with a foreign border is better than none
+        try:
+            pairs = plan(seen, dropped, p)
+        except ValueError as error:
+            return _Choice(error=error)
+    return _Choice(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
 
 
 def _pack(clip: _Pass, p: Extract) -> Pack:
-    indices = [index for part in clip.indices for index in part]
-    array = np.empty((len(indices), *p.size, p.channels), np.uint8)
-    for row, index in enumerate(indices):
-        if row and index == indices[row - 1]:
+    pairs = [pair for part in clip.choice.pairs for pair in part]
+    array = np.empty((len(pairs), *p.size, p.channels), np.uint8)
+    for row, (here, there) in enumerate(pairs):
+        if row and (here, there) == pairs[row - 1]:
             array[row] = array[row - 1]
         else:
-            _see(clip.small[index], clip.small[index + p.reach], p, array[row])
+            _see(clip.small[here], clip.small[there], p, array[row])
     return array
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from slimstream.data.media import Frame, UnreadableVideo, VideoInfo
+from slimstream.data.timeline import Timeline
 
 _FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"BM": "bmp", b"II": "tiff", b"MM": "tiff"}
 """The first two bytes of a picture."""
@@ -19,6 +20,9 @@ class Still:
     Colours of more than 8 bits become 8, transparency is left out, and the camera's note of how it was held
     is heeded, as OpenCV does it. Raises UnreadableVideo when there is no whole picture.
     """
+
+    interlaced = 0
+    """Frames that were deinterlaced."""
 
     def __init__(self, path: Path) -> None:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said by us
@@ -49,6 +53,20 @@ class Still:
     def info(self) -> VideoInfo:
         height, width = self._picture.shape[:2]
         return VideoInfo(frames=1, fps=0.0, width=width, height=height, codec=self._format)
+
+    def claimed(self) -> Timeline:
+        """One frame, which has no length."""
+        return self.timeline()
+
+    def timeline(self) -> Timeline:
+        """One frame, which has no length."""
+        return Timeline(np.zeros(1))
+
+    def damage(self) -> str:
+        """Nothing: what is no whole picture was not opened."""
+        return ""
+
+    truncation = damage
 
     def __iter__(self) -> Iterator[int]:
         yield 0

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.data.media import Frame, UnreadableVideo, is_picture
+from slimstream.data.media import Frame, is_picture
+from slimstream.data.timeline import Timeline
 from slimstream.data.video import open_clip
 
 THUMBS, SIDE, UNIFORM = 8, 16, 0.03
@@ -20,12 +21,16 @@ Array = npt.NDArray[np.float32]
 class Survey:
     """What a clip was seen to be. Pictures are grey, 0..1."""
 
-    claimed: int
-    """Frames the header claims; 0 when it claims none."""
-    frames: int
-    """Frames that could be decoded."""
+    timeline: Timeline
+    """When each frame that could be decoded is shown."""
+    size: tuple[int, int]
+    """Height and width of the first frame as shown, in pixels."""
     constant: bool
-    """All pictures have the size that the header gives."""
+    """All frames have that size."""
+    interlaced: int
+    """Frames that were deinterlaced."""
+    defect: str
+    """Why the file as such is of no use, such as being truncated; "" when nothing is wrong."""
     thumbs: Array
     """(8, 16, 16), spread over the clip; (1, 16, 16) of a picture file."""
     mean: Array
@@ -39,29 +44,28 @@ class Survey:
 def survey(path: Path) -> Survey:
     """Decode `path` to its end, once. Raises video.UnreadableVideo when nothing can be decoded."""
     grey: list[Array] = []
-    count = 0
+    sizes: list[tuple[int, ...]] = []
     with open_clip(path) as clip:
-        info = clip.info
-        sizes = {(info.height, info.width)}
-        # About 48 pictures per clip are looked at; a header without a count is no reason to keep them all.
-        step = max(1, info.frames // 48) if info.frames else 5
+        # About 48 frames of a clip are looked at; one that promises no number is no reason to keep them all.
+        claimed = clip.claimed()
+        step = max(1, len(claimed.times) // 48) if claimed else 5
         for index in clip:
-            count = index + 1
             if index % step == 0:
                 picture = clip.picture()
-                sizes.add(picture.shape[:2])
+                sizes.append(picture.shape[:2])
                 grey.append(_shrink(picture, 2 * SIDE))
-    if not count:
-        raise UnreadableVideo("no frame can be decoded")
+        seen, defect, interlaced = clip.timeline(), clip.damage() or clip.truncation(), clip.interlaced
     still = is_picture(path)
     rest = grey[1:] or grey
     thumbs = 1 if still else THUMBS
     chosen = [rest[int((k + 0.5) * len(rest) / thumbs)] for k in range(thumbs)]
     mean: Array = np.stack(rest).mean(axis=0)
     return Survey(
-        claimed=info.frames,
-        frames=count,
-        constant=len(sizes) == 1,
+        timeline=seen,
+        size=(sizes[0][0], sizes[0][1]),
+        constant=len(set(sizes)) == 1,
+        interlaced=interlaced,
+        defect=defect,
         still=still,
         thumbs=np.stack([_halve(picture) for picture in chosen]),
         mean=_halve(mean),

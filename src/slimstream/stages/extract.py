@@ -25,11 +25,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
 
-from slimstream.data import flow, media, packs, pictures, video
+from slimstream.data import deinterlace, flow, media, packs, pictures, timeline, video
 from slimstream.data.cluster import each_on
 from slimstream.data.packs import SHARED, Job, check_flow, pack
 from slimstream.data.pool import Crashed, each
@@ -117,7 +118,8 @@ def _unfit(p: Extract, key: str, seen: list[Path]) -> str | None:
     if missing := next((path for path in seen if not path.exists()), None):
         return f"does not see {missing}: give it the same file system under the same path"
     if _key(p) != key:
-        return f"has other code or another OpenCV (its own is {cv2.__version__}): give it this environment"
+        own = f"OpenCV {cv2.__version__} and PyAV {av.__version__}"
+        return f"has other code or libraries (its own: {own}): give it this environment"
     return None
 
 
@@ -184,8 +186,8 @@ def _no_space(error: OSError, folder: Path) -> Exception:
 
 
 def _key(p: Extract) -> str:
-    """Hash of all that a pack depends on beside its clip: settings, code, and OpenCV, which decodes."""
-    digest = hashlib.sha256(f"{p.model_dump_json()} {cv2.__version__}".encode())
-    for module in (media, pictures, video, flow, packs):
+    """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
+    digest = hashlib.sha256(f"{p.model_dump_json()} {cv2.__version__} {av.__version__}".encode())
+    for module in (media, pictures, timeline, deinterlace, video, flow, packs):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()[:16]

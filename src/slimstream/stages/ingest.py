@@ -110,4 +110,5 @@ def _place(stored: Stored, name: str, raw: Path) -> dict[str, Any]:
         "height": info.height,
         "seconds": info.seconds,
         "codec": info.codec,
+        "interlaced": info.interlaced,
     }

@@ -19,7 +19,7 @@ from slimstream.data.pool import each
 from slimstream.data.splits import components, group_names
 from slimstream.data.survey import Survey, survey
 from slimstream.errors import UserError
-from slimstream.params import Params, Validate
+from slimstream.params import Extract, Params, Validate
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
 
@@ -30,7 +30,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
     _known_labels(manifest, settings)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
-    seen = _decoded(manifest, reasons, paths)
+    seen = _decoded(manifest, reasons, paths, params.extract)
     reasons |= twins.identical(manifest.loc[sorted(seen)])
     clips = _accepted(manifest, seen, reasons)
     clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), settings.twin_distance))
@@ -108,7 +108,9 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
 
 
-def _decoded(manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths) -> dict[int, Survey]:
+def _decoded(
+    manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths, extract: Extract
+) -> dict[int, Survey]:
     """Decode every row without a reason; what cannot be used gets one, the others are returned."""
     rows = [row for row in range(len(manifest)) if row not in reasons]
     files = [paths.raw / str(manifest["path"].iloc[row]) for row in rows]
@@ -117,7 +119,7 @@ def _decoded(manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths) -> d
         row = rows[position]
         if isinstance(outcome, Exception):
             reasons[row] = str(outcome) or type(outcome).__name__
-        elif wrong := checks.defect(outcome):
+        elif wrong := checks.defect(outcome, extract):
             reasons[row] = wrong
         else:
             seen[row] = outcome
@@ -125,15 +127,22 @@ def _decoded(manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths) -> d
 
 
 def _accepted(manifest: pd.DataFrame, seen: dict[int, Survey], reasons: dict[int, str]) -> pd.DataFrame:
-    """The rows without a reason, by key, frames and seconds as decoded; the index stays the manifest's.
+    """The rows without a reason, by key, with what was decoded instead of what headers claim.
 
+    The index stays the manifest's.
     A clip that has been test under another key, with the same bytes, stays held out.
     """
     clips = manifest.loc[[row for row in seen if row not in reasons]].sort_values("key")
-    frames = np.array([seen[row].frames for row in clips.index], np.int64)
+    decoded = [seen[row] for row in clips.index]
     held_out = manifest["sha256"].isin(manifest["sha256"][manifest["held_out"].astype(bool)])
-    seconds = frames / clips["fps"].where(clips["fps"] > 0, np.inf)  # a picture has no length
-    return clips.assign(frames=frames, seconds=seconds, held_out=held_out[clips.index])
+    return clips.assign(
+        frames=np.array([len(clip.timeline.times) for clip in decoded], np.int64),
+        seconds=np.array([clip.timeline.seconds for clip in decoded], np.float64),
+        height=np.array([clip.size[0] for clip in decoded], np.int64),
+        width=np.array([clip.size[1] for clip in decoded], np.int64),
+        interlaced=np.array([clip.interlaced > 0 for clip in decoded], bool),
+        held_out=held_out[clips.index],
+    )
 
 
 def _first(clips: pd.DataFrame, sets: npt.ArrayLike) -> pd.Series:

@@ -1,7 +1,9 @@
 """Expectations on the manifest, and Data Docs that need no network."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,8 @@ import pytest
 
 from slimstream.data.checks import defect, expect, outside
 from slimstream.data.survey import Survey
+from slimstream.data.timeline import Timeline
+from slimstream.params import Extract
 
 
 @pytest.fixture
@@ -27,7 +31,8 @@ def manifest() -> pd.DataFrame:
             "width": 64,
             "height": 48,
             "seconds": 0.8,
-            "codec": "mp4v",
+            "codec": "mpeg4",
+            "interlaced": False,
             "problem": "",
             "held_out": False,
         }
@@ -52,7 +57,7 @@ def test_a_good_manifest_passes_and_its_docs_need_no_network(manifest: pd.DataFr
 
 def test_what_is_wrong_is_named_and_shown(manifest: pd.DataFrame, tmp_path: Path) -> None:
     bad = clips(manifest).assign(
-        fps=[25.0] * 5 + [9e6],
+        fps=[25.0] * 5 + [-1.0],
         sha256="not a hash",
         frames=[20] * 5 + [1],
         label=["leak"] * 5 + ["fire"],
@@ -60,7 +65,7 @@ def test_what_is_wrong_is_named_and_shown(manifest: pd.DataFrame, tmp_path: Path
     failed = expect(manifest.assign(id="twice"), bad, ["leak", "normal"], tmp_path)
     for words in (
         "manifest: id: .*unique",
-        "clips: fps: .*9000000",
+        "clips: fps: .*-1",
         "clips: label: .*fire",
         "clips: frames: ",
         "clips: sha256: .*regex",
@@ -88,36 +93,57 @@ def test_paths_stay_inside(path: str, bad: bool) -> None:
     assert outside(path) == bad
 
 
+def surveyed(frames: int = 20, fps: float = 25.0, **more: Any) -> Survey:
+    """A clip of constant rate in which nothing is wrong, except for what `more` says."""
+    nothing = np.zeros(0, np.float32)
+    well = Survey(
+        timeline=Timeline(np.arange(frames) / fps),
+        size=(48, 64),
+        constant=True,
+        interlaced=0,
+        defect="",
+        thumbs=nothing,
+        mean=nothing,
+        border=nothing,
+    )
+    return replace(well, **more)
+
+
+SEEN_AS = Extract(frames=4)
+
+
+@pytest.mark.parametrize("fps", [2000.0, 25.0, 1 / 60])
+@pytest.mark.parametrize("size", [(16, 16), (16384, 16384), (48, 64)])
+def test_high_speed_and_time_lapse_clips_of_any_usual_size_are_fine(
+    fps: float, size: tuple[int, int]
+) -> None:
+    assert defect(surveyed(fps=fps, size=size), SEEN_AS) == ""
+
+
 @pytest.mark.parametrize(
-    ("claimed", "frames", "words"),
+    ("more", "words"),
     [
-        (100, 100, ""),
-        (100, 91, ""),
-        (100, 89, "truncated: 89 of 100"),
-        (10, 7, ""),
-        (0, 50, ""),
-        (50, 90, ""),
-        (1, 1, "one frame"),
-        (250, 1, "one frame"),
+        ({"frames": 1}, "only one frame"),
+        ({"size": (8, 8)}, "8 × 8 pixels: each side must have 16 to 16384"),
+        ({"size": (20000, 64)}, "64 × 20000 pixels"),
+        ({"constant": False}, "change their size"),
+        ({"defect": "truncated: 1.00 of 2.00 seconds can be decoded"}, "truncated: 1.00 of 2.00"),
     ],
 )
-def test_defects(claimed: int, frames: int, words: str) -> None:
-    nothing = np.zeros(0, np.float32)
-    assert words in defect(Survey(claimed, frames, True, nothing, nothing, nothing))
-    assert bool(words) == bool(defect(Survey(claimed, frames, True, nothing, nothing, nothing)))
+def test_what_is_wrong_with_one_clip_is_its_own_reason(more: dict[str, Any], words: str) -> None:
+    assert words in defect(surveyed(**more), SEEN_AS)
 
 
 def test_one_frame_is_a_defect_of_a_video_alone() -> None:
-    nothing = np.zeros(0, np.float32)
-    assert "one frame" in defect(Survey(1, 1, True, nothing, nothing, nothing))
-    assert not defect(Survey(1, 1, True, nothing, nothing, nothing, still=True))
+    assert not defect(surveyed(1, still=True), Extract(frames=4, flow="none"))
+
+
+def test_a_clip_must_serve_the_flow_that_is_asked_for() -> None:
+    few, gaps = surveyed(5), surveyed(timeline=Timeline(np.array([*range(25), 100, 175, 250]) / 25))
+    assert not defect(few, SEEN_AS) and "too few for flow" in defect(few, Extract(frames=4, stride=5))
+    assert "has gaps" in defect(gaps, SEEN_AS) and not defect(gaps, Extract(frames=4, flow="none"))
 
 
 def test_pictures_have_no_length(manifest: pd.DataFrame, tmp_path: Path) -> None:
     pictures = manifest.assign(frames=1, fps=0.0, seconds=0.0)
     assert expect(pictures, clips(pictures), ["leak", "normal"], tmp_path / "docs") == []
-
-
-def test_changing_size_is_a_defect() -> None:
-    nothing = np.zeros(0, np.float32)
-    assert "size" in defect(Survey(20, 20, False, nothing, nothing, nothing))
