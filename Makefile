@@ -61,7 +61,7 @@ bench: setup  ## measure each part against what one would use instead: benchmark
 test: setup lint  ## lint, type-check and test
 	@pytest
 
-test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3 and a browser (Debian: postgresql chromium)
+test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3, a browser and ffmpeg (Debian: postgresql chromium ffmpeg)
 	@pytest -m box
 
 lint: setup

@@ -25,13 +25,26 @@ class Timeline:
     """Seconds that the last frame is shown; 0 if unknown: as long as the others."""
 
     @cached_property
+    def _rate(self) -> tuple[float, float]:
+        """Usual seconds from one frame to the next, and when the first is due: a line through the times.
+
+        Timestamps may be rounded to milliseconds, and the clocks of cameras shake.
+        """
+        times = self.times - self.times[0]
+        if len(times) < 2:
+            return 0.0, 0.0
+        number = np.arange(len(times))
+        period, start = np.polyfit(number, times, 1)
+        if np.abs(times - start - period * number).max() >= period / 2:  # there are pauses: leave them out
+            steps = np.diff(times)
+            usual = np.median(steps)
+            period, start = steps[np.abs(steps - usual) <= usual / 2].mean(), 0.0
+        return float(period), float(start)
+
+    @property
     def period(self) -> float:
         """Usual seconds from one frame to the next, pauses left out; 0 for a single frame."""
-        steps = np.diff(self.times)
-        if not steps.size:
-            return 0.0
-        # The mean, for timestamps may be rounded to milliseconds; only of steps of about the usual length.
-        return float(steps[np.abs(steps - np.median(steps)) <= 0.5 * np.median(steps)].mean())
+        return self._rate[0]
 
     @property
     def seconds(self) -> float:
@@ -44,9 +57,11 @@ class Timeline:
 
         Where frames were left out, numbers are missing.
         """
-        if len(self.times) < 2:
+        period, start = self._rate
+        if not period:
             return np.zeros(len(self.times), np.int64)
-        return np.rint((self.times - self.times[0]) / self.period).astype(np.int64)
+        ticks = np.rint((self.times - self.times[0] - start) / period).astype(np.int64)
+        return np.asarray(ticks - ticks[0], np.int64)
 
     def frame_at(self, tick: int) -> int:
         """The frame that is shown at `tick`: the last one that is not later."""

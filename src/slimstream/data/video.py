@@ -90,7 +90,7 @@ class Reader:
             fps=fps if 0 < fps < 10_000 else 25.0,
             width=codec.width,
             height=codec.height,
-            codec=codec.name,
+            codec=codec.codec.canonical_name,
             duration=_duration(self._container, stream),
             interlaced=codec.field_order > PROGRESSIVE,
         )

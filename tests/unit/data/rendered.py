@@ -1,8 +1,10 @@
 """Rendered clips with known motion, stored without loss."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -48,4 +50,42 @@ def write_picture(path: Path, picture: Picture) -> Path:
     """Write an RGB picture; every format but JPEG keeps it as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return path
+
+
+def encode(
+    path: Path,
+    pictures: Iterable[Picture],
+    codec: str = "libx264",
+    *,
+    times: Sequence[float] | None = None,
+    fps: int = 25,
+    pixels: str = "yuv420p",
+    matrix: int | None = None,
+    turned: int = 0,
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Write RGB pictures with PyAV, which offers what OpenCV does not.
+
+    times: when each is shown, in seconds, negative ones hidden by an edit list; else `fps` a second.
+    matrix: number of the colour matrix that the stream claims to have. turned: degrees, counterclockwise.
+    """
+    pictures = list(pictures)
+    with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container:
+        stream = container.add_stream(codec, rate=fps, options={"crf": "4", **(options or {})})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pixels
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        if matrix is not None:
+            stream.codec_context.colorspace = matrix
+        if turned:
+            stream.set_display_rotation(turned)
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
+            frame.time_base = Fraction(1, 90_000)
+            frame.pts = round((times[number] if times else number / fps) * 90_000)
+            if matrix is not None:
+                frame.colorspace = matrix
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path
