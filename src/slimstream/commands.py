@@ -152,9 +152,21 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
         kind.delete()
 
 
+def clean(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.clean import clean as remove
+
+    deleted, left = remove(paths)
+    for out in left:
+        print(f"{out} was left alone: a link leads there, or it lies outside of the project.")
+    print(f"{len(deleted)} of the files and folders that dvc.yaml names were deleted.")
+
+
 def predict(args: argparse.Namespace, paths: Paths) -> int:
     from slimstream import predict as judge
+    from slimstream.output import check_output
 
+    if args.out:
+        check_output(args.out, *judge.BEGINS)
     files = judge.files_in(args.files)
     model = judge.deployed_model(args.model or load_params(paths.params).publish.name, paths)
     if args.out:  # before the work, not after it, is found out where nothing can be written
@@ -187,6 +199,7 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.data.own_folders import check_source
     from slimstream.tables.run import check, chosen, run_tables
     from slimstream.tables.spec import listing, load_specs
 
@@ -199,6 +212,8 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     if len(specs) > 1 and args.source and not args.pictures:
         asks = ", ".join(spec.paper for spec in specs if spec.pictures)
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
+    for source in filter(None, (args.source, args.pictures)):
+        check_source(source, paths)
     for spec in specs[1:]:  # a mistake in the last one should not wait for the first
         check(spec, chosen(spec, args.table, args.row).values(), args.budget)
     failed = 0

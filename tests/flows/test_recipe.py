@@ -13,7 +13,7 @@ from tests.flows.mini import commit, repository
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
-    return Paths(repository(tmp_path))
+    return Paths(repository(tmp_path / "project"))
 
 
 def test_a_recipe_with_a_source_keeps_its_comments(paths: Paths) -> None:
@@ -53,3 +53,22 @@ def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
 def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:
     with pytest.raises(UserError, match="There is no recipe 'tanc'"):
         recipe.apply(paths, "tanc", None)
+
+
+@pytest.mark.parametrize("source", ["zeta", ".", "../project", ".slimstream/store", ".git"])
+def test_a_source_of_our_own_leaves_params_untouched(paths: Paths, source: str) -> None:
+    before = paths.params.read_bytes()
+    for name in ("tank", None):
+        with pytest.raises(UserError, match="cannot be the source"):
+            recipe.apply(paths, name, source)
+    (paths.root / "recipes/own.yaml").write_text("ingest: {source: zeta}\n")
+    with pytest.raises(UserError, match="cannot be the source"):
+        recipe.apply(paths, "own", None)
+    assert paths.params.read_bytes() == before
+
+
+def test_an_isolated_run_reads_beside_the_checkout_it_came_from(paths: Paths) -> None:
+    run = Paths(repository(paths.cache / "worktrees/7"))
+    recipe.apply(run, "tank", "../clips", paths)
+    with pytest.raises(UserError, match="cannot be the source"):
+        recipe.apply(run, "tank", "zeta", paths)

@@ -11,6 +11,7 @@ from typing import Any
 from slimstream.atomic import whole
 from slimstream.data.listing import Item, Listing, Stat
 from slimstream.data.manifest import clip_id
+from slimstream.data.own_folders import check_raw
 from slimstream.data.sources import normalise, open_source
 from slimstream.errors import UserError
 from slimstream.params import Params
@@ -58,7 +59,9 @@ def scan(params: Params, paths: Paths, source: str | None = None, write: bool = 
     Without `write` only the result says so.
     """
     uri = normalise(source or params.ingest.source)
-    listing = open_source(params.ingest, uri, paths.source_root).list()
+    source_ = open_source(params.ingest, uri, paths)
+    check_raw(paths)
+    listing = source_.list()
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
     found = {item.key: item for item in listing.items}
