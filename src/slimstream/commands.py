@@ -7,15 +7,20 @@ import argparse
 import importlib
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimstream import launch
 from slimstream.errors import UserError
 from slimstream.machines import processes
 from slimstream.params import Params, load_params
 from slimstream.paths import Paths
+
+if TYPE_CHECKING:
+    from slimstream.data.held_out import HeldOut
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
@@ -71,13 +76,37 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.
     check_trainings(params)
-    result = source.scan(params, paths, args.source, write=not args.dry_run)
+    result = source.scan(
+        params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
+    )
     print(json.dumps(asdict(result)) if args.json else result)
     if args.dry_run:
         return
     items = source.read_lock(paths.source_lock).listing.items
     check_teachers(params, paths, sorted({item.label for item in items}))
     check_flow((item.key for item in items), params.extract)
+
+
+def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
+    """Who was in a test part as the committed source.lock.json and registered versions have it.
+
+    MLflow is imported only where there is a registry.
+    """
+    from slimstream.data.held_out import HeldOut
+    from slimstream.data.scan import parse_lock
+    from slimstream.tracking import database, git, tracking_off, tracking_uri
+
+    found = HeldOut()
+    if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
+        with suppress(UserError):
+            found |= parse_lock(committed, "HEAD").memory
+    file = database(tracking_uri(paths))
+    if tracking_off() or (file and not file.exists()):
+        return found, []
+    from slimstream.registry import held_out
+
+    known, notes = held_out(params.publish.name, paths)
+    return found | known, notes
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:

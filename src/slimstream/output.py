@@ -1,4 +1,4 @@
-"""Where a user lets something be written: over what was written there before, never over a file of his own."""
+"""Where a user lets something be written: over an earlier table of ours, never over a file of his own."""
 
 from pathlib import Path
 

@@ -48,6 +48,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
             row |= {"label": item.label, "held_out": item.key in lock.held_out}
             if isinstance(stored, Stored):
                 row |= _place(stored, f"{row['id']}{stored.path.suffix}", paths.raw)
+                row["held_out"] |= stored.sha256 in lock.memory.sha256
                 fetched += not reused
             else:
                 row["problem"] = stored
