@@ -101,8 +101,13 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
         with suppress(UserError):
             found |= parse_lock(committed, "HEAD").memory
     file = database(tracking_uri(paths))
-    if tracking_off() or (file and not file.exists()):
+    if tracking_off():
         return found, []
+    if file and not file.exists():
+        servers = (
+            "the registry of `make up` was not asked who was test: MLFLOW_TRACKING_URI does not name it."
+        )
+        return found, [servers] * (paths.root / ".services/settings.json").exists()
     from slimstream.registry import held_out
 
     known, notes = held_out(params.publish.name, paths)

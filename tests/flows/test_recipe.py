@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import recipe
+from flows import recipe, retrain
 from slimstream.errors import UserError
 from slimstream.params import load_params
 from slimstream.paths import Paths
-from tests.flows.mini import commit, repository
+from tests.flows.mini import commit, git, repository
 
 
 @pytest.fixture
@@ -65,6 +65,19 @@ def test_a_source_of_our_own_leaves_params_untouched(paths: Paths, source: str) 
     with pytest.raises(UserError, match="cannot be the source"):
         recipe.apply(paths, "own", None)
     assert paths.params.read_bytes() == before
+
+
+def test_make_run_refuses_it_before_anything_is_touched(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(retrain, "ROOT", paths.root)
+    assert retrain.main(["--recipe", "tank", "--source", "zeta"]) == 2
+    assert "retrain: zeta cannot be the source: it is" in capsys.readouterr().err
+    paths.raw.mkdir(parents=True)
+    (paths.raw / "monday.mp4").write_text("the only copy")
+    assert retrain.main(["--recipe", "tank", "--source", "../clips"]) == 2
+    assert "holds 'monday.mp4', which the pipeline did not make" in capsys.readouterr().err
+    assert git(paths.root, "status", "--porcelain", "params.yaml", "source.lock.json") == ""
 
 
 def test_an_isolated_run_reads_beside_the_checkout_it_came_from(paths: Paths) -> None:

@@ -33,7 +33,7 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_first_scan_asks_no_registry_and_a_lost_lock_asks_git(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("SLIMSTREAM_TRACKING", raising=False)
@@ -49,7 +49,10 @@ def test_a_first_scan_asks_no_registry_and_a_lost_lock_asks_git(
     for command in (["init", "-q"], ["add", lock.name], [*who, "commit", "-qm", "scanned"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     lock.unlink()
+    (tmp_path / ".services").mkdir()
+    (tmp_path / ".services/settings.json").touch()
     assert main(["--root", str(tmp_path), "scan"]) == 0
+    assert "the registry of `make up` was not asked" in capsys.readouterr().out
     content = json.loads(lock.read_text())
     assert content["held_out"] == known
     assert {i["groups"]["recording"] for i in content["items"] if "held_out" in i} == set()

@@ -81,7 +81,7 @@ def last_split(paths: Paths) -> LastSplit:
         if _recorded(paths.split, paths):
             raise UserError(
                 f"{paths.split} is missing, so the scan cannot tell which clips must stay in the test part: "
-                f"run `dvc checkout {name}` (or `dvc pull {name}`) first, or delete dvc.lock to do without."
+                f"run `dvc checkout {name}` (or `dvc pull {name}`), or delete dvc.lock to go on without."
             )
         return LastSplit()
     parts = pd.read_parquet(split, columns=["id", "part"])

@@ -68,8 +68,8 @@ def scan(
 ) -> ScanResult:
     """List `source` (or params.ingest.source) and update source.lock.json when something is not as it was.
 
-    Without `write` only the result says so. `ask` is called when the lock is lost: it returns who else is
-    known to have been in a test part, and what to say of it.
+    Without `write` only the result says so. `ask` is called when the lock or the last split is lost: it
+    returns who else is known to have been in a test part, and what to say of it.
     """
     uri = normalise(source or params.ingest.source)
     source_ = open_source(params.ingest, uri, paths)
@@ -100,7 +100,7 @@ def _remember(
 ) -> tuple[frozenset[str], HeldOut, list[str]]:
     """Keys that stay test by name or group, all that was ever test, and what is to be said of it."""
     last = last_split(paths)
-    asked, notes = ask() if ask and old is None else (HeldOut(), [])
+    asked, notes = ask() if ask and (old is None or not last.tested) else (HeldOut(), [])
     flagged = {key: clip_id(key) for key in (old.held_out if old else ())}
     contents = frozenset(last.contents[i] for i in flagged.values() if i in last.contents)
     memory = HeldOut(contents) | last.held_out | asked | (old.memory if old else HeldOut())
@@ -129,12 +129,17 @@ def _remember(
         )
     if memory and (old is None or old.source != uri):
         notes.append(f"{len(memory.sha256)} clips of earlier test parts are known by content and stay test.")
-    elif old is None and not last.tested and not notes and paths.trained_models():
+    elif not (memory or last.tested or notes) and _ran_before(paths, old):
         notes.append(
-            f"{paths.source_lock} was lost and nothing else tells who was in a test part before: "
-            "such clips may be learnt from now."
+            "this is not the first run here, and nothing tells who was in a test part before: such clips may "
+            "be learnt from now."
         )
     return held_out, memory, notes
+
+
+def _ran_before(paths: Paths, old: Lock | None) -> bool:
+    fetched = paths.store.is_relative_to(paths.root) and paths.store.exists()
+    return bool(paths.trained_models()) or (old is None and fetched)
 
 
 def read_lock(path: Path) -> Lock:
