@@ -8,6 +8,7 @@ PYTHON ?= python3
 RECIPE ?= rig
 PAPER ?= all
 BIN := .venv/bin
+OURS := .venv/.made-by-slimstream
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 # One box, nothing leaves it: no tool reports home.
@@ -25,7 +26,11 @@ setup: $(BIN)/.ready  ## build .venv from the hashed lock file
 
 $(BIN)/.ready: requirements.lock infra/uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "slimstream needs Python 3.11 or 3.12: make PYTHON=python3.11 …")'
-	$(PYTHON) -m venv --clear .venv
+	@if [ -L .venv ] || { [ -n "$$(ls -A .venv 2>/dev/null)" ] && [ ! -e $(OURS) ] && [ ! -e $(BIN)/.ready ]; }; then \
+	  echo '.venv is a link, or was not made by `make setup`, and would be emptied: move it away and run make again.' >&2; exit 2; fi
+	@mkdir -p .venv && touch $(OURS)  # before anything else, so that an interrupted set-up is known as ours
+	@find .venv -mindepth 1 -maxdepth 1 ! -path $(OURS) -exec rm -rf {} +
+	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/uv.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/slimstream.pth"
@@ -70,5 +75,8 @@ lint: setup
 	@mypy
 	@lint-imports
 
-clean:  ## remove what the pipeline made; keeps the environment, the registry, the servers' data and the clip store
-	rm -rf data models exports metrics plots reports runs
+clean:  ## remove the outs that dvc.yaml names and nothing else: no file of yours, no registry, no clip store
+	@python=$(or $(wildcard $(BIN)/python),$(PYTHON)); \
+	$$python -c 'import pydantic, ruamel.yaml' 2>/dev/null || { \
+	  echo 'make clean reads dvc.yaml with what is in .venv: run `make setup` first.' >&2; exit 2; }; \
+	$$python -m slimstream clean

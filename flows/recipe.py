@@ -4,18 +4,21 @@ import io
 
 from ruamel.yaml import YAML
 
+from slimstream.data.own_folders import check_raw, check_source
 from slimstream.errors import UserError
-from slimstream.params import load_params
+from slimstream.params import Ingest, load_params
 from slimstream.paths import Paths
 from slimstream.tracking import git
 
 
-def apply(paths: Paths, recipe: str | None, source: str | None) -> None:
+def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:
     """Make params.yaml the recipe of that name, reading from `source`; None leaves either as it is.
 
-    Comments survive. Raises UserError for an unknown recipe, and when params.yaml holds edits that are
-    neither committed nor a recipe: they would be lost.
+    Comments survive. `home` is the checkout that a relative source belongs to, if not `paths`. Raises
+    UserError for an unknown recipe, when params.yaml holds edits that are neither committed nor a recipe
+    (they would be lost), and for a source that is a folder of the pipeline's own.
     """
+    home = home or paths
     if recipe is not None:
         file = paths.root / "recipes" / f"{recipe}.yaml"
         if not file.is_file():
@@ -32,6 +35,9 @@ def apply(paths: Paths, recipe: str | None, source: str | None) -> None:
         wanted = with_source(paths.params.read_text(), source)
     else:
         return
+    # Before anything is touched: the first stage empties what the next scan would have listed.
+    check_source(_source(wanted), home)
+    check_raw(paths)
     if not paths.params.exists() or paths.params.read_text() != wanted:
         paths.params.write_text(wanted)
 
@@ -56,6 +62,12 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
     kept = [wanted, git(paths, "show", "HEAD:./params.yaml")]
     if text in kept:
         return False
-    source = YAML(typ="safe").load(text).get("ingest", {}).get("source")
+    source = _source(text)
     recipes = (paths.root / "recipes").glob("*.yaml")
     return text not in (with_source(recipe.read_text(), source) for recipe in recipes)
+
+
+def _source(text: str) -> str:
+    """What the params file `text` names as the source of the clips."""
+    ingest = (YAML(typ="safe").load(text) or {}).get("ingest") or {}
+    return str(ingest.get("source", Ingest().source))

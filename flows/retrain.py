@@ -106,7 +106,7 @@ def _pipeline(
 ) -> None:
     env = {**env, "SLIMSTREAM_FLOW_RUN_ID": run_id}
     paths = Paths(root)
-    recipes.apply(paths, recipe, source)
+    recipes.apply(paths, recipe, source, Paths(ROOT))
     load_params(paths.params)
     _named("scan")("scan", root, env)
     for stage in dvc.stages(root):

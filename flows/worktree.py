@@ -19,6 +19,8 @@ from slimstream.tracking import tracking_uri
 KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
 STATE = ("source.lock.json", "dvc.lock")
 """What the last run knew of the data: without it a clip once held out might be learnt from."""
+SPLIT = ("data/split.parquet", "data/split.json", "data/manifest.parquet")
+"""The outs that say who was held out by it, and by what content and group he is known."""
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         _share_cache(main, folder)
         # Scan reads from the last split what must stay in test; a new box has it in the remote only.
         for command in ("checkout", "pull"):
-            dvc = [sys.executable, "-m", "dvc", command, "--quiet", "data/split.parquet"]
+            dvc = [sys.executable, "-m", "dvc", command, "--quiet", *SPLIT]
             if not subprocess.run(dvc, cwd=folder, capture_output=True).returncode:
                 break
         yield (

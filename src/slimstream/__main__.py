@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         help="the finished folds or tables, too: hours of work, which are done again when asked for",
     )
+    add("clean", "delete the outs that dvc.yaml names, and nothing else", commands.clean)
     predict = add("predict", "let a deployed model judge clips: labels and probabilities", commands.predict)
     predict.add_argument("files", type=Path, nargs="+", metavar="CLIP", help="videos, pictures or folders")
     predict.add_argument(

@@ -7,15 +7,20 @@ import argparse
 import importlib
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimstream import launch
 from slimstream.errors import UserError
 from slimstream.machines import processes
 from slimstream.params import Params, load_params
 from slimstream.paths import Paths
+
+if TYPE_CHECKING:
+    from slimstream.data.held_out import HeldOut
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
@@ -71,13 +76,42 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.
     check_trainings(params)
-    result = source.scan(params, paths, args.source, write=not args.dry_run)
+    result = source.scan(
+        params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
+    )
     print(json.dumps(asdict(result)) if args.json else result)
     if args.dry_run:
         return
     items = source.read_lock(paths.source_lock).listing.items
     check_teachers(params, paths, sorted({item.label for item in items}))
     check_flow((item.key for item in items), params.extract)
+
+
+def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
+    """Who was in a test part as the committed source.lock.json and registered versions have it.
+
+    MLflow is imported only where there is a registry.
+    """
+    from slimstream.data.held_out import HeldOut
+    from slimstream.data.scan import parse_lock
+    from slimstream.tracking import database, git, tracking_off, tracking_uri
+
+    found = HeldOut()
+    if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
+        with suppress(UserError):
+            found |= parse_lock(committed, "HEAD").memory
+    file = database(tracking_uri(paths))
+    if tracking_off():
+        return found, []
+    if file and not file.exists():
+        servers = (
+            "the registry of `make up` was not asked who was test: MLFLOW_TRACKING_URI does not name it."
+        )
+        return found, [servers] * (paths.root / ".services/settings.json").exists()
+    from slimstream.registry import held_out
+
+    known, notes = held_out(params.publish.name, paths)
+    return found | known, notes
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
@@ -152,9 +186,21 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
         kind.delete()
 
 
+def clean(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.clean import clean as remove
+
+    deleted, left = remove(paths)
+    for out in left:
+        print(f"{out} was left alone: a link leads there, or it lies outside of the project.")
+    print(f"{len(deleted)} of the files and folders that dvc.yaml names were deleted.")
+
+
 def predict(args: argparse.Namespace, paths: Paths) -> int:
     from slimstream import predict as judge
+    from slimstream.output import check_output
 
+    if args.out:
+        check_output(args.out, *judge.BEGINS)
     files = judge.files_in(args.files)
     model = judge.deployed_model(args.model or load_params(paths.params).publish.name, paths)
     if args.out:  # before the work, not after it, is found out where nothing can be written
@@ -187,6 +233,7 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.data.own_folders import check_source
     from slimstream.tables.run import check, chosen, run_tables
     from slimstream.tables.spec import listing, load_specs
 
@@ -199,6 +246,8 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     if len(specs) > 1 and args.source and not args.pictures:
         asks = ", ".join(spec.paper for spec in specs if spec.pictures)
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
+    for source in filter(None, (args.source, args.pictures)):
+        check_source(source, paths)
     for spec in specs[1:]:  # a mistake in the last one should not wait for the first
         check(spec, chosen(spec, args.table, args.row).values(), args.budget)
     failed = 0

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
+from slimstream.data.own_folders import check_source
 from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
 from slimstream.params import Params
@@ -117,6 +118,7 @@ def validated(params: Params, home: Paths, source: str, paths: Paths) -> None:
 
     Stages that were finished there are not run again: remove their `.seconds` to look at the source anew.
     """
+    check_source(source, paths)
     settings = params.model_dump(mode="json", by_alias=True)
     settings["ingest"]["source"] = source
     home.root.mkdir(parents=True, exist_ok=True)

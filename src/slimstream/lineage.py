@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.data.held_out import HeldOut, last_split
 from slimstream.data.manifest import RESERVED
+from slimstream.data.scan import read_lock
 from slimstream.gate import Seen
 from slimstream.learn.runtimes import network_files, read_forms
 from slimstream.params import Params
@@ -44,6 +46,7 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
             }
             for row in clips.assign(part=part)[part.isin(["train", "val"])].to_dict("records")
         ],
+        "held_out": _held_out(paths).to_json(),
         "flow_run_id": flow_run_id,
         "mlflow_runs": {
             file.stem: read_json(file).get("run_id")
@@ -60,6 +63,12 @@ def seen(lineage: Mapping[str, Any]) -> Seen:
         for clip in lineage["training_clips"]
     ]
     return Seen(pd.DataFrame(rows), tuple(lineage["group_by"]))
+
+
+def _held_out(paths: Paths) -> HeldOut:
+    """Who was test now or before."""
+    before = read_lock(paths.source_lock).memory if paths.source_lock.exists() else HeldOut()
+    return before | last_split(paths).held_out
 
 
 def _sha256(*files: Path, salt: str = "") -> str | None:

@@ -19,6 +19,9 @@ from slimstream.params import Runtime
 from slimstream.paths import Paths
 from slimstream.progress import bar
 
+BEGINS = ("path,label,", '[\n  {\n    "path":')
+"""How the answers begin, as CSV and as JSON."""
+
 
 @dataclass(frozen=True)
 class _Batch:

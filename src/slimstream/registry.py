@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from slimstream import deploy, gate, tracking
-from slimstream.errors import UserError
+from slimstream.data.held_out import HeldOut
+from slimstream.errors import Unavailable, UserError
 from slimstream.params import Params
 from slimstream.paths import Paths
 
@@ -89,6 +90,31 @@ def versions(name: str, paths: Paths) -> pd.DataFrame:
     ]
     columns = ["version", "champion", "model", "macro_f1", "gate", "promoted_at", "rolled_back_at", "why"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
+    """Whom the versions of `name` know to have been in a test part, and what is to be said where they do not.
+
+    Never raises: a registry that is away costs this memory, which is said, and not the scan.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found, silent = HeldOut(), []
+    try:
+        registry = Registry(name, paths)
+        for version in sorted(registry.tags()):
+            lineage = registry.lineage(version)
+            if "held_out" in lineage:
+                found |= HeldOut.from_json(lineage["held_out"])
+            else:
+                silent.append(version)
+    except (MlflowException, OSError, Unavailable) as error:
+        said = str(error).partition("\n")[0]
+        return found, [f"the registry does not say who was in a test part before ({said})."]
+    if silent and not found:
+        numbers = ", ".join(map(str, silent))
+        return found, [f"{name} {numbers} does not record its test clips: they may be learnt from now."]
+    return found, []
 
 
 class Registry:

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from flows import recipe
+from flows import recipe, retrain
 from slimstream.errors import UserError
 from slimstream.params import load_params
 from slimstream.paths import Paths
-from tests.flows.mini import commit, repository
+from tests.flows.mini import commit, git, repository
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
-    return Paths(repository(tmp_path))
+    return Paths(repository(tmp_path / "project"))
 
 
 def test_a_recipe_with_a_source_keeps_its_comments(paths: Paths) -> None:
@@ -53,3 +53,35 @@ def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
 def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:
     with pytest.raises(UserError, match="There is no recipe 'tanc'"):
         recipe.apply(paths, "tanc", None)
+
+
+@pytest.mark.parametrize("source", ["zeta", ".", "../project", ".slimstream/store", ".git"])
+def test_a_source_of_our_own_leaves_params_untouched(paths: Paths, source: str) -> None:
+    before = paths.params.read_bytes()
+    for name in ("tank", None):
+        with pytest.raises(UserError, match="cannot be the source"):
+            recipe.apply(paths, name, source)
+    (paths.root / "recipes/own.yaml").write_text("ingest: {source: zeta}\n")
+    with pytest.raises(UserError, match="cannot be the source"):
+        recipe.apply(paths, "own", None)
+    assert paths.params.read_bytes() == before
+
+
+def test_make_run_refuses_it_before_anything_is_touched(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(retrain, "ROOT", paths.root)
+    assert retrain.main(["--recipe", "tank", "--source", "zeta"]) == 2
+    assert "retrain: zeta cannot be the source: it is" in capsys.readouterr().err
+    paths.raw.mkdir(parents=True)
+    (paths.raw / "monday.mp4").write_text("the only copy")
+    assert retrain.main(["--recipe", "tank", "--source", "../clips"]) == 2
+    assert "holds 'monday.mp4', which the pipeline did not make" in capsys.readouterr().err
+    assert git(paths.root, "status", "--porcelain", "params.yaml", "source.lock.json") == ""
+
+
+def test_an_isolated_run_reads_beside_the_checkout_it_came_from(paths: Paths) -> None:
+    run = Paths(repository(paths.cache / "worktrees/7"))
+    recipe.apply(run, "tank", "../clips", paths)
+    with pytest.raises(UserError, match="cannot be the source"):
+        recipe.apply(run, "tank", "zeta", paths)

@@ -82,7 +82,8 @@ def parted(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> None:
     split = table.assign(group=table["camera"], part=part)
     split[["id", "label", "group", "twin", "part"]].to_parquet(paths.split)
     digest = hashlib.sha256(json.dumps(cameras).encode()).hexdigest()
-    paths.split_info.write_text(json.dumps({"hash": digest, "classes": CLASSES, "counts": {}, "groups": {}}))
+    info = {"hash": digest, "classes": CLASSES, "counts": {}, "groups": {}, "group_by": ["camera"]}
+    paths.split_info.write_text(json.dumps(info))
 
 
 def evaluated(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> None:

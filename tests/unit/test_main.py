@@ -32,6 +32,32 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     assert said.startswith("slimstream ingest: ") and said.count("\n") == 1
 
 
+def test_a_first_scan_asks_no_registry_and_a_lost_lock_asks_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("SLIMSTREAM_TRACKING", raising=False)
+    (tmp_path / "params.yaml").write_text("ingest: {rig: {recordings: 3, clips: 1}}\n")
+    scan = f"import sys; from slimstream.__main__ import main; main(['--root', {str(tmp_path)!r}, 'scan'])"
+    code = f"{scan}; print('mlflow' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "rig: 9 clips, 9 new\nFalse\n"
+    lock = tmp_path / "source.lock.json"
+    known = {"sha256": ["ab" * 32], "groups": [{"recording": "recording_02"}]}
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"held_out": known}))
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for command in (["init", "-q"], ["add", lock.name], [*who, "commit", "-qm", "scanned"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    lock.unlink()
+    (tmp_path / ".services").mkdir()
+    (tmp_path / ".services/settings.json").touch()
+    assert main(["--root", str(tmp_path), "scan"]) == 0
+    assert "the registry of `make up` was not asked" in capsys.readouterr().out
+    content = json.loads(lock.read_text())
+    assert content["held_out"] == known
+    assert {i["groups"]["recording"] for i in content["items"] if "held_out" in i} == set()
+
+
 def test_all_tables_want_videos_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     root = Path(__file__).parents[2]
     assert main(["--root", str(root), "tables", "all", "--source", "clips"]) == 2

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from slimstream import deploy, tracking
+from slimstream.data.held_out import HeldOut
 from slimstream.errors import UserError
 from slimstream.paths import Paths
 from slimstream.predict import deployed_model, predict
 from slimstream.publish import publish
-from slimstream.registry import Registry, rollback, versions
+from slimstream.registry import Registry, held_out, rollback, versions
 from tests.unit.plant import PARAMS, clips, evaluated
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
@@ -127,6 +128,12 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert len(lineage["dvc_lock_sha256"]) == 64 and lineage["group_by"] == ["camera"]
     assert {clip["groups"]["camera"] for clip in lineage["training_clips"]} == {"north", "south"}
     assert len(lineage["training_clips"]) == 16
+    # Versions know who was test, so that a lost source.lock.json costs nobody's memory.
+    assert lineage["held_out"]["groups"] == [{"camera": "east"}] and len(lineage["held_out"]["sha256"]) == 8
+    known, notes = held_out("tiny", project)
+    assert set(lineage["held_out"]["sha256"]) <= known.sha256 and notes == []
+    assert known.has_group({"camera": "east"}, ["camera"])
+    assert held_out("another", project) == (HeldOut(), [])
     names = [item.path for item in registry.client.list_artifacts(first.run_id)]
     assert "uncommitted.diff" in names
 
@@ -206,3 +213,18 @@ def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SLIMSTREAM_TRACKING", "off")
     with pytest.raises(UserError, match="SLIMSTREAM_TRACKING is off"):
         publish(PARAMS, paths)
+
+
+def test_a_registry_that_cannot_tell_who_was_test_is_said(
+    project: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Registry, "tags", lambda self: {1: {}, 2: {}})
+    monkeypatch.setattr(Registry, "lineage", lambda self, version: {"training_clips": []})
+    assert held_out("tiny", project) == (
+        HeldOut(),
+        ["tiny 1, 2 does not record its test clips: they may be learnt from now."],
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    known, (note,) = held_out("tiny", project)
+    assert not known and note.startswith("the registry does not say who was in a test part before (")

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from slimstream.data import rig
 from slimstream.data.listing import METADATA, Item, Listing, Stat, arrange
+from slimstream.data.own_folders import check_source, source_folder
 from slimstream.errors import UserError
 from slimstream.params import Ingest
-from slimstream.paths import as_text
+from slimstream.paths import Paths, as_text
 
 
 class FetchError(Exception):
@@ -39,8 +40,11 @@ def normalise(uri: str) -> str:
     return uri.strip().rstrip("/") or uri.strip()
 
 
-def open_source(params: Ingest, uri: str, root: Path) -> Source:
-    """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative one lies below `root`)."""
+def open_source(params: Ingest, uri: str, paths: Paths) -> Source:
+    """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative one lies below `source_root`).
+
+    Raises UserError for what is no source, and for a folder of our own (see `own_folders`).
+    """
     if uri == "rig":
         return RigSource(params)
     if uri.startswith("s3://"):
@@ -51,7 +55,8 @@ def open_source(params: Ingest, uri: str, root: Path) -> Source:
         raise UserError(
             f"{uri.split('://')[0]}://… is no source: give 'rig', a folder or s3://bucket/prefix."
         )
-    return FolderSource(uri, root)
+    check_source(uri, paths)
+    return FolderSource(uri, paths.source_root)
 
 
 class RigSource:
@@ -88,7 +93,7 @@ class FolderSource:
 
     def __init__(self, uri: str, root: Path) -> None:
         self.uri = uri
-        self.folder = (root / Path(uri).expanduser()).resolve()
+        self.folder = source_folder(uri, root)
         self.name = str(self.folder)
 
     def list(self) -> Listing:

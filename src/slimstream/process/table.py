@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from slimstream.output import check_output
 from slimstream.process.log import Logs, read_logs
 from slimstream.process.rows import Row, classifiers, detector
 from slimstream.process.settings import Process
@@ -14,15 +15,18 @@ from slimstream.process.windows import Windows, cut
 
 def run(p: Process, files: Sequence[Path], out: Path) -> str:
     """Judge all methods on the logs; write `out` (one row a method and split), `<out>-states.csv` beside it
-    (one row a method, split and state), and return both in words. Raises UserError for logs that do not fit.
+    (one row a method, split and state), and return both in words. Raises UserError for logs that do not fit,
+    and where either file is there already and is none of ours.
     """
+    states_out = out.with_name(f"{out.stem}-states{out.suffix}")
+    for file in (out, states_out):
+        check_output(file, "task,method,")
     logs = read_logs(files, p)
     w = cut(logs, p)
     found = splits(w, p)
     classified, by_state = classifiers(p, w, found)
     detected = detector(p, w, found)
     out.parent.mkdir(parents=True, exist_ok=True)
-    states_out = out.with_name(f"{out.stem}-states{out.suffix}")
     pd.DataFrame(classified + detected).to_csv(out, index=False)
     pd.DataFrame(by_state).to_csv(states_out, index=False)
     parts = [

@@ -12,6 +12,7 @@ from typing import Any
 from slimstream.data.listing import Item
 from slimstream.data.manifest import clip_id, write_manifest
 from slimstream.data.media import UnreadableVideo
+from slimstream.data.own_folders import check_raw
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FetchError, Source, normalise, open_source
 from slimstream.data.store import Store, Stored, link, plain_words
@@ -25,12 +26,13 @@ from slimstream.progress import Log, bar
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     """Fill data/raw and write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
     lock = read_lock(paths.source_lock)
-    source = open_source(params.ingest, lock.source, paths.source_root)
+    source = open_source(params.ingest, lock.source, paths)
     if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
         raise UserError(
             f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "
             "run `python -m slimstream scan`, or set ingest.source back."
         )
+    check_raw(paths)
     store = Store(paths.store)
     with plain_words(paths.raw):
         if paths.raw.exists():
@@ -46,6 +48,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
             row |= {"label": item.label, "held_out": item.key in lock.held_out}
             if isinstance(stored, Stored):
                 row |= _place(stored, f"{row['id']}{stored.path.suffix}", paths.raw)
+                row["held_out"] |= stored.sha256 in lock.memory.sha256
                 fetched += not reused
             else:
                 row["problem"] = stored

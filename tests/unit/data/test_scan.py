@@ -84,12 +84,14 @@ def test_a_lock_is_read_as_written(paths: Paths) -> None:
     assert not scan(PARAMS, paths).differs
 
 
-def test_another_source_starts_anew(paths: Paths) -> None:
+def test_names_alone_hold_at_another_source_and_what_they_miss_is_said(paths: Paths) -> None:
     scan(PARAMS, paths)
-    split(paths, "on/1.mp4")
+    split(paths, "on/1.mp4", "on/2.mp4")  # nobody wrote their contents down
     (paths.root / "plant").rename(paths.root / "other")
+    (paths.root / "other/on/2.mp4").rename(paths.root / "other/on/renamed.mp4")
     result = scan(PARAMS, paths, "other/")
-    assert result.source == "other" and len(result.new) == 4 and held_out(paths) == []
+    assert result.source == "other" and len(result.new) == 4 and held_out(paths) == ["on/1.mp4"]
+    assert "1 earlier test clips are known by their names alone" in str(result)
 
 
 def test_tested_clips_stay_held_out_when_something_is_new(paths: Paths) -> None:

@@ -7,6 +7,7 @@ from slimstream.data.listing import Stat
 from slimstream.data.sources import FetchError, FolderSource, open_source
 from slimstream.errors import UserError
 from slimstream.params import Ingest, Rig
+from slimstream.paths import Paths
 
 
 @pytest.fixture
@@ -106,12 +107,12 @@ def test_what_is_fetched_is_what_was_listed(folder: Path, tmp_path: Path) -> Non
 )
 def test_an_impossible_source_is_one_sentence(folder: Path, uri: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as caught:
-        open_source(Ingest(), uri, folder.parent).list()
+        open_source(Ingest(), uri, Paths(folder.parent)).list()
     assert "word@" not in str(caught.value)
 
 
 def test_the_rig_is_listed_without_rendering() -> None:
-    small, large = (open_source(Ingest(rig=Rig(recordings=n, clips=2)), "rig", Path()) for n in (2, 3))
+    small, large = (open_source(Ingest(rig=Rig(recordings=n, clips=2)), "rig", Paths()) for n in (2, 3))
     listing = small.list()
     assert len(listing.items) == 12
     assert listing.items[0].key == "rig/recording_00/air_leakage_0.mp4"
