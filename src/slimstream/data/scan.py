@@ -4,6 +4,7 @@ A scan that finds nothing new leaves the file as it is, byte for byte, so that n
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,7 +37,10 @@ class ScanResult:
     changed: list[str]
     removed: list[str]
     rejected: dict[str, str]
+    skipped: Mapping[str, int]
+    """How many files of each kind are no clips, the most frequent first."""
     differs: bool
+    items: list[Item]
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.clips} clips"]
@@ -49,6 +53,10 @@ class ScanResult:
         lines += [f"  rejected {key}: {reason}" for key, reason in list(self.rejected.items())[:10]]
         if len(self.rejected) > 10:
             lines.append(f"  … and {len(self.rejected) - 10} more, see source.lock.json")
+        if count := sum(self.skipped.values()):
+            kinds = [f"{many} {kind}" for kind, many in self.skipped.items()]
+            kinds = [*kinds[:8], f"{len(kinds) - 8} more kinds"] if len(kinds) > 9 else kinds
+            lines.append(f"  {count} file{'s' * (count > 1)} skipped: {', '.join(kinds)}")
         return "\n".join(lines)
 
 
@@ -76,7 +84,9 @@ def scan(params: Params, paths: Paths, source: str | None = None, write: bool = 
         changed=[key for key in found if key in known and found[key] != known[key]],
         removed=sorted(known.keys() - found.keys()),
         rejected=listing.rejected,
+        skipped=listing.skipped,
         differs=differs,
+        items=listing.items,
     )
 
 
