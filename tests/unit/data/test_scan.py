@@ -84,6 +84,15 @@ def test_a_lock_is_read_as_written(paths: Paths) -> None:
     assert not scan(PARAMS, paths).differs
 
 
+def test_what_is_skipped_is_counted_and_is_no_news(paths: Paths) -> None:
+    scan(PARAMS, paths)
+    for key in ("on/1.txt", "on/2.txt", "thumb.webq", "._3.mp4"):
+        add(paths, key)
+    result = scan(PARAMS, paths)
+    assert not result.differs
+    assert str(result).splitlines()[1] == "  4 files skipped: 2 .txt, 1 .webq, 1 hidden or system"
+
+
 def test_another_source_starts_anew(paths: Paths) -> None:
     scan(PARAMS, paths)
     split(paths, "on/1.mp4")
