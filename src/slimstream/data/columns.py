@@ -7,9 +7,11 @@ import pandas as pd
 
 from slimstream.data.given import parts_of
 from slimstream.data.listing import METADATA, Item
+from slimstream.data.manifest import COLUMNS
 from slimstream.data.names import alike, normal
 from slimstream.data.parts import GIVEN
 from slimstream.data.splits import missing_column
+from slimstream.errors import UserError
 from slimstream.params import Params, Split
 
 
@@ -22,7 +24,7 @@ def effective_group_by(columns: Iterable[str], split: Split) -> list[str]:
     columns = list(columns)
     wanted = [normal(column) for column in split.group_by]
     own = [column for column in columns if column not in (GIVEN, split.given)]
-    missing = [column for column in wanted if column not in columns]
+    missing = [column for column in wanted if column not in (*columns, *COLUMNS)]
     if missing and own:
         raise missing_column("split.group_by", missing[0], own)
     return [] if missing else wanted
@@ -37,6 +39,19 @@ def ungrouped(group_by: Sequence[str], split: Split) -> str:
         f"one {split.group_by[0]} may lie in train and in test, and scores may be flattered; a {METADATA} "
         "can name it."
     )
+
+
+def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[str]) -> None:
+    """Raise UserError for a label, that of the clip `key`, which is none of `classes`; none allow all."""
+    allowed = sorted({normal(label) for label in classes})
+    example: dict[str, str] = {}
+    for label, key in zip(labels, keys, strict=True):
+        example.setdefault(label, key)
+    if allowed and (unknown := sorted(example.keys() - {*allowed})):
+        raise UserError(
+            f"unknown labels {', '.join(map(repr, unknown[:10]))} (as of {example[unknown[0]]}): "
+            f"validate.classes in params.yaml allows {', '.join(allowed)}: mend one or the other."
+        )
 
 
 def check(items: Sequence[Item], params: Params) -> list[str]:
@@ -60,7 +75,9 @@ def check(items: Sequence[Item], params: Params) -> list[str]:
             f"the folders name a split ({_counted(counts, sorted(counts))}), which is kept as the column "
             f"'{GIVEN}' and not used: set split.given to '{GIVEN}' to use it."
         )
-    allowed = {normal(label) for label in params.validate_.classes}
+    classes = params.validate_.classes
+    check_labels((item.label for item in items), (item.key for item in items), classes)
+    allowed = {normal(label) for label in classes}
     labels = Counter(item.label for item in items)
     for names in alike(labels):
         if not {*names} <= allowed:
@@ -69,7 +86,7 @@ def check(items: Sequence[Item], params: Params) -> list[str]:
                 f"own ({_counted(labels, names)} clips): give them one name, or list all in validate.classes."
             )
     for column in [*group_by, *([split.video] if split.video else [])]:
-        values = Counter(item.groups[column] for item in items)
+        values = Counter(item.groups.get(column, "") for item in items)
         told += [
             f"the values {' and '.join(names)} of {column} differ in case or spacing alone and are groups of "
             f"their own ({_counted(values, names)} clips): give them one name if they are one."

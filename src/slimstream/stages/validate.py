@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.data import checks, shortcuts, twins
-from slimstream.data.columns import effective_group_by, ungrouped
+from slimstream.data.columns import check_labels, effective_group_by, ungrouped
 from slimstream.data.given import parts_of, split_as_given
 from slimstream.data.manifest import group_columns, read_manifest
 from slimstream.data.names import normal
@@ -35,7 +35,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     group_by = effective_group_by(group_columns(manifest), params.split)
     if sentence := ungrouped(group_by, params.split):
         print(f"validate: {sentence}", file=sys.stderr)
-    _known_labels(manifest, settings)
+    usable = manifest[manifest["problem"] == ""]
+    check_labels(usable["label"], usable["key"], settings.classes)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
     part = _given(manifest, reasons, params.split)
     seen = _decoded(manifest, reasons, paths)
@@ -85,18 +86,6 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         "shortcuts": float(sum(cue.flagged for cue in found)),
         **{name: float(count) for name, count in across.items()},
     }
-
-
-def _known_labels(manifest: pd.DataFrame, settings: Validate) -> None:
-    usable = manifest[manifest["problem"] == ""]
-    allowed = {*map(normal, settings.classes)}
-    unknown = sorted({*usable["label"]} - allowed) if allowed else []
-    if unknown:
-        example = usable["key"][usable["label"] == unknown[0]].iloc[0]
-        raise UserError(
-            f"unknown labels {', '.join(map(repr, unknown[:10]))} (as of {example}): "
-            f"validate.classes in params.yaml allows {', '.join(sorted(allowed))}: mend one or the other."
-        )
 
 
 def _one_label(clips: pd.DataFrame, video: str) -> None:

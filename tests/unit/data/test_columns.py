@@ -28,6 +28,7 @@ def said(found: list[Item], classes: list[str] | None = None, **split: Any) -> l
         (["camera", "day"], {"group_by": ["camera"]}, ["camera"]),
         (["camera"], {}, []),
         ([], {"group_by": ["camera"]}, []),
+        (["camera"], {"group_by": ["id"]}, ["id"]),
         (["given"], {"group_by": ["camera"]}, []),
         (["split"], {"group_by": ["camera"], "given": "split"}, []),
         (["U\u0308bung", "Übung"], {"group_by": ["U\u0308bung"]}, ["Übung"]),
@@ -81,10 +82,19 @@ def test_labels_that_differ_in_case_or_spacing_are_told_unless_all_are_listed() 
     assert said(found, ["ok", "OK", "no load", "no_load"]) == []
 
 
+def test_a_label_that_is_not_allowed_is_told_before_any_work() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown labels 'OK' \(as of 1.mp4\): validate.classes .* allows bad, ok"
+    ):
+        said(items("ok", "OK"), ["ok", "bad"])
+    assert said(items("\u00fc"), ["u\u0308"]) == []
+
+
 def test_groups_that_differ_in_case_or_spacing_are_told() -> None:
     found = items("ok", "ok", "bad", camera=["Gate", "gate", "roof"], other=["a", "A", "b"])
     (sentence,) = said(found, group_by=["camera"])
     assert "the values Gate and gate of camera" in sentence
+    assert said(found, group_by=["id"]) == []
 
 
 def test_a_given_split_and_a_test_group_exclude_one_another() -> None:
