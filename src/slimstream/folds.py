@@ -91,7 +91,8 @@ def _fold(
     params: Params, paths: Paths, clips: pd.DataFrame, aside: str | None, test: str
 ) -> list[dict[str, object]]:
     settings = params.model_dump(mode="json", by_alias=True)
-    settings["split"] |= {"test_group": test, "given": None}
+    settings["split"]["test_group"] = test
+    del settings["split"]["given"]
     group_by = effective_group_by(group_columns(clips), params.split)
     kept = clips if aside is None else clips[group_names(clips, group_by) != aside]
     kept = kept.assign(held_out=False)  # the fold decides who is tested, not history

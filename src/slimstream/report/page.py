@@ -216,8 +216,8 @@ def notes(report: Report) -> list[str]:
         )
     if leaking := report.split.get("leaks", {}).get("test"):
         told.append(
-            f"{len(leaking)} test clips have a near twin among the clips for training or validation: the split "
-            f"came with the data (column {report.split['given']}), and the scores are flattered."
+            f"{len(leaking)} test clips have a near twin among training or validation clips: the split came "
+            f"with the data (column {report.split['given']}), and the scores are flattered."
         )
     if report.absent:
         told.append(

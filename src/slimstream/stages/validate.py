@@ -118,7 +118,7 @@ def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: Split) -> 
     if settings.given not in manifest:
         raise missing_column("split.given", settings.given, group_columns(manifest))
     usable = manifest.drop(index=list(reasons)).set_index("key")[settings.given]
-    parts = parts_of(usable, settings.given)
+    parts = parts_of(usable, settings.given) if len(usable) else usable
     return pd.Series(parts.to_numpy(), index=manifest.index.drop(list(reasons)))
 
 
@@ -129,8 +129,8 @@ def _across(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) 
     across = int((left_out["sha256"].map(parts) > 1).sum())
     if across:
         print(
-            f"validate: {across} clips are byte-identical to a clip of another given part and left out, of "
-            "train before val and of val before test; quarantine.csv names them.",
+            f"validate: {across} clips are byte-identical to a clip of another given part and left out (of two "
+            "such clips test keeps its own, then val); quarantine.csv names them.",
             file=sys.stderr,
         )
     return across

@@ -78,7 +78,7 @@ class Data:
             return cls(paths, paths, at_most)
         settings = params.model_dump(mode="json", by_alias=True)
         settings["ingest"]["source"] = source
-        name = key(settings["ingest"], settings["validate"], settings["split"])
+        name = key(settings["ingest"], settings["validate"], named_by("split", settings["split"]))
         data = cls(Paths(paths.cache / "tables" / name), paths, at_most)
         validated(params, data.home, source, paths)
         return data
