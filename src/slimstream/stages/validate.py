@@ -129,8 +129,8 @@ def _across(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) 
     across = int((left_out["sha256"].map(parts) > 1).sum())
     if across:
         print(
-            f"validate: {across} clips are byte-identical to a clip of another given part and left out (of two "
-            "such clips test keeps its own, then val); quarantine.csv names them.",
+            f"validate: {across} clips are byte-identical to a clip of another given part and left out "
+            "(test keeps its own, then val); quarantine.csv names them.",
             file=sys.stderr,
         )
     return across
