@@ -29,6 +29,7 @@ from prefect.tasks import Task
 from flows import dvc
 from flows import recipe as recipes
 from flows.announce import announce
+from flows.logs import in_one_sentence
 from flows.worktree import commit, worktree
 from slimstream.errors import UserError
 from slimstream.params import load_params
@@ -84,6 +85,7 @@ def retrain(
     alone; `isolated`: work in a checkout of its own, leave a branch runs/<flow run id> and push the data to
     the DVC remote, if there is one, as a schedule does.
     """
+    in_one_sentence()
     run_id = str(runtime.flow_run.id)
     if not isolated:
         return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)

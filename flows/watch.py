@@ -17,6 +17,7 @@ from prefect.deployments import run_deployment
 from pydantic import Field
 
 from flows import dvc
+from flows.logs import in_one_sentence
 from flows.worktree import worktree
 from slimstream.monitor import CHECK
 from slimstream.paths import Paths
@@ -58,6 +59,7 @@ def evaluate_champion(
 @task(cache_policy=NO_CACHE)
 def command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
     """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
+    in_one_sentence()
     logger = get_run_logger()
     return dvc.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
 

@@ -68,6 +68,7 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.data import columns
     from slimstream.data import scan as source
     from slimstream.data.packs import check_flow
     from slimstream.stages.distill import check_teachers
@@ -79,12 +80,14 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     result = source.scan(
         params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
     )
-    print(json.dumps(asdict(result)) if args.json else result)
+    for sentence in columns.check(result.items, params):
+        print(f"scan: {sentence}", file=sys.stderr, flush=True)
+    told = {name: value for name, value in asdict(result).items() if name != "items"}
+    print(json.dumps(told) if args.json else result)
     if args.dry_run:
         return
-    items = source.read_lock(paths.source_lock).listing.items
-    check_teachers(params, paths, sorted({item.label for item in items}))
-    check_flow((item.key for item in items), params.extract)
+    check_teachers(params, paths, sorted({item.label for item in result.items}))
+    check_flow((item.key for item in result.items), params.extract)
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":

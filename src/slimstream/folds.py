@@ -18,7 +18,10 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
+from slimstream.data.columns import effective_group_by
+from slimstream.data.manifest import group_columns
 from slimstream.data.own_folders import check_source
+from slimstream.data.splits import group_names
 from slimstream.errors import UserError
 from slimstream.fingerprint import fingerprint
 from slimstream.params import Params
@@ -37,10 +40,16 @@ def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | 
     for needed in (paths.clips, paths.packs / "index.parquet", paths.manifest):
         if not needed.exists():
             raise UserError(f"{needed} is missing: run `dvc repro extract` before the folds.")
-    if not params.split.group_by:
-        raise UserError("params.yaml: folds leave out groups, so split.group_by must name a column.")
     clips = pd.read_parquet(paths.clips)
-    groups = sorted(set(_group(clips, params)))
+    group_by = effective_group_by(group_columns(clips), params.split)
+    if not group_by:
+        raise UserError(
+            "params.yaml: folds leave out groups, so split.group_by must name a column of the clips (in a "
+            "metadata.csv)."
+        )
+    if params.split.given:
+        print("folds: every group is left out in turn; split.given is set aside.", file=sys.stderr)
+    groups = sorted(set(group_names(clips, group_by)))
     outer = [group for group in groups if only in (None, group)]
     if not outer:
         raise UserError(f"--only {only}: no such group; there are {', '.join(groups)}.")
@@ -84,7 +93,9 @@ def _fold(
 ) -> list[dict[str, object]]:
     settings = params.model_dump(mode="json", by_alias=True)
     settings["split"]["test_group"] = test
-    kept = clips if aside is None else clips[_group(clips, params) != aside]
+    del settings["split"]["given"]
+    group_by = effective_group_by(group_columns(clips), params.split)
+    kept = clips if aside is None else clips[group_names(clips, group_by) != aside]
     kept = kept.assign(held_out=False)  # the fold decides who is tested, not history
     root = paths.cache / "folds" / _key(settings, kept, paths)
     fold = Paths(root)
@@ -163,10 +174,6 @@ def run_stage(fold: Paths, stage: str, paths: Paths, quietly: bool = False) -> f
             )
         mark.write_text(str(time.perf_counter() - start))
     return float(mark.read_text())
-
-
-def _group(clips: pd.DataFrame, params: Params) -> pd.Series:
-    return clips[params.split.group_by].astype(str).agg("/".join, axis=1)
 
 
 def _key(settings: dict[str, object], clips: pd.DataFrame, paths: Paths) -> str:

@@ -25,6 +25,7 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
     clips = pd.read_parquet(paths.clips)
     part = clips["id"].map(pd.read_parquet(paths.split).set_index("id")["part"])
     groups = sorted(set(clips.columns) - RESERVED)
+    split = read_json(paths.split_info)
     return {
         "model": chosen,
         "recipe": params.recipe,
@@ -35,8 +36,8 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
         "network_sha256": _sha256(paths.export(chosen) / "network.onnx"),
         "runtime": (form := read_forms(paths.export(chosen))[0].runtime),
         "form_sha256": _sha256(*network_files(paths.export(chosen), form), salt=form),
-        "split_hash": read_json(paths.split_info).get("hash"),
-        "group_by": params.split.group_by,
+        "split_hash": split.get("hash"),
+        "group_by": split.get("group_by", params.split.group_by),  # those that the clips have
         "training_clips": [
             {
                 "sha256": row["sha256"],

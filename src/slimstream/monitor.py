@@ -54,7 +54,8 @@ def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
     home = Paths(paths.cache / "fresh")
     for done in home.root.glob("*.seconds"):  # the source may hold other clips than last time
         done.unlink()
-    ungrouped = params.model_copy(update={"split": params.split.model_copy(update={"group_by": []})})
+    split = params.split.model_copy(update={"group_by": [], "given": None})
+    ungrouped = params.model_copy(update={"split": split})
     validated(ungrouped, home, source, paths)
     clips = pd.read_parquet(home.clips)
     fresh = clips[gate.unseen(clips, clips, [replace(seen(lineage), group_by=())])]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from slimstream.classifier import Answer, ClipClassifier, refused
+from slimstream.data.clutter import clutter
 from slimstream.data.media import PICTURES, VIDEOS, is_picture
 from slimstream.data.pool import Crashed, cores, each
 from slimstream.errors import UserError
@@ -70,13 +71,13 @@ def predict(
 def files_in(given: Sequence[Path]) -> list[Path]:
     """The files among `given`, and the videos and pictures in its folders and below, each once.
 
+    Clutter in a folder is left out, as in a source; a file that is named itself is judged whatever it is.
     Raises UserError for what is not there and when there is nothing to judge.
     """
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
-            inside = (Path(root) / name for root, _, names in os.walk(path, onerror=_stop) for name in names)
-            found |= dict.fromkeys(sorted(f for f in inside if f.suffix.lower() in VIDEOS | PICTURES))
+            found |= dict.fromkeys(sorted(_inside(path)))
         elif path.is_file():
             found[path] = None
         else:
@@ -84,6 +85,13 @@ def files_in(given: Sequence[Path]) -> list[Path]:
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: no video or picture in it.")
     return list(found)
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder, onerror=_stop):
+        folders[:] = [name for name in folders if not clutter(Path(name))]  # it may not be readable
+        files = (Path(root, name) for name in names if not clutter(Path(name)))
+        yield from (file for file in files if file.suffix.lower() in VIDEOS | PICTURES)
 
 
 def _stop(error: OSError) -> None:

@@ -76,3 +76,18 @@ def test_without_packs_it_says_what_to_run(tmp_path: Path) -> None:
     (paths.packs / "index.parquet").unlink()
     with pytest.raises(UserError, match="dvc repro extract"):
         folds.run_folds(load_params(paths.params), paths)
+
+
+def test_a_given_split_is_set_aside(
+    tmp_path: Path, calls: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = study(tmp_path, split={"group_by": ["camera"], "given": "set"})
+    folds.run_folds(load_params(paths.params), paths, only="c1")
+    assert {group for group, _ in calls} == {"c1"}
+    assert "split.given is set aside" in capsys.readouterr().err
+
+
+def test_clips_without_the_column_have_no_folds(tmp_path: Path) -> None:
+    paths = study(tmp_path, split={"group_by": ["part"]})
+    with pytest.raises(UserError, match=r"split.group_by names 'part', .* there are camera"):
+        folds.run_folds(load_params(paths.params), paths)

@@ -50,6 +50,17 @@ def test_a_folder_is_what_lies_below_it(plant: Paths, tmp_path: Path) -> None:
         files_in([tmp_path / "gone.mp4"])
 
 
+def test_clutter_in_a_folder_is_no_clip_unless_it_is_named(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", "__MACOSX/b.png", "@eaDir/a.png", ".cache/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert files_in([tmp_path]) == [tmp_path / "a.png"]
+    assert files_in([tmp_path / "._a.png", tmp_path / ".cache"]) == [
+        tmp_path / "._a.png",
+        tmp_path / ".cache/c.png",
+    ]
+
+
 def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     plant: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from slimstream.data.listing import METADATA, Listing, Stat, arrange
+from slimstream.data.listing import Listing, Stat, arrange, table_of
 from slimstream.data.sources import FetchError
 from slimstream.errors import Unavailable, UserError
 
@@ -53,12 +53,12 @@ class S3Source:
                     if key and not key.endswith("/"):
                         files[key] = Stat(found["Size"], found["ETag"].strip('"'))
         table = io.BytesIO()
-        if METADATA in files:
+        if name := table_of(files, self.uri):
             try:
-                self._copy(METADATA, files[METADATA], table)
+                self._copy(name, files[name], table)
             except FetchError as error:
-                raise Unavailable(f"{self.uri}/{METADATA}: {error}.") from error
-        return arrange(files, table.getvalue() if METADATA in files else None, self.uri)
+                raise Unavailable(f"{self.uri}/{name}: {error}.") from error
+        return arrange(files, table.getvalue() if name else None, self.uri)
 
     def check(self) -> None:
         """Ask for a single name, so that whatever is wrong with server, bucket or keys is said now."""

@@ -44,9 +44,12 @@ class ScanResult:
     changed: list[str]
     removed: list[str]
     rejected: dict[str, str]
+    skipped: Mapping[str, int]
+    """How many files of each kind are no clips, the most frequent first."""
     differs: bool
     notes: list[str]
     """What is to be said of clips that were test before, a line each."""
+    items: list[Item]
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.clips} clips"]
@@ -60,6 +63,10 @@ class ScanResult:
         if len(self.rejected) > 10:
             lines.append(f"  … and {len(self.rejected) - 10} more, see source.lock.json")
         lines += [f"  {note}" for note in self.notes]
+        if count := sum(self.skipped.values()):
+            kinds = [f"{many} {kind}" for kind, many in self.skipped.items()]
+            kinds = [*kinds[:8], f"{len(kinds) - 8} more kinds"] if len(kinds) > 9 else kinds
+            lines.append(f"  {count} file{'s' * (count > 1)} skipped: {', '.join(kinds)}")
         return "\n".join(lines)
 
 
@@ -90,8 +97,10 @@ def scan(
         changed=[key for key in found if key in known and found[key] != known[key]],
         removed=sorted(known.keys() - found.keys()),
         rejected=listing.rejected,
+        skipped=listing.skipped,
         differs=differs,
         notes=notes,
+        items=listing.items,
     )
 
 

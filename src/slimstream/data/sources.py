@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from slimstream.data import rig
-from slimstream.data.listing import METADATA, Item, Listing, Stat, arrange
+from slimstream.data.clutter import clutter
+from slimstream.data.listing import Item, Listing, Stat, arrange, table_of
 from slimstream.data.own_folders import check_source, source_folder
 from slimstream.errors import UserError
 from slimstream.params import Ingest
@@ -101,15 +102,17 @@ class FolderSource:
         files = {}
         for folder, folders, names in os.walk(self.folder, onerror=_stop):
             links = [name for name in folders if Path(folder, name).is_symlink()]
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-            for name in sorted([*names, *links]):
-                if not name.startswith("."):
-                    path = Path(folder, name)
-                    files[as_text(PurePosixPath(path.relative_to(self.folder)))] = self._stat(path)
-        table = self.folder / METADATA
-        if METADATA in files and files[METADATA].fault:
-            raise UserError(f"{table} is {files[METADATA].fault}; put the file itself there.")
-        return arrange(files, table.read_bytes() if table.is_file() else None, self.uri)
+            # A folder of clutter counts as one thing and is not entered: it may not be readable.
+            closed = [name for name in folders if clutter(Path(name)) and name not in links]
+            folders[:] = sorted({*folders} - {*closed})
+            for name in sorted([*names, *links, *closed]):
+                path = Path(folder, name)
+                key = PurePosixPath(path.relative_to(self.folder))
+                files[as_text(key)] = Stat(0) if clutter(key) else self._stat(path)
+        table = table_of(files, self.uri)
+        if table and files[table].fault:
+            raise UserError(f"{self.folder / table} is {files[table].fault}; put the file itself there.")
+        return arrange(files, (self.folder / table).read_bytes() if table else None, self.uri)
 
     def outdated(self, listing: Listing) -> bool:
         return False

@@ -7,18 +7,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.data.manifest import group_columns
+from slimstream.data.parts import PARTS
 from slimstream.errors import UserError
 
-PARTS = ("train", "val", "test")
 CARVED = 0.2
 """Share of train that becomes val when none is asked for (P1's 7:3 has no third part)."""
 EXACT = 11
 """Up to so many free components all 3^n ways are compared."""
 LACKS = np.array([100.0, 1.0, 10.0])
-"""Cost of a part without a class, against deviations of shares, which are below 1 a class."""
+"""Cost of a part (train, val, test) without a class, against deviations of shares, below 1 a class."""
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+def missing_column(setting: str, column: str, columns: Sequence[str]) -> UserError:
+    """`setting` names `column`, and all that the clips have are `columns`."""
+    there = f"there are {', '.join(columns)}: name one of them or" if columns else "there are none:"
+    without = "; [] makes near-twin sets the groups" if setting == "split.group_by" else ""
+    return UserError(
+        f"params.yaml: {setting} names '{column}', which is no column of the clips; {there} add it to "
+        f"metadata.csv{without}."
+    )
 
 
 def group_names(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
@@ -30,10 +41,7 @@ def group_names(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
         return clips["twin"].astype(str)
     for column in group_by:
         if column not in clips:
-            raise UserError(
-                f"params.yaml: split.group_by names '{column}', which is no column of the clips; "
-                f"there are {', '.join(clips.columns)}."
-            )
+            raise missing_column("split.group_by", column, group_columns(clips))
         if empty := int((clips[column].isna() | (clips[column].astype(str).str.strip() == "")).sum()):
             raise UserError(
                 f"{empty} clips have no value in the group column '{column}': "
@@ -122,7 +130,7 @@ def split(
     else:
         chosen = counts.index == _component_of(test_group, group, group_names(clips, group_by))
         fixed[chosen] = 2
-    part = _assign(counts.to_numpy(np.int64), shares, fixed, one_val=test_group is not None)
+    part = assign(counts.to_numpy(np.int64), shares, fixed, one_val=test_group is not None)
 
     lacking = counts.columns[counts[part == 0].sum() == 0]
     if len(lacking):
@@ -142,7 +150,7 @@ def split_hash(parts: pd.DataFrame) -> str:
 
 
 def summary(parts: pd.DataFrame, group_by: Sequence[str]) -> dict[str, object]:
-    """What data/split.json holds: hash, classes, counts and groups by part, and the classes a part lacks."""
+    """What data/split.json holds of any split: hash, classes, counts and groups by part, classes lacking."""
     classes = sorted(parts["label"].unique())
     counts: Mapping[str, dict[str, int]] = {
         part: {label: int(((parts["part"] == part) & (parts["label"] == label)).sum()) for label in classes}
@@ -168,8 +176,12 @@ def _component_of(test_group: str, component: pd.Series, group: pd.Series) -> st
     return str(found.iloc[0])
 
 
-def _assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool) -> Ints:
-    """Clips (components, classes), shares (3,), given parts or -1 (components,) -> parts (components,)."""
+def assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool = False) -> Ints:
+    """Clips (components, classes), shares (parts,), fixed parts or -1 (components,) -> parts (components,).
+
+    Parts are the first of PARTS: two or all three. With `one_val` val is one component.
+    Raises UserError when fewer than two components are free.
+    """
     free = np.flatnonzero(fixed < 0)
     if len(free) < 2:
         raise UserError(
@@ -177,17 +189,18 @@ def _assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool) -> Ints:
             "add recordings."
         )
     weights = np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
-    base = np.stack([weights[fixed == p].sum(axis=0) for p in range(3)])
+    parts = len(shares)
+    base = np.stack([weights[fixed == p].sum(axis=0) for p in range(parts)])
     loads = weights[free]
     if one_val:
         ways = np.where(np.eye(len(free), dtype=bool), 1, 0)
     elif len(free) <= EXACT:
-        ways = np.indices((3,) * len(free)).reshape(len(free), -1).T
+        ways = np.indices((parts,) * len(free)).reshape(len(free), -1).T
     else:
         ways = _search(loads, base, shares)[None]
     cost = np.concatenate(
         [
-            _cost(base + np.eye(3)[chunk].transpose(0, 2, 1) @ loads, shares)
+            _cost(base + np.eye(parts)[chunk].transpose(0, 2, 1) @ loads, shares)
             for chunk in np.array_split(ways, max(1, len(ways) * loads.size // 10**6))
         ]
     )
@@ -197,11 +210,11 @@ def _assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool) -> Ints:
 
 
 def _cost(filled: Floats, shares: Floats) -> Floats:
-    """(..., 3, classes + 1) shares reached -> (...,): squared deviations, and more for what a part lacks."""
+    """(..., parts, classes + 1) shares reached -> (...,): squared deviations, and more for a part's lacks."""
     lacking = (filled < 1e-12).astype(float)
     return (
         np.square(filled - shares[:, None]).sum((-1, -2))
-        + (lacking[..., :-1].sum(-1) + 1e3 * lacking[..., -1]) @ LACKS
+        + (lacking[..., :-1].sum(-1) + 1e3 * lacking[..., -1]) @ LACKS[: len(shares)]
     )
 
 
@@ -209,7 +222,8 @@ def _search(loads: Floats, base: Floats, shares: Floats) -> Ints:
     """Greedy, the largest component first, then moves and swaps while they help; (components,) parts."""
     part = np.full(len(loads), -1)
     filled = base.copy()
-    one = np.eye(3)[:, :, None]
+    parts = len(shares)
+    one = np.eye(parts)[:, :, None]
     for i in np.argsort(-loads[:, -1], kind="stable"):
         deviation = np.square(filled + one * loads[i] - shares[:, None]).sum((1, 2))
         part[i] = np.round(deviation, 9).argmin()
@@ -222,13 +236,11 @@ def _search(loads: Floats, base: Floats, shares: Floats) -> Ints:
             others = np.flatnonzero(part != part[i])
             others = others[:: max(1, len(others) // 100)]
             gain = (one - one[part[i]]) * loads[i]
-            swap = (np.eye(3)[part[others]] - np.eye(3)[part[i]])[:, :, None] * (loads[i] - loads[others])[
-                :, None
-            ]
+            swap = (one[part[others]] - one[part[i]]) * (loads[i] - loads[others])[:, None]
             options = np.round(_cost(filled + np.concatenate([gain, swap]), shares), 12)
             best = int(options.argmin())
             if options[best] < cost - 1e-9:
-                j = None if best < 3 else int(others[best - 3])
+                j = None if best < parts else int(others[best - parts])
                 here, there = part[i], best if j is None else part[j]
                 filled = filled + np.concatenate([gain, swap])[best]
                 part[i] = there

@@ -9,14 +9,16 @@ import pandas as pd
 NEIGHBOURS, RATIO, CHUNK, BLOCK = 10, 0.2, 256, 4
 
 
-def identical(clips: pd.DataFrame) -> dict[int, str]:
+def identical(clips: pd.DataFrame, part: pd.Series | None = None) -> dict[int, str]:
     """Rows to leave out because their bytes are another row's, with the reason.
 
     `clips` has `id, key, label, sha256`. Of equal clips with one label the first by key stays; with several
-    labels none does, for nobody can say which is right.
+    labels none does, for nobody can say which is right. With `part`, the given part of each row, one of test
+    stays before one of val, and that before one of train: what judges is kept whole.
     """
     reasons: dict[int, str] = {}
-    for _, same in clips.sort_values("key").groupby("sha256", sort=False):
+    order = clips.assign(rank=0 if part is None else part.map(["test", "val", "train"].index))
+    for _, same in order.sort_values(["rank", "key"]).groupby("sha256", sort=False):
         if same["label"].nunique() > 1:
             labels = ", ".join(sorted(same["label"].unique()))
             reasons |= {row: f"byte-identical clips have different labels: {labels}" for row in same.index}

@@ -209,6 +209,16 @@ def notes(report: Report) -> list[str]:
             "of one camera). The intervals tell how far the scores may be off for further clips of "
             "these groups; they cannot tell how well the models will do on a new one."
         )
+    if without := report.split.get("without"):
+        told.append(
+            f"The clips have no column {' or '.join(without)}: groups are near-twin sets, so clips of one "
+            f"{without[0]} may lie in train and in test, and the scores may be flattered."
+        )
+    if leaking := report.split.get("leaks", {}).get("test"):
+        told.append(
+            f"{len(leaking)} test clips have a near twin among training or validation clips: the split came "
+            f"with the data (column {report.split['given']}), and the scores are flattered."
+        )
     if report.absent:
         told.append(
             f"No test clip of {', '.join(report.absent)}: macro means run over the remaining classes, "

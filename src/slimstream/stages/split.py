@@ -6,9 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from slimstream.data.splits import PARTS, split, summary
+from slimstream.data.columns import effective_group_by, ungrouped
+from slimstream.data.given import leaks, split_as_given
+from slimstream.data.manifest import group_columns
+from slimstream.data.parts import PARTS
+from slimstream.data.splits import CARVED, group_names, missing_column, split, summary
 from slimstream.errors import UserError
-from slimstream.params import Params
+from slimstream.params import Params, Split
 from slimstream.paths import Paths
 from slimstream.progress import Log
 
@@ -17,39 +21,72 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     """Write data/split.parquet and data/split.json; returns clips and groups by part, and what is wrong.
 
     `lacking` counts (part, class) pairs without a clip, `released` clips that were test and, because
-    split.test_group says so, are not any more.
+    split.test_group or split.given says so, are not any more. Of a given split also `leaks`, val and test
+    clips with a near twin in an earlier part, and `shared_groups`, groups that lie in several parts.
     """
     settings = params.split
     if not paths.clips.is_file():
         raise UserError(f"{paths.clips} is missing: run the validate stage first (dvc repro validate).")
     clips = pd.read_parquet(paths.clips)
-    parts = split(
-        clips,
-        settings.group_by,
-        settings.train,
-        settings.val,
-        settings.test,
-        test_group=settings.test_group,
-        seed=settings.seed,
-    )
+    group_by = effective_group_by(group_columns(clips), settings)
+    parts = _parts(clips, group_by, settings)
     parts["video"] = parts["id"].map(clips.set_index("id", drop=False)[settings.video or "id"])
-    info: dict[str, Any] = summary(parts, settings.group_by)
-    for part, classes in info["lacking"].items():
-        if classes:
-            print(f"split: no clip of {', '.join(classes)} is in {part}.", file=sys.stderr)
+    info: dict[str, Any] = summary(parts, group_by)
+    info |= {"without": [] if group_by else settings.group_by, "given": settings.given, "leaks": leaks(parts)}
+    told = [ungrouped(group_by, settings)]
+    told += [f"no clip of {', '.join(lost)} is in {part}." for part, lost in info["lacking"].items() if lost]
     held = parts["id"].isin(clips["id"][clips["held_out"].astype(bool)])
     released = int((held & (parts["part"] != "test")).sum())
     if released:
-        print(
-            f"split: {released} clips of earlier test parts are not test under test_group.", file=sys.stderr
-        )
-
-    paths.split.parent.mkdir(parents=True, exist_ok=True)
-    parts.to_parquet(paths.split, index=False)
-    paths.split_info.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n")
-    return {
+        why = "split.given" if settings.given else "test_group"
+        told.append(f"{released} clips of earlier test parts are not test under {why}.")
+    metrics = {
         **{f"{part}_clips": float(sum(info["counts"][part].values())) for part in PARTS},
         **{f"{part}_groups": float(len(info["groups"][part])) for part in PARTS},
         "lacking": float(sum(map(len, info["lacking"].values()))),
         "released": float(released),
     }
+    if settings.given:
+        shared = _shared(clips, parts, group_by)
+        metrics |= {
+            "leaks": float(sum(map(len, info["leaks"].values()))),
+            "shared_groups": float(len(shared)),
+        }
+        told += [
+            f"{len(ids)} of {int(metrics[f'{part}_clips'])} {part} clips have a near twin in an earlier part "
+            f"({ids[0]} first; {paths.split_info} lists them): scores on them are flattered."
+            for part, ids in info["leaks"].items()
+            if ids
+        ]
+        if shared:
+            told.append(
+                f"{len(shared)} groups by {', '.join(group_by)} lie in several parts ({shared[0]} first): "
+                "scores say little of a new group."
+            )
+    for sentence in filter(None, told):
+        print(f"split: {sentence}", file=sys.stderr)
+
+    paths.split.parent.mkdir(parents=True, exist_ok=True)
+    parts.to_parquet(paths.split, index=False)
+    paths.split_info.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+    return metrics
+
+
+def _parts(clips: pd.DataFrame, group_by: list[str], settings: Split) -> pd.DataFrame:
+    """`id, label, group, twin, part`, as given or parted anew."""
+    if settings.given:
+        if settings.given not in clips:
+            raise missing_column("split.given", settings.given, group_columns(clips))
+        val = settings.val / (settings.train + settings.val) if settings.val else CARVED
+        return split_as_given(clips, group_by, settings.given, val, settings.seed)
+    shares = settings.train, settings.val, settings.test
+    return split(clips, group_by, *shares, test_group=settings.test_group, seed=settings.seed)
+
+
+def _shared(clips: pd.DataFrame, parts: pd.DataFrame, group_by: list[str]) -> list[str]:
+    """Names of the groups that lie in several parts."""
+    if not group_by:
+        return []
+    group = parts["id"].map(group_names(clips.set_index("id"), group_by))
+    several = parts.groupby(group)["part"].nunique() > 1
+    return sorted(several.index[several])

@@ -6,6 +6,7 @@ that say why are written.
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,28 +15,40 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.data import checks, shortcuts, twins
-from slimstream.data.manifest import read_manifest
+from slimstream.data.columns import check_labels, effective_group_by, ungrouped
+from slimstream.data.given import parts_of, split_as_given
+from slimstream.data.manifest import group_columns, read_manifest
+from slimstream.data.names import normal
 from slimstream.data.pool import each
-from slimstream.data.splits import components, group_names
+from slimstream.data.splits import components, group_names, missing_column
 from slimstream.data.survey import Survey, survey
 from slimstream.errors import UserError
-from slimstream.params import Extract, Params, Validate
+from slimstream.params import Extract, Params, Split, Validate
 from slimstream.paths import Paths
 from slimstream.progress import Log, bar
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     """Write data/clips.parquet and reports/validation; returns how many clips, twins, shortcuts."""
-    settings, group_by, video = params.validate_, params.split.group_by, params.split.video
+    settings, video = params.validate_, params.split.video
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
-    _known_labels(manifest, settings)
+    group_by = effective_group_by(group_columns(manifest), params.split)
+    if sentence := ungrouped(group_by, params.split):
+        print(f"validate: {sentence}", file=sys.stderr)
+    usable = manifest[manifest["problem"] == ""]
+    check_labels(usable["label"], usable["key"], settings.classes)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
+    part = _given(manifest, reasons, params.split)
     seen = _decoded(manifest, reasons, paths, params.extract)
-    reasons |= twins.identical(manifest.loc[sorted(seen)])
+    copies = twins.identical(manifest.loc[sorted(seen)], None if part is None else part[sorted(seen)])
+    reasons |= copies
+    across = {} if part is None else {"copies_across_parts": _across(manifest, part, copies)}
     clips = _accepted(manifest, seen, reasons)
     clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), settings.twin_distance))
     if group_by:
-        strays = twins.strays(clips["twin"].tolist(), group_names(clips, group_by).tolist())
+        # Near twins across a given split are a leak to be told, not a wrong name.
+        sets = clips["twin"] if part is None else clips["twin"] + " " + part[clips.index]
+        strays = twins.strays(sets.tolist(), group_names(clips, group_by).tolist())
         reasons |= dict.fromkeys(clips.index[strays], f"a near twin has another {' and '.join(group_by)}")
         clips = clips.drop(clips.index[strays])
         clips["twin"] = _first(clips, clips["twin"])
@@ -44,11 +57,11 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         _one_label(clips, video)
         clips["twin"] = _first(clips, components(clips, [video]))
 
-    classes = sorted(settings.classes or clips["label"].unique())
+    classes = sorted({*map(normal, settings.classes)} or clips["label"].unique())
     paths.validation.mkdir(parents=True, exist_ok=True)
     failed = checks.expect(manifest, clips, classes, paths.validation / "data_docs")
     found = _shortcuts(clips, seen, group_by, settings) if len(clips) else []
-    summary = _summary(manifest, clips.assign(twin=near), classes, found)
+    summary = _summary(manifest, clips.assign(twin=near), classes, found) | across
     (paths.validation / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     bad = manifest.loc[sorted(reasons), ["id", "key", "label"]]
     bad = bad.assign(reason=[reasons[row] for row in bad.index])
@@ -61,7 +74,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
             f"{paths.manifest} does not meet what is expected: {'; '.join(failed[:3])}{more}; "
             f"{paths.validation / 'data_docs/index.html'} shows all."
         )
-    _enough(clips, classes, settings, group_by)
+    _enough(clips, classes, settings, group_by, params.split)
     for cue in found:
         if cue.flagged:
             told = f"tells {cue.label} across groups (AUC {cue.score:.2f}, p = {cue.p:.3f})"
@@ -71,18 +84,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         **{name: float(summary[name]) for name in ("clips", "accepted", "quarantined", "twin_sets")},
         "twinned_clips": float(near.duplicated(keep=False).sum()),
         "shortcuts": float(sum(cue.flagged for cue in found)),
+        **{name: float(count) for name, count in across.items()},
     }
-
-
-def _known_labels(manifest: pd.DataFrame, settings: Validate) -> None:
-    usable = manifest[manifest["problem"] == ""]
-    unknown = sorted(set(usable["label"]) - set(settings.classes)) if settings.classes else []
-    if unknown:
-        example = usable["key"][usable["label"] == unknown[0]].iloc[0]
-        raise UserError(
-            f"unknown labels {', '.join(map(repr, unknown[:10]))} (as of {example}): "
-            f"validate.classes in params.yaml allows {', '.join(settings.classes)}: mend one or the other."
-        )
 
 
 def _one_label(clips: pd.DataFrame, video: str) -> None:
@@ -100,12 +103,37 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
     reasons: dict[int, str] = {}
     for column in columns:
         if column not in manifest:
-            group_names(manifest, [column])  # raises, with the columns there are
+            raise missing_column("split.video", column, group_columns(manifest))
         empty = manifest[column].isna() | (manifest[column].astype(str).str.strip() == "")
         reasons |= dict.fromkeys(manifest.index[empty], f"no value in the group column {column}")
     reasons |= dict.fromkeys(manifest.index[manifest["label"] == ""], "no label")
     reasons |= dict.fromkeys(manifest.index[manifest["path"].map(checks.outside)], "its path leaves data/raw")
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
+
+
+def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: Split) -> pd.Series | None:
+    """The part that split.given puts each row without a reason in; None where nothing is given."""
+    if not settings.given:
+        return None
+    if settings.given not in manifest:
+        raise missing_column("split.given", settings.given, group_columns(manifest))
+    usable = manifest.drop(index=list(reasons)).set_index("key")[settings.given]
+    parts = parts_of(usable, settings.given) if len(usable) else usable
+    return pd.Series(parts.to_numpy(), index=manifest.index.drop(list(reasons)))
+
+
+def _across(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) -> int:
+    """How many of `copies` lie in another part than what they are a copy of; says so."""
+    left_out = manifest.loc[list(copies)]
+    parts = part.groupby(manifest["sha256"]).nunique()
+    across = int((left_out["sha256"].map(parts) > 1).sum())
+    if across:
+        print(
+            f"validate: {across} clips are byte-identical to a clip of another given part and left out "
+            "(test keeps its own, then val); quarantine.csv names them.",
+            file=sys.stderr,
+        )
+    return across
 
 
 def _decoded(
@@ -205,10 +233,21 @@ def _little_lost(left: int, total: int, settings: Validate, why: str) -> None:
         )
 
 
-def _enough(clips: pd.DataFrame, classes: list[str], settings: Validate, group_by: list[str]) -> None:
+def _enough(
+    clips: pd.DataFrame, classes: list[str], settings: Validate, group_by: list[str], split: Split
+) -> None:
     """Raise UserError when the split could not give every class clips to learn from and to be judged on."""
     if len(classes) < 2:
         raise UserError(f"all clips are of one class, {classes[0]}: there is nothing to tell apart.")
+    for label in classes:
+        if (count := (clips["label"] == label).sum()) < settings.min_clips:
+            raise UserError(
+                f"class {label} has {count} usable clips, fewer than validate.min_clips = "
+                f"{settings.min_clips}: add clips or leave the class out."
+            )
+    if split.given:
+        split_as_given(clips, group_by, split.given)
+        return
     group = components(clips, group_by)
     by = f"by {', '.join(group_by)}" if group_by else "of clips that are no twins"
     if group.nunique() < 3:
@@ -218,11 +257,6 @@ def _enough(clips: pd.DataFrame, classes: list[str], settings: Validate, group_b
         )
     for label in classes:
         mine = clips["label"] == label
-        if mine.sum() < settings.min_clips:
-            raise UserError(
-                f"class {label} has {mine.sum()} usable clips, fewer than validate.min_clips = "
-                f"{settings.min_clips}: add clips or leave the class out."
-            )
         if group[mine].nunique() < 2:
             raise UserError(
                 f"class {label} lies in one group {by}, {group[mine].iloc[0]}; the split needs two, "

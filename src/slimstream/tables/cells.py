@@ -19,6 +19,8 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.data.columns import effective_group_by
+from slimstream.data.manifest import group_columns
 from slimstream.data.splits import components, folds
 from slimstream.errors import UserError
 from slimstream.folds import done, lay_out, run_stage, validated
@@ -36,7 +38,10 @@ MAKERS = {
 }
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
 
-LATER: dict[str, dict[str, Any]] = {"prune": {"restore_clips": None, "frozen": False}}
+LATER: dict[str, dict[str, Any]] = {
+    "prune": {"restore_clips": None, "frozen": False},
+    "split": {"given": None},
+}
 """Settings that came after the first tables: with these values a stage does what it did without them, and its
 folder keeps the name it had."""
 
@@ -73,7 +78,7 @@ class Data:
             return cls(paths, paths, at_most)
         settings = params.model_dump(mode="json", by_alias=True)
         settings["ingest"]["source"] = source
-        name = key(settings["ingest"], settings["validate"], settings["split"])
+        name = key(settings["ingest"], settings["validate"], named_by("split", settings["split"]))
         data = cls(Paths(paths.cache / "tables" / name), paths, at_most)
         validated(params, data.home, source, paths)
         return data
@@ -92,13 +97,14 @@ class Data:
 
     def cells(self, model: str, params: Params) -> Iterator["Cell"]:
         """One a fold; nothing is run yet."""
-        fold, several = _folded(self, tuple(params.split.group_by))
+        group_by = effective_group_by(group_columns(self.clips), params.split)
+        fold, several = _folded(self, tuple(group_by))
         names = sorted(set(fold))
         for test, following in zip(names, [*names[1:], *names[:1]], strict=True):
             # Groups that are folds are parted as anywhere; of folds of many groups the next one chooses the
             # epoch, or it would be the same one every time.
             parts = fold.where(fold.isin((test, following)), "learning") if several else fold
-            split = params.split.model_copy(update={"group_by": ["fold"], "test_group": test})
+            split = params.split.model_copy(update={"group_by": ["fold"], "test_group": test, "given": None})
             clips = self.clips.assign(fold=parts)
             yield Cell(model, test, params.model_copy(update={"split": split}), clips, self)
 

@@ -71,6 +71,14 @@ def test_a_table_in_the_bucket_gives_labels_and_groups(clips: "S3Client") -> Non
     assert len(listing.rejected) == 2
 
 
+def test_clutter_is_skipped_and_counted_as_in_a_folder(clips: "S3Client") -> None:
+    for key in ("on/._1.avi", "__MACOSX/on/._1.avi", "__MACOSX/on/._2.avi", "on/notes.txt"):
+        clips.put_object(Bucket="plant", Key=f"clips/{key}", Body=b"")
+    listing = S3Source("s3://plant/clips").list()
+    assert len(listing.items) == 3 and not listing.rejected
+    assert listing.skipped == {"hidden or system": 2, ".txt": 1}
+
+
 def test_the_whole_bucket_may_be_the_source(clips: "S3Client") -> None:
     assert {item.label for item in S3Source("s3://plant").list().items} == {"clips"}
 

@@ -84,6 +84,15 @@ def test_a_lock_is_read_as_written(paths: Paths) -> None:
     assert not scan(PARAMS, paths).differs
 
 
+def test_what_is_skipped_is_counted_and_is_no_news(paths: Paths) -> None:
+    scan(PARAMS, paths)
+    for key in ("on/1.txt", "on/2.txt", "thumb.webq", "._3.mp4"):
+        add(paths, key)
+    result = scan(PARAMS, paths)
+    assert not result.differs
+    assert str(result).splitlines()[1] == "  4 files skipped: 2 .txt, 1 .webq, 1 hidden or system"
+
+
 def test_names_alone_hold_at_another_source_and_what_they_miss_is_said(paths: Paths) -> None:
     scan(PARAMS, paths)
     split(paths, "on/1.mp4", "on/2.mp4")  # nobody wrote their contents down

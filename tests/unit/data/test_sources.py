@@ -37,6 +37,24 @@ def test_hidden_files_are_not_clips(folder: Path) -> None:
     assert listed(folder) == (["off/2.mp4", "on/1.mp4"], {})
 
 
+def test_clutter_is_counted_and_its_folders_are_not_entered(folder: Path) -> None:
+    for key in ("on/@eaDir/1.mp4", "$RECYCLE.BIN/x.mp4", "$RECYCLE.BIN/y.mp4", "on/._1.mp4", "on/notes.txt"):
+        (folder / key).parent.mkdir(exist_ok=True)
+        (folder / key).touch()
+    (folder / "$RECYCLE.BIN").chmod(0)
+    try:
+        listing = FolderSource(str(folder), Path()).list()
+    finally:
+        (folder / "$RECYCLE.BIN").chmod(0o755)
+    assert [item.key for item in listing.items] == ["off/2.mp4", "on/1.mp4"] and not listing.rejected
+    assert listing.skipped == {"hidden or system": 3, ".txt": 1}
+
+
+def test_a_table_in_capital_letters_is_the_table(folder: Path) -> None:
+    (folder / "Metadata.CSV").write_text("Path;Label\non\\1.mp4;x\n")
+    assert listed(folder) == (["on/1.mp4"], {})
+
+
 def test_unicode_names_are_kept(folder: Path) -> None:
     (folder / "on/Überlauf 視頻.mp4").touch()
     assert "on/Überlauf 視頻.mp4" in listed(folder)[0]

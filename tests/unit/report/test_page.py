@@ -97,6 +97,15 @@ def test_the_verdict_follows_the_interval(low: float, high: float, words: str) -
     assert "34 % of the parameters and 2.9 times as fast" in page.verdict(made)
 
 
+def test_a_split_that_flatters_is_said() -> None:
+    made = report()
+    given = {**made.split, "without": ["camera"], "given": "set", "leaks": {"val": [], "test": ["a", "b"]}}
+    html = page.render(dataclasses.replace(made, split=given))
+    assert "The clips have no column camera: groups are near-twin sets" in html
+    assert "2 test clips have a near twin" in html and "(column set)" in html
+    assert "left as the given split has them" in html and "kept within one part" in page.render(made)
+
+
 def test_networks_for_pictures_are_shown_layer_by_layer() -> None:
     made = report(names=PAIR)
     picture = made.explained[0].frames[0]

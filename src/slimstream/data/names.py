@@ -1,0 +1,24 @@
+"""Names as people type them: what looks alike is one name, what differs in case or spacing is told."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+HIDDEN = {"Cc", "Cf"}
+"""Unicode categories without a picture: zero-width blanks, soft hyphens, byte order marks, controls."""
+
+
+def normal(text: str) -> str:
+    """The form in which names are compared: NFC, no invisible characters, single blanks, none at the ends."""
+    seen = (char for char in text if char.isspace() or unicodedata.category(char) not in HIDDEN)
+    return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that differ in case, blanks, underscores or hyphens alone: `OK, ok`; `no load, no-load`."""
+    sets: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        # Between letters a hyphen joins words; before a digit it may be a minus.
+        sets.setdefault(re.sub(r"[\s_]+|(?<=[^\W\d])-+(?=[^\W\d])", "", folded), []).append(name)
+    return [found for found in sets.values() if len(found) > 1]
