@@ -48,6 +48,8 @@ class Packed:
     """Leading frames left out."""
     seconds: float
     """Length of the video as decoded, dropped frames included; 0 for a picture."""
+    peak: int = 0
+    """See `VideoInfo.peak`."""
 
     @property
     def clips(self) -> list[Pack]:
@@ -84,7 +86,7 @@ def pack_clip(path: Path, p: Extract) -> Packed:
             f"its {clip.count - clip.dropped} usable frames are too few for flow over a stride of {p.stride}"
         )
     seconds = clip.count / clip.fps if clip.fps else 0.0
-    return Packed(_pack(clip, p), [len(part) for part in clip.indices], clip.dropped, seconds)
+    return Packed(_pack(clip, p), [len(part) for part in clip.indices], clip.dropped, seconds, clip.peak)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ class _Pass:
 
     believed: int
     fps: float
+    peak: int
     count: int = 0
     dropped: int = 0
     indices: list[list[int]] = field(default_factory=list)
@@ -196,11 +199,11 @@ class _Pass:
 def _read(path: Path, p: Extract, believed: int | None = None) -> _Pass:
     """Decode to the end, believing the header unless the count is known; keep resized what may be needed."""
     size = (p.size[1], p.size[0])
-    with open_clip(path) as reader:
+    with open_clip(path, p.bits) as reader:
         info = reader.info
         if believed is None:
             believed = info.frames if info.frames < NO_CLIP else 0
-        clip = _Pass(believed, info.fps)
+        clip = _Pass(believed, info.fps, info.peak)
         head = _head(believed)[1].stop
         wanted: set[int] = set()
         for index in reader:

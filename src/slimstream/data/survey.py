@@ -34,13 +34,18 @@ class Survey:
     """(4,) how much of the first frame, from left, right, top and bottom, is margin of one colour: 0..1."""
     still: bool = False
     """A picture file: one frame is all there is."""
+    peak: int = 0
+    """See `VideoInfo.peak`."""
 
 
-def survey(path: Path) -> Survey:
-    """Decode `path` to its end, once. Raises video.UnreadableVideo when nothing can be decoded."""
+def survey(path: Path, bits: int | None = None) -> Survey:
+    """Decode `path` to its end, once; for `bits` see `Still`.
+
+    Raises UnreadableVideo when nothing can be decoded.
+    """
     grey: list[Array] = []
     count = 0
-    with open_clip(path) as clip:
+    with open_clip(path, bits) as clip:
         info = clip.info
         sizes = {(info.height, info.width)}
         # About 48 pictures per clip are looked at; a header without a count is no reason to keep them all.
@@ -63,6 +68,7 @@ def survey(path: Path) -> Survey:
         frames=count,
         constant=len(sizes) == 1,
         still=still,
+        peak=info.peak,
         thumbs=np.stack([_halve(picture) for picture in chosen]),
         mean=_halve(mean),
         border=_margins(grey[0]),

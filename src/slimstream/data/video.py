@@ -70,9 +70,12 @@ class Reader:
         return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
 
 
-def open_clip(path: Path) -> Reader | Still:
-    """Open a video or a picture, as its suffix says. Raises UnreadableVideo when it is neither."""
-    return Still(path) if is_picture(path) else Reader(path)
+def open_clip(path: Path, bits: int | None = None) -> Reader | Still:
+    """Open a video or a picture, as its suffix says; for `bits` see `Still`.
+
+    Raises UnreadableVideo when it is neither.
+    """
+    return Still(path, bits) if is_picture(path) else Reader(path)
 
 
 def probe(path: Path) -> VideoInfo:

@@ -7,13 +7,14 @@ that say why are written.
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.data import checks, shortcuts, twins
+from slimstream.data import checks, pictures, shortcuts, twins
 from slimstream.data.manifest import read_manifest
 from slimstream.data.pool import each
 from slimstream.data.splits import components, group_names
@@ -30,7 +31,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
     _known_labels(manifest, settings)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
-    seen = _decoded(manifest, reasons, paths)
+    seen = _decoded(manifest, reasons, paths, params.extract.bits)
+    reasons |= pictures.unscaled({row: look.peak for row, look in seen.items()}, params.extract.bits)
     reasons |= twins.identical(manifest.loc[sorted(seen)])
     clips = _accepted(manifest, seen, reasons)
     clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), settings.twin_distance))
@@ -108,12 +110,14 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
 
 
-def _decoded(manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths) -> dict[int, Survey]:
+def _decoded(
+    manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths, bits: int | None
+) -> dict[int, Survey]:
     """Decode every row without a reason; what cannot be used gets one, the others are returned."""
     rows = [row for row in range(len(manifest)) if row not in reasons]
     files = [paths.raw / str(manifest["path"].iloc[row]) for row in rows]
     seen: dict[int, Survey] = {}
-    for position, outcome in bar(each(survey, files), "validate", len(files)):
+    for position, outcome in bar(each(partial(survey, bits=bits), files), "validate", len(files)):
         row = rows[position]
         if isinstance(outcome, Exception):
             reasons[row] = str(outcome) or type(outcome).__name__
