@@ -1,8 +1,8 @@
 """What a picture file says of itself, read before anything is decoded.
 
 A file of 100 kB may stand for gigabytes of pixels, hold several pictures, or end too early: none of that
-needs a decoder to be seen. Formats: JPEG (ITU-T T.81), PNG, BMP, WebP (RFC 9649), binary PGM and PPM; TIFF
-has a module of its own.
+needs a decoder to be seen. Formats: PNG, BMP, WebP (RFC 9649), binary PGM and PPM; JPEG and TIFF have modules
+of their own.
 """
 
 import re
@@ -32,42 +32,6 @@ class Header:
     """Of JPEG: CMYK, not colours."""
     verify: Callable[[], None] = lambda: None
     """Raises UnreadableVideo for damage that OpenCV's decoder keeps to itself."""
-
-
-def read_jpeg(data: bytes) -> Header:
-    """The header, when the scans that follow it bring all coefficients.
-
-    A progressive JPEG that is cut after a scan and closed decodes without a warning, to a blurred picture.
-    """
-    header, place = None, 2
-    whole: dict[int, set[int]] = {}  # component → coefficients that have come in full precision
-    while True:
-        if data[place] != 0xFF or (name := data[place + 1]) in (0x00, 0xD9):
-            raise UnreadableVideo("the picture is damaged: a part of it is missing")
-        if name == 0xFF:  # filled up
-            place += 1
-            continue
-        (length,) = struct.unpack_from(">H", data, place + 2)
-        if 0xC0 <= name <= 0xCF and name not in (0xC4, 0xC8, 0xCC):  # but for tables, a start of frame
-            bits, height, width, count = struct.unpack_from(">BHHB", data, place + 4)
-            if bits != 8:
-                raise UnreadableVideo(f"a JPEG of {bits} bits is not read: save it with 8, or as PNG or TIFF")
-            header = Header("jpeg", width, height, inks=count == 4)
-            whole = {data[place + 10 + 3 * k]: set() for k in range(count)}
-        place += 2 + length
-        if name == 0xDA:  # a scan: its components, then which coefficients it brings, down to which bit
-            components = data[place - length + 3 : place - 3 : 2]
-            first, last, precision = data[place - 3], data[place - 2], data[place - 1] & 15
-            for component in components if not precision else ():
-                whole.setdefault(component, set()).update(range(first, last + 1))
-            if header is not None and all(len(coefficients) >= 64 for coefficients in whole.values()):
-                return header
-            following = _MARK.search(data, place)
-            place = following.start() if following else len(data)
-
-
-_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""What ends a scan: no stuffed byte, restart or filling."""
 
 
 def read_png(data: bytes) -> Header:

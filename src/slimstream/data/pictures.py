@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from slimstream.data.headers import Header, read_bmp, read_jpeg, read_png, read_pnm, read_webp
+from slimstream.data.headers import Header, read_bmp, read_png, read_pnm, read_webp
+from slimstream.data.jpeg import read_jpeg
 from slimstream.data.media import Frame, UnreadableVideo, VideoInfo
 from slimstream.data.tiff import read_tiff
 

@@ -153,8 +153,36 @@ def test_a_jpeg_with_a_hole_or_closed_too_early_is_damaged(tmp_path: Path, setti
         data[:third] + data[2 * third :],
         data[: len(data) // 2] + b"\xff\xd9",
     ):
-        with pytest.raises(UnreadableVideo, match="damaged"):
+        with pytest.raises(UnreadableVideo, match=r"damaged|truncated"):
             read(damaged, tmp_path)
+
+
+@pytest.mark.parametrize("size", [64, 256, 512, 1000])
+def test_a_run_of_zeros_is_a_hole_even_where_it_decodes_to_as_many_blocks(tmp_path: Path, size: int) -> None:
+    data = encoded(detailed(), "jpeg")
+    for place in range(1000, len(data) - size, 700):
+        with pytest.raises(UnreadableVideo, match="damaged"):
+            read(data[:place] + bytes(size) + data[place + size :], tmp_path)
+
+
+FLAT = {
+    "black": np.zeros((64, 64)),
+    "white": np.full((64, 64), 255),
+    "grey": np.full((64, 64), 128),
+    "ramp": np.add.outer(np.arange(64), np.arange(64)) * 2,
+    "stripes": np.tile(np.arange(64) // 4 % 2 * 255, (64, 1)),
+    "squares": np.add.outer(np.arange(64) // 8, np.arange(64) // 8) % 2 * 255,
+    "half noise": np.where(np.arange(64) < 32, 0, np.random.default_rng(0).integers(0, 256, (64, 64))),
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("name", FLAT)
+def test_a_flat_picture_has_no_hole(tmp_path: Path, name: str, mode: str) -> None:
+    picture = Image.fromarray(FLAT[name].astype(np.uint8)).resize((320, 320), Image.Resampling.NEAREST)
+    for quality in (1, 50, 100):
+        for settings in ({}, {"optimize": True}, {"progressive": True}, {"restart_marker_blocks": 1}):
+            read(encoded(picture.convert(mode), "jpeg", quality=quality, **settings), tmp_path)
 
 
 def test_a_progressive_jpeg_closed_after_any_of_its_scans_is_damaged(tmp_path: Path) -> None:
