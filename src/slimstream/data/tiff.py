@@ -16,9 +16,8 @@ from slimstream.data.headers import Header
 from slimstream.data.media import UnreadableVideo
 
 Tags = dict[int, tuple[int, ...]]
-SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = (
-    *(254, 256, 257, 258, 259, 262, 277, 339, 347),
-)
+SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS = 254, 256, 257, 258, 259, 262
+SAMPLES, PLANES, SAMPLE_FORMAT, JPEG_TABLES = 277, 284, 339, 347
 DATA = ((273, 279), (324, 325))
 """Places and sizes of strips, and of tiles."""
 CONVERTED = {0, 1, 2, 3, 5, 6}
@@ -39,6 +38,13 @@ def read_tiff(data: bytes) -> Header:
         raise UnreadableVideo(f"its values are {kind} of {bits} bits: save it with 8 or 16 bits, unsigned")
     if colours not in CONVERTED:
         raise UnreadableVideo(f"its colours (photometric {colours}) are not known: save it as RGB or grey")
+    samples, planes = tags.get(SAMPLES, _ONE)[0], tags.get(PLANES, _ONE)[0] == 2
+    if bits > 8 and (
+        colours > 2 or samples not in (1, 3, 4) or (planes and samples > 1)
+    ):  # OpenCV garbles it
+        raise UnreadableVideo(
+            f"its {bits} bits are neither grey nor RGB pixel by pixel: save it so, or with 8"
+        )
     parts = [
         (place, size)
         for places, sizes in DATA
@@ -94,7 +100,9 @@ def _verify(data: bytes, tags: Tags, parts: list[tuple[int, int]]) -> None:
             tables = bytes(tags.get(JPEG_TABLES, ()))[:-2]
             for place, size in parts:
                 part = data[place : place + size]
-                simplejpeg.decode_jpeg(tables + part[2:] if tables else part, "GRAY", strict=True)
+                simplejpeg.decode_jpeg(
+                    tables + part[2:] if tables else part, "GRAY", min_height=1, min_width=1, strict=True
+                )  # an eighth is enough to hear of damage
         elif packing == LZW:
             _unpack(data)
     except (zlib.error, ValueError, OSError) as error:

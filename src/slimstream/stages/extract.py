@@ -28,8 +28,9 @@ from typing import IO
 import cv2
 import numpy as np
 import pandas as pd
+import simplejpeg
 
-from slimstream.data import flow, media, packs, pictures, video
+from slimstream.data import flow, headers, jpeg, media, packs, pictures, tiff, video
 from slimstream.data.cluster import each_on
 from slimstream.data.packs import SHARED, Job, check_flow, pack
 from slimstream.data.pool import Crashed, each
@@ -184,8 +185,9 @@ def _no_space(error: OSError, folder: Path) -> Exception:
 
 
 def _key(p: Extract) -> str:
-    """Hash of all that a pack depends on beside its clip: settings, code, and OpenCV, which decodes."""
-    digest = hashlib.sha256(f"{p.model_dump_json()} {cv2.__version__}".encode())
-    for module in (media, pictures, video, flow, packs):
+    """Hash of all that a pack depends on beside its clip: settings, code, and the decoders."""
+    decoders = f"{cv2.__version__} {simplejpeg.__version__}"
+    digest = hashlib.sha256(f"{p.model_dump_json()} {decoders}".encode())
+    for module in (media, headers, jpeg, tiff, pictures, video, flow, packs):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()[:16]

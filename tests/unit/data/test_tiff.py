@@ -95,6 +95,40 @@ def test_colours_that_nobody_converts_are_refused(tmp_path: Path, colours: int) 
         read(tiff(page(8, bytes(192), colours, samples=3)), tmp_path)
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("samples, colours", [(2, 1), (3, 2), (4, 2), (4, 5)])
+def test_several_values_a_pixel_are_right_or_refused(
+    tmp_path: Path, bits: int, samples: int, colours: int
+) -> None:
+    values = np.stack([ramp(bits), ramp(bits)[::-1], ramp(bits)[:, ::-1], ramp(bits) * 0], axis=-1)[
+        ..., :samples
+    ]
+    data = tiff(
+        page(bits, packed(values, bits) if bits != 8 else values.astype("u1").tobytes(), colours, samples)
+    )
+    if bits > 8 and (samples == 2 or colours == 5):
+        with pytest.raises(UnreadableVideo, match=f"its {bits} bits are neither grey nor RGB"):
+            read(data, tmp_path)
+        return
+    wanted = (values if samples > 2 else values[..., [0, 0, 0]]) >> (bits - 8)
+    wanted = (255 - wanted if colours == 5 else wanted)[..., :3]
+    assert np.abs(read(data, tmp_path).astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_in_planes_are_right_or_refused(tmp_path: Path, bits: int) -> None:
+    planes = [ramp(bits), ramp(bits)[::-1], ramp(bits)[:, ::-1]]
+    tags, _ = page(bits, b"", 2, 3)
+    strip = b"".join(plane.astype(f"<u{bits // 8}").tobytes() for plane in planes)
+    size = len(strip) // 3
+    data = tiff((tags | {284: [2], 273: [8, 8 + size, 8 + 2 * size], 279: [size] * 3}, strip))
+    if bits == 16:
+        with pytest.raises(UnreadableVideo, match="pixel by pixel"):
+            read(data, tmp_path)
+    else:
+        assert np.array_equal(read(data, tmp_path), np.stack(planes, axis=-1))
+
+
 def test_a_thumbnail_is_no_second_page(tmp_path: Path) -> None:
     whole = page(8, packed(ramp(8), 8))
     thumbnail = page(8, bytes(64), subfile=1)
