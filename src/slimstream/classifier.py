@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.data.packs import Pack, pack_clip
+from slimstream.data.pictures import check_visible
 from slimstream.errors import UserError
 from slimstream.learn.runtimes import open_network, read_forms, softmax
 from slimstream.params import Extract, Runtime
@@ -57,7 +58,9 @@ class ClipClassifier:
         alike: dict[tuple[int, ...], list[tuple[int, Pack]]] = {}
         for number, file in enumerate(files):
             try:
-                for clip in pack_clip(file, self.extract).clips:
+                packed = pack_clip(file, self.extract)
+                check_visible(packed.peak, self.extract.bits)
+                for clip in packed.clips:
                     alike.setdefault(clip.shape, []).append((number, clip))
             except Exception as error:
                 errors[number] = error

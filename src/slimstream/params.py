@@ -79,6 +79,13 @@ class Extract(Section):
         "farneback", description="how flow is computed; none: frames alone, three channels"
     )
     grey: bool = Field(False, description="frames in grey, one channel; needs flow: none")
+    bits: int | None = Field(
+        None,
+        ge=8,
+        le=16,
+        description="of pictures with 16 bits, how many their camera fills (10, 12, 14), counted from the "
+        "lowest; null: 16, unless all of a set are so dark that it must be fewer",
+    )
     stride: int = Field(1, ge=1, description="flow from frame t to frame t + stride")
     bound: float = Field(8.0, gt=0, description="flow in pixels that uint8 saturates at")
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from slimstream import models
 from slimstream.data.clips import ClipSet
+from slimstream.data.media import UnreadableVideo
 from slimstream.data.scan import scan
 from slimstream.errors import UserError
-from slimstream.params import load_params
+from slimstream.params import Params, load_params
 from slimstream.paths import Paths
 from slimstream.progress import null_log
 from slimstream.serving import ClipClassifier
@@ -204,3 +205,67 @@ def test_flow_of_pictures_is_refused_before_any_work(run: Run, tmp_path: Path) -
     with pytest.raises(UserError, match=r"extract.flow is 'dis', .*has no motion: set extract.flow to none"):
         extract.run(moving, run[0], null_log)
     assert (run[0].packs / "frames.npy").exists()
+
+
+def ten_bits(root: Path, bits: int | None, bright: bool) -> tuple[Params, Paths]:
+    """Pictures of a camera of 10 bits in files of 16; with `bright` also one that fills all 16."""
+    table = ["path,label,part"]
+    for part in range(6):
+        for number in range(4):
+            shallow = disc(10 * part + number, number % 2 == 0)[..., 0].astype(np.uint16)
+            deep = shallow * (257 if bright and part == number == 0 else 4)
+            key = f"{part}-{number}.{('tif', 'png')[number % 2]}"
+            (root / "discs").mkdir(exist_ok=True)
+            assert cv2.imwrite(str(root / "discs" / key), deep)
+            table.append(f"{key},{('NG', 'OK')[number % 2]},p{part}")
+    (root / "discs/metadata.csv").write_text("\n".join(table))
+    settings = {
+        **PARAMS,
+        "extract": {**PARAMS["extract"], "bits": bits},
+        "validate": {"max_quarantined": 0.9},
+    }
+    with (root / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(settings, file)
+    paths = Paths(root)
+    scan(load_params(paths.params), paths)
+    ingest.run(load_params(paths.params), paths, null_log)
+    return load_params(paths.params), paths
+
+
+def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validate, "each", each)
+    params, paths = ten_bits(tmp_path, None, bright=False)
+    with pytest.raises(UserError, match="none of 24 clips can be used"):
+        validate.run(params, paths, null_log)
+    reasons = pd.read_csv(paths.validation / "quarantine.csv")["reason"]
+    assert reasons.str.contains(r"only 10 are used .* set extract\.bits").all()
+
+
+def test_with_the_setting_they_are_packed_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in (validate, extract):
+        monkeypatch.setattr(stage, "each", each)
+    params, paths = ten_bits(tmp_path, 10, bright=False)
+    assert validate.run(params, paths, null_log)["accepted"] == 24
+    extract.run(params, paths, null_log)
+    assert np.load(paths.packs / "frames.npy").max() > 150
+
+
+def outcomes(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """As `each`, but what fails costs itself alone."""
+    for position, item in enumerate(items):
+        try:
+            yield position, work(item)
+        except UnreadableVideo as error:
+            yield position, error
+
+
+@pytest.mark.parametrize("bits, accepted", [(None, 24), (10, 23), (16, 24)])
+def test_one_bright_picture_says_that_the_others_are_dark_and_does_not_fit_10_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int | None, accepted: int
+) -> None:
+    monkeypatch.setattr(validate, "each", outcomes)
+    monkeypatch.setattr(validate.twins, "near", lambda thumbs, _: list(range(len(thumbs))))  # most are black
+    params, paths = ten_bits(tmp_path, bits, bright=True)
+    assert validate.run(params, paths, null_log)["accepted"] == accepted

@@ -96,6 +96,9 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     assert said["label"].fillna("").tolist() == ["normal", "leak", "normal", "", "normal"]
     assert said["error"].astype(bool).tolist() == [False] * 3 + [True, False]
     assert seen == [3, 1]
+    deep = tmp_path / "deep.tif"  # a camera's 10 bits, of which the upper 8 of 16 show nothing
+    cv2.imwrite(str(deep), np.full((24, 32), 900, np.uint16))
+    assert "set extract.bits" in predict([deep], folder, workers=1)["error"][0]
 
 
 def die(batch: module._Batch) -> list[dict[str, object]]:

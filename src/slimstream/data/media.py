@@ -9,8 +9,13 @@ import numpy.typing as npt
 Frame = npt.NDArray[np.uint8]
 """One RGB picture (H, W, 3), 0..255."""
 
-VIDEOS = {".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".ts"}
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+VIDEOS = {
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v"),
+    *(".avi", ".divx", ".mkv", ".webm", ".flv", ".ogv", ".wmv", ".asf", ".mxf", ".dv"),
+    *(".mpg", ".mpeg", ".mpe", ".vob", ".ts", ".mts", ".m2ts", ".m2t"),
+    *(".y4m", ".ivf", ".mjpeg", ".mjpg", ".m1v", ".m2v", ".h264", ".264", ".h265", ".265", ".hevc"),  # bare
+}
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 """Suffixes, in small letters; what a file is goes by its name, how it is decoded by its content."""
 
 
@@ -39,6 +44,8 @@ class VideoInfo:
     """Seconds that the video track claims to last; 0 where the header does not say."""
     interlaced: bool = False
     """Each frame holds two half pictures of different moments."""
+    peak: int = 0
+    """Largest value of a picture of 16 bits; 0 for what has fewer."""
 
     @property
     def seconds(self) -> float:

@@ -49,6 +49,8 @@ class Packed:
     """Leading frames left out."""
     seconds: float
     """Length of the video as decoded, dropped frames included; 0 for a picture."""
+    peak: int = 0
+    """See `VideoInfo.peak`."""
 
     @property
     def clips(self) -> list[Pack]:
@@ -82,7 +84,7 @@ def pack_clip(path: Path, p: Extract) -> Packed:
     if clip.choice.error:
         raise clip.choice.error
     pack, lengths = _pack(clip, p), [len(part) for part in clip.choice.pairs]
-    return Packed(pack, lengths, clip.choice.dropped, clip.seen.seconds)
+    return Packed(pack, lengths, clip.choice.dropped, clip.seen.seconds, clip.peak)
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ class _Pass:
     seen: Timeline
     choice: _Choice
     small: dict[int, Frame]
+    peak: int
+    """See `VideoInfo.peak`."""
 
     @property
     def as_believed(self) -> bool:
@@ -246,7 +250,7 @@ def _read(path: Path, p: Extract, believed: Timeline | None) -> _Pass:
     size = (p.size[1], p.size[0])
     small: dict[int, Frame] = {}
     choice = _Choice()
-    with open_clip(path) as reader:
+    with open_clip(path, p.bits) as reader:
         believed = believed or reader.claimed()
         head = _head(len(believed.times))[1].stop if believed else -1
         for index in reader:
@@ -256,7 +260,7 @@ def _read(path: Path, p: Extract, believed: Timeline | None) -> _Pass:
                 small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
         if wrong := reader.damage():
             raise UnreadableVideo(wrong)
-        return _Pass(believed, reader.timeline(), choice, small)
+        return _Pass(believed, reader.timeline(), choice, small, reader.info.peak)
 
 
 def _choose(small: Mapping[int, Frame], seen: Timeline, p: Extract) -> _Choice:

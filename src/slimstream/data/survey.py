@@ -39,13 +39,18 @@ class Survey:
     """(4,) how much of the first frame, from left, right, top and bottom, is margin of one colour: 0..1."""
     still: bool = False
     """A picture file: one frame is all there is."""
+    peak: int = 0
+    """See `VideoInfo.peak`."""
 
 
-def survey(path: Path) -> Survey:
-    """Decode `path` to its end, once. Raises video.UnreadableVideo when nothing can be decoded."""
+def survey(path: Path, bits: int | None = None) -> Survey:
+    """Decode `path` to its end, once; for `bits` see `Still`.
+
+    Raises UnreadableVideo when nothing can be decoded.
+    """
     grey: list[Array] = []
     sizes: list[tuple[int, ...]] = []
-    with open_clip(path) as clip:
+    with open_clip(path, bits) as clip:
         # About 48 frames of a clip are looked at; one that promises no number is no reason to keep them all.
         claimed = clip.claimed()
         step = max(1, len(claimed.times) // 48) if claimed else 5
@@ -55,6 +60,7 @@ def survey(path: Path) -> Survey:
                 sizes.append(picture.shape[:2])
                 grey.append(_shrink(picture, 2 * SIDE))
         seen, defect, interlaced = clip.timeline(), clip.damage() or clip.truncation(), clip.interlaced
+        peak = clip.info.peak
     still = is_picture(path)
     rest = grey[1:] or grey
     thumbs = 1 if still else THUMBS
@@ -67,6 +73,7 @@ def survey(path: Path) -> Survey:
         interlaced=interlaced,
         defect=defect,
         still=still,
+        peak=peak,
         thumbs=np.stack([_halve(picture) for picture in chosen]),
         mean=_halve(mean),
         border=_margins(grey[0]),

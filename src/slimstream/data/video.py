@@ -241,9 +241,12 @@ def _duration(container: Any, stream: Any) -> float:
     return 0.0
 
 
-def open_clip(path: Path) -> Reader | Still:
-    """Open a video or a picture, as its suffix says. Raises UnreadableVideo when it is neither."""
-    return Still(path) if is_picture(path) else Reader(path)
+def open_clip(path: Path, bits: int | None = None) -> Reader | Still:
+    """Open a video or a picture, as its suffix says; for `bits` see `Still`.
+
+    Raises UnreadableVideo when it is neither.
+    """
+    return Still(path, bits) if is_picture(path) else Reader(path)
 
 
 def probe(path: Path) -> VideoInfo:

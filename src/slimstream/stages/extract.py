@@ -29,8 +29,9 @@ import av
 import cv2
 import numpy as np
 import pandas as pd
+import simplejpeg
 
-from slimstream.data import deinterlace, flow, media, packs, pictures, timeline, video
+from slimstream.data import deinterlace, flow, headers, jpeg, media, packs, pictures, tiff, timeline, video
 from slimstream.data.cluster import each_on
 from slimstream.data.packs import SHARED, Job, check_flow, pack
 from slimstream.data.pool import Crashed, each
@@ -187,7 +188,9 @@ def _no_space(error: OSError, folder: Path) -> Exception:
 
 def _key(p: Extract) -> str:
     """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
-    digest = hashlib.sha256(f"{p.model_dump_json()} {cv2.__version__} {av.__version__}".encode())
-    for module in (media, pictures, timeline, deinterlace, video, flow, packs):
+    digest = hashlib.sha256(
+        f"{p.model_dump_json()} {cv2.__version__} {av.__version__} {simplejpeg.__version__}".encode()
+    )
+    for module in (media, headers, jpeg, tiff, pictures, timeline, deinterlace, video, flow, packs):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()[:16]

@@ -8,13 +8,14 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.data import checks, shortcuts, twins
+from slimstream.data import checks, pictures, shortcuts, twins
 from slimstream.data.columns import check_labels, effective_group_by, ungrouped
 from slimstream.data.given import parts_of, split_as_given
 from slimstream.data.manifest import group_columns, read_manifest
@@ -40,6 +41,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
     part = _given(manifest, reasons, params.split)
     seen = _decoded(manifest, reasons, paths, params.extract)
+    reasons |= pictures.unscaled({row: look.peak for row, look in seen.items()}, params.extract.bits)
     copies = twins.identical(manifest.loc[sorted(seen)], None if part is None else part[sorted(seen)])
     reasons |= copies
     across = {} if part is None else {"copies_across_parts": _across(manifest, part, copies)}
@@ -143,7 +145,7 @@ def _decoded(
     rows = [row for row in range(len(manifest)) if row not in reasons]
     files = [paths.raw / str(manifest["path"].iloc[row]) for row in rows]
     seen: dict[int, Survey] = {}
-    for position, outcome in bar(each(survey, files), "validate", len(files)):
+    for position, outcome in bar(each(partial(survey, bits=extract.bits), files), "validate", len(files)):
         row = rows[position]
         if isinstance(outcome, Exception):
             reasons[row] = str(outcome) or type(outcome).__name__

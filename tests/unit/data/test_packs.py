@@ -160,7 +160,7 @@ def test_a_container_that_lies_changes_nothing(
 
 def test_an_honest_container_is_decoded_once(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr(packs, "open_clip", lambda path: opened.append(path) or Reader(path))
+    monkeypatch.setattr(packs, "open_clip", lambda path, _: opened.append(path) or Reader(path))
     pack_clip(clip, SMALL)
     assert opened == [clip]
 

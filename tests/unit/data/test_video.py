@@ -1,17 +1,16 @@
-"""One sequential pass, exact indices, pictures as clips of one frame, and files that are neither."""
+"""One sequential pass, exact indices, and files that are no video."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from slimstream.data.media import UnreadableVideo, is_picture
-from slimstream.data.video import Reader, count_frames, frames, open_clip, probe
-from tests.unit.data.rendered import texture, write_picture, write_video
+from slimstream.data.media import UnreadableVideo
+from slimstream.data.video import Reader, count_frames, frames, probe
+from tests.unit.data.rendered import write_video
 
 
 @pytest.fixture(scope="module")
@@ -77,52 +76,3 @@ def test_a_header_without_frames_is_unreadable(clip: Path, tmp_path: Path) -> No
     path.write_bytes(data[: data.index(b"movi")])
     with pytest.raises(UnreadableVideo):
         list(frames(path))
-
-
-def rendered() -> np.ndarray:
-    return texture(40)[:24]
-
-
-@pytest.mark.parametrize(
-    "suffix, codec", [("jpg", "jpeg"), ("JPEG", "jpeg"), ("png", "png"), ("bmp", "bmp"), ("tif", "tiff")]
-)
-def test_a_picture_is_a_clip_of_one_frame(tmp_path: Path, suffix: str, codec: str) -> None:
-    path = write_picture(tmp_path / f"Überlauf.{suffix}", rendered())
-    assert is_picture(path.name) and not is_picture("a.mp4")
-    info = probe(path)
-    assert (info.frames, info.fps, info.seconds, info.width, info.height) == (1, 0, 0, 40, 24)
-    assert info.codec == codec and count_frames(path) == 1
-    ((index, picture),) = frames(path)
-    assert index == 0 and picture.shape == (24, 40, 3)
-    assert np.abs(picture.astype(int) - rendered()).mean() < (6 if codec == "jpeg" else 0.01)
-
-
-def test_grey_and_16_bit_pictures_become_rgb_bytes(tmp_path: Path) -> None:
-    grey = rendered()[..., 0]
-    for content in (grey, grey.astype(np.uint16) * 257):
-        cv2.imwrite(str(tmp_path / "a.png"), content)
-        with open_clip(tmp_path / "a.png") as clip:
-            assert np.array_equal(clip.picture(), np.stack([grey] * 3, axis=-1))
-
-
-def test_a_picture_is_known_by_its_content_not_by_its_suffix(tmp_path: Path) -> None:
-    path = write_picture(tmp_path / "a.png", rendered()).rename(tmp_path / "a.jpg")
-    assert probe(path).codec == "png"
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif"])
-@pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_what_is_no_whole_picture_says_why(tmp_path: Path, suffix: str, share: float) -> None:
-    path = write_picture(tmp_path / f"a.{suffix}", rendered())
-    data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
-    why = "empty" if not share else "truncated" if suffix == "jpg" else "no picture can be decoded"
-    with pytest.raises(UnreadableVideo, match=why):
-        probe(path)
-    with pytest.raises(UnreadableVideo, match="missing"):
-        probe(tmp_path / f"gone.{suffix}")
-
-
-def test_a_video_is_no_picture(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnreadableVideo, match="no picture"):
-        probe(clip.rename(tmp_path / "video.png"))
