@@ -2,12 +2,15 @@
 
 Prefect reads its settings when it is imported, so the project's own defaults come first: its files stay in
 `.prefect/`, nothing is reported home, and a slow machine may take its time to start the server that lives as
-long as the flow when PREFECT_API_URL names no other.
+long as the flow when PREFECT_API_URL names no other. A proxy is not asked for it.
 """
 
 import os
 from pathlib import Path
 
+from slimstream.proxy import bypass_for_loopback
+
+bypass_for_loopback()
 for _name, _value in {
     "PREFECT_HOME": str(Path(__file__).resolve().parent.parent / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

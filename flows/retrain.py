@@ -23,6 +23,7 @@ from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.tasks import Task
 
@@ -206,6 +207,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if not args.isolated:  # a refusal should not wait for a server to start
             recipes.apply(Paths(ROOT), args.recipe, args.source)
+        if not PREFECT_API_URL.value():
+            print(
+                "Starting a Prefect server for this run; the first time that takes up to a minute …",
+                flush=True,
+            )
         retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
     except (UserError, dvc.UserMistake) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
