@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from slimstream.errors import UserError
 from slimstream.params import load_params
 from slimstream.paths import Paths
-from slimstream.tracking import git
+from slimstream.tracking import git, in_git
 
 
 def apply(paths: Paths, recipe: str | None, source: str | None) -> None:
@@ -23,9 +23,12 @@ def apply(paths: Paths, recipe: str | None, source: str | None) -> None:
             raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
         wanted = with_source(file.read_text(), source)
         if paths.params.exists() and _is_edited(paths, wanted):
+            edits, keep = "uncommitted edits", "commit them, or "
+            if not in_git(paths):
+                edits, keep = "edits", ""
             raise UserError(
-                f"{paths.params} has uncommitted edits that the recipe {recipe!r} would overwrite; "
-                "commit them, or save them as a recipe of their own in recipes/."
+                f"{paths.params} has {edits} that the recipe {recipe!r} would overwrite; "
+                f"{keep}save them as a recipe of their own in recipes/."
             )
     elif source is not None:
         load_params(paths.params)

@@ -87,6 +87,7 @@ def retrain(
     """
     run_id = str(runtime.flow_run.id)
     if not isolated:
+        dvc.settle_git(ROOT, _teller())
         return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)
     with worktree(ROOT, run_id) as (root, env):
         message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"

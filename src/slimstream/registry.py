@@ -181,7 +181,9 @@ class Registry:
             "lineage.json": json.dumps(lineage, indent=2).encode(),
         }
         if lineage["dirty"]:
-            self.client.log_text(run_id, tracking.git(paths, "diff", "HEAD") or "", "uncommitted.diff")
+            self.client.log_text(
+                run_id, tracking.git(paths, "diff", "HEAD", "--", ".") or "", "uncommitted.diff"
+            )
         info = deploy.log_model(self.uri, self.name, run_id, files)
         split = tracking.read_json(paths.split_info)
         own = {key.removeprefix(f"{chosen}."): value for key, value in scores.items()}

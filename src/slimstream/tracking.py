@@ -180,7 +180,21 @@ def connect(paths: Paths) -> Any:
 
 
 def git(paths: Paths, *arguments: str) -> str | None:
-    """What `git` answers in the project's root, or None without git or a commit."""
+    """What `git` answers in the project's root; None without git, a commit, or a repository that holds it."""
+    return _git(paths, *arguments) if in_git(paths) else None
+
+
+def in_git(paths: Paths) -> bool:
+    """Whether a git repository holds the project: one of its own, or a larger one that tracks its dvc.yaml.
+
+    Unpacked somewhere below a repository of other things it is not in that one, whatever git answers there.
+    """
+    if (paths.root / ".git").exists():
+        return True
+    return _git(paths, "ls-files", "--error-unmatch", "dvc.yaml") is not None
+
+
+def _git(paths: Paths, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
             ["git", *arguments], cwd=paths.root, capture_output=True, text=True, check=True
