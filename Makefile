@@ -17,9 +17,9 @@ override JOBS := $(value JOBS)
 export RECIPE SOURCE PICTURES PAPER BUDGET JOBS
 BIN := .venv/bin
 # A .venv that was moved or copied here along with its folder imports the code, and calls the programs, of the
-# folder it was made for; slimstream.pth says which.
+# folder it was made for; slimstream.pth says which. (One that is a link is shared on purpose.)
 MOVED := $(shell for pth in .venv/lib/*/site-packages/slimstream.pth; do \
-	if [ -e "$$pth" ] && [ "$$(cat "$$pth")" != "$$PWD/src" ]; then echo moved; fi; done)
+	if [ ! -L .venv ] && [ -e "$$pth" ] && [ "$$(cat "$$pth")" != "$$(pwd -P)/src" ]; then echo moved; fi; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 # One box, nothing leaves it: no tool reports home.
@@ -40,11 +40,11 @@ $(BIN)/.ready: requirements.lock infra/uv.lock $(MOVED)
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/uv.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
-	@echo "$$PWD/src" > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/slimstream.pth"
+	@echo "$$(pwd -P)/src" > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/slimstream.pth"
 	@touch $@
 
 moved:
-	@echo ".venv was made for another folder than $$PWD; it is built anew."
+	@echo ".venv was made for another folder than $$(pwd -P); it is built anew."
 
 demo: setup  ## run the whole job on the simulated rig and say where to look
 	@python -m flows.retrain --recipe rig
