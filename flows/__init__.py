@@ -8,6 +8,7 @@ long as the flow when PREFECT_API_URL names no other. A proxy is not asked for i
 import os
 from pathlib import Path
 
+from slimstream.mlflow_store import sqlite_uri
 from slimstream.proxy import bypass_for_loopback
 
 bypass_for_loopback()
@@ -20,3 +21,9 @@ for _name, _value in {
     "DO_NOT_TRACK": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+
+if "?" in os.environ["PREFECT_HOME"]:  # Prefect would put its database beside that folder
+    os.environ.setdefault(
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        sqlite_uri(Path(os.environ["PREFECT_HOME"]) / "prefect.db", "aiosqlite"),
+    )

@@ -21,6 +21,7 @@ def apply(paths: Paths, recipe: str | None, source: str | None) -> None:
         if not file.is_file():
             known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
             raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
+        load_params(file)  # a mistake in it is one sentence
         wanted = with_source(file.read_text(), source)
         if paths.params.exists() and _is_edited(paths, wanted):
             edits, keep = "uncommitted edits", "commit them, or "

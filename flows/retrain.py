@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -177,7 +178,7 @@ def summary(paths: Paths) -> str:
     rows = pd.DataFrame(model_table(paths))
     api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     uri = tracking_uri(paths)
-    mlflow = uri if uri.startswith("http") else f"mlflow server --workers 1 --backend-store-uri {uri}"
+    mlflow = uri if uri.startswith("http") else f"mlflow server --workers 1 --backend-store-uri {quote(uri)}"
     return "\n".join(
         [
             "",
@@ -187,7 +188,7 @@ def summary(paths: Paths) -> str:
             "",
             f"Report      open {paths.report}",
             f"MLflow UI   {mlflow}",
-            f"Prefect UI  {api or f'PREFECT_HOME={_home()} prefect server start'}",
+            f"Prefect UI  {api or f'{_prefect()} prefect server start'}",
         ]
     )
 
@@ -249,8 +250,12 @@ def _first(text: str | None) -> str:
     return (text or "").strip().splitlines()[0]
 
 
-def _home() -> Path:
-    return Path(os.environ["PREFECT_HOME"])
+def _prefect() -> str:
+    """What a server has to be told to show the runs of this folder."""
+    names = ["PREFECT_HOME"]
+    if "?" in os.environ["PREFECT_HOME"]:  # else it may be the user's own, with a password
+        names.append("PREFECT_SERVER_DATABASE_CONNECTION_URL")
+    return " ".join(f"{name}={quote(os.environ[name])}" for name in names)
 
 
 if __name__ == "__main__":

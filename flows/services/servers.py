@@ -12,6 +12,7 @@ import psutil
 
 from flows.services import mlflow, postgres, process
 from flows.services.settings import HOST, Home, Settings, storage
+from slimstream.mlflow_store import sqlite_uri
 from slimstream.proxy import bypass_for_loopback
 
 POOL = "slimstream"
@@ -143,7 +144,7 @@ def _prefect(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict
     if settings.database == "postgres":
         database = postgres.url(settings, secrets["POSTGRES_PASSWORD"], "prefect", "postgresql+asyncpg")
     else:
-        database = f"sqlite+aiosqlite:///{home.folder / 'prefect.db'}"
+        database = sqlite_uri(home.folder / "prefect.db", "aiosqlite")
     ports = settings.prefect_port
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,

@@ -33,11 +33,11 @@ LOCKED = 20.0
 _log = logging.getLogger(__name__)
 
 
-def sqlite_uri(file: Path) -> str:
-    """The URI by which MLflow opens the database `file`, whatever its path is made of."""
-    if "?" in str(file):  # would begin the options
-        return f"sqlite+pysqlite:///file:{quote(str(file))}?uri=true"
-    return f"sqlite:///{file}"
+def sqlite_uri(file: Path, driver: str = "") -> str:
+    """The URI by which MLflow, or with `driver` aiosqlite Prefect, opens the database `file` of any path."""
+    if "?" in str(file):  # would begin the options; without a driver MLflow makes a folder `file:`
+        return f"sqlite+{driver or 'pysqlite'}:///file:{quote(str(file))}?uri=true"
+    return f"sqlite{'+' if driver else ''}{driver}:///{file}"
 
 
 def database(uri: str) -> Path | None:

@@ -93,6 +93,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 )
 def test_any_path_has_a_uri(file: str, uri: str) -> None:
     assert sqlite_uri(Path(file)) == uri and database(uri) == Path(file)
+    assert database(sqlite_uri(Path(file), "aiosqlite")) == Path(file)
     assert database("http://127.0.0.1:5000") is None and database("postgresql://x/y") is None
 
 
