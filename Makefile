@@ -1,14 +1,26 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run folds tables up down status audit bench test test-all lint clean
+.PHONY: moved help setup demo run folds tables up down status audit bench test test-all lint clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 PYTHON ?= python3
 RECIPE ?= rig
 PAPER ?= all
+# What a user gives reaches a command as environment, past make and shell: a folder may be called anything.
+override RECIPE := $(value RECIPE)
+override SOURCE := $(value SOURCE)
+override PICTURES := $(value PICTURES)
+override PAPER := $(value PAPER)
+override BUDGET := $(value BUDGET)
+override JOBS := $(value JOBS)
+export RECIPE SOURCE PICTURES PAPER BUDGET JOBS
 BIN := .venv/bin
 OURS := .venv/.made-by-slimstream
+# A .venv that was moved or copied here along with its folder imports the code, and calls the programs, of the
+# folder it was made for; slimstream.pth says which. (One that is a link is shared on purpose.)
+MOVED := $(shell for pth in .venv/lib/*/site-packages/slimstream.pth; do \
+	if [ ! -L .venv ] && [ -e "$$pth" ] && [ "$$(cat "$$pth")" != "$$(pwd -P)/src" ]; then echo moved; fi; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 # One box, nothing leaves it: no tool reports home.
@@ -24,7 +36,7 @@ help:  ## this list
 
 setup: $(BIN)/.ready  ## build .venv from the hashed lock file
 
-$(BIN)/.ready: requirements.lock infra/uv.lock
+$(BIN)/.ready: requirements.lock infra/uv.lock $(MOVED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "slimstream needs Python 3.11 or 3.12: make PYTHON=python3.11 …")'
 	@if [ -L .venv ] || { [ -n "$$(ls -A .venv 2>/dev/null)" ] && [ ! -e $(OURS) ] && [ ! -e $(BIN)/.ready ]; }; then \
 	  echo '.venv is a link, or was not made by `make setup`, and would be emptied: move it away and run make again.' >&2; exit 2; fi
@@ -33,20 +45,23 @@ $(BIN)/.ready: requirements.lock infra/uv.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/uv.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
-	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/slimstream.pth"
+	@echo "$$(pwd -P)/src" > "$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/slimstream.pth"
 	@touch $@
+
+moved:
+	@echo ".venv was made for another folder than $$(pwd -P); it is built anew."
 
 demo: setup  ## run the whole job on the simulated rig and say where to look
 	@python -m flows.retrain --recipe rig
 
 run: setup  ## run a recipe on your data: make run RECIPE=tank SOURCE=<folder or s3://…>
-	@python -m flows.retrain --recipe '$(RECIPE)' $(if $(SOURCE),--source '$(SOURCE)')
+	@python -m flows.retrain --recipe "$$RECIPE" $${SOURCE:+--source "$$SOURCE"}
 
 folds: setup  ## leave one group out at a time with the settings in params.yaml
 	@python -m slimstream folds
 
 tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
-	@python -m slimstream tables '$(PAPER)' $(if $(SOURCE),--source '$(SOURCE)') $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(BUDGET),--budget '$(BUDGET)') $(if $(JOBS),--jobs '$(JOBS)')
+	@python -m slimstream tables "$$PAPER" $${SOURCE:+--source "$$SOURCE"} $${PICTURES:+--pictures "$$PICTURES"} $${BUDGET:+--budget "$$BUDGET"} $${JOBS:+--jobs "$$JOBS"}
 
 up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
 	@python -m flows.services up

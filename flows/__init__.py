@@ -2,12 +2,16 @@
 
 Prefect reads its settings when it is imported, so the project's own defaults come first: its files stay in
 `.prefect/`, nothing is reported home, and a slow machine may take its time to start the server that lives as
-long as the flow when PREFECT_API_URL names no other.
+long as the flow when PREFECT_API_URL names no other. A proxy is not asked for it.
 """
 
 import os
 from pathlib import Path
 
+from slimstream.mlflow_store import sqlite_uri
+from slimstream.proxy import bypass_for_loopback
+
+bypass_for_loopback()
 for _name, _value in {
     "PREFECT_HOME": str(Path(__file__).resolve().parent.parent / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -17,3 +21,9 @@ for _name, _value in {
     "DO_NOT_TRACK": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+
+if "?" in os.environ["PREFECT_HOME"]:  # Prefect would put its database beside that folder
+    os.environ.setdefault(
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        sqlite_uri(Path(os.environ["PREFECT_HOME"]) / "prefect.db", "aiosqlite"),
+    )

@@ -1,5 +1,6 @@
 """DVC and the command line as subprocesses that leave no orphan, whatever ends the flow."""
 
+import configparser
 import graphlib
 import os
 import re
@@ -11,6 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from slimstream.paths import Paths
+from slimstream.tracking import in_git
 
 GRACE = 10.0
 """Seconds between asking a process group to stop and killing it."""
@@ -46,6 +50,22 @@ def stages(root: Path) -> list[str]:
         order += ready
         graph.done(*ready)
     return order
+
+
+def settle_git(root: Path, tell: Callable[[str], None]) -> None:
+    """Let DVC work without git where no repository holds the project, and with git as soon as one does.
+
+    The setting stands in .dvc/config.local, which is of this folder alone: a plain `dvc repro` has it, too.
+    """
+    local = configparser.ConfigParser(interpolation=None)
+    local.read(root / ".dvc" / "config.local", encoding="utf-8")
+    without = local.get("core", "no_scm", fallback="").lower() == "true"
+    if not without and not in_git(Paths(root)):
+        _ask(root, "config", "--local", "core.no_scm", "true")
+        tell("No git repository holds this folder: DVC works without (core.no_scm in .dvc/config.local).")
+    elif without and in_git(Paths(root)):
+        _ask(root, "config", "--local", "--unset", "core.no_scm")
+        tell("A git repository holds this folder now: DVC works with it (core.no_scm is unset).")
 
 
 def repro(stage: str, root: Path, tell: Callable[[str], None], force: bool = False, **env: str) -> str:

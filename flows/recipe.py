@@ -8,7 +8,7 @@ from slimstream.data.own_folders import check_raw, check_source
 from slimstream.errors import UserError
 from slimstream.params import Ingest, load_params
 from slimstream.paths import Paths
-from slimstream.tracking import git
+from slimstream.tracking import git, in_git
 
 
 def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:
@@ -24,11 +24,15 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
         if not file.is_file():
             known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
             raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
+        load_params(file)  # a mistake in it is one sentence
         wanted = with_source(file.read_text(), source)
         if paths.params.exists() and _is_edited(paths, wanted):
+            edits, keep = "uncommitted edits", "commit them, or "
+            if not in_git(paths):
+                edits, keep = "edits", ""
             raise UserError(
-                f"{paths.params} has uncommitted edits that the recipe {recipe!r} would overwrite; "
-                "commit them, or save them as a recipe of their own in recipes/."
+                f"{paths.params} has {edits} that the recipe {recipe!r} would overwrite; "
+                f"{keep}save them as a recipe of their own in recipes/."
             )
     elif source is not None:
         load_params(paths.params)

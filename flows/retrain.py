@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,7 @@ from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.tasks import Task
 
@@ -88,6 +90,7 @@ def retrain(
     in_one_sentence()
     run_id = str(runtime.flow_run.id)
     if not isolated:
+        dvc.settle_git(ROOT, _teller())
         return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)
     with worktree(ROOT, run_id) as (root, env):
         message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
@@ -177,7 +180,7 @@ def summary(paths: Paths) -> str:
     rows = pd.DataFrame(model_table(paths))
     api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     uri = tracking_uri(paths)
-    mlflow = uri if uri.startswith("http") else f"mlflow server --workers 1 --backend-store-uri {uri}"
+    mlflow = uri if uri.startswith("http") else f"mlflow server --workers 1 --backend-store-uri {quote(uri)}"
     return "\n".join(
         [
             "",
@@ -187,7 +190,7 @@ def summary(paths: Paths) -> str:
             "",
             f"Report      open {paths.report}",
             f"MLflow UI   {mlflow}",
-            f"Prefect UI  {api or f'PREFECT_HOME={_home()} prefect server start'}",
+            f"Prefect UI  {api or f'{_prefect()} prefect server start'}",
         ]
     )
 
@@ -208,6 +211,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if not args.isolated:  # a refusal should not wait for a server to start
             recipes.apply(Paths(ROOT), args.recipe, args.source)
+        if not PREFECT_API_URL.value():
+            print(
+                "Starting a Prefect server for this run; the first time that takes up to a minute …",
+                flush=True,
+            )
         retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
     except (UserError, dvc.UserMistake) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
@@ -244,8 +252,12 @@ def _first(text: str | None) -> str:
     return (text or "").strip().splitlines()[0]
 
 
-def _home() -> Path:
-    return Path(os.environ["PREFECT_HOME"])
+def _prefect() -> str:
+    """What a server has to be told to show the runs of this folder."""
+    names = ["PREFECT_HOME"]
+    if "?" in os.environ["PREFECT_HOME"]:  # else it may be the user's own, with a password
+        names.append("PREFECT_SERVER_DATABASE_CONNECTION_URL")
+    return " ".join(f"{name}={quote(os.environ[name])}" for name in names)
 
 
 if __name__ == "__main__":

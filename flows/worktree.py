@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slimstream.errors import UserError
 from slimstream.paths import Paths
-from slimstream.tracking import tracking_uri
+from slimstream.tracking import in_git, tracking_uri
 
 KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
 STATE = ("source.lock.json", "dvc.lock")
@@ -25,24 +26,32 @@ SPLIT = ("data/split.parquet", "data/split.json", "data/manifest.parquet")
 
 @contextmanager
 def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yield the folder and the environment of an isolated run; its branch stays only when it has a commit."""
+    """Yield the folder and the environment of an isolated run; its branch stays only when it has a commit.
+
+    Raises UserError, with git's words, where there is nothing to check out.
+    """
     main = main.resolve()
+    if not in_git(Paths(main)):
+        raise UserError(f"No git repository holds {main}, and {_WANTED}, or run without --isolated.")
+    if not _git(main, "rev-list", "-n", "1", "--all"):
+        raise UserError(f"Nothing is committed in {main} yet, and {_WANTED}, or run without --isolated.")
     folder, branch = Paths(main).cache.resolve() / "worktrees" / run_id, f"runs/{run_id}"
     _clear(main, folder, branch)
     last = _last_run(main)
     _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
+    root = folder / _git(main, "rev-parse", "--show-prefix")  # the project may be a part of its repository
     try:
         if last:
             for file in STATE:
-                subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=folder, capture_output=True)
-        _share_cache(main, folder)
+                subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=root, capture_output=True)
+        _share_cache(main, root)
         # Scan reads from the last split what must stay in test; a new box has it in the remote only.
         for command in ("checkout", "pull"):
             dvc = [sys.executable, "-m", "dvc", command, "--quiet", *SPLIT]
-            if not subprocess.run(dvc, cwd=folder, capture_output=True).returncode:
+            if not subprocess.run(dvc, cwd=root, capture_output=True).returncode:
                 break
         yield (
-            folder,
+            root,
             {
                 "SLIMSTREAM_CACHE": str(Paths(main).cache.resolve()),
                 "SLIMSTREAM_SOURCE_ROOT": str(main),
@@ -114,7 +123,16 @@ def _share_cache(main: Path, folder: Path) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise UserError("git is not installed, and a scheduled or isolated run needs it.") from error
     if answer.returncode:
-        raise RuntimeError(f"`git {arguments[0]}` failed: {answer.stderr.strip()}")
+        raise UserError(f"`git {arguments[0]}` failed in {folder}: {answer.stderr.strip()}")
     return answer.stdout.strip()
+
+
+_WANTED = (
+    "a scheduled or isolated run works in a checkout of a commit: "
+    "`git init && git add -A && git commit -m start`"
+)

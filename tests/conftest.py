@@ -1,6 +1,7 @@
 """Shared by all tests: few threads, no reporting home, real data only where it lies."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ os.environ |= {
 
 import pytest  # noqa: E402
 
+from slimstream.proxy import bypass_for_loopback  # noqa: E402
 from tests import weed  # noqa: E402
+
+bypass_for_loopback()  # the tests' own servers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,6 +36,21 @@ def tank_state() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real clips are not at {folder.relative_to(ROOT.parent)}")
     return folder
+
+
+@pytest.fixture(params=["refuses", "is silent"])
+def company_proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The environment names a proxy that refuses what it is asked, or takes it and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        proxy = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        if request.param == "refuses":
+            listening.close()
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy)
+            monkeypatch.setenv(name.lower(), proxy)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "plant.example")
+        yield proxy
 
 
 @pytest.fixture(scope="session")

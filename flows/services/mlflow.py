@@ -9,6 +9,7 @@ from importlib.metadata import version
 from flows.services import postgres
 from flows.services.settings import HOST, Home, Settings, storage, write
 from slimstream.errors import UserError
+from slimstream.mlflow_store import sqlite_uri
 
 
 def command(settings: Settings) -> list[str]:
@@ -28,7 +29,7 @@ def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> d
     """What the server is told; passwords in here and not in the command, which anyone can list."""
     return {
         "MLFLOW_BACKEND_STORE_URI": _database(home, settings, secrets, "mlflow"),
-        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or str(home.folder / "mlartifacts"),
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or (home.folder / "mlartifacts").as_uri(),
         "MLFLOW_AUTH_CONFIG_PATH": str(home.folder / "mlflow-auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
         "MLFLOW_AUTH_ADMIN_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
@@ -50,7 +51,10 @@ def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
     """
     if settings.artifacts:
         _check_artifacts(settings, secrets)
-    write(home.folder / "mlflow-auth.ini", _AUTH.format(_database(home, settings, secrets, "mlflow_auth")))
+    users = _database(home, settings, secrets, "mlflow_auth").replace(
+        "%", "%%"
+    )  # as this kind of file has it
+    write(home.folder / "mlflow-auth.ini", _AUTH.format(users))
     seen = home.folder / "mlflow.seen"
     now = f"{version('mlflow')} {home.secrets.stat().st_mtime_ns}"
     if seen.exists() and seen.read_text() != now:
@@ -78,7 +82,7 @@ def _check_artifacts(settings: Settings, secrets: Mapping[str, str]) -> None:
 def _database(home: Home, settings: Settings, secrets: Mapping[str, str], name: str) -> str:
     if settings.database == "postgres":
         return postgres.url(settings, secrets["POSTGRES_PASSWORD"], name)
-    return f"sqlite:///{home.folder / name}.db"
+    return sqlite_uri(home.folder / f"{name}.db")
 
 
 _AUTH = """\

@@ -12,6 +12,8 @@ import psutil
 
 from flows.services import mlflow, postgres, process
 from flows.services.settings import HOST, Home, Settings, storage
+from slimstream.mlflow_store import sqlite_uri
+from slimstream.proxy import bypass_for_loopback
 
 POOL = "slimstream"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
@@ -107,14 +109,11 @@ def base_environment(home: Home) -> dict[str, str]:
     known = [
         str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry
     ]
-    past = [HOST, "localhost", *os.environ.get("NO_PROXY", "").split(",")]
-    return {
+    environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(home.root.resolve() / "src"), *known])),
         "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": ",".join(filter(None, past)),
-        "no_proxy": ",".join(filter(None, past)),
         "PREFECT_HOME": str(home.folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
@@ -124,6 +123,8 @@ def base_environment(home: Home) -> dict[str, str]:
         "GX_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    bypass_for_loopback(environment)
+    return environment
 
 
 def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
@@ -143,7 +144,7 @@ def _prefect(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict
     if settings.database == "postgres":
         database = postgres.url(settings, secrets["POSTGRES_PASSWORD"], "prefect", "postgresql+asyncpg")
     else:
-        database = f"sqlite+aiosqlite:///{home.folder / 'prefect.db'}"
+        database = sqlite_uri(home.folder / "prefect.db", "aiosqlite")
     ports = settings.prefect_port
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,

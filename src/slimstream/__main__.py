@@ -9,6 +9,7 @@ from slimstream import commands, launch
 from slimstream.errors import UserError
 from slimstream.params import RUNTIMES
 from slimstream.paths import Paths
+from slimstream.proxy import bypass_for_loopback
 
 STAGES = {
     "ingest": "fetch the clips that source.lock.json lists and write the manifest",
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, else the status of a UserError."""
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
+    bypass_for_loopback()  # MLflow and S3 may be on this machine
     # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

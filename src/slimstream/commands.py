@@ -97,7 +97,8 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
     """
     from slimstream.data.held_out import HeldOut
     from slimstream.data.scan import parse_lock
-    from slimstream.tracking import database, git, tracking_off, tracking_uri
+    from slimstream.mlflow_store import database
+    from slimstream.tracking import git, tracking_off, tracking_uri
 
     found = HeldOut()
     if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):

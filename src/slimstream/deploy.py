@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pandas as pd
 
 from slimstream.errors import UserError
 from slimstream.learn.runtimes import PROCESSORS_OWN
+from slimstream.mlflow_store import plain_words
 from slimstream.params import Runtime
 
 PARITY = 1e-4
@@ -56,19 +58,44 @@ def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> A
 
 
 def read_artifact(uri: str, model_uri: str, file: str) -> dict[str, Any]:
-    """The JSON `file` that was logged with a model."""
+    """The JSON `file` that was logged with a model. Raises UserError when it cannot be had."""
     import mlflow
 
-    with _store(uri):
+    with _store(uri), _files_of(model_uri):
         return dict(mlflow.artifacts.load_dict(f"{model_uri}/artifacts/{file}"))
 
 
 def download(uri: str, model_uri: str, target: Path) -> Path:
-    """All files that were logged with a model, in a folder of `target`."""
+    """All files that were logged with a model, in a folder of `target`.
+
+    Raises UserError when they cannot be had.
+    """
     import mlflow
 
-    with _store(uri):
+    with _store(uri), _files_of(model_uri):
         return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", dst_path=str(target)))
+
+
+@contextmanager
+def _files_of(model_uri: str) -> Iterator[None]:
+    """Files that are gone are told with the place where MLflow says they are."""
+    import mlflow
+    from requests import HTTPError
+
+    try:
+        yield
+    except (mlflow.exceptions.MlflowException, OSError, HTTPError) as error:
+        said = str(error)
+        if not re.search(
+            r"No such (artifact|file)|error code 404|404 Client Error|NoSuchKey|Not Found", said
+        ):
+            raise
+        name, version = model_uri.removeprefix("models:/").split("/")
+        place = mlflow.MlflowClient().get_model_version_download_uri(name, version)
+        raise UserError(
+            f"{name} version {version} is registered, but its files are not in {place}; put them back there, "
+            "or delete the version."
+        ) from error
 
 
 def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> list[pd.DataFrame]:
@@ -106,9 +133,11 @@ def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> l
         return [pd.read_parquet(answer) for answer in answers]
 
 
+# Copied first: MLflow does not read a model in a folder with a # or a % in its path.
 _SCORE = """
 import json, sys, mlflow
-model = mlflow.pyfunc.load_model(sys.argv[1])
+folder = mlflow.artifacts.download_artifacts(sys.argv[1], dst_path=sys.argv[3] + ".model")
+model = mlflow.pyfunc.load_model(folder)
 model.predict(json.load(open(sys.argv[2]))).to_parquet(sys.argv[3])
 """
 
@@ -136,14 +165,18 @@ def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFram
 
 @contextmanager
 def _store(uri: str) -> Iterator[None]:
-    """MLflow's module functions look at a global, which leaks into the environment: put it back."""
+    """MLflow's module functions look at a global, which leaks into the environment: put it back.
+
+    What goes wrong meanwhile is said in plain words.
+    """
     import mlflow
 
     before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
-        yield
+        with plain_words(uri):
+            yield
     finally:
         for key, value in before.items():
             if value is None:

@@ -31,7 +31,7 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
         "recipe": params.recipe,
         "source": params.ingest.source,
         "git_commit": (git(paths, "rev-parse", "HEAD") or "").strip() or None,
-        "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no", "--", ".")),
         "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
         "network_sha256": _sha256(paths.export(chosen) / "network.onnx"),
         "runtime": (form := read_forms(paths.export(chosen))[0].runtime),

@@ -1,8 +1,8 @@
 """params.yaml as types: one section a stage, every field with its unit, nothing misspelt gets through."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -13,6 +13,12 @@ Runtime = Literal["onnx", "openvino", "openvino-bf16", "openvino-int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 """From the plainest to the coarsest: 32-bit floats twice, bfloat16, 8-bit integers."""
 TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+def holds_credentials(address: str) -> bool:
+    """Whether a URL names who asks: key:secret before the host, or the signature of a presigned one."""
+    signed = r"[?&](X-Amz-\w+|AWSAccessKeyId|Signature)="
+    return bool(re.match(r"\w+://[^/]*@|s3://[^/]*:", address) or re.search(signed, address, re.IGNORECASE))
 
 
 class Rig(Section):
@@ -37,7 +43,7 @@ class Ingest(Section):
     @model_validator(mode="after")
     def without_credentials(self) -> Self:
         # What stands here is logged with every run.
-        if any("@" in urlsplit(url).netloc for url in (self.source, self.endpoint_url or "")):
+        if holds_credentials(self.source) or holds_credentials(self.endpoint_url or ""):
             raise ValueError("credentials belong in the environment, not in an address")
         return self
 

@@ -12,6 +12,7 @@ from slimstream import deploy, gate, tracking
 from slimstream.errors import Unavailable, UserError
 from slimstream.learn.metrics import preferred
 from slimstream.lineage import seen, trace
+from slimstream.mlflow_store import experiment_id
 from slimstream.params import Params
 from slimstream.paths import Paths
 from slimstream.registry import Registry
@@ -53,12 +54,11 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
     lineage = trace(params, paths, chosen, flow_run_id)
+    registry = Registry(params.publish.name, paths)
+    experiment_id(registry.client)  # what keeps runs away is said now, in its own words
     with tracking.stage_run("publish", params, paths) as run:
         if run.run_id is None:
-            raise Unavailable(
-                "The MLflow server of MLFLOW_TRACKING_URI does not answer; start it and publish again."
-            )
-        registry = Registry(params.publish.name, paths)
+            raise Unavailable("MLflow was there and took no run a moment later; publish again.")
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
         before = registry.champion()
         if version == before:

@@ -131,14 +131,9 @@ class Registry:
         return {int(version.version): dict(version.tags) for version in found}
 
     def champion(self) -> int | None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return int(self.client.get_model_version_by_alias(self.name, CHAMPION).version)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+        found = self.client.search_registered_models(f"name = '{self.name}'")
+        version = found[0].aliases.get(CHAMPION) if found else None
+        return None if version is None else int(version)
 
     def promoted(self) -> list[int]:
         """Versions that were champion and have not been rolled back, in the order of their promotion."""
@@ -212,7 +207,9 @@ class Registry:
             "lineage.json": json.dumps(lineage, indent=2).encode(),
         }
         if lineage["dirty"]:
-            self.client.log_text(run_id, tracking.git(paths, "diff", "HEAD") or "", "uncommitted.diff")
+            self.client.log_text(
+                run_id, tracking.git(paths, "diff", "HEAD", "--", ".") or "", "uncommitted.diff"
+            )
         info = deploy.log_model(self.uri, self.name, run_id, files)
         split = tracking.read_json(paths.split_info)
         own = {key.removeprefix(f"{chosen}."): value for key, value in scores.items()}

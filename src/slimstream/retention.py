@@ -22,7 +22,8 @@ from slimstream import deploy, tracking
 from slimstream.data.listing import Stat
 from slimstream.data.scan import parse_lock
 from slimstream.data.store import Store
-from slimstream.errors import Unavailable, UserError
+from slimstream.errors import UserError
+from slimstream.mlflow_store import EXPERIMENT, database, open_store
 from slimstream.paths import Paths
 from slimstream.tracking import git, read_json
 
@@ -60,8 +61,9 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
     Raises UserError when it cannot be known what the registered versions need.
     """
     before = time.time() - days * 86_400
+    uris = _registries(paths)
     with _answering():
-        stores = [tracking.open_store(uri) for uri in _registries(paths)]
+        stores = [open_store(uri) for uri in uris]
         needed = _needed(paths, stores)
         runs = _runs(stores, needed, before)
     worktrees = [w for w in _folders(paths.cache / "worktrees") if _idle(w, before) and not _in_use(w)]
@@ -107,22 +109,19 @@ def _registries(paths: Paths) -> list[str]:
             "the servers of `make up` hold the registry, and MLFLOW_TRACKING_URI does not name it: "
             "`python -m flows.services exec python -m slimstream gc`."
         )
-    own = f"sqlite:///{paths.root.resolve() / 'mlflow.db'}"
-    uris = dict.fromkeys([tracking.tracking_uri(paths), own])
-    return [uri for uri in uris if (file := tracking.database(uri)) is None or file.exists()]
+    uris = dict.fromkeys([tracking.tracking_uri(paths), tracking.own_uri(paths)])
+    return [uri for uri in uris if (file := database(uri)) is None or file.exists()]
 
 
 @contextmanager
 def _answering() -> Iterator[None]:
     """A registry that does not answer is no registry without versions."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except (MlflowException, OSError, Unavailable) as error:
-        said = str(error).partition("\n")[0]
+    except (UserError, OSError) as error:
+        said = str(error).removesuffix(".")
         raise UserError(
-            f"the registry does not say what its versions need ({said}); nothing may go."
+            f"the registry does not say what its versions need, so nothing may go: {said}."
         ) from error
 
 
@@ -151,7 +150,9 @@ def _branches(paths: Paths) -> list[Branch]:
 
 
 def _may_go(branch: Branch, needed: set[str], worktrees: list[Path], before: float) -> bool:
-    free = not branch.worktree or Path(branch.worktree).resolve() in [w.resolve() for w in worktrees]
+    # A worktree that is gone, or lies where the project was before it was moved, holds nothing back.
+    checkout = Path(branch.worktree).resolve() if branch.worktree else None
+    free = checkout is None or not checkout.exists() or checkout in [w.resolve() for w in worktrees]
     return free and branch.committed < before and not branch.commits & needed
 
 
@@ -166,7 +167,7 @@ def _runs(stores: list[Any], needed: set[str], before: float) -> Kind:
     """Runs in MLflow; deleted ones lie in its bin until `mlflow gc` empties it."""
     found: list[tuple[Any, str]] = []
     for client in stores:
-        if experiment := client.get_experiment_by_name(tracking.EXPERIMENT):
+        if experiment := client.get_experiment_by_name(EXPERIMENT):
             old = partial(
                 client.search_runs,
                 [experiment.experiment_id],

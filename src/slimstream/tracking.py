@@ -5,24 +5,22 @@ server needed; `SLIMSTREAM_TRACKING=off` tracks nothing. A tracker must never co
 lands in a buffer, a thread sends it in batches, and a server that is away only delays it.
 """
 
-import fcntl
 import json
 import logging
 import os
-import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from slimstream.errors import Unavailable
+from slimstream.mlflow_store import experiment_id, explained, open_store, sqlite_uri
 from slimstream.params import Params
 from slimstream.paths import Paths
 
-EXPERIMENT = "slimstream"
 TRAINING = frozenset({"train", "teachers", "prune", "distill"})
 """Stages whose use of the machine is recorded too."""
 AFTER_SPLIT = TRAINING | {"baseline", "sweep", "refit", "export", "evaluate", "publish"}
@@ -65,9 +63,10 @@ class NullRun:
 class MlflowRun:
     """A run that is fed from a buffer by a thread of its own."""
 
-    def __init__(self, create: Callable[[], tuple[Any, str]], monitored: bool = False) -> None:
-        """`create` opens the run and returns MLflow's client and the run id; it is tried until it can."""
-        self._create, self._monitored = create, monitored
+    def __init__(self, create: Callable[[], tuple[Any, str]], uri: str, monitored: bool = False) -> None:
+        """`create` opens the run in the store `uri` and returns MLflow's client and the run id; it is tried
+        until it can."""
+        self._create, self._uri, self._monitored = create, uri, monitored
         self._client: Any = None
         self._monitor: Any = None
         self._metrics: list[Any] = []
@@ -99,7 +98,7 @@ class MlflowRun:
             time.sleep(SEND_EVERY)
         if not sent:
             _log.warning(
-                "MLflow stayed away: %d numbers of this run are only in metrics/.", len(self._metrics)
+                "MLflow did not take them: %d numbers of this run are only in metrics/.", len(self._metrics)
             )
 
     def _send_until_done(self) -> None:
@@ -125,8 +124,7 @@ class MlflowRun:
             return True
         except Exception as error:  # whatever a tracker may raise, the work goes on
             if not self._warned:
-                first_line = str(error).partition("\n")[0]
-                _log.warning("MLflow does not answer (%s); the work goes on, the numbers wait.", first_line)
+                _log.warning("%s The work goes on, the numbers wait.", explained(error, self._uri))
                 self._warned = True
             return False
 
@@ -149,7 +147,8 @@ def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
     if tracking_off():
         yield NullRun()
         return
-    run = MlflowRun(lambda: _create_run(stage, params, paths), monitored=stage in TRAINING)
+    create = partial(_create_run, stage, params, paths)
+    run = MlflowRun(create, tracking_uri(paths), monitored=stage in TRAINING)
     status = "KILLED"
     try:
         yield run
@@ -167,60 +166,35 @@ def tracking_off() -> bool:
 
 def tracking_uri(paths: Paths) -> str:
     """MLFLOW_TRACKING_URI, or the database in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.root.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_uri(paths)
+
+
+def own_uri(paths: Paths) -> str:
+    """The database in the project's root."""
+    return sqlite_uri(paths.root.resolve() / "mlflow.db")
 
 
 def connect(paths: Paths) -> Any:
-    """An `MlflowClient` on the project's store."""
+    """An `MlflowClient` on the project's store; raises as `open_store` does."""
     return open_store(tracking_uri(paths))
 
 
-def open_store(uri: str) -> Any:
-    """An `MlflowClient` on the store `uri`.
-
-    Two processes that meet an empty database both try to build it, and one breaks: they take turns here.
-    Raises Unavailable when a server is away or refuses us.
-    """
-    for name, value in {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "MLFLOW_DISABLE_AGENT_HINT": "true",
-        "MLFLOW_LOGGING_LEVEL": "ERROR",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # MLflow's own patience is minutes for every call; ours is the buffer.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    }.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
-    try:
-        with _first_come(uri):  # already the client's constructor opens the store
-            client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-            client.get_experiment_by_name(EXPERIMENT)
-    except mlflow.exceptions.MlflowException as error:
-        said = re.sub("//[^/@ ]*@", "//", str(error).partition("\n")[0])  # no password
-        raise Unavailable(f"MLflow (MLFLOW_TRACKING_URI) does not answer as it should: {said}") from error
-    return client
-
-
-def experiment_id(client: Any) -> str:
-    """The project's experiment, made when missing; an embedded store keeps artifacts beside its database."""
-    from mlflow.exceptions import MlflowException
-
-    if found := client.get_experiment_by_name(EXPERIMENT):
-        return str(found.experiment_id)
-    file = database(client.tracking_uri)
-    place = (file.parent / "mlartifacts").as_uri() if file else None
-    try:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=place))
-    except MlflowException:  # another process was faster
-        return str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
-
-
 def git(paths: Paths, *arguments: str) -> str | None:
-    """What `git` answers in the project's root, or None without git or a commit."""
+    """What `git` answers in the project's root; None without git, a commit, or a repository that holds it."""
+    return _git(paths, *arguments) if in_git(paths) else None
+
+
+def in_git(paths: Paths) -> bool:
+    """Whether a git repository holds the project: one of its own, or a larger one that tracks its dvc.yaml.
+
+    Unpacked somewhere below a repository of other things it is not in that one, whatever git answers there.
+    """
+    if (paths.root / ".git").exists():
+        return True
+    return _git(paths, "ls-files", "--error-unmatch", "dvc.yaml") is not None
+
+
+def _git(paths: Paths, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
             ["git", *arguments], cwd=paths.root, capture_output=True, text=True, check=True
@@ -300,20 +274,3 @@ def _dataset(params: Params, split: Mapping[str, Any]) -> Any:
         Dataset(dataset_name(params), dataset_digest(split), "local", source, profile=profile[:16_000_000]),
         tags=[InputTag("mlflow.data.context", "split")],
     )
-
-
-def database(uri: str) -> Path | None:
-    """The file of an embedded store, None for a server."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-@contextmanager
-def _first_come(uri: str) -> Iterator[None]:
-    file = database(uri)
-    if file is None:
-        yield
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(file.name + "-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,5 +1,6 @@
 """Stages as subprocesses: their order, what they say, and that nothing survives them."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from flows import dvc
+from slimstream import tracking
+from slimstream.paths import Paths
 from tests.flows.conftest import importing
-from tests.flows.mini import repository
+from tests.flows.mini import git, repository
 
 # A stage that ignores SIGTERM and starts another process, like a training with its loaders.
 STUBBORN = """
@@ -101,3 +104,46 @@ def test_order_comes_from_the_graph_and_dvc_skips(tmp_path: Path, told: list[str
     (root / "zeta").unlink()
     (root / "dvc.lock").unlink()
     assert dvc.repro("zeta", root, told.append) == "cached"
+
+
+def without_git(root: Path) -> Path:
+    """As a ZIP of the project is unpacked."""
+    shutil.rmtree(repository(root) / ".git")
+    return root
+
+
+def test_without_git_the_stages_run_and_with_git_it_is_used_again(tmp_path: Path, told: list[str]) -> None:
+    root = without_git(tmp_path / "places zip #1? 50% Bob's")
+    (root / "source.lock.json").write_text("{}")
+    dvc.settle_git(root, told.append)
+    assert "DVC works without" in told[-1]
+    assert dvc.stages(root) == ["zeta", "alpha", "evaluate"]
+    assert dvc.repro("zeta", root, told.append) == "ran" and (root / "zeta").exists()
+    assert dvc.repro("zeta", root, told.append) == "unchanged"
+    said = len(told)
+    dvc.settle_git(root, told.append)
+    assert len(told) == said
+    git(root, "init", "-q")
+    dvc.settle_git(root, told.append)
+    assert "works with it" in told[-1]
+    assert dvc.repro("zeta", root, told.append) == "unchanged"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_below_a_repository_of_other_things_it_is_in_none(
+    tmp_path: Path, told: list[str], ignored: bool
+) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("/project/\n" if ignored else "")
+    git(tmp_path, "add", ".gitignore")
+    git(tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "not ours")
+    root = without_git(tmp_path / "project")
+    (root / "source.lock.json").write_text("{}")
+    assert tracking.git(Paths(root), "rev-parse", "HEAD") is None
+    dvc.settle_git(root, told.append)
+    assert dvc.repro("zeta", root, told.append) == "ran"
+    if not ignored:  # a part of a larger repository is: once that tracks it
+        git(tmp_path, "add", "project")
+        assert tracking.git(Paths(root), "rev-parse", "HEAD") == git(tmp_path, "rev-parse", "HEAD") + "\n"
+        dvc.settle_git(root, told.append)
+        assert "works with it" in told[-1]

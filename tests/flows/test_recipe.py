@@ -1,5 +1,6 @@
 """params.yaml from a recipe: comments stay, and no edit is lost."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_uncommitted_edits_are_never_overwritten(paths: Paths) -> None:
     commit(paths.root)
     recipe.apply(paths, "tank", None)
     assert "tank" in paths.params.read_text()
+
+
+def test_without_git_edits_are_safe_too(paths: Paths) -> None:
+    shutil.rmtree(paths.root / ".git")
+    recipe.apply(paths, "tank", "../Bob's clips #1")
+    assert load_params(paths.params).ingest.source == "../Bob's clips #1"
+    paths.params.write_text("recipe: mine\n")
+    with pytest.raises(UserError, match="has edits that the recipe 'tank' would overwrite; save them as"):
+        recipe.apply(paths, "tank", None)
 
 
 def test_what_an_earlier_run_wrote_is_no_edit(paths: Paths) -> None:

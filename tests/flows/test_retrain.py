@@ -55,7 +55,9 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
     git(root, "checkout", "-q", "wish.txt")
 
 
-def test_asked_to_stop_it_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("company_proxy", ["is silent"], indirect=True)
+def test_asked_to_stop_it_leaves_no_process(tmp_path: Path, company_proxy: str) -> None:
+    """Nor is anything of its own machine asked of a proxy, or it would not come as far."""
     root = repository(tmp_path / "project")
     (root / "wish.txt").write_text("zeta wait\n")
     program = "import sys, pathlib; from flows import retrain; retrain.ROOT = pathlib.Path(sys.argv.pop())"
@@ -63,6 +65,7 @@ def test_asked_to_stop_it_leaves_no_process(tmp_path: Path) -> None:
     flow = subprocess.Popen(
         [sys.executable, "-c", f"{program}; sys.exit(retrain.main())", str(root)],
         env=importing() | own,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -82,7 +85,9 @@ def test_asked_to_stop_it_leaves_no_process(tmp_path: Path) -> None:
     for process in left:
         process.kill()
     assert not left
-    assert status == 130 and "retrain: interrupted; run it again to go on" in flow.communicate()[1]
+    told, mistakes = flow.communicate()
+    assert status == 130 and "retrain: interrupted; run it again to go on" in mistakes
+    assert told.startswith("Starting a Prefect server for this run")
 
 
 def test_a_deployed_run_leaves_a_branch_and_the_checkout_alone(root: Path) -> None:

@@ -93,7 +93,7 @@ def up(folder: Path) -> Iterator[tuple[Home, str]]:
     (folder / "prefect.yaml").write_text(DEPLOYMENTS)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
         patch.setenv("SLIMSTREAM_DATABASE", "sqlite")
-        patch.setenv("PYTHONPATH", str(PROJECT))  # where the flow finds ours
+        patch.setenv("PYTHONPATH", f"{PROJECT}{os.pathsep}{PROJECT / 'src'}")  # where the flow finds ours
         for name in ("PREFECT", "MLFLOW"):
             patch.setenv(f"SLIMSTREAM_{name}_PORT", str(free_port()))
         try:

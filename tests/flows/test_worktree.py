@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from flows import dvc
+from flows.worktree import commit as keep
 from flows.worktree import worktree
+from slimstream.errors import UserError
 from tests.flows.mini import commit, git, repository
 
 
@@ -31,3 +35,43 @@ def test_a_remote_beside_the_project_is_found_from_there_too(tmp_path: Path) -> 
         subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "clip"], cwd=folder, check=True)
         assert dvc.push(folder, lambda _: None, env) == "nas"
     assert [path.read_text() for path in (tmp_path / "nas").rglob("*") if path.is_file()] == ["moving"]
+
+
+def test_a_project_that_is_part_of_a_repository_is_checked_out_as_such(tmp_path: Path) -> None:
+    root = repository(tmp_path / "plant/diagnosis #1")
+    (root / ".git").rename(tmp_path / "plant/.git")
+    commit(tmp_path / "plant")
+    with worktree(root, "x") as (found, _):
+        assert (found / "params.yaml").read_text() == (root / "params.yaml").read_text()
+        (found / "source.lock.json").write_text("{}")
+        keep(found, "a run")
+    assert git(root, "show", "runs/x:./source.lock.json") == "{}"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("no git", "No git repository holds .*project, and a scheduled or isolated run works in a checkout"),
+        ("another's", "No git repository holds .*project"),
+        ("no commit", "Nothing is committed in .*project yet"),
+        ("broken", "`git rev-list` failed in .*project: fatal: not a git repository"),
+        ("not installed", "git is not installed"),
+    ],
+)
+def test_without_a_commit_it_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, said: str
+) -> None:
+    root = repository(tmp_path / "project")
+    if state == "not installed":
+        monkeypatch.setenv("PATH", "")
+    else:
+        (root / ".git").rename(tmp_path / "gone")
+    if state == "another's":
+        git(tmp_path, "init", "-q")
+        git(tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "x")
+    if state == "no commit":
+        git(root, "init", "-q")
+    if state == "broken":
+        (root / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(UserError, match=said), worktree(root, "x"):
+        pass

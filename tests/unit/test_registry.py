@@ -199,6 +199,19 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
     deploy.check_parity(test["id"], said, test, "onnx")
 
 
+def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
+    clips(project, FIRST)
+    evaluated(project, red=9, bias=-1.8)
+    client = tracking.connect(project)
+    number = tracking.experiment_id(client)
+    client.delete_experiment(number)
+    try:
+        with pytest.raises(UserError, match="experiments restore"):
+            publish(PARAMS, project)
+    finally:
+        client.restore_experiment(number)
+
+
 def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:
     with pytest.raises(RuntimeError, match="models:/nobody"):
         deploy.score_clips(tracking.tracking_uri(project), ["models:/nobody/1"], [])

@@ -154,7 +154,13 @@ def test_the_table_itself_cannot_be_a_link_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["source: s3://key:word@bucket/x", "endpoint_url: http://key:word@plant.example:8333"]
+    "line",
+    [
+        "source: s3://key:word@bucket/x",
+        "source: s3://key:wo/rd@bucket/x",
+        "source: s3://bucket/x?X-Amz-Signature=word",
+        "endpoint_url: http://key:word@plant.example:8333",
+    ],
 )
 def test_credentials_in_an_address_never_reach_a_log(tmp_path: Path, line: str) -> None:
     paths = Paths(tmp_path)

@@ -96,7 +96,7 @@ def test_a_server_that_is_away_does_not_stop_the_work(
         run.log({"a": 1, "b": 2}, 0)
     assert run.run_id is None
     ours = [record.message for record in caplog.records if record.name == "slimstream.tracking"]
-    assert len(ours) == 2 and "the work goes on" in ours[0] and "2 numbers" in ours[1]
+    assert len(ours) == 2 and "The work goes on" in ours[0] and "2 numbers" in ours[1]
 
 
 class Flaky:
@@ -128,7 +128,7 @@ class Flaky:
 def test_what_was_logged_while_the_server_was_away_arrives_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "SEND_EVERY", 0.02)
     server = Flaky()
-    run = tracking.MlflowRun(server.create)
+    run = tracking.MlflowRun(server.create, "http://127.0.0.1:9")
     run.log({"a": 1}, 0)
     while run.run_id is None or not server.sent:
         time.sleep(0.01)

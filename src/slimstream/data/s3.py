@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from slimstream.data.listing import Listing, Stat, arrange, table_of
 from slimstream.data.sources import FetchError
 from slimstream.errors import Unavailable, UserError
+from slimstream.params import holds_credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,12 +30,13 @@ class S3Source:
     workers = 8
 
     def __init__(self, uri: str, endpoint_url: str | None = None) -> None:
-        parts = urlsplit(uri)
-        if not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
+        # No URL: of a key, #, ? and % are letters like all others.
+        parts = re.fullmatch(r"s3://([^/]+)(/.*)?", uri, re.DOTALL)
+        if not parts or holds_credentials(uri):
             raise UserError(
                 "an S3 source is s3://bucket/prefix and nothing else: credentials belong in the environment."
             )
-        self.uri, self.bucket, self.prefix = uri, parts.netloc, parts.path.strip("/")
+        self.uri, self.bucket, self.prefix = uri, parts[1], (parts[2] or "").strip("/")
         self._below = f"{self.prefix}/" if self.prefix else ""
         self.client = _client(endpoint_url)
         self.server = self.client.meta.endpoint_url

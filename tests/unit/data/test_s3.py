@@ -14,7 +14,7 @@ from slimstream.__main__ import main
 from slimstream.data.listing import Stat
 from slimstream.data.manifest import read_manifest
 from slimstream.data.s3 import TRIES, S3Source
-from slimstream.data.scan import scan
+from slimstream.data.scan import read_lock, scan
 from slimstream.data.sources import FetchError
 from slimstream.errors import Unavailable, UserError
 from slimstream.params import Ingest, Params
@@ -77,6 +77,19 @@ def test_clutter_is_skipped_and_counted_as_in_a_folder(clips: "S3Client") -> Non
     listing = S3Source("s3://plant/clips").list()
     assert len(listing.items) == 3 and not listing.rejected
     assert listing.skipped == {"hidden or system": 2, ".txt": 1}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["run #1", "why?", "why?not=this", "100%", "%41", "a+b c", "x & y=z", "Bob's", "ä/[1]", "a@b:c"]
+)
+def test_a_prefix_may_be_made_of_anything(s3: "S3Client", tmp_path: Path, prefix: str) -> None:
+    s3.put_object(Bucket="plant", Key=f"{prefix}/on #/1?.avi", Body=b"one clip")
+    s3.put_object(Bucket="plant", Key=f"{prefix[:-1]}/off/2.avi", Body=b"of a neighbour")
+    paths = Paths(tmp_path)
+    assert scan(Params(ingest=Ingest(source=f"s3://plant/{prefix}")), paths).new == ["on #/1?.avi"]
+    (item,) = read_lock(paths.source_lock).listing.items
+    S3Source(f"s3://plant/{prefix}").fetch(item.key, item.stat, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"one clip" and item.label == "on #"
 
 
 def test_the_whole_bucket_may_be_the_source(clips: "S3Client") -> None:

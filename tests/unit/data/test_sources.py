@@ -121,6 +121,8 @@ def test_what_is_fetched_is_what_was_listed(folder: Path, tmp_path: Path) -> Non
         ("https://host/clips", r"https://… is no source"),
         ("s3://", "an S3 source is s3://bucket/prefix"),
         ("s3://key:word@bucket/x", "credentials belong in the environment"),
+        ("s3://key:wo/rd@bucket/x", "credentials belong in the environment"),
+        ("s3://bucket/x?X-Amz-Signature=word", "credentials belong in the environment"),
     ],
 )
 def test_an_impossible_source_is_one_sentence(folder: Path, uri: str, reason: str) -> None:

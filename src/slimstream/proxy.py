@@ -1,0 +1,32 @@
+"""What a program asks of its own machine goes past any proxy: no proxy can answer it."""
+
+import os
+from collections.abc import MutableMapping
+from importlib.util import find_spec
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Not `[::1]`: a client of Prefect's refuses to start when it finds that in NO_PROXY."""
+
+
+def bypass_for_loopback(environ: MutableMapping[str, str] | None = None) -> None:
+    """Add LOOPBACK to NO_PROXY and no_proxy; what the user named there stays.
+
+    `environ` is changed in place; None is this process's own environment, which its children inherit.
+    Without a proxy nothing changes: a NO_PROXY alone would hide the proxy that a desktop's own settings name.
+    A SOCKS proxy is taken out where no package for it is installed: nothing here could use it, and Prefect's
+    client would not even start.
+    """
+    environ = os.environ if environ is None else environ
+    proxies = [name for name in environ if name.lower().endswith("_proxy") and name.lower() != "no_proxy"]
+    for name in proxies:
+        if environ[name].lower().startswith("socks") and find_spec("socksio") is None:
+            del environ[name]
+    if not any(environ.get(name) for name in proxies):
+        return
+    # Some programs read the one spelling, some the other.
+    said = {name: environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        value = said[name] if said[name] is not None else said[other]
+        named = [host.strip() for host in (value or "").split(",") if host.strip()]
+        if "*" not in named:
+            environ[name] = ",".join(dict.fromkeys([*named, *LOOPBACK]))
