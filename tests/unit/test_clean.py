@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def make(paths: Paths, target: str, *arguments: str) -> subprocess.CompletedProc
 
 
 def test_exactly_the_outs_go(paths: Paths) -> None:
-    done = make(paths, "clean")
+    done = make(paths, "clean", f"PYTHON={sys.executable}")
     assert done.returncode == 0, done.stderr
     assert f"{len(outs(paths.root))} of the files" in done.stdout
     assert not [out for out in outs(paths.root) if out.exists()]

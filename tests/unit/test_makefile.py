@@ -70,7 +70,7 @@ def test_an_environment_made_for_another_folder_is_built_anew(project: Path) -> 
     assert "venv" not in make(project, "--dry-run", "setup")
     moved = project.with_name("elsewhere")
     project.rename(moved)
-    assert "-m venv --clear .venv" in make(moved, "--dry-run", "setup")
+    assert "-m venv .venv" in make(moved, "--dry-run", "setup")
     assert "another folder than" in make(moved, "--dry-run", "setup")
     # Shared on purpose, and not ours to empty.
     (moved / ".venv").rename(moved / "shared")
