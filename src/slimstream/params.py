@@ -247,7 +247,10 @@ class Prune(Section):
     @model_validator(mode="after")
     def one_goal(self) -> Self:
         if (self.rate is None) == (self.target_params is None):
-            raise ValueError("set exactly one of 'rate' and 'target_params'")
+            raise ValueError(
+                "set exactly one of 'rate' and 'target_params' and leave the other null "
+                "(dvc exp run -S prune.rate=0.3 -S prune.target_params=null)"
+            )
         if self.frozen and self.restore is None:
             raise ValueError("'frozen' needs 'restore', for no training will mend those layers")
         return self
