@@ -224,9 +224,16 @@ class Prune(Section):
         description="channels ranked by L1 norm of their weights (P1) or by batch norm's scale, which "
         "`slimming` in train.fit prepares",
     )
-    rate: float | None = Field(None, gt=0, lt=1, description="share of channels removed (P1: 0.5)")
-    target_params: float | None = Field(None, gt=0, lt=1, description="parameters kept (P1's result: 0.66)")
-    leave: list[str] = Field(["fusion", "head"], description="layers (fnmatch) that keep their channels")
+    rate: float | None = Field(
+        None, gt=0, lt=1, description="share of channels removed (P1: 0.5); every layer keeps one at least"
+    )
+    target_params: float | None = Field(
+        None, gt=0, lt=1, description="share of parameters kept (P1's result: 0.66)"
+    )
+    leave: list[str] = Field(
+        ["fusion", "head"],
+        description="layers (fnmatch) that keep their channels; the head does so in any case",
+    )
     round_to: int | None = Field(None, ge=1, description="channels are kept in multiples of this")
     restore: float | None = Field(
         None,

@@ -185,7 +185,7 @@ def test_a_higher_rate_never_leaves_more_and_what_is_told_is_what_went(
     original = create_model(name, 3, **kwargs)
     clip = clip_of(channels=max(original.channels))
     kept, highest = [], 1.0
-    for rate in (0.05, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99):
+    for rate in (0.05, 0.5, 0.8, 0.9, 0.99):
         model = copy.deepcopy(original)
         try:
             report = prune_channels(model, clip, rate=rate, **how)
