@@ -95,6 +95,10 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
             "train: {model: two_stream_efficientnet_lite0}, prune: {rate: 0.5, leave: [haed, '*.conv_pwl']}",
             "prune.leave: 'haed' matches no layer of the network; did you mean 'head'?",
         ),
+        (
+            "train: {model: two_stream_squeezenet}, extract: {frames: 2, size: [16, 16]}",
+            "two_stream_squeezenet cannot look at frames of 16 × 16 pixels",
+        ),
         ("baseline: {model_args: {backbon: lite2}}", "backbon"),
     ],
 )

@@ -59,6 +59,15 @@ def check_compression(params: Params) -> None:
         model.requires_grad_(True)
     rates = {"prune.rate": p.rate, "sweep.rates": max(params.sweep.rates, default=None)}
     clip = torch.zeros(1, 2, params.extract.channels, *params.extract.size, dtype=torch.uint8)
+    try:
+        with torch.no_grad():
+            model.eval()(clip)
+    except RuntimeError as error:
+        height, width = params.extract.size
+        raise UserError(
+            f"params.yaml: {params.train.model} cannot look at frames of {width} × {height} pixels "
+            f"({error}); choose a larger extract.size."
+        ) from error
     check_pruning(
         model,
         clip,
