@@ -54,9 +54,10 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
 def _refuse_early(params: Params, paths: Paths) -> None:
     """What a later stage would refuse is said before the first training takes its hours."""
     from slimstream.stages.distill import check_teachers
-    from slimstream.stages.objective import check_trainings
+    from slimstream.stages.objective import check_compression, check_trainings
 
     check_trainings(params)
+    check_compression(params)
     if paths.split_info.exists():
         info = json.loads(paths.split_info.read_text())
         check_teachers(params, paths, info["classes"], info["hash"])
@@ -72,11 +73,12 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.data import scan as source
     from slimstream.data.packs import check_flow
     from slimstream.stages.distill import check_teachers
-    from slimstream.stages.objective import check_trainings
+    from slimstream.stages.objective import check_compression, check_trainings
 
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.
     check_trainings(params)
+    check_compression(params)
     result = source.scan(
         params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
     )

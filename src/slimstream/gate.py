@@ -51,7 +51,8 @@ class Check:
 class Verdict:
     checks: tuple[Check, ...]
     score: float
-    """Macro-F1 of the challenger on the clips the verdict rests on; nan without any."""
+    """Macro-F1 of the challenger on the clips the verdict rests on; where they are too few to ask it, what
+    evaluate measured on its own test clips."""
     interval: tuple[float, float] | None = None
     """95 % interval of challenger minus champion; None where there is no champion to compare with."""
 
@@ -75,14 +76,15 @@ def judge(
     """Apply the whole policy.
 
     `clips`: one row an unseen test clip with `label`, `group`, `twin`, the labels given by the `challenger`
-    and, where there are any, by the `champion` and the `best` version ever promoted (None: no answer).
+    and, where there are any, by the `champion` and the `best` version ever promoted (None: no answer). Fewer
+    than `policy.min_clips` need no labels given: nothing is compared on them.
     `recorded_best` stands in for the best version when it cannot be asked on these clips.
     """
-    score = macro_f1(clips["label"], clips["challenger"], classes)
     bounds = None
     checks = [enough_clips(len(clips), policy)]
     if not checks[0].passed:
-        return Verdict(tuple(checks), score)
+        return Verdict(tuple(checks), candidate.macro_f1)
+    score = macro_f1(clips["label"], clips["challenger"], classes)
     if "champion" in clips:
         bounds = paired_interval(clips, classes)
         checks.append(not_worse_than_champion(bounds, policy))

@@ -245,9 +245,16 @@ class Prune(Section):
         description="channels ranked by L1 norm of their weights (P1) or by batch norm's scale, which "
         "`slimming` in train.fit prepares",
     )
-    rate: float | None = Field(None, gt=0, lt=1, description="share of channels removed (P1: 0.5)")
-    target_params: float | None = Field(None, gt=0, lt=1, description="parameters kept (P1's result: 0.66)")
-    leave: list[str] = Field(["fusion", "head"], description="layers (fnmatch) that keep their channels")
+    rate: float | None = Field(
+        None, gt=0, lt=1, description="share of channels removed (P1: 0.5); every layer keeps one at least"
+    )
+    target_params: float | None = Field(
+        None, gt=0, lt=1, description="share of parameters kept (P1's result: 0.66)"
+    )
+    leave: list[str] = Field(
+        ["fusion", "head"],
+        description="layers (fnmatch) that keep their channels; the head does so in any case",
+    )
     round_to: int | None = Field(None, ge=1, description="channels are kept in multiples of this")
     restore: float | None = Field(
         None,
@@ -268,7 +275,10 @@ class Prune(Section):
     @model_validator(mode="after")
     def one_goal(self) -> Self:
         if (self.rate is None) == (self.target_params is None):
-            raise ValueError("set exactly one of 'rate' and 'target_params'")
+            raise ValueError(
+                "set exactly one of 'rate' and 'target_params' and leave the other null "
+                "(dvc exp run -S prune.rate=0.3 -S prune.target_params=null)"
+            )
         if self.frozen and self.restore is None:
             raise ValueError("'frozen' needs 'restore', for no training will mend those layers")
         return self

@@ -122,8 +122,6 @@ def _verdict(
             clips["id"], answers[version], predictions[predictions["model"] == chosen], lineage["runtime"]
         )
         clips = clips.assign(**{who: answers[number]["label"] for who, number in asked.items()})
-    else:
-        clips = clips.assign(challenger=None)
     candidate = gate.Candidate(
         scores[f"{chosen}.macro_f1"],
         scores["original.macro_f1"],

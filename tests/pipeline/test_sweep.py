@@ -31,7 +31,8 @@ def test_every_rate_is_pruned_as_prune_does_it(paths: Paths) -> None:
     metrics = sweep.run(params, paths, null_log)
     table = pd.read_csv(paths.sweep).set_index("rate")
     assert list(table.index) == [0, 0.3, 0.5] and table["params"].is_monotonic_decreasing
-    assert table.loc[0, "params"] == pruned["before.params"]
+    assert table.loc[0, "params"] == pruned["before.params"] and table.loc[0, "removed"] == 0
+    assert table.loc[0.5, "removed"] == pytest.approx(pruned["rate"]) == pytest.approx(0.5, abs=0.01)
     assert table.loc[0.5, "params"] == pruned["after.params"] == metrics["0.5.params"]
     assert table.loc[0.5, "val_macro_f1"] == pytest.approx(pruned["val_macro_f1"])
     assert (table["latency_p50_ms"] > 0).all()

@@ -108,6 +108,23 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
             "ranks channels by batch norms",
         ),
         ("train: {model: c3d}, distill: {attention: 1.0}", "distill.attention compares maps"),
+        (
+            "train: {model: two_stream_mobilevit}, prune: {rate: 0.99}",
+            "prune.rate 0.99 would leave layers without channels; the highest rate that works",
+        ),
+        ("train: {model: two_stream_mobilevit}, sweep: {rates: [0.2, 0.99]}", "sweep.rates 0.99 would"),
+        (
+            "train: {model: two_stream_shufflenet}, prune: {target_params: 0.1}",
+            "prune.target_params 0.1 cannot be reached: what pruning leaves alone makes 0.6",
+        ),
+        (
+            "train: {model: two_stream_efficientnet_lite0}, prune: {rate: 0.5, leave: [haed, '*.conv_pwl']}",
+            "prune.leave: 'haed' matches no layer of the network; did you mean 'head'?",
+        ),
+        (
+            "train: {model: two_stream_squeezenet}, extract: {frames: 2, size: [16, 16]}",
+            "two_stream_squeezenet cannot look at frames of 16 × 16 pixels",
+        ),
         ("baseline: {model_args: {backbon: lite2}}", "backbon"),
     ],
 )

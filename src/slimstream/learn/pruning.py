@@ -1,17 +1,28 @@
 """Structured channel pruning: the channels that matter least leave a network (P1, section 3.2, Fig. 7)."""
 
 import copy
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Literal
+from math import floor
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slimstream.errors import UserError
+from slimstream.learn.channels import (
+    HEAD,
+    Channels,
+    Importance,
+    is_attention,
+    is_frozen,
+    left_alone,
+    traceable,
+)
 
 # What a layer of each type remembers about its size.
 _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
@@ -24,7 +35,6 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 # Swin's window attention has the first and the last alone, and works the others out.
 _ATTENTION = ("num_heads", "head_dim", "attn_dim", "scale")
 
-Importance = Literal["l1", "bn_scale"]
 Sizes = dict[str, dict[str, Any]]
 """Layer name → the sizes it has: JSON-able, and all that `rebuild` needs."""
 
@@ -34,7 +44,7 @@ class PruneReport:
     history: Sizes
     """The new sizes of every layer that changed."""
     effective_rate: float
-    """Share of the prunable channels that was removed."""
+    """Share of the prunable channels that was removed, counted; rounding makes it more than was asked for."""
     params_before: int
     params_after: int
 
@@ -57,8 +67,12 @@ def prune_channels(
     group's mean. Network slimming (Liu et al., ICCV 2017, section 3) scores a channel by the absolute scale
     of the batch norm behind it, as it is; channels without one stay.
 
+    Every layer keeps a channel at least, its best (or `round_to`), and what goes at a rate also goes at every
+    higher one: so the network never grows with the rate, and never falls apart.
+
     Args:
-        model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels.
+        model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels, and so
+            does the classifier.
         example_clip: (B, T, C, H, W) to trace the network with; its first two frames are used.
         rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
         target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
@@ -70,20 +84,70 @@ def prune_channels(
         round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
 
     Raises:
-        UserError: the target is less than the network can be pruned to, or it has no batch norm to score by.
+        UserError: `rate` or the target is more than can be removed, a pattern of `leave` names no layer, or
+            the network has no batch norm to score by.
     """
     if (rate is None) == (target_params is None):
         raise ValueError("give either rate or target_params")
     check_importance(model, importance)
+    check_leave(model, leave)
     before = _count(model)
     old = sizes(model)
-    prune = partial(_prune, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
+    channels = partial(_channels, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
     if rate is None:
         assert target_params is not None
-        rate = _search(model, target_params, prune)
-    prune(model, rate=rate)
+        rate = _search(model, target_params, channels)
+    with channels(model) as found:
+        _check_rate(rate, found, "prune.rate")
+        removed = found.remove(rate)
     history = {name: size for name, size in sizes(model).items() if size != old[name]}
-    return PruneReport(history, rate, before, _count(model))
+    return PruneReport(history, removed, before, _count(model))
+
+
+def check_pruning(
+    model: nn.Module,
+    example_clip: Tensor,
+    rates: Mapping[str, float],
+    target_params: float | None = None,
+    *,
+    importance: Importance = "l1",
+    leave: Sequence[str] = ("fusion", "head"),
+    round_to: int | None = None,
+) -> None:
+    """UserError for what `prune_channels` would refuse, whatever the weights; `model` is pruned to the least.
+
+    `rates`: setting of params.yaml → rate, as {"prune.rate": 0.5}. The other arguments are those of
+    `prune_channels`.
+    """
+    check_importance(model, importance)
+    check_leave(model, leave)
+    before = _count(model)
+    with _channels(model, example_clip, importance, leave, round_to) as channels:
+        for setting, rate in rates.items():
+            _check_rate(rate, channels, setting)
+        if target_params is not None:
+            channels.remove(channels.highest_rate)
+            _check_target(target_params, _count(model) / before)
+
+
+def check_leave(model: nn.Module, leave: Sequence[str]) -> None:
+    """UserError when a pattern of `leave` matches no layer of `model`.
+
+    `fusion` and `head` are names of the house, so a recipe may keep them for a network that has no fusion.
+    """
+    names = [name for name, m in model.named_modules() if name and any(True for _ in m.parameters())]
+    for pattern in leave:
+        if pattern in ("fusion", HEAD) or any(fnmatchcase(name, pattern) for name in names):
+            continue
+        known = dict.fromkeys([*names, *(f"*.{name.rpartition('.')[2]}" for name in names if "." in name)])
+        near = get_close_matches(pattern, known, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {_some(names)}."
+        raise UserError(f"params.yaml: prune.leave: {pattern!r} matches no layer of the network; {hint}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The parts that a network consists of: names without a dot."""
+    return ", ".join(name for name in names if "." not in name)
 
 
 def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
@@ -114,7 +178,7 @@ def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
     modes = {module: module.training for module in model.modules()}
     model.eval()
     norms = [
-        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and not _is_frozen(m)
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and not is_frozen(m)
     ]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -149,7 +213,7 @@ def sizes(model: nn.Module) -> Sizes:
     found: Sizes = {}
     for name, module in model.named_modules():
         keys = (
-            _ATTENTION if _is_attention(module) else next((k for t, k in _SIZES if isinstance(module, t)), ())
+            _ATTENTION if is_attention(module) else next((k for t, k in _SIZES if isinstance(module, t)), ())
         )
         if keys:
             values = {key: getattr(module, key) for key in keys if hasattr(module, key)}
@@ -157,78 +221,59 @@ def sizes(model: nn.Module) -> Sizes:
     return found
 
 
-def _prune(
-    model: nn.Module,
-    *,
-    clip: Tensor,
-    rate: float,
-    importance: Importance,
-    leave: Sequence[str],
-    round_to: int | None,
-) -> None:
-    import torch_pruning as tp
-
-    training = {name: module.training for name, module in model.named_modules()}
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    attentions: list[Any] = [module for module in model.modules() if _is_attention(module)]
-    left: list[Any] = [
-        m
-        for n, m in model.named_modules()
-        if _is_frozen(m) or getattr(m, "keep_channels", False) or any(fnmatchcase(n, p) for p in leave)
-    ]
-    # One column a head, and heads stay: without this Torch-Pruning would spare Swin's attention altogether.
-    left += [p for n, p in model.named_parameters() if n.endswith("relative_position_bias_table")]
-    model.requires_grad_(True)  # the network is traced along its gradients
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Unwrapped parameters")  # it names those that are left, too
-        pruner = tp.pruner.BasePruner(
-            model,
-            clip[:1, :2],
-            importance={
-                "l1": tp.importance.GroupMagnitudeImportance(p=1),
-                "bn_scale": tp.importance.BNScaleImportance(normalizer=None),
-            }[importance],
-            global_pruning=True,
-            pruning_ratio=rate,
-            ignored_layers=left,
-            num_heads={a.qkv: a.num_heads for a in attentions},
-            round_to=round_to,
-            # Its defaults are dictionaries shared by all pruners of a process.
-            in_channel_groups={},
-            out_channel_groups={},
-        )
-    pruner.step()
+@contextmanager
+def _channels(
+    model: nn.Module, clip: Tensor, importance: Importance, leave: Sequence[str], round_to: int | None
+) -> Iterator[Channels]:
+    """The channels of `model` that may go, to be removed within the block."""
+    attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
+    left = left_alone(model, leave)
+    with traceable(model):
+        yield Channels.of(model, clip[:1, :2], left=left, importance=importance, round_to=round_to)
     for a in attentions:
         a.attn_dim = a.qkv.out_features // 3
         a.head_dim = a.attn_dim // a.num_heads
         a.scale = a.head_dim**-0.5
-    for name, p in model.named_parameters():
-        p.requires_grad_(name not in frozen)
-    for name, module in model.named_modules():
-        module.training = training[name]
 
 
-def _search(model: nn.Module, target: float, prune: Callable[..., None]) -> float:
+def _check_rate(rate: float, channels: Channels, setting: str) -> None:
+    # A network whose layers are all frozen stays as it is, and what is reported says so.
+    if channels.groups and rate > channels.highest_rate:
+        highest = floor(1000 * channels.highest_rate) / 1000
+        raise UserError(
+            f"params.yaml: {setting} {rate:g} would leave layers without channels; the highest rate that "
+            f"works with this network, prune.leave and prune.round_to is {highest:g}."
+        )
+
+
+def _check_target(target: float, least: float) -> None:
+    if least > 1.01 * target:
+        raise UserError(
+            f"params.yaml: prune.target_params {target:g} cannot be reached: what pruning leaves alone makes "
+            f"{least:.3f} of the parameters; choose a larger share."
+        )
+
+
+def _search(
+    model: nn.Module, target: float, channels: Callable[[nn.Module], AbstractContextManager[Channels]]
+) -> float:
     """The rate that keeps the share `target` of the parameters, by bisection on copies."""
 
     def kept(rate: float) -> float:
         pruned = copy.deepcopy(model)
-        prune(pruned, rate=rate)
+        with channels(pruned) as found:
+            found.remove(rate)
         return _count(pruned) / _count(model)
 
-    # Upward in steps: near 1 whole layers would vanish, are spared instead, and the share rises again.
-    low = high = share = least = 0.0
-    for high in (0.25, 0.5, 0.7, 0.8, 0.9):
+    with channels(model) as found:
+        highest = found.highest_rate
+    low = high = share = 0.0
+    for high in (*(step for step in (0.25, 0.5, 0.7, 0.8, 0.9) if step < highest), highest):
         share = kept(high)
-        least = min(least or share, share)
         if share <= 1.01 * target:
             break
         low = high
-    else:
-        raise UserError(
-            f"prune.target_params: {target} of the parameters cannot be reached: what pruning leaves alone "
-            f"makes at least {least:.2f}; choose a larger share."
-        )
+    _check_target(target, share)
     rate = high
     for _ in range(10):
         if abs(share / target - 1) < 0.01:
@@ -241,15 +286,6 @@ def _search(model: nn.Module, target: float, prune: Callable[..., None]) -> floa
 
 def _count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
-
-
-def _is_frozen(module: nn.Module) -> bool:
-    own = list(module.parameters(recurse=False))
-    return bool(own) and not any(p.requires_grad for p in own)
-
-
-def _is_attention(module: nn.Module) -> bool:
-    return all(hasattr(module, name) for name in ("qkv", "num_heads", "scale"))
 
 
 def _tensor_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -110,6 +110,15 @@ def sketch(name: str, args: dict[str, Any]) -> Classifier:
         return create_model(name, 2, **args)
 
 
+def blank(name: str, args: dict[str, Any]) -> Classifier:
+    """The network `name` on the processor, all its weights zero: it can be run, for its shapes alone."""
+    model = sketch(name, args).to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.zero_()
+    return model
+
+
 def _either(names: Sequence[str]) -> str:
     *others, last = (f"'{name}'" for name in names)
     return f"{', '.join(others)} or {last}" if others else last

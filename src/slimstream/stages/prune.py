@@ -44,9 +44,11 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
     ) | {"latency_ms": _eager_latency(model, study)}
     study.forget()
+    kept = {f"{what}_kept": after[what] / before[what] for what in ("params", "macs")}
     return (
         tuned
-        | {"rate": report.effective_rate, "params_kept": after["params"] / before["params"]}
+        | kept
+        | {"rate": report.effective_rate}  # measured, whatever was asked for
         | with_prefix("before", before)
         | with_prefix("before_tuning", before_tuning)
         | with_prefix("restore", restored)

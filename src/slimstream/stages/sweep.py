@@ -30,7 +30,8 @@ from slimstream.progress import Log
 from slimstream.stages.prune import compress
 from slimstream.stages.training import Study, named
 
-COLUMNS = ["rate", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
+# `rate` is what was asked for, `removed` the share of channels that really went.
+COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
@@ -64,9 +65,10 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
     if done.exists():
         return dict(json.loads(done.read_text()))
     model, _ = load_model(study.paths.model("original"), create_model)
+    removed = 0.0
     if rate:
         p = p.model_copy(update={"rate": rate, "target_params": None})
-        compress(model, study, p)
+        removed = compress(model, study, p)[0].effective_rate
         name = f"sweep/{rate:g}"
         objective = study.objective(model, p.fit)
         of = study.paths.model("original") / "weights.safetensors"
@@ -75,7 +77,8 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
         study.paths.curves(name).replace(work / "curves.csv")
     count, macs = measure(model, tuple(study.example().shape))
     export(model, [study.example().numpy()], work, ["openvino"])
-    row = study.validate(model) | {"rate": rate, "params": float(count), "macs": float(macs)}
+    cost = {"params": float(count), "macs": float(macs)}
+    row = study.validate(model) | {"rate": rate, "removed": removed} | cost
     with whole(done) as file:
         file.write_text(json.dumps(row))
     return row

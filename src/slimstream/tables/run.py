@@ -8,7 +8,7 @@ from pathlib import Path
 from slimstream.errors import UserError
 from slimstream.params import Params
 from slimstream.paths import Paths
-from slimstream.tables.cells import Cell, Data
+from slimstream.tables.cells import Cell, Data, maker, needs
 from slimstream.tables.results import Done
 from slimstream.tables.schedule import carry_out
 from slimstream.tables.spec import Row, Spec
@@ -96,17 +96,21 @@ def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
 
 def check(spec: Spec, rows: Iterable[Row], budget: str) -> None:
     """UserError when the settings of a row do not fit, or name what a network does not have."""
-    from slimstream.stages.objective import check_trainings
+    from slimstream.stages.objective import check_compression, check_trainings
 
-    seen: list[Params] = []
+    seen: list[tuple[Params, bool]] = []
     for row in rows:
         params = spec.params(row, budget)
-        if params not in seen:
+        stage = maker(row.model)
+        prunes = "prune" in (stage, *needs(stage, params))
+        if (params, prunes) not in seen:
             try:
                 check_trainings(params)
+                if prunes:
+                    check_compression(params)
             except UserError as error:
                 raise UserError(f"{spec.paper}, row '{row.name}': {error}") from error
-            seen.append(params)
+            seen.append((params, prunes))
 
 
 def planned(spec: Spec, budget: str, data: Data) -> Callable[[Key, int], list[Cell]]:

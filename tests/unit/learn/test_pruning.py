@@ -1,5 +1,7 @@
 import copy
 import json
+import re
+from typing import Any
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 
 from slimstream.errors import UserError
 from slimstream.learn.cost import count_params
-from slimstream.learn.pruning import prune_channels, rebuild, recalibrate
+from slimstream.learn.pruning import check_leave, prune_channels, rebuild, recalibrate
 from slimstream.models import create_model
 from slimstream.models.mobilevit import two_stream_mobilevit
 
@@ -164,6 +166,56 @@ def test_recalibration_takes_the_statistics_of_what_it_is_shown(frozen_bn: bool)
     assert features.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("two_stream_mobilevit", {"leave": []}),  # attention
+        ("two_stream_swin_c", {"round_to": 4}),  # windows
+        ("light_residual_net_small", {}),
+        ("light_residual_net_small", {"round_to": 4}),
+        ("light_residual_net_small", {"importance": "bn_scale"}),  # all scales are 1: a tie of all channels
+        ("two_stream_efficientnet_lite0", {"leave": ["*.conv_pwl"], "round_to": 8}),
+    ],
+)
+def test_a_higher_rate_never_leaves_more_and_what_is_told_is_what_went(
+    name: str, how: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    kwargs = {"pretrained": False} | ({"width": 24} if "swin" in name else {})
+    original = create_model(name, 3, **kwargs)
+    clip = clip_of(channels=max(original.channels))
+    kept, highest = [], 1.0
+    for rate in (0.05, 0.5, 0.8, 0.9, 0.99):
+        model = copy.deepcopy(original)
+        try:
+            report = prune_channels(model, clip, rate=rate, **how)
+        except UserError as refused:
+            told = re.search(r"highest rate that works .* is ([\d.]+)\.$", str(refused))
+            assert told
+            highest = float(told[1])
+            assert kept and highest < rate
+            report = prune_channels(model, clip, rate=highest, **how)
+            rate = highest
+        assert (
+            report.effective_rate >= rate - 1e-3
+            if how
+            else report.effective_rate == pytest.approx(rate, abs=0.01)
+        )
+        assert model.eval()(clip).shape == (1, 3)  # the classes stay, whatever `leave` says
+        kept.append(report.params_after)
+        if highest < 1:
+            break
+    assert kept == sorted(kept, reverse=True) and kept[0] < count_params(original)
+    assert kept[-1] < 0.5 * kept[0]
+
+
+def test_where_everything_is_frozen_nothing_goes_and_nothing_is_told_to_have_gone() -> None:
+    model = create_model("cnn_features_knn", 3, pretrained=False)
+    report = prune_channels(model, clip_of(), rate=0.5)
+    assert (report.effective_rate, report.history) == (0.0, {})
+    assert report.params_after == report.params_before
+
+
 def test_no_layer_loses_all_its_channels() -> None:
     model = two_stream_mobilevit(3, shared=True)
     with torch.no_grad():
@@ -211,5 +263,26 @@ def test_without_batch_norms_that_learn_slimming_has_nothing_to_rank() -> None:
 
 
 def test_an_impossible_target_is_refused() -> None:
-    with pytest.raises(UserError, match=r"target_params: 0\.2 .*larger"):
+    with pytest.raises(UserError, match=r"target_params 0\.2 .*0\.5\d\d of the parameters.*larger"):
         prune_channels(two_stream_mobilevit(3, shared=True), clip_of(), target_params=0.2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("haed", "did you mean 'head'"),
+        ("*.conv_pw1", "'*.conv_pwl'"),
+        ("rgb.stagse.*", "'rgb.stages"),
+        ("conv_pwl", "conv_pwl'"),
+        ("nothing-like-it", "it has rgb, flow, head"),
+    ],
+)
+def test_a_pattern_that_names_no_layer_is_refused_with_those_that_are_near(pattern: str, hint: str) -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
+    with pytest.raises(UserError) as refused:
+        prune_channels(model, clip_of(), rate=0.5, leave=["head", pattern])
+    assert f"prune.leave: '{pattern}' matches no layer" in str(refused.value) and hint in str(refused.value)
+
+
+def test_a_recipe_may_keep_its_fusion_for_a_network_that_has_none() -> None:
+    check_leave(create_model("light_residual_net_small", 3), ["fusion", "head"])

@@ -1,0 +1,18 @@
+"""Every recipe is a params.yaml that could be run as it is."""
+
+from pathlib import Path
+
+import pytest
+
+from slimstream.params import load_params
+from slimstream.stages.objective import check_compression, check_trainings
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_its_networks_can_be_trained_and_pruned_as_it_says(recipe: Path) -> None:
+    params = load_params(recipe)
+    assert params.recipe == recipe.stem
+    check_trainings(params)
+    check_compression(params)  # among others every pattern of prune.leave
