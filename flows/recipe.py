@@ -4,7 +4,7 @@ import io
 
 from ruamel.yaml import YAML
 
-from slimstream.data.own_folders import check_raw, check_source
+from slimstream.data.own_folders import check_ingested, check_source
 from slimstream.errors import UserError
 from slimstream.params import Ingest, load_params
 from slimstream.paths import Paths
@@ -41,7 +41,7 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
         return
     # Before anything is touched: the first stage empties what the next scan would have listed.
     check_source(_source(wanted), home)
-    check_raw(paths)
+    check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text() != wanted:
         paths.params.write_text(wanted)
 

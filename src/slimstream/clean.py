@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from slimstream.data.own_folders import check_raw, outs
+from slimstream.data.own_folders import check_ingested, outs
 from slimstream.paths import Paths
 
 
@@ -11,9 +11,9 @@ def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
     """Delete what the stages of dvc.yaml made; returns (deleted, left alone).
 
     A link is deleted, never what it leads to. What lies behind a linked folder, or outside of the project, is
-    left alone: it may belong to somebody else. Raises UserError when data/raw holds what is not ours.
+    left alone: it may belong to somebody else. Raises UserError when data/ingested holds what is not ours.
     """
-    check_raw(paths)
+    check_ingested(paths)
     root = paths.root.resolve()
     deleted: list[Path] = []
     left: list[Path] = []

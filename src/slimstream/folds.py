@@ -99,7 +99,7 @@ def _fold(
     kept = kept.assign(held_out=False)  # the fold decides who is tested, not history
     root = paths.cache / "folds" / _key(settings, kept, paths)
     fold = Paths(root)
-    lay_out(fold, settings, kept, {fold.packs: paths.packs, fold.raw: paths.raw}, paths)
+    lay_out(fold, settings, kept, {fold.packs: paths.packs, fold.ingested: paths.ingested}, paths)
     seconds = sum(run_stage(fold, stage, paths) for stage in STAGES)
     scores = json.loads(fold.metrics("evaluate").read_text())
     facts = {"aside": aside or "", "test": test, "seconds": seconds, "folder": str(root)}

@@ -63,7 +63,7 @@ def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
         raise UserError(
             f"{source}: {len(fresh)} clips that version {version} has not learnt from; {least} are needed."
         )
-    files = [home.raw / path for path in fresh["path"]]
+    files = [home.ingested / path for path in fresh["path"]]
     (answers,) = deploy.score_clips(registry.uri, [f"models:/{registry.name}/{version}"], files)
     score = gate.macro_f1(fresh["label"], answers["label"], sorted(fresh["label"].unique()))
     health = Health(registry.name, version, len(fresh), score, registry.metric(version, "macro_f1_low"))

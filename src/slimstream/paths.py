@@ -66,9 +66,9 @@ class Paths:
 
     # Outs of the stages.
     @property
-    def raw(self) -> Path:
-        """ingest: clips as they came, `raw/<id><suffix>`."""
-        return self.root / "data/raw"
+    def ingested(self) -> Path:
+        """ingest: clips as they came, `ingested/<id><suffix>`."""
+        return self.root / "data/ingested"
 
     @property
     def manifest(self) -> Path:

@@ -115,7 +115,7 @@ def _verdict(
             recorded = float(registry.tags()[best]["macro_f1"])
     if len(clips) >= policy.min_clips:
         uris = {number: f"models:/{registry.name}/{number}" for number in asked.values()}
-        files = [paths.raw / path for path in clips["path"]]
+        files = [paths.ingested / path for path in clips["path"]]
         answers = dict(zip(uris, deploy.score_clips(registry.uri, list(uris.values()), files), strict=True))
         predictions = pd.read_parquet(paths.predictions)
         deploy.check_parity(

@@ -314,7 +314,7 @@ def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
     assert "version 1" in said
     ask(tmp_path, "python -m slimstream promote 1 --force")
     ask(tmp_path, "python -m slimstream versions")
-    clips = sorted((tmp_path / "data/raw").rglob("*.*"))[:2]
+    clips = sorted((tmp_path / "data/ingested").rglob("*.*"))[:2]
     for options in ("", "--json", "--model exports/pruned --runtime onnx --out labels.csv"):
         ask(tmp_path, f"python -m slimstream predict {clips[0]} {clips[1]} {options}")
     assert (tmp_path / "labels.csv").read_text().count("\n") == 3

@@ -83,8 +83,8 @@ def test_make_run_refuses_it_before_anything_is_touched(
     monkeypatch.setattr(retrain, "ROOT", paths.root)
     assert retrain.main(["--recipe", "tank", "--source", "zeta"]) == 2
     assert "retrain: zeta cannot be the source: it is" in capsys.readouterr().err
-    paths.raw.mkdir(parents=True)
-    (paths.raw / "monday.mp4").write_text("the only copy")
+    paths.ingested.mkdir(parents=True)
+    (paths.ingested / "monday.mp4").write_text("the only copy")
     assert retrain.main(["--recipe", "tank", "--source", "../clips"]) == 2
     assert "holds 'monday.mp4', which the pipeline did not make" in capsys.readouterr().err
     assert git(paths.root, "status", "--porcelain", "params.yaml", "source.lock.json") == ""

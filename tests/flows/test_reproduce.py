@@ -37,11 +37,11 @@ stages:
     cmd: python -m slimstream ingest
     params: [ingest]
     deps: [source.lock.json]
-    outs: [data/raw, data/manifest.parquet, runs/ingest.json]
+    outs: [data/ingested, data/manifest.parquet, runs/ingest.json]
     metrics: [metrics/ingest.json]
   evaluate:
     cmd: python src/judge.py
-    deps: [data/raw, data/manifest.parquet, src/judge.py]
+    deps: [data/ingested, data/manifest.parquet, src/judge.py]
     outs:
       [data/clips.parquet, data/split.parquet, data/split.json, data/predictions.parquet,
        models/final, exports]

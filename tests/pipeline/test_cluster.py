@@ -127,7 +127,7 @@ def test_bad_clips_are_named_and_the_others_kept(
     run: Callable[[Paths], dict[str, float]], tmp_path: Path
 ) -> None:
     paths = plant(tmp_path, 4)
-    (paths.raw / "clip-1.avi").write_bytes(b"no video" * 99)
+    (paths.ingested / "clip-1.avi").write_bytes(b"no video" * 99)
     with pytest.raises(UserError, match=r"^1 of 4 clips .*clip-1.avi \(no video"):
         run(paths)
     assert len([path for path in work(paths) if path.suffix == ".json"]) == 3

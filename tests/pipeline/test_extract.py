@@ -56,10 +56,10 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def plant(root: Path, clips: int) -> Paths:
     """`clips` clips below `root`, every third with a pillar-boxed first frame, and their clips.parquet."""
     paths = Paths(root)
-    paths.raw.mkdir(parents=True, exist_ok=True)
+    paths.ingested.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(clips):
-        path = paths.raw / f"clip-{number}.avi"
+        path = paths.ingested / f"clip-{number}.avi"
         if not path.exists():
             pictures = moving([(number, index) for index in range(12)], 48, 64)
             pictures[0] = boxed(pictures[0], left=16) if number % 3 == 0 else pictures[0]
@@ -95,7 +95,7 @@ def test_packs_index_and_metrics(tmp_path: Path) -> None:
     }
     assert index.attrs == EXTRACT.model_dump(mode="json"), "bound and stride travel with the packs"
     for number in range(4):
-        expected = pack_clip(paths.raw / f"clip-{number}.avi", EXTRACT).array
+        expected = pack_clip(paths.ingested / f"clip-{number}.avi", EXTRACT).array
         assert np.array_equal(np.load(paths.packs / f"{number}.npy", mmap_mode="r"), expected)
     assert metrics.pop("clips_per_second") > 0 and 0 <= metrics.pop("flow_saturation") < 0.1
     assert metrics == {
@@ -213,8 +213,8 @@ def test_a_torn_work_file_is_done_again(tmp_path: Path) -> None:
 
 def test_bad_clips_are_named_after_the_others_are_done(tmp_path: Path) -> None:
     paths = plant(tmp_path, 4)
-    (paths.raw / "clip-1.avi").write_bytes(b"no video" * 99)
-    (paths.raw / "clip-2.avi").unlink()
+    (paths.ingested / "clip-1.avi").write_bytes(b"no video" * 99)
+    (paths.ingested / "clip-2.avi").unlink()
     with pytest.raises(
         UserError, match=r"^2 of 4 clips .*clip-1.avi \(no video.*clip-2.avi \(the file is miss"
     ):

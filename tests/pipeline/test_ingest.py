@@ -42,7 +42,7 @@ def test_the_rig_becomes_raw_clips_and_a_manifest(tmp_path: Path) -> None:
     first = table.loc["rig/recording_01/normal_0.mp4"]
     assert (first.frames, first.fps, first.width, first.height, first.seconds) == (5, 25, 192, 144, 0.2)
     assert (first.label, first.recording, first.problem) == ("normal", "recording_01", "")
-    raw = tmp_path / "data/raw" / first.path
+    raw = tmp_path / "data/ingested" / first.path
     assert raw.stat().st_size == first.bytes and raw.name == f"{clip_id(first.name)}.mp4"
     assert sorted(path.name for path in raw.parent.iterdir()) == sorted(table.path)
 
@@ -113,7 +113,7 @@ def test_the_source_is_never_touched(plant: Path) -> None:
     _, table = run(FOLDER, plant.parent)
     before = (plant / "on/0.avi").read_bytes()
     assert (plant / "on/0.avi").stat().st_mode & 0o200
-    raw = plant.parent / "data/raw" / table.loc["on/0.avi", "path"]
+    raw = plant.parent / "data/ingested" / table.loc["on/0.avi", "path"]
     raw.chmod(0o644)
     raw.write_bytes(b"scribble")
     assert (plant / "on/0.avi").read_bytes() == before

@@ -157,7 +157,9 @@ def test_all_pictures_are_in_one_pack(run: Run) -> None:
     clips = pd.read_parquet(paths.clips).sample(frac=1, random_state=0)
     packs = ClipSet(paths.packs, clips["id"].tolist(), [0] * len(clips))
     for position, path in enumerate(clips["path"][:5]):
-        small = cv2.resize(cv2.imread(str(paths.raw / path), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            cv2.imread(str(paths.ingested / path), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA
+        )
         assert np.array_equal(packs.full(position), small[None, ..., None])
 
 
@@ -191,7 +193,7 @@ def test_the_deployed_form_takes_picture_files(run: Run) -> None:
     model.load_context(SimpleNamespace(artifacts=artifacts))
     measured = pd.read_parquet(paths.predictions).query("model == 'pruned'")
     files = pd.read_parquet(paths.clips).set_index("id").loc[measured["id"], "path"]
-    answers = model.predict(None, [*(str(paths.raw / file) for file in files), "gone.png"])
+    answers = model.predict(None, [*(str(paths.ingested / file) for file in files), "gone.png"])
     assert answers["error"].tolist() == [""] * len(files) + ["the file is missing"]
     for name in ("p_NG", "p_OK"):
         np.testing.assert_allclose(answers[name][:-1], measured[name], atol=1e-5)

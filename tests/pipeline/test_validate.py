@@ -74,7 +74,7 @@ def params(**settings: Any) -> Params:
 def plant(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
     """A plant's folder with all that goes wrong, validated."""
     root = tmp_path_factory.mktemp("plant")
-    raw = Paths(root).raw
+    raw = Paths(root).ingested
     raw.mkdir(parents=True)
     rows = good(raw)
     first = raw / rows[0]["path"]
@@ -129,7 +129,7 @@ def test_each_bad_clip_is_quarantined_for_its_own_reason(plant: tuple[Paths, dic
         "only sound.mp4": "no video stream",
         "no camera.avi": "no value in the group column camera",
         "moved.avi": "missing",
-        "outside.avi": "leaves data/raw",
+        "outside.avi": "leaves data/ingested",
         "/abs.avi": "the path is absolute",
         "leak/moved camera.avi": "a near twin has another camera",
         "normal/c0-1.avi": "a near twin has another camera",
@@ -169,7 +169,7 @@ def test_reports(plant: tuple[Paths, dict[str, float]]) -> None:
 def test_a_planted_box_is_flagged_and_a_clean_set_is_not(tmp_path: Path) -> None:
     flagged = {}
     for name, box in (("clean", ""), ("boxed", "leak")):
-        raw = Paths(tmp_path / name).raw
+        raw = Paths(tmp_path / name).ingested
         raw.mkdir(parents=True)
         paths = lay_out(tmp_path / name, good(raw, cameras=4, box=box))
         validate.run(params(), paths, null_log)
@@ -214,7 +214,7 @@ def test_the_run_stops_with_a_sentence(
 ) -> None:
     raw, rows = clean
     paths = lay_out(tmp_path, [row | change for row in rows])
-    shutil.copytree(raw, paths.raw)
+    shutil.copytree(raw, paths.ingested)
     with pytest.raises(UserError, match=words):
         validate.run(params(**settings), paths, null_log)
     assert not paths.clips.exists()
@@ -227,7 +227,7 @@ def test_clips_of_one_video_are_kept_together(
     raw, rows = clean
     video = {row["key"]: f"v{i // 2}" for i, row in enumerate(rows)}  # two clips a camera and label
     paths = lay_out(tmp_path, [row | {"video": video[row["key"]]} for row in rows])
-    shutil.copytree(raw, paths.raw)
+    shutil.copytree(raw, paths.ingested)
     settings = Params(split=Split(video="video"), validate_=Validate(min_clips=1))
     metrics = validate.run(settings, paths, null_log)
     clips = pd.read_parquet(paths.clips)
@@ -243,7 +243,7 @@ def test_clips_of_one_video_are_kept_together(
 def test_a_video_of_two_labels_cannot_vote(clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
     raw, rows = clean
     paths = lay_out(tmp_path, [row | {"video": row["camera"]} for row in rows])
-    shutil.copytree(raw, paths.raw)
+    shutil.copytree(raw, paths.ingested)
     with pytest.raises(
         UserError, match="the clips of video c0 have several labels, leak, normal, and cannot"
     ):
@@ -258,7 +258,7 @@ def test_too_many_lost(clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path)
     paths = lay_out(
         tmp_path, [row | ({"problem": "broken"} if i % 4 == 0 else {}) for i, row in enumerate(rows)]
     )
-    shutil.copytree(raw, paths.raw)
+    shutil.copytree(raw, paths.ingested)
     with pytest.raises(UserError, match=r"3 of 12 clips are quarantined, more than the share of 0\.1"):
         validate.run(params(), paths, null_log)
     assert len(pd.read_csv(paths.validation / "quarantine.csv")) == 3
@@ -282,8 +282,8 @@ def test_no_manifest(tmp_path: Path) -> None:
 def test_real_plant_clips(tank_state: Path, tmp_path: Path) -> None:
     """The boxed first frames are found, copies go, and the four cameras are split 2, 1, 1."""
     paths = Paths(tmp_path)
-    paths.raw.parent.mkdir(parents=True)
-    paths.raw.symlink_to(tank_state)
+    paths.ingested.parent.mkdir(parents=True)
+    paths.ingested.symlink_to(tank_state)
     table = pd.read_csv(tank_state / "metadata.csv")
     rows = [
         row(r.path, tank_state / r.path, r.label, r.camera) | {"path": r.path}

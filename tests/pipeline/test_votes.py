@@ -73,7 +73,7 @@ def test_the_deployed_form_gives_the_vote(study: Paths, metrics: dict[str, float
     model.load_context(SimpleNamespace(artifacts=artifacts))
     table = pd.read_parquet(study.predictions)
     ids = pd.Series(table["id"].unique())
-    answers = model.predict(None, [str(study.raw / f"{id_}.mp4") for id_ in ids])
+    answers = model.predict(None, [str(study.ingested / f"{id_}.mp4") for id_ in ids])
     check_parity(ids, answers, table, "onnx")
 
 

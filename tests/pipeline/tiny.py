@@ -32,7 +32,7 @@ def study(root: Path, **sections: Any) -> Paths:
     """Write params.yaml, raw clips, packs, clips.parquet and a split of 2, 1 and 1 cameras below `root`."""
     paths = Paths(root)
     paths.packs.mkdir(parents=True)
-    paths.raw.mkdir()
+    paths.ingested.mkdir()
     with paths.params.open("w") as file:
         YAML(typ="safe").dump(PARAMS | sections, file)
     rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def study(root: Path, **sections: Any) -> Paths:
                 name = f"{label}-{camera}-{number}"
                 clip = pack(label, rng)
                 np.save(paths.packs / f"{name}.npy", clip)
-                write_video(paths.raw / f"{name}.mp4", clip[..., :3])
+                write_video(paths.ingested / f"{name}.mp4", clip[..., :3])
                 rows.append(
                     {"id": name, "label": label, "camera": f"c{camera}", "group": f"c{camera}", "part": part}
                 )

@@ -66,7 +66,7 @@ def clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:
         for label in CLASSES:
             for i in range(per_class):
                 clip = f"{camera}-{label}-{i}"
-                file = paths.raw / f"{clip}.mp4"
+                file = paths.ingested / f"{clip}.mp4"
                 if not file.exists():
                     render(file, label, strength=(i + 1) / per_class)
                 sha = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -102,7 +102,7 @@ def evaluated(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> N
     model = OnnxModel(folder / "network.onnx")
     logits = np.concatenate(
         [
-            model(pack_clip(paths.raw / path, EXTRACT).array.transpose(0, 3, 1, 2)[None].copy())
+            model(pack_clip(paths.ingested / path, EXTRACT).array.transpose(0, 3, 1, 2)[None].copy())
             for path in test["path"]
         ]
     )

@@ -63,11 +63,11 @@ def test_links_go_and_what_they_lead_to_stays(paths: Paths) -> None:
     (disk / "plots/original.csv").write_text("mine")
     shutil.rmtree(paths.packs)
     paths.packs.symlink_to(disk)  # an out that is a link
-    (paths.raw / "on-01234567.mp4").symlink_to(disk / "clip.mp4")  # DVC's cache type symlink
+    (paths.ingested / "on-01234567.mp4").symlink_to(disk / "clip.mp4")  # DVC's cache type symlink
     shutil.rmtree(paths.root / "plots")
     (paths.root / "plots").symlink_to(disk / "plots")  # an out behind a link
     deleted, left = clean(paths)
-    assert paths.packs in deleted and paths.raw in deleted and not paths.packs.is_symlink()
+    assert paths.packs in deleted and paths.ingested in deleted and not paths.packs.is_symlink()
     assert left == [paths.root / "plots/original.csv"]
     assert (disk / "clip.mp4").read_text() == "mine" == (disk / "plots/original.csv").read_text()
 
@@ -78,12 +78,12 @@ def test_an_out_elsewhere_stays(paths: Paths) -> None:
     named = f"[., ../elsewhere, {elsewhere}]"
     (paths.root / "dvc.yaml").write_text(f"stages: {{a: {{cmd: x, outs: {named}}}}}\n")
     deleted, left = clean(paths)
-    assert deleted == [] and len(left) == 3 and elsewhere.is_dir() and paths.raw.is_dir()
+    assert deleted == [] and len(left) == 3 and elsewhere.is_dir() and paths.ingested.is_dir()
 
 
 def test_clips_of_a_users_in_data_raw_stop_it(paths: Paths) -> None:
-    (paths.raw / "monday.mp4").write_text("the only copy")
-    with pytest.raises(UserError, match=r"data/raw holds 'monday\.mp4'"):
+    (paths.ingested / "monday.mp4").write_text("the only copy")
+    with pytest.raises(UserError, match=r"data/ingested holds 'monday\.mp4'"):
         clean(paths)
     assert all(out.exists() for out in outs(paths.root))
 
@@ -92,7 +92,7 @@ def test_without_an_environment_clean_says_what_it_needs(paths: Paths, tmp_path:
     (tmp_path / "bare").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "bare").chmod(0o755)
     done = make(paths, "clean", f"PYTHON={tmp_path / 'bare'}")
-    assert done.returncode and "run `make setup` first" in done.stderr and paths.raw.is_dir()
+    assert done.returncode and "run `make setup` first" in done.stderr and paths.ingested.is_dir()
 
 
 PYTHON = """#!/bin/sh

@@ -42,7 +42,7 @@ def test_the_champion_is_asked_about_fresh_clips(tmp_path: Path) -> None:
             render(fresh / label / f"west-{label}-{i}.mp4", label, strength=(i + 1) / 5)
             render(tmp_path / "mixed" / label / f"up-{label}-{i}.mp4", wrong if i else label, (i + 1) / 5)
         # One that it has learnt from says nothing.
-        (fresh / label / "old.mp4").write_bytes((paths.raw / f"north-{label}-3.mp4").read_bytes())
+        (fresh / label / "old.mp4").write_bytes((paths.ingested / f"north-{label}-3.mp4").read_bytes())
     health = evaluate_champion(PARAMS, paths, str(fresh))
     assert (health.version, health.clips, health.macro_f1, health.dropped) == (1, 10, 1.0, False)
     assert "tiny version 1 keeps to what it promised: macro-F1 1.000 on 10 fresh clips" in str(health)

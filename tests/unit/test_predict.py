@@ -29,7 +29,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Paths:
 
 def test_it_says_what_evaluate_measured_however_many_processes_ask(plant: Paths) -> None:
     measured = pd.read_parquet(plant.predictions)
-    files = [plant.raw / f"{clip}.mp4" for clip in measured["id"]]
+    files = [plant.ingested / f"{clip}.mp4" for clip in measured["id"]]
     for workers in (1, 2):
         said = predict(files, plant.export("distilled"), workers=workers)
         assert said["path"].tolist() == [str(file) for file in files]
@@ -114,15 +114,15 @@ def test_a_file_that_kills_its_process_costs_that_file_alone(
 ) -> None:
     monkeypatch.setattr(module, "_judge", die)
     monkeypatch.setattr(module, "is_picture", lambda file: True)
-    files = sorted(plant.raw.glob("east-*.mp4"))
+    files = sorted(plant.ingested.glob("east-*.mp4"))
     said = predict(files, plant.export("distilled"), batch=batch, workers=workers).set_index("path")
     assert said["label"].isna().sum() == 1
-    assert said.loc[str(plant.raw / "east-leak-2.mp4"), "error"] == "the decoder crashed"
+    assert said.loc[str(plant.ingested / "east-leak-2.mp4"), "error"] == "the decoder crashed"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
 def test_a_file_whose_name_is_not_text_costs_the_others_nothing(plant: Paths, tmp_path: Path) -> None:
-    good = plant.raw / "east-leak-3.mp4"
+    good = plant.ingested / "east-leak-3.mp4"
     shutil.copyfile(good, bad := Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")))
     said = predict([good, bad], plant.export("distilled"))
     assert said["label"].tolist()[0] == "leak" and said["label"].isna().tolist() == [False, True]
@@ -132,7 +132,7 @@ def test_a_file_whose_name_is_not_text_costs_the_others_nothing(plant: Paths, tm
 def test_the_command_writes_csv_or_json_and_says_what_was_bad(
     plant: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good, bad = str(plant.raw / "east-leak-3.mp4"), tmp_path / "broken.mp4"
+    good, bad = str(plant.ingested / "east-leak-3.mp4"), tmp_path / "broken.mp4"
     bad.write_bytes(b"no video")
     ask = ["predict", "--model", str(plant.export("distilled")), "--workers", "1"]
     assert main([*ask, good]) == 0
@@ -149,7 +149,7 @@ def test_a_processor_without_the_forms_arithmetic_is_named(
     plant: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "runs_here", lambda runtime: runtime == "openvino-bf16")
-    predict([plant.raw / "east-leak-3.mp4"], plant.export("distilled"), "onnx")
+    predict([plant.ingested / "east-leak-3.mp4"], plant.export("distilled"), "onnx")
     assert "no bfloat16" in capsys.readouterr().err
 
 
@@ -166,9 +166,9 @@ def test_a_model_that_is_not_there_is_said_in_a_sentence(
         with pytest.raises(UserError, match=why):
             deployed_model(name, Paths(tmp_path))
     with pytest.raises(UserError, match=r"int8\.xml is not a network that OpenVINO can run"):
-        predict([plant.raw / "east-leak-3.mp4"], plant.export("distilled"), "openvino-int8")
+        predict([plant.ingested / "east-leak-3.mp4"], plant.export("distilled"), "openvino-int8")
     for content in (None, "{}", "[]"):
         if content:
             (tmp_path / "preprocessing.json").write_text(content)
         with pytest.raises(UserError, match="no deployed network"):
-            predict([plant.raw / "east-leak-3.mp4"], tmp_path)
+            predict([plant.ingested / "east-leak-3.mp4"], tmp_path)

@@ -157,7 +157,7 @@ def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
     test = pd.read_parquet(project.predictions)
     (tmp_path / "empty.mp4").touch()
     files = [
-        *(project.raw / f"{name}.mp4" for name in test["id"]),
+        *(project.ingested / f"{name}.mp4" for name in test["id"]),
         tmp_path / "empty.mp4",
         tmp_path / "no.mp4",
     ]
@@ -197,7 +197,7 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
     monkeypatch.setattr(deploy, "download", lambda *_: pytest.fail("it asks again"))
     assert deployed_model(f"tiny/{champion}", project) == model
     test = pd.read_parquet(project.predictions)
-    said = predict([project.raw / f"{name}.mp4" for name in test["id"]], model, workers=1)
+    said = predict([project.ingested / f"{name}.mp4" for name in test["id"]], model, workers=1)
     deploy.check_parity(test["id"], said, test, "onnx")
 
 

@@ -34,7 +34,7 @@ def ask(paths: Paths, files: list[str]) -> pd.DataFrame:
 
 
 def test_every_path_has_a_row_in_order_and_a_bad_one_says_why(plant: Paths, tmp_path: Path) -> None:
-    good = sorted(str(file) for file in plant.raw.glob("*.mp4"))
+    good = sorted(str(file) for file in plant.ingested.glob("*.mp4"))
     (tmp_path / "ünnamed.mp4").write_bytes(b"no video")
     (tmp_path / "empty.mp4").touch()
     asked = [good[0], str(tmp_path / "ünnamed.mp4"), good[-1], str(tmp_path / "empty.mp4"), "gone.mp4"]
@@ -48,7 +48,7 @@ def test_every_path_has_a_row_in_order_and_a_bad_one_says_why(plant: Paths, tmp_
 
 def test_it_says_what_evaluate_measured(plant: Paths) -> None:
     measured = pd.read_parquet(plant.predictions)
-    answers = ask(plant, [str(plant.raw / f"{clip}.mp4") for clip in measured["id"]])
+    answers = ask(plant, [str(plant.ingested / f"{clip}.mp4") for clip in measured["id"]])
     assert (answers["label"] == measured["predicted"]).all()
     for name in CLASSES:
         assert (answers[f"p_{name}"] - measured[f"p_{name}"]).abs().max() <= 1e-4

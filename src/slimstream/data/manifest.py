@@ -14,7 +14,7 @@ from slimstream.errors import UserError
 COLUMNS = {
     "id": "str",  # safe as a file name, stable per key
     "key": "str",  # the clip's name in its source
-    "path": "str",  # below data/raw; "" when there is no file
+    "path": "str",  # below data/ingested; "" when there is no file
     "label": "str",
     "sha256": "str",
     "bytes": "int64",

@@ -56,20 +56,20 @@ def source_folder(uri: str, root: Path) -> Path:
         raise UserError(f"{uri!r} cannot be the source: {error}.") from error
 
 
-def check_raw(paths: Paths) -> None:
-    """Refuse to go on while data/raw holds what `ingest` did not put there, for it will be emptied.
+def check_ingested(paths: Paths) -> None:
+    """Refuse to go on while data/ingested holds what `ingest` did not put there, for it will be emptied.
 
     Its own files are named by `manifest.clip_id`. Raises UserError.
     """
-    if not paths.raw.is_dir():
+    if not paths.ingested.is_dir():
         return
-    with os.scandir(paths.raw) as entries:
+    with os.scandir(paths.ingested) as entries:
         ours = re.compile(r"\..*|.+-[0-9a-f]{8}(\.\w+)?")  # or what a file manager leaves
         strange = sorted(e.name for e in entries if not ours.fullmatch(e.name) or e.is_dir())
     if strange:
         raise UserError(
-            f"{paths.raw} holds {strange[0]!r}, which the pipeline did not make, and every run empties this "
-            "folder: move what is yours to a folder of its own."
+            f"{paths.ingested} holds {strange[0]!r}, which the pipeline did not make, and every run empties "
+            "this folder: move what is yours to a folder of its own."
         )
 
 
@@ -120,7 +120,7 @@ def _dvc_home() -> Path:
 def _own(source: Path, paths: Paths) -> Iterator[tuple[Path, str]]:
     """Every folder of ours with what it is, of all checkouts that the source may lie in."""
     if not (paths.root / "dvc.yaml").is_file():  # the home of a fold or of a table
-        made = (paths.raw, paths.packs, paths.validation, paths.exports)
+        made = (paths.ingested, paths.packs, paths.validation, paths.exports)
         named = (paths.root / name for name in ("models", "metrics", "plots", "runs"))
         yield from ((path, _EMPTIES) for path in (*made, *named))
     yield paths.cache, _KEEPS

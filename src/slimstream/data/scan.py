@@ -13,7 +13,7 @@ from slimstream.atomic import whole
 from slimstream.data.held_out import HeldOut, last_split
 from slimstream.data.listing import Item, Listing, Stat
 from slimstream.data.manifest import clip_id
-from slimstream.data.own_folders import check_raw
+from slimstream.data.own_folders import check_ingested
 from slimstream.data.sources import normalise, open_source
 from slimstream.errors import UserError
 from slimstream.params import Params
@@ -80,7 +80,7 @@ def scan(
     """
     uri = normalise(source or params.ingest.source)
     source_ = open_source(params.ingest, uri, paths)
-    check_raw(paths)
+    check_ingested(paths)
     listing = source_.list()
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}

@@ -1,8 +1,8 @@
 """A content-addressed store, `<first two of sha256>/<sha256><suffix>`, that knows which clip came from where.
 
 It lies outside what DVC tracks, so a clip is fetched once however often DVC empties the outs. Its files are
-read-only and shared with data/raw by hard links; one that was changed all the same is noticed and fetched
-anew.
+read-only and shared with data/ingested by hard links; one that was changed all the same is noticed and
+fetched anew.
 """
 
 import contextlib

@@ -79,7 +79,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
     speed = latencies({r.name: partial(r.deployed, example) for r in results}, p.latency_runs)
     input = Extract.model_validate(results[0].card.input)
-    prepare = time_preparation([paths.raw / path for path in clips["path"]], input)
+    prepare = time_preparation([paths.ingested / path for path in clips["path"]], input)
     save_predictions(paths, classes, test, results)
 
     scores = {r.name: score(r, test, draws, speed[r.name], prepare) for r in results}

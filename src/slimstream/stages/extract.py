@@ -49,7 +49,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     clips = pd.read_parquet(paths.clips)
     check_flow(clips["path"], p)
     work = paths.work("extract", _key(p)).resolve()  # workers elsewhere have another current folder
-    raw = paths.raw.resolve()
+    raw = paths.ingested.resolve()
     work.mkdir(parents=True, exist_ok=True)
     with (work.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)  # worktrees may share a cache: see _tidy

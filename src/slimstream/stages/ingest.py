@@ -12,7 +12,7 @@ from typing import Any
 from slimstream.data.listing import Item
 from slimstream.data.manifest import clip_id, write_manifest
 from slimstream.data.media import UnreadableVideo
-from slimstream.data.own_folders import check_raw
+from slimstream.data.own_folders import check_ingested
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FetchError, Source, normalise, open_source
 from slimstream.data.store import Store, Stored, link, plain_words
@@ -24,7 +24,7 @@ from slimstream.progress import Log, bar
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    """Fill data/raw and write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
+    """Fill data/ingested, write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
     lock = read_lock(paths.source_lock)
     source = open_source(params.ingest, lock.source, paths)
     if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
@@ -32,12 +32,12 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
             f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "
             "run `python -m slimstream scan`, or set ingest.source back."
         )
-    check_raw(paths)
+    check_ingested(paths)
     store = Store(paths.store)
-    with plain_words(paths.raw):
-        if paths.raw.exists():
-            shutil.rmtree(paths.raw)
-        paths.raw.mkdir(parents=True)
+    with plain_words(paths.ingested):
+        if paths.ingested.exists():
+            shutil.rmtree(paths.ingested)
+        paths.ingested.mkdir(parents=True)
     rows: list[dict[str, Any]] = [
         {"id": clip_id(key), "key": key, "problem": reason} for key, reason in lock.listing.rejected.items()
     ]
@@ -47,7 +47,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
             row: dict[str, Any] = {**item.groups, "id": clip_id(item.key), "key": item.key}
             row |= {"label": item.label, "held_out": item.key in lock.held_out}
             if isinstance(stored, Stored):
-                row |= _place(stored, f"{row['id']}{stored.path.suffix}", paths.raw)
+                row |= _place(stored, f"{row['id']}{stored.path.suffix}", paths.ingested)
                 row["held_out"] |= stored.sha256 in lock.memory.sha256
                 fetched += not reused
             else:

@@ -109,7 +109,9 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
         empty = manifest[column].isna() | (manifest[column].astype(str).str.strip() == "")
         reasons |= dict.fromkeys(manifest.index[empty], f"no value in the group column {column}")
     reasons |= dict.fromkeys(manifest.index[manifest["label"] == ""], "no label")
-    reasons |= dict.fromkeys(manifest.index[manifest["path"].map(checks.outside)], "its path leaves data/raw")
+    reasons |= dict.fromkeys(
+        manifest.index[manifest["path"].map(checks.outside)], "its path leaves data/ingested"
+    )
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
 
 
@@ -143,7 +145,7 @@ def _decoded(
 ) -> dict[int, Survey]:
     """Decode every row without a reason; what cannot be used gets one, the others are returned."""
     rows = [row for row in range(len(manifest)) if row not in reasons]
-    files = [paths.raw / str(manifest["path"].iloc[row]) for row in rows]
+    files = [paths.ingested / str(manifest["path"].iloc[row]) for row in rows]
     seen: dict[int, Survey] = {}
     for position, outcome in bar(each(partial(survey, bits=extract.bits), files), "validate", len(files)):
         row = rows[position]

@@ -203,7 +203,7 @@ class Cell:
         if step == "score":
             score(self.model, self.last, checkout.cache, self.scores)
         elif step == "extract":
-            raw = {self.packs.raw: self.data.home.raw}
+            raw = {self.packs.ingested: self.data.home.ingested}
             lay_out(self.packs, self.settings, self.data.clips, raw, checkout)
             run_stage(self.packs, step, checkout, quietly)
         else:
@@ -219,7 +219,7 @@ class Cell:
 
     def _begin(self, stage: str, folder: Paths) -> None:
         """Lay out the folder of `stage` and link what the stages before it made."""
-        shared = {folder.packs: self.packs.packs, folder.raw: self.data.home.raw}
+        shared = {folder.packs: self.packs.packs, folder.ingested: self.data.home.ingested}
         lay_out(folder, self.settings, self.clips, shared, self.data.checkout)
         for before in (self.folders[name] for name in needs(stage, self.params)):
             for file in (before.split, before.split_info, *before.model(".").glob("**/*.*")):

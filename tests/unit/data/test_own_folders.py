@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from slimstream import folds
 from slimstream.__main__ import main
-from slimstream.data.own_folders import PROJECT, check_raw, check_source, dvc_cache, outs
+from slimstream.data.own_folders import PROJECT, check_ingested, check_source, dvc_cache, outs
 from slimstream.data.scan import scan
 from slimstream.errors import UserError
 from slimstream.params import Ingest, Params
@@ -18,7 +18,7 @@ from slimstream.progress import null_log
 from slimstream.stages import ingest
 
 CHECKOUT = Path(__file__).parents[3]
-PARAMS = Params(ingest=Ingest(source="data/raw"))
+PARAMS = Params(ingest=Ingest(source="data/ingested"))
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_every_out_of_the_graph_is_ours(out: str, paths: Paths) -> None:
         ("/", "contains"),
         ("", "contains"),
         ("data", "contains"),
-        ("data/raw/deep", "lies in"),
-        ("data/../data/raw", "is"),
-        ("my-clips/../data/raw/", "is"),
+        ("data/ingested/deep", "lies in"),
+        ("data/../data/ingested", "is"),
+        ("my-clips/../data/ingested/", "is"),
         ("models/teachers/", "is"),
         ("reports", "contains"),
         (".slimstream/store", "lies in"),
@@ -67,7 +67,7 @@ def test_what_is_ours_is_refused(source: str, how: str, paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["my-clips", "data/mine", "../clips", "rig", "s3://plant/data/raw", "gone"]
+    "source", ["my-clips", "data/mine", "../clips", "rig", "s3://plant/data/ingested", "gone"]
 )
 def test_what_is_the_users_is_taken(source: str, paths: Paths) -> None:
     check_source(source, paths)
@@ -76,7 +76,7 @@ def test_what_is_the_users_is_taken(source: str, paths: Paths) -> None:
 def test_links_are_resolved_on_both_sides(paths: Paths) -> None:
     clips = paths.root.parent / "clips"
     (clips / "link").symlink_to(paths.root / "data")
-    (paths.root / "short").symlink_to(paths.raw)
+    (paths.root / "short").symlink_to(paths.ingested)
     for source in ("../clips/link/raw", "../clips/link", "short", str(clips / "link/raw/x")):
         with pytest.raises(UserError, match="cannot be the source"):
             check_source(source, paths)
@@ -89,8 +89,8 @@ def test_links_are_resolved_on_both_sides(paths: Paths) -> None:
 
 def test_home_and_other_users_homes(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(paths.root.parent))
-    with pytest.raises(UserError, match=r"it is .*data/raw"):
-        check_source("~/project/data/raw", paths)
+    with pytest.raises(UserError, match=r"it is .*data/ingested"):
+        check_source("~/project/data/ingested", paths)
     check_source("~/clips", paths)
     with pytest.raises(UserError, match="'~nobody-of-that-name/x' cannot be the source"):
         check_source("~nobody-of-that-name/x", paths)
@@ -103,7 +103,7 @@ def test_the_same_folder_by_another_name(paths: Paths, monkeypatch: pytest.Monke
     real = Path.stat
 
     def stat(path: Path, **options: bool) -> os.stat_result:
-        return real(paths.raw if path == twin else path, **options)
+        return real(paths.ingested if path == twin else path, **options)
 
     monkeypatch.setattr(Path, "stat", stat)
     for source in ("../twin", "../twin/deep"):
@@ -133,7 +133,7 @@ def test_an_isolated_run_guards_the_checkout_and_its_own(
     shutil.copy(CHECKOUT / "dvc.yaml", run.root)
     monkeypatch.setenv("SLIMSTREAM_SOURCE_ROOT", str(paths.root))
     monkeypatch.setenv("SLIMSTREAM_CACHE", str(paths.cache))
-    for source in ("data/raw", ".", str(run.raw), str(paths.packs), ".slimstream"):
+    for source in ("data/ingested", ".", str(run.ingested), str(paths.packs), ".slimstream"):
         with pytest.raises(UserError, match="cannot be the source"):
             check_source(source, run)
     check_source("../clips", run)
@@ -144,13 +144,13 @@ def test_another_checkout_of_ours_is_no_source(paths: Paths) -> None:
     other = paths.root.parent / "other"
     (other / "src/slimstream").mkdir(parents=True)
     shutil.copy(CHECKOUT / "dvc.yaml", other)
-    with pytest.raises(UserError, match=r"it is .*other/data/raw"):
-        check_source("../other/data/raw", paths)
+    with pytest.raises(UserError, match=r"it is .*other/data/ingested"):
+        check_source("../other/data/ingested", paths)
     check_source("../other/my-clips", paths)
 
 
 def test_a_folder_without_a_graph_knows_its_own(tmp_path: Path) -> None:
-    for source in (".", "data", "data/raw", "models/mine"):
+    for source in (".", "data", "data/ingested", "models/mine"):
         with pytest.raises(UserError, match="cannot be the source"):
             check_source(source, Paths(tmp_path))
     check_source("plant", Paths(tmp_path))
@@ -185,26 +185,26 @@ def test_the_projects_folders_are_all_named() -> None:
 def test_scan_ingest_and_tables_refuse_it_before_anything_is_written(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = paths.raw / "on" / "1.mp4"
+    original = paths.ingested / "on" / "1.mp4"
     original.parent.mkdir()
     original.write_text("the only copy")
     before = sorted(paths.root.rglob("*"))
     for run in (
         lambda: scan(PARAMS, paths),
         lambda: scan(Params(), paths, "data"),
-        lambda: folds.validated(PARAMS, Paths(paths.cache / "fresh"), "data/raw", paths),
+        lambda: folds.validated(PARAMS, Paths(paths.cache / "fresh"), "data/ingested", paths),
     ):
         with pytest.raises(UserError, match="cannot be the source"):
             run()
     shutil.copy(CHECKOUT / "params.yaml", paths.root)
     shutil.copytree(CHECKOUT / "recipes", paths.root / "recipes", dirs_exist_ok=True)
     for arguments in (["p3", "--source"], ["all", "--source", "../clips", "--pictures"]):
-        assert main(["--root", str(paths.root), "tables", *arguments, "data/raw"]) == 2
+        assert main(["--root", str(paths.root), "tables", *arguments, "data/ingested"]) == 2
         assert "cannot be the source" in capsys.readouterr().err
     kept = [path for path in sorted(paths.root.rglob("*")) if path in before]
     assert kept == before and original.read_text() == "the only copy"
     # A lock that was edited by hand.
-    text = '{"source": "data/raw", "items": [], "rejected": []}'
+    text = '{"source": "data/ingested", "items": [], "rejected": []}'
     paths.source_lock.write_text(text)
     with pytest.raises(UserError, match="cannot be the source"):
         ingest.run(PARAMS, paths, null_log)
@@ -215,16 +215,18 @@ def test_clips_that_somebody_put_into_data_raw_stop_the_run(paths: Paths) -> Non
     params = Params(ingest=Ingest(source="my-clips"))
     (paths.root / "my-clips/on").mkdir()
     (paths.root / "my-clips/on/1.mp4").write_text("clip")
-    (paths.raw / "mp4-0123abcd.mp4").touch()
-    (paths.raw / ".DS_Store").touch()
+    (paths.ingested / "mp4-0123abcd.mp4").touch()
+    (paths.ingested / ".DS_Store").touch()
     scan(params, paths)
-    (paths.raw / "monday.mp4").write_text("the only copy")
+    (paths.ingested / "monday.mp4").write_text("the only copy")
     for run in (lambda: scan(params, paths), lambda: ingest.run(params, paths, null_log)):
-        with pytest.raises(UserError, match=r"data/raw holds 'monday\.mp4', which the pipeline did not make"):
+        with pytest.raises(
+            UserError, match=r"data/ingested holds 'monday\.mp4', which the pipeline did not make"
+        ):
             run()
-    assert (paths.raw / "monday.mp4").exists()
-    (paths.raw / "monday.mp4").unlink()
-    check_raw(paths)
-    (paths.raw / "ok-01234567").mkdir()  # a class of somebody's
+    assert (paths.ingested / "monday.mp4").exists()
+    (paths.ingested / "monday.mp4").unlink()
+    check_ingested(paths)
+    (paths.ingested / "ok-01234567").mkdir()  # a class of somebody's
     with pytest.raises(UserError, match="did not make"):
-        check_raw(paths)
+        check_ingested(paths)

@@ -51,7 +51,7 @@ def test_scan_and_ingest_fetch_once(clips: "S3Client", tmp_path: Path) -> None:
     assert scan(PARAMS, Paths(tmp_path)).new == ["off/3.avi", "on/1.avi", "on/Überlauf 2.avi"]
     assert run(tmp_path) | {"bytes": 0} == {"clips": 3, "bytes": 0, "fetched": 3, "reused": 0, "problems": 0}
     table = read_manifest(Paths(tmp_path).manifest).set_index("key")
-    raw = tmp_path / "data/raw" / table.loc["on/Überlauf 2.avi", "path"]
+    raw = tmp_path / "data/ingested" / table.loc["on/Überlauf 2.avi", "path"]
     assert raw.read_bytes() == (tmp_path / "1.avi").read_bytes()
     shutil.rmtree(tmp_path / "data")
     assert not scan(PARAMS, Paths(tmp_path)).differs
@@ -265,7 +265,7 @@ def test_an_object_that_changes_between_two_halves_is_never_mixed(
     monkeypatch.setattr("slimstream.data.s3.time.sleep", replaced)
     assert run(tmp_path)["problems"] == 1
     assert problems(tmp_path) == {"on/big.avi": "changed since the scan; scan again"}
-    assert not list(Paths(tmp_path).raw.iterdir()) and not list(Paths(tmp_path).store.glob("??/*"))
+    assert not list(Paths(tmp_path).ingested.iterdir()) and not list(Paths(tmp_path).store.glob("??/*"))
 
 
 def test_a_server_that_asks_to_slow_down_is_given_time(
@@ -320,7 +320,7 @@ def test_names_cannot_leave_the_folder(between: Proxy, clips: "S3Client", tmp_pa
     done = run(home)
     assert (done["clips"], done["problems"]) == (3 + len(odd), 4)
     assert problems(home)[evil[3]] == "the server does not take the name"
-    raw = Paths(home).raw
+    raw = Paths(home).ingested
     assert len([path for path in raw.iterdir() if path.is_file()]) == 3 + len(odd)
     assert sorted(path.name for path in (tmp_path / "deep").rglob("..*")) == []
     assert [path for path in tmp_path.joinpath("deep").rglob("*.avi") if home not in path.parents] == []
