@@ -293,6 +293,7 @@ def example() -> tuple[str, str]:
 
 
 @pytest.mark.box
+@pytest.mark.timeout(1800)  # six minutes on two busy cores
 def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
     """The real graph on a plant that takes minutes, then what README shows next, but for names."""
     for name in ("src", "recipes", "dvc.yaml", ".gitignore", ".dvcignore"):
