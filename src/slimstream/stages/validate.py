@@ -109,9 +109,8 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
         empty = manifest[column].isna() | (manifest[column].astype(str).str.strip() == "")
         reasons |= dict.fromkeys(manifest.index[empty], f"no value in the group column {column}")
     reasons |= dict.fromkeys(manifest.index[manifest["label"] == ""], "no label")
-    reasons |= dict.fromkeys(
-        manifest.index[manifest["path"].map(checks.outside)], "its path leaves data/ingested"
-    )
+    outside = manifest.index[manifest["path"].map(checks.outside)]
+    reasons |= dict.fromkeys(outside, "its path leaves data/ingested")
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
 
 
