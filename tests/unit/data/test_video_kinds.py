@@ -1,5 +1,6 @@
 """Kinds of video that recorders and telephones write, and files that are none."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,48 @@ def test_a_telephone_held_upright_is_turned(turned: int, turns: int, tmp_path: P
     (_, first), *_ = frames(path)
     assert close(first, np.rot90(flat[0], turns))
     assert survey(path).size == first.shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda flat: flat[:, ::-1]),
+        ((1, 0, 0, -1), lambda flat: flat[::-1]),
+        ((0, 1, 1, 0), lambda flat: flat.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda flat: flat[::-1, ::-1].transpose(1, 0, 2)),
+    ],
+)
+def test_a_mirrored_clip_is_mirrored_back(matrix: tuple[int, ...], shown: Any, tmp_path: Path) -> None:
+    """As cameras on the front of telephones write it."""
+    flat = [picture[:48] for picture in STEPS[:5]]
+    path = encode(tmp_path / "a.mp4", flat)
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (number << 16 for number in matrix)
+    struct.pack_into(">9i", data, data.find(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    assert close(next(frames(path))[1], shown(flat[0]))
+
+
+def test_a_track_that_begins_later_is_whole(tmp_path: Path) -> None:
+    """Matroska counts lengths from zero: a clip that begins at second 10 and lasts 2 has a length of 12."""
+    path = encode(tmp_path / "late.mkv", STEPS, times=[10 + k / 25 for k in range(50)])
+    assert probe(path).duration == pytest.approx(2, abs=0.05) and survey(path).defect == ""
+
+
+def test_a_stream_cut_between_key_frames_and_joined_is_whole(tmp_path: Path) -> None:
+    """Of MPEG-TS: what comes before the first key frame is not shown; each part has its own clock."""
+    parts = [
+        encode(
+            tmp_path / f"{start}.ts", STEPS, times=[start + k / 25 for k in range(50)], options={"g": "10"}
+        )
+        for start in (5, 7200, 1)
+    ]
+    path = tmp_path / "joined.ts"
+    first = parts[0].read_bytes()
+    path.write_bytes(first[len(first) // 4 // 188 * 188 :] + b"".join(p.read_bytes() for p in parts[1:]))
+    seen = survey(path)
+    assert seen.defect == "" and 130 < len(seen.timeline.times) < 150
+    assert seen.timeline.seconds == pytest.approx(len(seen.timeline.times) / 25, abs=0.5)
 
 
 def test_av1_decodes(tmp_path: Path) -> None:
