@@ -73,6 +73,8 @@ class Reader:
         self._last = 0.0
         self.damaged = 0
         """Frames so far that lost a part, or were predicted from one that did."""
+        self.lost = 0
+        """Packets after the first frame that could not be decoded."""
         self.interlaced = 0
         """Frames so far that were deinterlaced."""
 
@@ -124,9 +126,10 @@ class Reader:
 
     def damage(self) -> str:
         """Why the frames so far cannot be trusted; "" when they can."""
-        frames = len(self._stamps)
-        if self.damaged > MISSING_FRAMES and self.damaged > MISSING_SHARE * frames:
-            return f"damaged: {self.damaged} of {frames} frames lack a part"
+        frames, bad = len(self._stamps) + self.lost, self.damaged + self.lost
+        # A few may be: no more than half of a clip of few frames.
+        if bad > MISSING_SHARE * frames and bad > min(MISSING_FRAMES, frames // 2):
+            return f"damaged: {bad} of {frames} frames lack a part" + " or all" * (self.lost > 0)
         return ""
 
     def truncation(self) -> str:
@@ -189,6 +192,7 @@ class Reader:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 spoilt = True
+                self.lost += bool(self._stamps)  # a stream may begin before its first key frame
                 continue
             for frame in frames:
                 assert isinstance(frame, av.VideoFrame)

@@ -1,5 +1,6 @@
 """Kinds of video that recorders and telephones write, and files that are none."""
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,25 @@ def test_a_hole_in_the_stream_is_damage_up_to_the_next_key_frame(tmp_path: Path)
     assert "damaged: " in survey(path).defect
     with pytest.raises(UnreadableVideo, match=r"damaged: .* of .* frames lack a part"):
         pack_clip(path, Extract(frames=4, size=(64, 64)))
+
+
+def test_a_clip_of_three_frames_may_not_be_damaged_all_over(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.ts", [texture(64, seed) for seed in range(3)], options={"bf": "0"})
+    damage(path, 0.3, 3000)
+    assert survey(path).defect.startswith("damaged: ")
+
+
+def test_frames_that_cannot_be_decoded_at_all_are_damage(tmp_path: Path) -> None:
+    """Each is a key frame, so that the others are whole."""
+    path = encode(tmp_path / "a.avi", STEPS[:30], "mjpeg", pixels="yuvj420p")
+    assert survey(path).defect == ""
+    data = bytearray(path.read_bytes())
+    starts = [found.start() for found in re.finditer(b"\xff\xd8\xff", data)]
+    for start in starts[5::5]:
+        scan = data.find(b"\xff\xda", start)
+        data[scan - 60 : scan] = bytes(60)
+    path.write_bytes(data)
+    assert survey(path).defect == "damaged: 5 of 30 frames lack a part or all"
 
 
 def test_a_scratch_is_borne(tmp_path: Path) -> None:
