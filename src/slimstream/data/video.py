@@ -162,7 +162,7 @@ class Reader:
                 f"frames cannot be converted ({what}): save the clip in another one"
             ) from error
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         return picture if matrix is None else _turned(picture, bytes(matrix))
 
     def _shown(self) -> Iterator[av.VideoFrame]:
