@@ -17,6 +17,8 @@ Ints = npt.NDArray[np.int64]
 
 DISORDER = 0.1
 """Share of timestamps that may be out of order: those are left out of account."""
+ROUNDING = 0.01
+"""Seconds below which steps in whole milliseconds look like multiples of each other and are none."""
 LEAP = 10.0
 """Seconds that timestamps may leap where a clock may be set anew (as FFmpeg's dts_delta_threshold)."""
 
@@ -39,11 +41,15 @@ class Timeline:
         times = self.times - self.times[0]
         if len(times) < 2:
             return 0.0, 0.0
+        steps = np.diff(times)
+        usual = np.quantile(steps, 0.5, method="lower")  # a step that there is, not the mean of two
+        many = np.rint(steps / usual)
+        whole = (many > 0) & (np.abs(steps / usual - many) < 1 / 8)
+        if usual > ROUNDING and whole.all() and many.max() > 1:
+            return float(steps.sum() / many.sum()), 0.0  # frames were left out, perhaps regularly
         number = np.arange(len(times))
         period, start = np.polyfit(number, times, 1)
         if np.abs(times - start - period * number).max() >= period / 2:  # there are pauses: leave them out
-            steps = np.diff(times)
-            usual = np.quantile(steps, 0.5, method="lower")  # a step that there is, not the mean of two
             period, start = steps[np.abs(steps - usual) <= usual / 2].mean(), 0.0
         return float(period), float(start)
 

@@ -37,6 +37,19 @@ def test_left_out_frames_are_missing_ticks() -> None:
     assert seen.pairs(4).tolist() == [[3, 4]]
 
 
+@pytest.mark.parametrize("nth", [3, 4, 5])
+@pytest.mark.parametrize("fps", [25, 29.97, 60])
+def test_every_nth_frame_left_out_is_no_shaking_clock(nth: int, fps: float) -> None:
+    """As recorders thin out a film; a pair over a missing frame would show twice the motion."""
+    kept = np.array([k for k in range(2000) if k % nth != nth - 1])
+    assert np.array_equal(Timeline(np.round(kept / fps, 3)).ticks, kept)
+
+
+@pytest.mark.parametrize("fps", [700, 300, 144])
+def test_fast_clips_in_whole_milliseconds_have_a_constant_rate(fps: float) -> None:
+    assert np.array_equal(Timeline(np.round(np.arange(2000) / fps, 3)).ticks, np.arange(2000))
+
+
 def test_the_length_counts_how_long_the_last_frame_is_shown() -> None:
     assert Timeline(np.array([0.0, 0.1]), last=3.0).seconds == pytest.approx(3.1)
 
