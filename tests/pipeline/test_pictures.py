@@ -239,7 +239,7 @@ def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
 ) -> None:
     monkeypatch.setattr(validate, "each", each)
     params, paths = ten_bits(tmp_path, None, bright=False)
-    with pytest.raises(UserError, match="none of 24 clips can be used"):
+    with pytest.raises(UserError, match=r"none of 24 clips can be used, 24 for this: .* set extract\.bits"):
         validate.run(params, paths, null_log)
     reasons = pd.read_csv(paths.validation / "quarantine.csv")["reason"]
     assert reasons.str.contains(r"only 10 are used .* set extract\.bits").all()

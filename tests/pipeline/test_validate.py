@@ -201,7 +201,11 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
         ({}, {"min_clips": 7}, "class leak has 6 usable clips, fewer than validate.min_clips = 7"),
         ({}, {"classes": ["leak", "normal", "flood"]}, "class flood has 0 usable clips"),
         ({"camera": "c0"}, {}, "need three groups and there are 1 by camera"),
-        ({"problem": "broken"}, {}, "none of 12 clips can be used: .*quarantine.csv says why"),
+        (
+            {"problem": "broken"},
+            {},
+            "none of 12 clips can be used, 12 for this: broken; .*quarantine.csv gives",
+        ),
         ({"label": "leak"}, {}, "all clips are of one class, leak"),
     ],
 )
@@ -254,12 +258,17 @@ def test_a_video_of_two_labels_cannot_vote(clean: tuple[Path, list[dict[str, Any
 
 @pytest.mark.usefixtures("in_process")
 def test_too_many_lost(clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    """The sentence gives the commonest reason, whatever numbers are in it."""
     raw, rows = clean
+    problems = {0: "empty", 4: "truncated: 1.2 of 3.0 seconds", 8: "truncated: 0.4 of 3.0 seconds"}
     paths = lay_out(
-        tmp_path, [row | ({"problem": "broken"} if i % 4 == 0 else {}) for i, row in enumerate(rows)]
+        tmp_path, [row | ({"problem": problems[i]} if i in problems else {}) for i, row in enumerate(rows)]
     )
     shutil.copytree(raw, paths.ingested)
-    with pytest.raises(UserError, match=r"3 of 12 clips are quarantined, more than the share of 0\.1"):
+    with pytest.raises(
+        UserError,
+        match=r"3 of 12 clips are quarantined, more than the share of 0\.1 .*, 2 for this: truncated: 1",
+    ):
         validate.run(params(), paths, null_log)
     assert len(pd.read_csv(paths.validation / "quarantine.csv")) == 3
 

@@ -37,7 +37,7 @@ class VideoInfo:
     fps: float
     """Mean frames per second; 0 for a picture, which has no length."""
     width: int
-    """Of the picture as shown, turned as the file says; pixels."""
+    """Of the picture as it is stored, before it is turned as the file may say; pixels."""
     height: int
     codec: str
     duration: float = 0.0

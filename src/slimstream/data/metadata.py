@@ -21,7 +21,7 @@ def read(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str
     """
     text = _decoded(content, name)
     separator, skipped = None, 0
-    if found := re.match(r'"?sep=([^\r\n])"?[,;\t ]*(\r\n|\r|\n|$)', text):  # Excel asks for this line
+    if found := re.match(r'"?sep=([^\r\n])"?[,;\t ]*(\r\n|\r|\n|$)', text, re.I):  # Excel asks for this line
         separator, skipped, text = found[1], 1, text[found.end() :]
     separator = separator or _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)

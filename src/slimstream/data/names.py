@@ -6,11 +6,17 @@ from collections.abc import Iterable
 
 HIDDEN = {"Cc", "Cf"}
 """Unicode categories without a picture: zero-width blanks, soft hyphens, byte order marks, controls."""
+FILLERS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What else has none (Default_Ignorable_Code_Point): joiners, fillers, variation selectors."""
 
 
 def normal(text: str) -> str:
     """The form in which names are compared: NFC, no invisible characters, single blanks, none at the ends."""
-    seen = (char for char in text if char.isspace() or unicodedata.category(char) not in HIDDEN)
+    seen = (
+        char for char in FILLERS.sub("", text) if char.isspace() or unicodedata.category(char) not in HIDDEN
+    )
     return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
 
 

@@ -21,5 +21,5 @@ WORDS = {
 
 
 def part_of(name: str) -> str | None:
-    """train, val or test where `name` says so (`Training`, `valid`, `test_set`), else None."""
-    return WORDS.get(re.sub(r"[ _-]?(set|split|data)$", "", normal(name).casefold()))
+    """train, val or test where `name` says so (`Training`, `valid`, `test_set`, `val2017`), else None."""
+    return WORDS.get(re.sub(r"[ _-]?(set|split|data|(19|20)\d\d)$", "", normal(name).casefold()))

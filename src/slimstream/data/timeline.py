@@ -4,6 +4,7 @@ Cameras, recorders and telephones do not always write frames at a constant rate.
 length of a clip, where it is sampled, how far apart two frames are) goes by the timestamps.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,13 @@ import numpy.typing as npt
 
 Seconds = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+DISORDER = 0.1
+"""Share of timestamps that may be out of order: those are left out of account."""
+ROUNDING = 0.01
+"""Seconds below which steps in whole milliseconds look like multiples of each other and are none."""
+LEAP = 10.0
+"""Seconds that timestamps may leap where a clock may be set anew (as FFmpeg's dts_delta_threshold)."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,15 @@ class Timeline:
         times = self.times - self.times[0]
         if len(times) < 2:
             return 0.0, 0.0
+        steps = np.diff(times)
+        usual = np.quantile(steps, 0.5, method="lower")  # a step that there is, not the mean of two
+        many = np.rint(steps / usual)
+        whole = (many > 0) & (np.abs(steps / usual - many) < 1 / 8)
+        if usual > ROUNDING and whole.all() and many.max() > 1:
+            return float(steps.sum() / many.sum()), 0.0  # frames were left out, perhaps regularly
         number = np.arange(len(times))
         period, start = np.polyfit(number, times, 1)
         if np.abs(times - start - period * number).max() >= period / 2:  # there are pauses: leave them out
-            steps = np.diff(times)
-            usual = np.median(steps)
             period, start = steps[np.abs(steps - usual) <= usual / 2].mean(), 0.0
         return float(period), float(start)
 
@@ -75,19 +87,59 @@ class Timeline:
         return np.column_stack([first, second])[exact]
 
 
-def timeline(stamps: Sequence[float | None], fps: float, last: float = 0.0) -> Timeline:
+def timeline(
+    stamps: Sequence[float | None], fps: float, last: float = 0.0, restarts: bool = False
+) -> Timeline:
     """The timeline of frames in the order in which they are shown, from their timestamps in seconds.
 
-    Frames without one lie evenly between their neighbours. Where hardly any has one, or they do not increase,
-    the container does not know better: then frames come at `fps` a second.
+    Frames without one, or with one that is not after that of the frame before, lie evenly between their
+    neighbours. Where hardly any has one, or many do not increase, the container does not know better: then
+    frames come at `fps` a second. `restarts`: the container's clock may be set anew within the clip, see
+    `_continued`.
     """
     known = np.array([i for i, stamp in enumerate(stamps) if stamp is not None], np.int64)
     values = np.array([stamp for stamp in stamps if stamp is not None], np.float64)
-    if 2 * len(known) < len(stamps) or (np.diff(values) <= 0).any():
+    if restarts:
+        values = _continued(values)
+    increasing = _increasing(values)
+    if 2 * len(known) < len(stamps) or len(values) - len(increasing) > DISORDER * len(values):
         return Timeline(np.arange(len(stamps)) / fps, last)
+    known, values = known[increasing], values[increasing]
     numbers = np.arange(len(stamps))
     times = np.interp(numbers, known, values)
     for outside in (numbers < known[0], numbers > known[-1]):  # interp repeats the first and the last
         edge = known[0] if outside[0] else known[-1]
         times[outside] += (numbers[outside] - edge) / fps
     return Timeline(times, last)
+
+
+def _continued(values: Seconds) -> Seconds:
+    """`values` without the leaps of a clock that was set anew: the next frame comes after the usual step.
+
+    A leap is any step back, and one forward of more than LEAP seconds, unless the clip is that slow.
+    """
+    steps = np.diff(values)
+    if not (steps > 0).any():
+        return values
+    usual = np.quantile(steps[steps > 0], 0.5, method="lower")
+    leaps = (steps < 0) | (steps > max(LEAP, 10 * usual))
+    if leaps.sum() > DISORDER * len(leaps):  # no clock at all
+        return values
+    return values[:1] + np.concatenate([[0.0], np.cumsum(np.where(leaps, usual, steps))])
+
+
+def _increasing(values: Seconds) -> Ints:
+    """Indices of as many of `values` as increase from one to the next."""
+    if (np.diff(values) > 0).all():
+        return np.arange(len(values))
+    ends: list[float] = []  # of increasing runs of 1, 2, … values, the lowest value that one ends with
+    index: list[int] = []
+    before = np.full(len(values), -1)
+    for place, value in enumerate(values.tolist()):
+        length = bisect_left(ends, value)
+        before[place] = index[length - 1] if length else -1
+        ends[length : length + 1], index[length : length + 1] = [value], [place]
+    chain = [index[-1]]
+    while before[chain[-1]] >= 0:
+        chain.append(int(before[chain[-1]]))
+    return np.array(chain[::-1], np.int64)

@@ -5,6 +5,7 @@ A picture is a clip of one frame and is read the same way.
 """
 
 import re
+import struct
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -72,6 +73,8 @@ class Reader:
         self._last = 0.0
         self.damaged = 0
         """Frames so far that lost a part, or were predicted from one that did."""
+        self.lost = 0
+        """Packets after the first frame that could not be decoded."""
         self.interlaced = 0
         """Frames so far that were deinterlaced."""
 
@@ -108,19 +111,25 @@ class Reader:
         stamps = sorted(float(p.pts * p.time_base) for p in shown if p.pts is not None and p.time_base)
         if len(stamps) < len(shown):
             return timeline([None] * len(shown), self.info.fps)
-        return timeline(stamps, self.info.fps)
+        return timeline(stamps, self.info.fps, restarts=self._restarts)
 
     def timeline(self) -> Timeline:
         """The timeline of the frames so far. Raises UnreadableVideo when there are none."""
         if not self._stamps:
             raise UnreadableVideo("no frame can be decoded")
-        return timeline(self._stamps, self.info.fps, self._last)
+        return timeline(self._stamps, self.info.fps, self._last, self._restarts)
+
+    @property
+    def _restarts(self) -> bool:
+        """Whether the container's clock may be set anew within it, as in a transport stream."""
+        return bool(self._container.format.flags & av.format.Flags.ts_discont.value)
 
     def damage(self) -> str:
         """Why the frames so far cannot be trusted; "" when they can."""
-        frames = len(self._stamps)
-        if self.damaged > MISSING_FRAMES and self.damaged > MISSING_SHARE * frames:
-            return f"damaged: {self.damaged} of {frames} frames lack a part"
+        frames, bad = len(self._stamps) + self.lost, self.damaged + self.lost
+        # A few may be: no more than half of a clip of few frames.
+        if bad > MISSING_SHARE * frames and bad > min(MISSING_FRAMES, frames // 2):
+            return f"damaged: {bad} of {frames} frames lack a part" + " or all" * (self.lost > 0)
         return ""
 
     def truncation(self) -> str:
@@ -153,8 +162,8 @@ class Reader:
                 f"frames cannot be converted ({what}): save the clip in another one"
             ) from error
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
-        turns = round(frame.rotation / 90)
-        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        return picture if matrix is None else _turned(picture, bytes(matrix))
 
     def _shown(self) -> Iterator[av.VideoFrame]:
         """Frames as they are shown: those from the first interlaced one on go through a deinterlacer."""
@@ -183,6 +192,7 @@ class Reader:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 spoilt = True
+                self.lost += bool(self._stamps)  # a stream may begin before its first key frame
                 continue
             for frame in frames:
                 assert isinstance(frame, av.VideoFrame)
@@ -227,17 +237,37 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         yield last
 
 
+def _turned(picture: Frame, matrix: bytes) -> Frame:
+    """`picture` as a display matrix wants it shown: turned by quarters, mirrored, or both.
+
+    The matrix (ISO/IEC 14496-12, 9 numbers of 32 bits) takes (x, y) to (a x + c y, b x + d y).
+    """
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    if abs(b) > abs(a):
+        picture, right, down = picture.transpose(1, 0, 2), c, b
+    else:
+        right, down = a, d
+    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
+
+
 def _duration(container: Any, stream: Any) -> float:
     """Seconds that the track claims to last; 0 where nothing in the header is about this track."""
-    if container.format.name == "avi" and stream.frames and stream.average_rate:
+    name = container.format.name
+    if name in ("mpegts", "mpeg"):
+        return 0.0  # they have no header: this is the difference of timestamps, and clocks are set anew
+    if name == "avi" and stream.frames and stream.average_rate:
         return float(stream.frames / stream.average_rate)  # its duration is that of the file as it is
     if stream.duration:
         return float(stream.duration * stream.time_base)
+    start = float(max(0, stream.start_time or 0) * stream.time_base)
+    late = (
+        start if name.startswith("matroska") else 0.0
+    )  # there lengths count from zero, not from the first frame
     if said := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # Matroska
         hours, minutes, seconds = said.groups()
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - late
     if container.duration and len(container.streams) == 1:
-        return float(container.duration / av.time_base)
+        return float(container.duration / av.time_base) - late
     return 0.0
 
 

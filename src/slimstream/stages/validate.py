@@ -5,10 +5,12 @@ that say why are written.
 """
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +71,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     bad = bad.assign(reason=[reasons[row] for row in bad.index])
     bad.to_csv(paths.validation / "quarantine.csv", index=False)
 
-    _little_lost(len(clips), len(manifest), settings, f"{paths.validation / 'quarantine.csv'} says why")
+    _little_lost(list(reasons.values()), len(manifest), settings, paths.validation / "quarantine.csv")
     if failed:
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
         raise UserError(
@@ -226,14 +228,21 @@ def _stack(clips: pd.DataFrame, seen: dict[int, Survey], name: str) -> npt.NDArr
     return np.array([getattr(seen[row], name) for row in clips.index], np.float32)
 
 
-def _little_lost(left: int, total: int, settings: Validate, why: str) -> None:
-    if left == 0:
-        raise UserError(f"none of {total} clips can be used: {why}.")
-    if total - left > settings.max_quarantined * total:
-        raise UserError(
-            f"{total - left} of {total} clips are quarantined, more than the share of "
-            f"{settings.max_quarantined:g} that validate.max_quarantined allows: {why}."
-        )
+def _little_lost(reasons: list[str], total: int, settings: Validate, table: Path) -> None:
+    """Raise UserError, with the commonest of `reasons`, when too many of `total` clips have one."""
+    if len(reasons) <= settings.max_quarantined * total and len(reasons) < total:
+        return
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(re.sub(r"[\d.]+", "", reason), []).append(reason)  # numbers differ from clip to clip
+    most = max(kinds.values(), key=len)
+    told = f"{len(most)} for this: {most[0]}; {table} gives the reason of each."
+    if len(reasons) == total:
+        raise UserError(f"none of {total} clips can be used, {told}")
+    raise UserError(
+        f"{len(reasons)} of {total} clips are quarantined, more than the share of "
+        f"{settings.max_quarantined:g} that validate.max_quarantined allows, {told}"
+    )
 
 
 def _enough(

@@ -36,6 +36,7 @@ def split(table: pd.DataFrame, **settings: Any) -> dict[str, str]:
     ("name", "part"),
     [
         ("Train", "train"), ("TRAINING", "train"), ("trainset", "train"), ("training_data", "train"),
+        ("train2017", "train"), ("val_2017", "val"),
         ("val", "val"), ("valid", "val"), ("Validation", "val"), ("dev", "val"), ("te\u200bst ", "test"),
         ("Testing", "test"), ("test set", "test"), ("invalid", None), ("tests", None), ("", None),
     ],

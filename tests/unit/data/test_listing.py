@@ -245,6 +245,7 @@ def test_clutter_is_no_clip_though_a_table_lists_it() -> None:
         "path\tlabel\tcamera\na.mp4\tx,y\tc\n",
         "path|label|camera\na.mp4|x,y|c\n",
         "sep=;\npath;label;camera\na.mp4;x,y;c\n",
+        "SEP=;\npath;label;camera\na.mp4;x,y;c\n",
         "sep=\t\r\npath\tlabel\tcamera\r\na.mp4\tx,y\tc\r\n",
         '"sep=,"\npath,label,camera\na.mp4,"x,y",c\n',
         "path;label;camera\ra.mp4;x,y;c\r",

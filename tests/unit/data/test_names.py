@@ -5,7 +5,15 @@ from slimstream.data.names import alike, normal
 
 @pytest.mark.parametrize(
     "text",
-    ["\ufeffair leak", "air  leak ", "air\u00a0leak", "air\tleak", "a\u00adir le\u200bak", " air\u2009leak"],
+    [
+        "\ufeffair leak",
+        "air  leak ",
+        "air\u00a0leak",
+        "air\tleak",
+        "a\u00adir le\u200bak",
+        " air\u2009leak",
+        "air\ufe0f lea\u034fk\u3164",
+    ],
 )
 def test_what_looks_the_same_is_the_same(text: str) -> None:
     assert normal(text) == "air leak"

@@ -1,5 +1,7 @@
 """Kinds of video that recorders and telephones write, and files that are none."""
 
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,48 @@ def test_a_telephone_held_upright_is_turned(turned: int, turns: int, tmp_path: P
     assert survey(path).size == first.shape[:2]
 
 
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda flat: flat[:, ::-1]),
+        ((1, 0, 0, -1), lambda flat: flat[::-1]),
+        ((0, 1, 1, 0), lambda flat: flat.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda flat: flat[::-1, ::-1].transpose(1, 0, 2)),
+    ],
+)
+def test_a_mirrored_clip_is_mirrored_back(matrix: tuple[int, ...], shown: Any, tmp_path: Path) -> None:
+    """As cameras on the front of telephones write it."""
+    flat = [picture[:48] for picture in STEPS[:5]]
+    path = encode(tmp_path / "a.mp4", flat)
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (number << 16 for number in matrix)
+    struct.pack_into(">9i", data, data.find(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    assert close(next(frames(path))[1], shown(flat[0]))
+
+
+def test_a_track_that_begins_later_is_whole(tmp_path: Path) -> None:
+    """Matroska counts lengths from zero: a clip that begins at second 10 and lasts 2 has a length of 12."""
+    path = encode(tmp_path / "late.mkv", STEPS, times=[10 + k / 25 for k in range(50)])
+    assert probe(path).duration == pytest.approx(2, abs=0.05) and survey(path).defect == ""
+
+
+def test_a_stream_cut_between_key_frames_and_joined_is_whole(tmp_path: Path) -> None:
+    """Of MPEG-TS: what comes before the first key frame is not shown; each part has its own clock."""
+    parts = [
+        encode(
+            tmp_path / f"{start}.ts", STEPS, times=[start + k / 25 for k in range(50)], options={"g": "10"}
+        )
+        for start in (5, 7200, 1)
+    ]
+    path = tmp_path / "joined.ts"
+    first = parts[0].read_bytes()
+    path.write_bytes(first[len(first) // 4 // 188 * 188 :] + b"".join(p.read_bytes() for p in parts[1:]))
+    seen = survey(path)
+    assert seen.defect == "" and 125 < len(seen.timeline.times) < 150
+    assert seen.timeline.seconds == pytest.approx(len(seen.timeline.times) / 25, abs=0.5)
+
+
 def test_av1_decodes(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", STEPS[:10], "libsvtav1", options={"svtav1-params": "lp=1"})
     assert probe(path).codec == "av1" and close(next(frames(path))[1], STEPS[0])
@@ -154,6 +198,25 @@ def test_a_hole_in_the_stream_is_damage_up_to_the_next_key_frame(tmp_path: Path)
     assert "damaged: " in survey(path).defect
     with pytest.raises(UnreadableVideo, match=r"damaged: .* of .* frames lack a part"):
         pack_clip(path, Extract(frames=4, size=(64, 64)))
+
+
+def test_a_clip_of_three_frames_may_not_be_damaged_all_over(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.ts", [texture(64, seed) for seed in range(3)], options={"bf": "0"})
+    damage(path, 0.3, 3000)
+    assert survey(path).defect.startswith("damaged: ")
+
+
+def test_frames_that_cannot_be_decoded_at_all_are_damage(tmp_path: Path) -> None:
+    """Each is a key frame, so that the others are whole."""
+    path = encode(tmp_path / "a.avi", STEPS[:30], "mjpeg", pixels="yuvj420p")
+    assert survey(path).defect == ""
+    data = bytearray(path.read_bytes())
+    starts = [found.start() for found in re.finditer(b"\xff\xd8\xff", data)]
+    for start in starts[5::5]:
+        scan = data.find(b"\xff\xda", start)
+        data[scan - 60 : scan] = bytes(60)
+    path.write_bytes(data)
+    assert survey(path).defect == "damaged: 5 of 30 frames lack a part or all"
 
 
 def test_a_scratch_is_borne(tmp_path: Path) -> None:
