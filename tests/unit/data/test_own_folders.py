@@ -77,7 +77,7 @@ def test_links_are_resolved_on_both_sides(paths: Paths) -> None:
     clips = paths.root.parent / "clips"
     (clips / "link").symlink_to(paths.root / "data")
     (paths.root / "short").symlink_to(paths.ingested)
-    for source in ("../clips/link/raw", "../clips/link", "short", str(clips / "link/raw/x")):
+    for source in ("../clips/link/ingested", "../clips/link", "short", str(clips / "link/ingested/x")):
         with pytest.raises(UserError, match="cannot be the source"):
             check_source(source, paths)
     # The user's own folder, put where an out lies.
