@@ -24,7 +24,7 @@ from slimstream.data.listing import Stat
 from slimstream.data.scan import parse_lock
 from slimstream.data.store import Store
 from slimstream.errors import UserError
-from slimstream.mlflow_store import EXPERIMENT, database, open_store
+from slimstream.mlflow_store import ARTIFACTS, EXPERIMENT, database, open_store
 from slimstream.paths import Paths
 from slimstream.tracking import git, read_json
 
@@ -120,6 +120,13 @@ def _registries(paths: Paths) -> list[str]:
         raise UserError(
             "the servers of `make up` hold the registry, and MLFLOW_TRACKING_URI does not name it: "
             "`python -m flows.services exec python -m slimstream gc`."
+        )
+    own = database(tracking.own_uri(paths))
+    files = paths.root / ARTIFACTS
+    if own and not (own.is_file() and own.stat().st_size) and files.is_dir() and any(files.iterdir()):
+        raise UserError(
+            f"{own} is missing or empty, and {files} holds files of its versions, so nothing may go: put a "
+            f"backup of it there, or move {ARTIFACTS} away, too."
         )
     uris = dict.fromkeys([tracking.tracking_uri(paths), tracking.own_uri(paths)])
     return [uri for uri in uris if (file := database(uri)) is None or file.exists()]

@@ -193,6 +193,17 @@ def test_what_a_link_keeps_elsewhere_frees_nothing(plant: Plant) -> None:
     assert found["clips"].bytes == 0 and found["work"].bytes == 2000
 
 
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_nothing_goes_when_the_registry_was_lost(plant: Plant, how: str) -> None:
+    """It would look like one without versions, and their clips and branches like nobody's."""
+    database = plant.paths.root / "mlflow.db"
+    database.unlink()
+    if how == "empty":
+        database.touch()
+    with pytest.raises(UserError, match=r"is missing or empty, and .*mlartifacts holds files"):
+        retention.collect(plant.paths)
+
+
 def test_nothing_goes_when_the_registry_does_not_answer(
     plant: Plant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
