@@ -45,10 +45,12 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
             for file in STATE:
                 subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=root, capture_output=True)
         _share_cache(main, root)
+        # DVC's run cache holds no outs that persist: without these, `ingest` would run for nothing and leave
+        # a branch.
+        _dvc(root, "checkout", "--quiet", "ingest")
         # Scan reads from the last split what must stay in test; a new box has it in the remote only.
         for command in ("checkout", "pull"):
-            dvc = [sys.executable, "-m", "dvc", command, "--quiet", *SPLIT]
-            if not subprocess.run(dvc, cwd=root, capture_output=True).returncode:
+            if _dvc(root, command, "--quiet", *SPLIT):
                 break
         yield (
             root,
@@ -120,6 +122,12 @@ def _share_cache(main: Path, folder: Path) -> None:
                 config.read_dict({section: {key: os.path.normpath(main / ".dvc" / place)}})
     with target.open("w") as out:
         config.write(out)
+
+
+def _dvc(root: Path, *arguments: str) -> bool:
+    """Whether DVC did it."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return not subprocess.run(command, cwd=root, capture_output=True).returncode
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -89,6 +89,8 @@ def open_store(uri: str) -> Client:
         os.environ.setdefault(name, value)
     file = database(uri)
     if file:
+        if file.is_symlink() and not file.exists():  # MLflow would try for minutes to open it
+            raise UserError(f"{file} is a link to {file.readlink()}, which is not there; mend or remove it.")
         with _first_come(file):  # already the client's constructor opens the store
             with _plain_words_of(file):  # MLflow would try for minutes to open what is none
                 _follow_folder(file)
@@ -147,6 +149,11 @@ def explained(error: Exception, uri: str) -> UserError:
     if file:
         return _of_a_database(said, file)
     server, status = f"MLflow at {shown(uri)}", _status(error)
+    if status is None and "filesystem tracking backend" in said:
+        return UserError(
+            f"MLFLOW_TRACKING_URI is {shown(uri)!r}, a folder to MLflow, which takes none any more; "
+            "name a server (http://host:port) or a database (sqlite:////folder/mlflow.db)."
+        )
     if status is None:
         return UserError(f"{server}: {said}.")
     if status == 0:

@@ -6,6 +6,7 @@ own disk by commands of their own (docs/operations.md, "Retention").
 """
 
 import os
+import re
 import shutil
 import stat
 import time
@@ -23,11 +24,17 @@ from slimstream.data.listing import Stat
 from slimstream.data.scan import parse_lock
 from slimstream.data.store import Store
 from slimstream.errors import UserError
-from slimstream.mlflow_store import EXPERIMENT, database, open_store
+from slimstream.mlflow_store import ARTIFACTS, EXPERIMENT, database, open_store
 from slimstream.paths import Paths
 from slimstream.tracking import git, read_json
 
 DAYS = 30
+KEY = r"[0-9a-f]{16}([0-9a-f]{48})?"
+"""What folders in the cache are called. SLIMSTREAM_CACHE may name a folder that holds others, too."""
+RUN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""What a flow run, and so its checkout, is called."""
+HALF = r"tmp\w{8}"
+"""What `tempfile` calls a folder: a fetch that was killed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
         stores = [open_store(uri) for uri in uris]
         needed = _needed(paths, stores)
         runs = _runs(stores, needed, before)
-    worktrees = [w for w in _folders(paths.cache / "worktrees") if _idle(w, before) and not _in_use(w)]
+    worktrees = [w for w in _folders(paths.cache / "worktrees", RUN) if _idle(w, before) and not _in_use(w)]
     branches = _branches(paths)
     gone = [branch for branch in branches[1:] if _may_go(branch, needed, worktrees, before)]
     kinds = [
@@ -82,23 +89,28 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
         _clips(paths, [branch.name for branch in gone], needed, before),
     ]
     # Extract tidies up after itself.
-    stages = [stage for stage in _folders(paths.cache / "work") if stage.name != "extract"]
+    stages = [stage for stage in _folders(paths.cache / "work", r"\w+") if stage.name != "extract"]
+    stages += _folders(paths.cache / "work/teachers", r"[\w-]+")
     for name, why, folders in (
-        ("work", "states of trainings that nobody went on with", [f for s in stages for f in _folders(s)]),
+        (
+            "work",
+            "states of trainings that nobody went on with",
+            [f for s in stages for f in _folders(s, KEY)],
+        ),
         (
             "trunk",
             "what frozen layers made of frames; made again when needed",
-            _folders(paths.cache / "trunk"),
+            _folders(paths.cache / "trunk", KEY),
         ),
         (
             "served",
             "versions that predict has fetched; fetched again when needed",
-            _folders(paths.cache / "served"),
+            _folders(paths.cache / "served", f"{KEY}|{HALF}"),
         ),
     ):
         kinds.append(_folder_kind(name, why, [folder for folder in folders if _idle(folder, before)]))
     for name in also:
-        kinds.append(_folder_kind(name, "asked for", _folders(paths.cache / name)))
+        kinds.append(_folder_kind(name, "asked for", _folders(paths.cache / name, KEY)))
     return kinds
 
 
@@ -108,6 +120,13 @@ def _registries(paths: Paths) -> list[str]:
         raise UserError(
             "the servers of `make up` hold the registry, and MLFLOW_TRACKING_URI does not name it: "
             "`python -m flows.services exec python -m slimstream gc`."
+        )
+    own = database(tracking.own_uri(paths))
+    files = paths.root / ARTIFACTS
+    if own and not (own.is_file() and own.stat().st_size) and files.is_dir() and any(files.iterdir()):
+        raise UserError(
+            f"{own} is missing or empty, and {files} holds files of its versions, so nothing may go: put a "
+            f"backup of it there, or move {ARTIFACTS} away, too."
         )
     uris = dict.fromkeys([tracking.tracking_uri(paths), tracking.own_uri(paths)])
     return [uri for uri in uris if (file := database(uri)) is None or file.exists()]
@@ -233,8 +252,10 @@ def _folder_kind(name: str, why: str, folders: list[Path]) -> Kind:
     return Kind(name, why, [str(folder) for folder in folders], sum(sizes), delete)
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(found for found in folder.glob("*") if found.is_dir() and not found.is_symlink())
+def _folders(folder: Path, names: str) -> list[Path]:
+    """The folders in `folder` whose whole name is as the pattern `names` says; a link is none."""
+    found = (entry for entry in folder.glob("*") if re.fullmatch(names, entry.name))
+    return sorted(entry for entry in found if entry.is_dir() and not entry.is_symlink())
 
 
 def _idle(folder: Path, before: float) -> bool:

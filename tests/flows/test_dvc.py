@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from flows import dvc
 from slimstream import tracking
@@ -15,6 +16,7 @@ from slimstream.paths import Paths
 from tests.flows.conftest import importing
 from tests.flows.mini import git, repository
 
+CHECKOUT = Path(__file__).parents[2]
 # A stage that ignores SIGTERM and starts another process, like a training with its loaders.
 STUBBORN = """
 import os, pathlib, signal, subprocess, sys, time
@@ -104,6 +106,20 @@ def test_order_comes_from_the_graph_and_dvc_skips(tmp_path: Path, told: list[str
     (root / "zeta").unlink()
     (root / "dvc.lock").unlink()
     assert dvc.repro("zeta", root, told.append) == "cached"
+
+
+def test_clips_of_a_users_where_ingest_writes_outlive_a_plain_repro(tmp_path: Path) -> None:
+    """`dvc repro` asks nobody before it empties the outs of a stage, so this one `ingest` empties itself."""
+    root = repository(tmp_path)
+    graph = YAML(typ="safe").load(CHECKOUT / "dvc.yaml")["stages"]["ingest"]
+    mine = root / "data/ingested/leak/mine.mp4"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("the only copy")
+    stage = {"cmd": "exit 2", "deps": ["wish.txt"], "outs": graph["outs"]}
+    YAML().dump({"stages": {"ingest": stage}}, root / "dvc.yaml")
+    with pytest.raises(dvc.StageFailed):
+        dvc.repro("ingest", root, print)
+    assert mine.read_text() == "the only copy"
 
 
 def without_git(root: Path) -> Path:

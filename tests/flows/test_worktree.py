@@ -37,6 +37,21 @@ def test_a_remote_beside_the_project_is_found_from_there_too(tmp_path: Path) -> 
     assert [path.read_text() for path in (tmp_path / "nas").rglob("*") if path.is_file()] == ["moving"]
 
 
+def test_clips_that_were_ingested_are_there_and_ingest_has_nothing_to_do(tmp_path: Path) -> None:
+    """DVC's run cache knows no outs that persist, and a run without news should leave no branch."""
+    root = repository(tmp_path / "project")
+    stage = (
+        "cmd: mkdir -p clips && date +%N > clips/a\n    deps: [wish.txt]\n    outs: [clips: {persist: true}]"
+    )
+    (root / "dvc.yaml").write_text(f"stages:\n  ingest:\n    {stage}\n")
+    (root / ".gitignore").write_text("/clips\n/.slimstream/\n")
+    assert dvc.repro("ingest", root, print) == "ran"
+    commit(root)
+    with worktree(root, "x") as (folder, env):
+        assert dvc.repro("ingest", folder, print, **env) == "unchanged"
+        assert (folder / "clips/a").read_text() == (root / "clips/a").read_text()
+
+
 def test_a_project_that_is_part_of_a_repository_is_checked_out_as_such(tmp_path: Path) -> None:
     root = repository(tmp_path / "plant/diagnosis #1")
     (root / ".git").rename(tmp_path / "plant/.git")

@@ -175,15 +175,17 @@ def test_another_run_in_the_same_cache_keeps_its_work(tmp_path: Path) -> None:
     import fcntl
 
     paths = plant(tmp_path, 1)
-    theirs = paths.work("extract", "theirs") / "half-done.npy"
-    theirs.parent.mkdir(parents=True)
-    theirs.touch()
+    theirs = paths.work("extract", "0123456789abcdef") / "half-done.npy"
+    mine = paths.work("extract", "the thesis") / "chapter.tex"  # SLIMSTREAM_CACHE may name any folder
+    for file in (theirs, mine):
+        file.parent.mkdir(parents=True)
+        file.touch()
     with (theirs.parents[1] / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         extract.run(PARAMS, paths, null_log)
         assert theirs.exists()
     extract.run(PARAMS, paths, null_log)
-    assert not theirs.exists()
+    assert not theirs.exists() and mine.exists()
 
 
 @pytest.mark.usefixtures("one_process")

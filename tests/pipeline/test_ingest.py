@@ -121,6 +121,18 @@ def test_the_source_is_never_touched(plant: Path) -> None:
     assert metrics["fetched"] == 1 and again.equals(table)
 
 
+def test_where_the_clips_go_may_be_a_link_and_what_it_leads_to_stays(plant: Path) -> None:
+    paths, elsewhere = Paths(plant.parent), plant.parent / "elsewhere"
+    elsewhere.mkdir()
+    mine = elsewhere / "gate-0123abcd.avi"  # named as one of ours
+    mine.write_text("the only copy")
+    scan(FOLDER, paths)
+    paths.ingested.parent.mkdir(parents=True)
+    paths.ingested.symlink_to(elsewhere)
+    run(FOLDER, paths.root)
+    assert mine.read_text() == "the only copy" and not paths.ingested.is_symlink()
+
+
 def test_groups_and_held_out_flags_reach_the_manifest(plant: Path) -> None:
     (plant / "metadata.csv").write_text("path,label,camera\non/0.avi,x,c1\noff/1.avi,y,c2\n../e.avi,y,c3\n")
     paths = Paths(plant.parent)

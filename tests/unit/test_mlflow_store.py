@@ -296,3 +296,18 @@ def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UserError, match="martian") as told:
         open_store("martian://nowhere")
     assert not isinstance(told.value, Unavailable)
+
+
+def test_a_database_that_is_a_link_to_nothing_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").symlink_to(tmp_path / "gone/mlflow.db")
+    with pytest.raises(UserError, match=r"is a link to .*gone/mlflow\.db, which is not there"):
+        open_store(sqlite_uri(tmp_path / "mlflow.db"))
+
+
+@pytest.mark.parametrize("uri", ["127.0.0.1:5000", "runs", "file:///plant/mlruns"])
+def test_an_address_that_mlflow_takes_for_a_folder_is_named(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a folder to MLflow, which takes none any more; name a server"):
+        open_store(uri)

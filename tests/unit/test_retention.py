@@ -59,6 +59,10 @@ def run(client: object, when: float) -> str:
     return str(made.info.run_id)
 
 
+OLD, YOUNG = "0" * 16, "1" * 16
+RUN = "0f8fad5b-d9cb-469f-a165-70867728950"
+
+
 class Plant:
     """A project after a year: for every kind something that may go and something that must stay."""
 
@@ -93,21 +97,30 @@ class Plant:
 
         cache = paths.cache
         self.goes = [
-            aged(cache / "worktrees/dead/src/x.py", LONG_AGO),
-            aged(cache / "work/original/abc/state.safetensors", LONG_AGO),
-            aged(cache / "trunk/abc/00/frame.npy", LONG_AGO),
-            aged(cache / "served/abc/network.onnx", LONG_AGO),
+            aged(cache / f"worktrees/{RUN}1/src/x.py", LONG_AGO),
+            aged(cache / f"work/original/{OLD}/state.safetensors", LONG_AGO),
+            aged(cache / f"work/teachers/large-1/{OLD}/state.safetensors", LONG_AGO),
+            aged(cache / f"trunk/{OLD}/00/frame.npy", LONG_AGO),
+            aged(cache / f"served/{OLD}/network.onnx", LONG_AGO),
         ]
         self.stays = [
-            aged(cache / "worktrees/at-work/src/x.py", LONG_AGO),
-            aged(cache / "worktrees/young/x.py", YESTERDAY),
-            aged(cache / "work/original/young/state.safetensors", YESTERDAY),
-            aged(cache / "work/extract/abc/pack.npy", LONG_AGO),
-            aged(cache / "trunk/young/00/frame.npy", YESTERDAY),
+            aged(cache / f"worktrees/{RUN}2/src/x.py", LONG_AGO),
+            aged(cache / f"worktrees/{RUN}3/x.py", YESTERDAY),
+            aged(cache / f"work/original/{YOUNG}/state.safetensors", YESTERDAY),
+            aged(cache / f"work/extract/{OLD}/pack.npy", LONG_AGO),
+            aged(cache / f"trunk/{YOUNG}/00/frame.npy", YESTERDAY),
+            # SLIMSTREAM_CACHE may name a folder of the user's.
+            aged(cache / "worktrees/mine/notes.txt", LONG_AGO),
+            aged(cache / "work/thesis/chapter/1.tex", LONG_AGO),
+            aged(cache / "trunk/photos/oak.jpg", LONG_AGO),
+            aged(cache / "served/menus/monday.txt", LONG_AGO),
+            aged(cache / "tables/oak/leg.txt", LONG_AGO),
+            aged(cache / "store/24/christmas.mp4", LONG_AGO),
+            aged(cache / "store/tmp/draft.txt", LONG_AGO),
         ]
-        self.tables = aged(cache / "tables/abc/metrics.json", LONG_AGO)
+        self.tables = aged(cache / f"tables/{OLD}/metrics.json", LONG_AGO)
         for folder in cache.rglob("*"):  # making what lies in it made it young
-            if folder.is_dir() and "young" not in folder.parts:
+            if folder.is_dir() and not {YOUNG, f"{RUN}3"} & {*folder.parts}:
                 os.utime(folder, (LONG_AGO, LONG_AGO))
 
     def branches(self) -> set[str]:
@@ -123,7 +136,7 @@ class Plant:
 def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     plant = Plant(tmp_path)
-    at_work = plant.paths.cache / "worktrees/at-work/src"
+    at_work = plant.paths.cache / f"worktrees/{RUN}2/src"
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd=at_work)
     yield plant
     process.kill()
@@ -137,8 +150,8 @@ def test_what_may_go_goes_and_the_rest_stays(plant: Plant, capsys: pytest.Captur
     counted = {line.split()[0]: line.split()[1:3] for line in said.splitlines() if not line.startswith("  ")}
     assert counted.pop("Nothing") == ["was", "deleted;"]
     assert {name: n for name, (n, _) in counted.items()} == dict.fromkeys(
-        ("worktrees", "branches", "runs", "clips", "work", "trunk", "served"), "1"
-    )
+        ("worktrees", "branches", "runs", "clips", "trunk", "served"), "1"
+    ) | {"work": "2"}
     assert "runs/lost" in said and str(plant.clips["lost"]) in said
     assert len(plant.branches()) == 3 and len(plant.open_runs()) == 5
     assert all(file.exists() for file in [*plant.goes, *plant.stays, *plant.clips.values(), plant.tables])
@@ -177,7 +190,18 @@ def test_a_version_keeps_its_clips_without_its_branch(plant: Plant) -> None:
 def test_what_a_link_keeps_elsewhere_frees_nothing(plant: Plant) -> None:
     (plant.paths.root / "raw.mp4").hardlink_to(plant.clips["lost"])
     found = {kind.name: kind for kind in retention.collect(plant.paths)}
-    assert found["clips"].bytes == 0 and found["work"].bytes == 1000
+    assert found["clips"].bytes == 0 and found["work"].bytes == 2000
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_nothing_goes_when_the_registry_was_lost(plant: Plant, how: str) -> None:
+    """It would look like one without versions, and their clips and branches like nobody's."""
+    database = plant.paths.root / "mlflow.db"
+    database.unlink()
+    if how == "empty":
+        database.touch()
+    with pytest.raises(UserError, match=r"is missing or empty, and .*mlartifacts holds files"):
+        retention.collect(plant.paths)
 
 
 def test_nothing_goes_when_the_registry_does_not_answer(

@@ -1,6 +1,7 @@
 """Which folders are the pipeline's and the project's own: none of them may be a source of clips.
 
-DVC empties the outs of a stage before it runs, so clips that lie there would be lost.
+The outs of a stage are emptied before it runs, so clips that lie there would be lost: by DVC, or, of the
+clips that are fetched, by `ingest` once it has asked here (dvc.yaml, persist).
 """
 
 import configparser

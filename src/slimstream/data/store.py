@@ -8,6 +8,7 @@ fetched anew.
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -42,6 +43,8 @@ class Store:
         with plain_words(root):
             (root / "tmp").mkdir(parents=True, exist_ok=True)
             for left in (root / "tmp").iterdir():  # by a run that was killed
+                if not re.fullmatch("[0-9a-f]{32}", left.stem):  # SLIMSTREAM_CACHE may name any folder
+                    continue
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - left.stat().st_mtime > 86_400:
                         left.unlink()
@@ -100,7 +103,8 @@ class Store:
         wanted = {(key, stat.size, _version(stat)) for key, stat in named}
         rows = self._index.execute("SELECT key, size, version, sha256 FROM fetched").fetchall()
         kept = {sha256 for *item, sha256 in rows if tuple(item) in wanted}
-        clips = (file for file in self.root.glob("??/*") if file.stem not in kept)
+        ours = (file for file in self.root.glob("??/*") if re.fullmatch("[0-9a-f]{64}", file.stem))
+        clips = (file for file in ours if file.stem not in kept)
         return sorted(file for file in clips if file.stat().st_mtime < before)
 
     def forget(self, clips: Iterable[Path]) -> None:

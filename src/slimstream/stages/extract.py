@@ -17,6 +17,7 @@ import errno
 import fcntl
 import hashlib
 import inspect
+import re
 import shutil
 import tempfile
 import time
@@ -171,7 +172,7 @@ def _tidy(work: Path, used: set[str], lock: IO[str]) -> None:
     except BlockingIOError:
         return
     for folder in work.parent.iterdir():
-        if folder.is_dir() and folder != work:
+        if re.fullmatch("[0-9a-f]{16}", folder.name) and folder.is_dir() and folder != work:
             shutil.rmtree(folder)
     for file in work.iterdir():
         if file.stem not in used:

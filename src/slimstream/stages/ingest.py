@@ -35,7 +35,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     check_ingested(paths)
     store = Store(paths.store)
     with plain_words(paths.ingested):
-        if paths.ingested.exists():
+        if paths.ingested.is_symlink():  # what it leads to stays
+            paths.ingested.unlink()
+        elif paths.ingested.exists():
             shutil.rmtree(paths.ingested)
         paths.ingested.mkdir(parents=True)
     rows: list[dict[str, Any]] = [
