@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from benchmarks.compare import Result
+from slimstream.threads import let_waiting_threads_sleep
 
-PARTS = ("extract", "load", "training", "inference", "students", "diagnosis", "overhead")
+PARTS = ("extract", "load", "training", "inference", "students", "diagnosis", "busy", "overhead")
 BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"
 
 
@@ -27,6 +28,7 @@ def main() -> None:
     if args.write and args.parts:
         parser.error("--write is for the whole table: leave the parts out")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and OpenCV are imported
+    let_waiting_threads_sleep()
     import torch
 
     torch.set_num_threads(1)

@@ -45,15 +45,7 @@ class Bare(nn.Module):
 
 def run() -> list[Result]:
     torch.manual_seed(0)
-    batches = [
-        Batch(
-            torch.arange(BATCH),
-            torch.randint(0, 256, (BATCH, 1, 5, 224, 224), dtype=torch.uint8),
-            torch.randint(0, CLASSES, (BATCH,)),
-            BATCH,
-        )
-        for _ in range(STEPS)
-    ]
+    batches = random_batches(STEPS)
     student = create_model("two_stream_mobilevit", CLASSES)
     assert count_params(student) == count_params(Bare())
     plain = CrossEntropy(torch.ones(CLASSES))
@@ -94,6 +86,19 @@ def run() -> list[Result]:
     ]
 
 
+def random_batches(steps: int) -> list[Batch]:
+    """One batch a step, each of BATCH clips (1, 5, 224, 224) of random bytes."""
+    return [
+        Batch(
+            torch.arange(BATCH),
+            torch.randint(0, 256, (BATCH, 1, 5, 224, 224), dtype=torch.uint8),
+            torch.randint(0, CLASSES, (BATCH,)),
+            BATCH,
+        )
+        for _ in range(steps)
+    ]
+
+
 def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Callable[[], object]:
     """One epoch of the training loop; its state is written to disk as always."""
     p = Fit(epochs=1, batch_size=BATCH, micro_batch=BATCH, frames=1)
@@ -106,7 +111,7 @@ def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Calla
                 batches=lambda _: batches,
                 validate=lambda _: {"val_macro_f1": 0.0, "val_loss": 0.0},
                 p=p,
-                clips=STEPS * BATCH,
+                clips=len(batches) * BATCH,
                 folder=Path(folder),
                 log=null_log,
             )

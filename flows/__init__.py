@@ -10,8 +10,10 @@ from pathlib import Path
 
 from slimstream.mlflow_store import sqlite_uri
 from slimstream.proxy import bypass_for_loopback
+from slimstream.threads import let_waiting_threads_sleep
 
 bypass_for_loopback()
+let_waiting_threads_sleep()
 for _name, _value in {
     "PREFECT_HOME": str(Path(__file__).resolve().parent.parent / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from slimstream.errors import Unavailable, UserError
 from slimstream.paths import Paths
 from slimstream.tracking import in_git
 
@@ -28,11 +29,22 @@ EXIT_STATUS = re.compile(r"exited with (-?\d+)")
 
 
 class StageFailed(RuntimeError):
-    """A stage broke; the message is one sentence. Trying again may help."""
+    """A stage broke; the message is one sentence."""
+
+    status = 1
+    """What a program ends with that can do nothing about it."""
 
 
 class UserMistake(StageFailed):
     """The stage ended with status 2: the user can mend it and nobody else, so nothing is tried again."""
+
+    status = UserError.status
+
+
+class StageUnavailable(StageFailed):
+    """The stage ended with status 3: what it needs is away or busy, so it is tried again later."""
+
+    status = Unavailable.status
 
 
 def stages(root: Path) -> list[str]:
@@ -87,7 +99,7 @@ def push(root: Path, tell: Callable[[str], None], env: Mapping[str, str]) -> str
         try:
             run([sys.executable, "-m", "dvc", "push", "--remote", remote], root, tell, "dvc push", env)
         except StageFailed as error:
-            raise StageFailed(
+            raise type(error)(
                 f"{error} (nothing is lost: mend the remote '{remote}' and run `dvc push --all-branches`)"
             ) from error
     return remote
@@ -103,7 +115,8 @@ def run(
     """Run `command` in `root`, `tell` every line it writes as it comes, and return the last hundred.
 
     It is the head of a process group of its own, and the whole group is ended when this function is left, by
-    whatever way. Raises UserMistake when it, or the stage it ran, ended with status 2, else StageFailed.
+    whatever way. When it, or the stage that `dvc repro` ran, fails: raises UserMistake after status 2,
+    StageUnavailable after status 3, else StageFailed.
     """
     tail: deque[str] = deque(maxlen=100)
     with _group(command, root, environment(root, env or {})) as process:
@@ -118,8 +131,9 @@ def run(
     inner = next((int(m[1]) for line in reversed(tail) if (m := EXIT_STATUS.search(line))), status)
     said = [line for line in tail if not re.match(r"(ERROR: |Running stage |> |$)", line)]
     why = said[-1] if said else (tail[-1] if tail else "it said nothing")
-    if inner == 2:
-        raise UserMistake(why)
+    for kind in (UserMistake, StageUnavailable):
+        if inner == kind.status:
+            raise kind(why)
     raise StageFailed(f"{name} ended with status {inner}: {why}")
 
 

@@ -23,7 +23,6 @@ import pandas as pd
 from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.tasks import Task
@@ -32,6 +31,7 @@ from flows import dvc
 from flows import recipe as recipes
 from flows.announce import announce
 from flows.logs import in_one_sentence
+from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import commit, worktree
 from slimstream.errors import UserError
 from slimstream.params import load_params
@@ -39,8 +39,6 @@ from slimstream.paths import Paths, models_in
 from slimstream.tracking import tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORKED = frozenset({"scan", "ingest", "push"})
-"""What may fail for reasons that pass; everything else fails again when it is tried again."""
 COLUMNS = {
     "macro_f1": "macro-F1",
     "accuracy": "accuracy",
@@ -51,11 +49,12 @@ COLUMNS = {
 }
 
 
-def _worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:
-    return not isinstance(state.result(raise_on_failure=False), dvc.UserMistake)
-
-
-@task(cache_policy=NO_CACHE, retry_condition_fn=_worth_retrying)
+@task(
+    cache_policy=NO_CACHE,
+    retries=len(DELAYS),
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=is_worth_retrying,
+)
 def work(
     name: str, root: Path, env: dict[str, str], force: bool = False, options: tuple[str, ...] = ()
 ) -> Any:
@@ -122,8 +121,7 @@ def _pipeline(
 
 
 def _named(name: str) -> "Task[..., Any]":
-    retries = {"retries": 2, "retry_delay_seconds": [5, 30]} if name in NETWORKED else {}
-    return work.with_options(name=name, task_run_name=name, **retries)  # type: ignore[arg-type]
+    return work.with_options(name=name, task_run_name=name)
 
 
 def _teller() -> Callable[[str], None]:
@@ -196,7 +194,11 @@ def summary(paths: Paths) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the flow; 0 when it went through, 2 after a mistake that the user can mend, else 1."""
+    """Run the flow.
+
+    Returns 0 when it went through, 2 after a mistake that the user can mend, 3 when something it needs was
+    away or busy to the last try, else 1.
+    """
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first(retrain.__doc__))
     parser.add_argument("--recipe", help="a file of recipes/ (without .yaml) that becomes params.yaml")
     parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
@@ -217,12 +219,9 @@ def main(argv: list[str] | None = None) -> int:
                 flush=True,
             )
         retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
-    except (UserError, dvc.UserMistake) as error:
+    except (UserError, dvc.StageFailed) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
-        return 2
-    except dvc.StageFailed as error:
-        print(f"\nretrain: {error}", file=sys.stderr)
-        return 1
+        return error.status
     except KeyboardInterrupt:
         print("\nretrain: interrupted; run it again to go on where it stopped.", file=sys.stderr)
         return 130

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from flows import dvc
 from flows.logs import in_one_sentence
+from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import worktree
 from slimstream.monitor import CHECK
 from slimstream.paths import Paths
@@ -56,7 +57,12 @@ def evaluate_champion(
     _tell(said[-1], "champion")
 
 
-@task(cache_policy=NO_CACHE)
+@task(
+    cache_policy=NO_CACHE,
+    retries=len(DELAYS),
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=is_worth_retrying,
+)
 def command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
     """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
     in_one_sentence()

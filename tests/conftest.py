@@ -19,9 +19,11 @@ os.environ |= {
 import pytest  # noqa: E402
 
 from slimstream.proxy import bypass_for_loopback  # noqa: E402
+from slimstream.threads import let_waiting_threads_sleep  # noqa: E402
 from tests import weed  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers
+let_waiting_threads_sleep()
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,6 +10,7 @@ from slimstream.errors import UserError
 from slimstream.params import RUNTIMES
 from slimstream.paths import Paths
 from slimstream.proxy import bypass_for_loopback
+from slimstream.threads import let_waiting_threads_sleep
 
 STAGES = {
     "ingest": "fetch the clips that source.lock.json lists and write the manifest",
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
     bypass_for_loopback()  # MLflow and S3 may be on this machine
+    let_waiting_threads_sleep()  # also those of the processes that a stage starts
     # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 from slimstream.data.pool import cores
-from slimstream.errors import UserError
+from slimstream.errors import Unavailable, UserError
 
 LAUNCHER = "SLIMSTREAM_LAUNCHER"
 """In the environment of the processes: the process id of the one that started them."""
@@ -56,7 +56,7 @@ def let_first_speak() -> None:
 
 
 def together(stage: str, root: Path, processes: int) -> int:
-    """Run `stage` in so many processes; 0 when all succeeded, 2 after a mistake that the user can mend.
+    """Run `stage` in so many processes; 0 when all succeeded, else the status of the UserError that ended it.
 
     When one dies, all end. What the first says is shown; what another said, when it was that which failed.
     """
@@ -94,8 +94,8 @@ def together(stage: str, root: Path, processes: int) -> int:
             )
             for said in Path(logs).glob(f"**/{rank}/stderr.log"):
                 print("".join(said.read_text().splitlines(keepends=True)[-TAIL:]), file=sys.stderr, end="")
-            if failure.exitcode == 2:
-                return 2
+            if failure.exitcode in (UserError.status, Unavailable.status):
+                return failure.exitcode
             raise UserError(
                 f"process {rank} of {processes} ended with status {failure.exitcode}, and so all did; "
                 "run it again to go on from the last epoch."

@@ -7,8 +7,15 @@ from pathlib import Path
 COMMAND = """
 import json, os, pathlib, sys, time
 name = sys.argv[1]
-wish = pathlib.Path("wish.txt").read_text().split()
+# A line each: NAME wait, or NAME fail STATUS [the first so many times].
+wishes = {line.split()[0]: line.split()[1:] for line in pathlib.Path("wish.txt").read_text().splitlines()}
+wish = wishes.get(name, [])
 home = pathlib.Path(os.environ.get("SLIMSTREAM_SOURCE_ROOT", "."))
+if wish[:1] == ["fail"]:
+    tries = pathlib.Path("tries-" + name)
+    tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+    if len(wish) < 3 or len(tries.read_text()) <= int(wish[2]):
+        sys.exit(print("params.yaml: 'alpha' is too large; choose less.", file=sys.stderr) or int(wish[1]))
 if name == "scan" and "--dry-run" in sys.argv:
     found = (home / "new.txt").read_text().split()
     print(json.dumps({"source": "plant", "new": found, "changed": []}))
@@ -27,11 +34,9 @@ elif name == "publish":
     outcome["flow"] = os.environ["SLIMSTREAM_FLOW_RUN_ID"]
     pathlib.Path("runs").mkdir(exist_ok=True)
     pathlib.Path("runs/publish.json").write_text(json.dumps(outcome))
-elif wish[0] == name and wish[1] == "fail":
-    sys.exit(print("params.yaml: 'alpha' is too large; choose less.", file=sys.stderr) or int(wish[2]))
 else:
     print("working on", name, flush=True)
-    if wish == [name, "wait"]:
+    if wish == ["wait"]:
         time.sleep(60)
     pathlib.Path(name).write_text("out")
     pathlib.Path("metrics").mkdir(exist_ok=True)
@@ -56,6 +61,12 @@ stages:
 """
 
 
+IGNORED = (
+    *("/zeta", "/alpha", "/evaluate", "/runs/", "/metrics/", "/new.txt", "/tries-*", "/.slimstream/"),
+    "__pycache__",
+)
+
+
 def repository(root: Path) -> Path:
     """Make it in `root`: evaluate ← alpha ← zeta, listed the wrong way round in dvc.yaml."""
     package = root / "src" / "slimstream"
@@ -69,8 +80,7 @@ def repository(root: Path) -> Path:
         root / "recipes" / "tank.yaml": "recipe: tank\ningest:\n  source: ../clips  # four cameras\n",
         root / ".dvc" / "config": "[core]\n    analytics = false\n",
         root / ".dvc" / ".gitignore": "/config.local\n/tmp\n/cache\n",
-        root
-        / ".gitignore": "/zeta\n/alpha\n/evaluate\n/runs/\n/metrics/\n/new.txt\n/.slimstream/\n__pycache__\n",
+        root / ".gitignore": "\n".join(IGNORED),
         root / ".dvcignore": "__pycache__\n",
     }
     for file, text in files.items():

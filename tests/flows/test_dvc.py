@@ -54,7 +54,9 @@ def test_lines_arrive_as_they_are_written(tmp_path: Path, told: list[str]) -> No
     assert sorted(told) == ["10%", "20%", "a", "b"]
 
 
-@pytest.mark.parametrize(("status", "error"), [(2, dvc.UserMistake), (3, dvc.StageFailed)])
+@pytest.mark.parametrize(
+    ("status", "error"), [(1, dvc.StageFailed), (2, dvc.UserMistake), (3, dvc.StageUnavailable)]
+)
 def test_a_failure_ends_in_its_last_sentence(
     tmp_path: Path, told: list[str], status: int, error: type[Exception]
 ) -> None:
@@ -93,6 +95,33 @@ def test_no_orphan_when_the_flow_is_killed(tmp_path: Path, how: signal.Signals) 
     flow.send_signal(how)
     flow.wait()
     assert wait_until(lambda: not any(map(alive, stage)))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(1, dvc.StageFailed), (2, dvc.UserMistake), (3, dvc.StageUnavailable)]
+)
+def test_the_status_of_a_stage_comes_through_dvc(
+    tmp_path: Path, told: list[str], status: int, error: type[Exception]
+) -> None:
+    """`dvc repro` itself ends with another."""
+    root = repository(tmp_path)
+    (root / "source.lock.json").write_text("{}")
+    (root / "wish.txt").write_text(f"zeta fail {status}\n")
+    with pytest.raises(error, match=r"choose less\.$") as caught:
+        dvc.repro("zeta", root, told.append)
+    assert type(caught.value) is error
+
+
+def test_a_push_that_fails_says_why_by_its_kind(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> list[str]:
+        raise dvc.StageUnavailable("the bucket is away.")
+
+    monkeypatch.setattr(dvc, "_ask", lambda *_: "plant\n")
+    monkeypatch.setattr(dvc, "run", away)
+    with pytest.raises(dvc.StageUnavailable, match="nothing is lost: mend the remote 'plant'"):
+        dvc.push(tmp_path, told.append, {})
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_options_are_those_that_there_are(
     parsers = {"slimstream": slimstream_parser, "flows.services": services_parser}
     while words[:2] == ["python", "-m"] and words[2] in parsers:
         given = [word.split("|")[0] for word in words[3:]]  # p1|p2: one of them
-        if len(given) == 1 and not given[0].startswith("-"):
+        if not given or (len(given) == 1 and not given[0].startswith("-")):
             given.append("--help")  # a command that is named, not called
         try:
             parsers[words[2]]().parse_args(given)
@@ -183,7 +183,8 @@ def test_options_are_those_that_there_are(
         makefile = (PROJECT / "Makefile").read_text()
         for word in words[1:]:
             name, equals, _ = word.partition("=")
-            there = f"$({name})" in makefile if equals else re.search(rf"^{name}:", makefile, re.MULTILINE)
+            taken = rf"\$\((value )?{name}\)" if equals else rf"^{name}:"
+            there = re.search(taken, makefile, re.MULTILINE)
             assert there, f"{file}: {command}: {word}"
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import TaskRun
 
 from flows import dvc
 from flows import retrain as module
+from flows.retries import DELAYS
 from tests.flows.conftest import api, importing
 from tests.flows.mini import commit, git, outcome, repository
 
@@ -22,11 +24,22 @@ pytestmark = pytest.mark.slow
 def here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROOT", root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for file in root.glob("tries-*"):
+        file.unlink()
+
+
+def task_runs(flow_run: str) -> list[TaskRun]:
+    wanted = FlowRunFilter.model_validate({"id": {"any_": [flow_run]}})
+    return list(api("read_task_runs", flow_run_filter=wanted))
 
 
 def task_states(flow_run: str) -> dict[str, str]:
-    wanted = FlowRunFilter.model_validate({"id": {"any_": [flow_run]}})
-    return {run.name: run.state_name for run in api("read_task_runs", flow_run_filter=wanted)}
+    return {run.name: run.state_name for run in task_runs(flow_run)}
+
+
+def tries(flow_run: str) -> dict[str, int]:
+    """How often each task was started."""
+    return {run.name: run.run_count for run in task_runs(flow_run)}
 
 
 def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +65,32 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
     (run,) = (r for r in api("read_flow_runs") if str(r.id) != first)
     assert run.state_name == "Failed" and "alpha' is too large" in run.state.message
     assert task_states(str(run.id)) == {"scan": "Completed", "zeta": "Unchanged", "alpha": "Failed"}
+    assert tries(str(run.id)) == {"scan": 1, "zeta": 1, "alpha": 1}
+    git(root, "checkout", "-q", "wish.txt")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try does not wait."""
+    monkeypatch.setattr(module, "work", module.work.with_options(retry_delay_seconds=0))
+
+
+def test_what_was_away_is_tried_again(root: Path, soon: None) -> None:
+    """Status 3 of a stage comes through `dvc repro`, that of publish directly."""
+    (root / "wish.txt").write_text("alpha fail 3 2\npublish fail 3 2\n")
+    assert module.main([]) == 0
+    counted = tries(str(outcome(root)["flow"]))
+    assert counted == {"scan": 1, "zeta": 1, "alpha": 3, "evaluate": 1, "publish": 3}
+    git(root, "checkout", "-q", "wish.txt")
+
+
+def test_what_stays_away_ends_the_run_with_its_status(
+    root: Path, soon: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "wish.txt").write_text("publish fail 3\n")
+    assert module.main([]) == 3
+    assert "retrain: params.yaml: 'alpha' is too large" in capsys.readouterr().err
+    assert len((root / "tries-publish").read_text()) == 1 + len(DELAYS)
     git(root, "checkout", "-q", "wish.txt")
 
 
@@ -106,10 +145,10 @@ def test_a_deployed_run_leaves_a_branch_and_the_checkout_alone(root: Path) -> No
 
 
 def test_a_failed_deployed_run_leaves_nothing(root: Path) -> None:
-    (root / "wish.txt").write_text("alpha fail 3\n")
+    (root / "wish.txt").write_text("alpha fail 1\n")
     commit(root)
     before = git(root, "for-each-ref", "refs/heads")
-    with pytest.raises(dvc.StageFailed, match="alpha ended with status 3"):
+    with pytest.raises(dvc.StageFailed, match="alpha ended with status 1"):
         module.retrain(isolated=True)
     assert git(root, "for-each-ref", "refs/heads") == before
     assert len(git(root, "worktree", "list").splitlines()) == 1

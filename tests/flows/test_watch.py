@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows import registry, watch
+from flows import dvc, registry, watch
 from tests.flows.conftest import api
 from tests.flows.mini import git
 
@@ -58,6 +58,22 @@ def test_the_champion_by_hand() -> None:
     registry.rollback(name="tank")
     told = {artifact.data for artifact in api("read_artifacts") if artifact.key == "champion"}
     assert {"promote 3 --force", "rollback --name tank"} <= told
+
+
+def test_what_was_away_is_tried_again_and_a_mistake_is_not(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = watch.command.with_options(retry_delay_seconds=0)
+    for module in (watch, registry):
+        monkeypatch.setattr(module, "command", at_once)
+    (root / "wish.txt").write_text("evaluate-champion fail 3 2\npromote fail 3 1\nrollback fail 2\n")
+    watch.evaluate_champion("autumn")
+    registry.promote(4)
+    with pytest.raises(dvc.UserMistake):
+        registry.rollback()
+    counted = {file.name: len(file.read_text()) for file in root.glob("tries-*")}
+    assert counted == {"tries-evaluate-champion": 3, "tries-promote": 2, "tries-rollback": 1}
+    git(root, "checkout", "-q", "wish.txt")
 
 
 @pytest.mark.parametrize("name", ["ingest-watch/daily", "evaluate-champion/by-hand", "promote/by-hand"])

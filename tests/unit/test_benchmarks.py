@@ -1,10 +1,11 @@
 """What the benchmarks count with: ratios in turns, and a table that says what was missed."""
 
 import time
+from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import row
+from benchmarks.__main__ import PARTS, row
 from benchmarks.compare import Result, duel, result
 
 
@@ -29,3 +30,10 @@ def test_the_table_says_what_was_missed(most: float | None, said: str) -> None:
     assert (compared.ratio, compared.low, compared.high) == (0.6, 0.4, 0.8)
     assert said in row(compared) and "**0.600**" in row(compared)
     assert row(Result("p", "o", "q", 1, 1, 1)).count("|") == 8
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_a_program_and_in_the_readme(part: str) -> None:
+    folder = Path(__file__).parents[2] / "benchmarks"
+    assert "def run(" in (folder / f"{part}.py").read_text()
+    assert f"({part}.py)" in (folder / "README.md").read_text()

@@ -1,0 +1,168 @@
+"""Beside two other busy processes: what a training step and the stage `baseline` take then.
+
+All of it runs on two cores, whatever the machine has. How threads wait is decided when a library is loaded,
+so each way of waiting has a process of its own, `python -m benchmarks.busy step`, and they take turns.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+
+from ruamel.yaml import YAML
+
+from benchmarks.compare import Call, Result, duel
+from benchmarks.overhead import ROOT, ask
+from slimstream.threads import let_waiting_threads_sleep
+
+STEPS = 2
+"""Training steps that are timed at once."""
+SPINNING = {
+    "GOMP_SPINCOUNT": "300000",
+    "OPENBLAS_THREAD_TIMEOUT": "26",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER": "2000",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN": "10000",
+}
+"""How the libraries' threads wait when nobody says anything; GOMP_SPINCOUNT goes before OMP_WAIT_POLICY."""
+CLIPS = {"recordings": 4, "clips": 4, "seconds": 2.0}
+
+
+def run() -> list[Result]:
+    threads = {"OMP_NUM_THREADS": "2"}
+    with ExitStack() as stack:
+        stack.enter_context(_two_cores())
+        others = [stack.enter_context(_process("spin")) for _ in range(2)]
+        for other in others:
+            other.send_signal(SIGSTOP)
+        project = _project(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+
+        def beside(call: Call) -> Call:
+            """`call` while the others run."""
+
+            def called() -> None:
+                for other in others:
+                    other.send_signal(SIGCONT)
+                try:
+                    call()
+                finally:
+                    for other in others:
+                        other.send_signal(SIGSTOP)
+
+            return called
+
+        def steps(**env: str) -> Call:
+            return _asked(stack.enter_context(_process("step", threads | env)))
+
+        def baseline(**env: str) -> Call:
+            command = [sys.executable, "-m", "slimstream", "--root", str(project), "baseline"]
+            quiet = {"SLIMSTREAM_TRACKING": "off", "SLIMSTREAM_CACHE": ""}
+            return lambda: ask(command, ROOT, **quiet, **threads, **env)
+
+        results = []
+        for what, rounds, ours, spinning in (
+            ("two training steps", 5, steps(), steps(**SPINNING)),
+            ("baseline", 3, baseline(), baseline(**SPINNING)),
+        ):
+            idle, busy = (what, ours), (f"{what}, beside two busy processes", beside(ours))
+            theirs = "threads that spin"
+            results += [
+                duel("busy", busy, ("idle machine", ours), most=2.5, rounds=rounds, note="two cores"),
+                duel("busy", busy, (theirs, beside(spinning)), rounds=rounds),
+                duel("busy", idle, (theirs, spinning), most=1.02, rounds=rounds, note="idle machine"),
+            ]
+    return results
+
+
+@contextmanager
+def _two_cores() -> Iterator[None]:
+    """What is started within runs on two of the machine's cores, where the system can say so."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_of_them)[:2])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
+@contextmanager
+def _process(what: str, env: dict[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """This file as a program; it ends with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.busy", what],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "src"} | (env or {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def _asked(process: "subprocess.Popen[str]") -> Call:
+    """Have `process` do its work once and wait for its answer."""
+    assert process.stdin and process.stdout
+    request, answer = process.stdin, process.stdout
+
+    def asked() -> None:
+        request.write("go\n")
+        request.flush()
+        assert answer.readline() == "done\n"
+
+    return asked
+
+
+def _project(root: Path) -> Path:
+    """A folder in which the stage `baseline` can run: the simulated rig, small."""
+    with (ROOT / "recipes" / "rig.yaml").open() as file:
+        settings = YAML(typ="safe").load(file)
+    settings["ingest"]["rig"] = CLIPS
+    with (root / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(settings, file)
+    for stage in ("scan", "ingest", "validate", "extract", "split"):
+        ask([sys.executable, "-m", "slimstream", "--root", str(root), stage], SLIMSTREAM_TRACKING="off")
+    return root
+
+
+def _steps() -> None:
+    """Do STEPS training steps for each line of the standard input."""
+    import torch
+
+    from benchmarks.training import CLASSES, epoch, random_batches
+    from slimstream.learn.objectives import CrossEntropy
+    from slimstream.models import create_model
+
+    torch.manual_seed(0)
+    work = epoch(
+        create_model("two_stream_mobilevit", CLASSES),
+        CrossEntropy(torch.ones(CLASSES)),
+        random_batches(STEPS),
+    )
+    for _ in sys.stdin:
+        work()
+        print("done", flush=True)
+
+
+def main(what: str) -> None:
+    let_waiting_threads_sleep()
+    if what == "step":
+        _steps()
+    while what == "spin":
+        pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

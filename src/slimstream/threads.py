@@ -1,0 +1,25 @@
+"""Threads that wait for work sleep: where other programs run, a spinning thread takes the core from them.
+
+Libraries read these variables when they are loaded, so they are set before. Deployed networks need none: ONNX
+Runtime has no thread pool here, and OpenVINO's threads sleep by themselves.
+"""
+
+import os
+from collections.abc import MutableMapping
+
+SLEEP = {
+    "OMP_WAIT_POLICY": "passive",  # PyTorch and scikit-learn
+    "OPENBLAS_THREAD_TIMEOUT": "14",  # NumPy and SciPy: they spin for 2^14 cycles instead of 2^26
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER": "0",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN": "0",
+}
+
+
+def let_waiting_threads_sleep(environ: MutableMapping[str, str] | None = None) -> None:
+    """Set each variable of SLEEP that the user has not set.
+
+    `environ` is changed in place; None is this process's own environment, which its children inherit.
+    """
+    environ = os.environ if environ is None else environ
+    for name, value in SLEEP.items():
+        environ.setdefault(name, value)
