@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.compare import Call, Result, duel
+from slimstream.core.params import Fit
+from slimstream.core.progress import null_log
 from slimstream.data.clips import Batch
 from slimstream.learn.cost import count_params
 from slimstream.learn.distillation import Distillation
@@ -17,8 +19,6 @@ from slimstream.learn.fit import fit
 from slimstream.learn.objectives import CrossEntropy, Objective
 from slimstream.models import create_model
 from slimstream.models.fusion import CAFM
-from slimstream.params import Fit
-from slimstream.progress import null_log
 
 STEPS, BATCH, CLASSES = 20, 8, 3
 

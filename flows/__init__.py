@@ -8,8 +8,8 @@ long as the flow when PREFECT_API_URL names no other. A proxy is not asked for i
 import os
 from pathlib import Path
 
+from slimstream.core.proxy import bypass_for_loopback
 from slimstream.mlflow_store import sqlite_uri
-from slimstream.proxy import bypass_for_loopback
 
 bypass_for_loopback()
 for _name, _value in {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from slimstream.tracking import in_git
 
 GRACE = 10.0

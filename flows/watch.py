@@ -19,8 +19,8 @@ from pydantic import Field
 from flows import dvc
 from flows.logs import in_one_sentence
 from flows.worktree import worktree
+from slimstream.core.paths import Paths
 from slimstream.monitor import CHECK
-from slimstream.paths import Paths
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRAINING = "retrain/weekly"

@@ -18,7 +18,7 @@ os.environ |= {
 
 import pytest  # noqa: E402
 
-from slimstream.proxy import bypass_for_loopback  # noqa: E402
+from slimstream.core.proxy import bypass_for_loopback  # noqa: E402
 from tests import weed  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from flows.services import postgres
 from flows.services.settings import HOST, Home, Settings, storage, write
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.mlflow_store import sqlite_uri
 
 
@@ -97,7 +97,7 @@ auth_cache_ttl_seconds = 60
 _LOOK = """
 import sys
 from slimstream.data import s3
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 s3.PATIENCE = 1
 try:
     s3.S3Source(sys.argv[1]).check()

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from slimstream import commands, launch
-from slimstream.errors import UserError
-from slimstream.params import RUNTIMES
-from slimstream.paths import Paths
-from slimstream.proxy import bypass_for_loopback
+from slimstream.core.errors import UserError
+from slimstream.core.params import RUNTIMES
+from slimstream.core.paths import Paths
+from slimstream.core.proxy import bypass_for_loopback
 
 STAGES = {
     "ingest": "fetch the clips that source.lock.json lists and write the manifest",

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Extract, Runtime
+from slimstream.core.paths import as_text
+from slimstream.core.schema import parse
 from slimstream.data.packs import Pack, pack_clip
 from slimstream.data.pictures import check_visible
-from slimstream.errors import UserError
 from slimstream.learn.runtimes import open_network, read_forms, softmax
-from slimstream.params import Extract, Runtime
-from slimstream.paths import as_text
-from slimstream.sections import parse
 
 FRAMES = 32
 """Frames shown to the network at once, but a clip at least: memory sets the bound."""

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from slimstream.core.paths import Paths
 from slimstream.data.own_folders import check_ingested, outs
-from slimstream.paths import Paths
 
 
 def clean(paths: Paths) -> tuple[list[Path], list[Path]]:

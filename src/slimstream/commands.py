@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimstream import launch
-from slimstream.errors import UserError
-from slimstream.machines import processes
-from slimstream.params import Params, load_params
-from slimstream.paths import Paths
+from slimstream.core.environment import processes
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
 
 if TYPE_CHECKING:
     from slimstream.data.held_out import HeldOut
@@ -203,7 +203,7 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:
     from slimstream import predict as judge
-    from slimstream.output import check_output
+    from slimstream.core.output import check_output
 
     if args.out:
         check_output(args.out, *judge.BEGINS)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import Runtime
 from slimstream.learn.runtimes import PROCESSORS_OWN
 from slimstream.mlflow_store import plain_words
-from slimstream.params import Runtime
 
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""

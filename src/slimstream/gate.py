@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.core.params import Gate
 from slimstream.learn import intervals, metrics
-from slimstream.params import Gate
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -14,8 +14,8 @@ import time
 import uuid
 from pathlib import Path
 
-from slimstream.data.pool import cores
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores
 
 LAUNCHER = "SLIMSTREAM_LAUNCHER"
 """In the environment of the processes: the process id of the one that started them."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from slimstream.errors import Unavailable, UserError
+from slimstream.core.errors import Unavailable, UserError
 
 EXPERIMENT = "slimstream"
 ARTIFACTS = "mlartifacts"

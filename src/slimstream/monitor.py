@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, replace
 import pandas as pd
 
 from slimstream import deploy, gate
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.folds import validated
 from slimstream.lineage import seen
-from slimstream.params import Params
-from slimstream.paths import Paths
 from slimstream.registry import Registry, now
 
 CHECK = "evaluate-champion"

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from slimstream.classifier import Answer, ClipClassifier, refused
+from slimstream.core.errors import UserError
+from slimstream.core.media import PICTURES, VIDEOS, is_picture
+from slimstream.core.parallel import Crashed, cores, each
+from slimstream.core.params import Runtime
+from slimstream.core.paths import Paths
+from slimstream.core.progress import bar
 from slimstream.data.clutter import clutter
-from slimstream.data.media import PICTURES, VIDEOS, is_picture
-from slimstream.data.pool import Crashed, cores, each
-from slimstream.errors import UserError
 from slimstream.learn.runtimes import runs_here
-from slimstream.params import Runtime
-from slimstream.paths import Paths
-from slimstream.progress import bar
 
 BEGINS = ("path,label,", '[\n  {\n    "path":')
 """How the answers begin, as CSV and as JSON."""

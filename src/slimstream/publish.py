@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from slimstream import deploy, gate, tracking
-from slimstream.errors import Unavailable, UserError
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.learn.metrics import preferred
 from slimstream.lineage import seen, trace
 from slimstream.mlflow_store import experiment_id
-from slimstream.params import Params
-from slimstream.paths import Paths
 from slimstream.registry import Registry
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 
 from slimstream import deploy, gate, tracking
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.data.held_out import HeldOut
-from slimstream.errors import Unavailable, UserError
-from slimstream.params import Params
-from slimstream.paths import Paths
 
 CHAMPION = "champion"
 TAG = 4900

@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from slimstream import classifier
-from slimstream.data.pool import cores
+from slimstream.core.parallel import cores
 
 
 class ClipClassifier(PythonModel):

@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.mlflow_store import experiment_id, explained, open_store, sqlite_uri
-from slimstream.params import Params
-from slimstream.paths import Paths
 
 TRAINING = frozenset({"train", "teachers", "prune", "distill"})
 """Stages whose use of the machine is recorded too."""

@@ -11,7 +11,7 @@ import pytest
 
 from flows import dvc
 from slimstream import tracking
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from tests.flows.conftest import importing
 from tests.flows.mini import git, repository
 

@@ -19,7 +19,7 @@ from flows.services import process
 from flows.services.servers import client_environment, services
 from flows.services.settings import Home, Settings, load_secrets
 from flows.worktree import worktree
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from slimstream.registry import Registry
 from tests.flows.conftest import PROJECT, api
 from tests.flows.mini import commit, git, repository
@@ -50,7 +50,7 @@ stages:
 JUDGE = f"""
 import plant
 from slimstream.data.manifest import read_manifest
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 paths = Paths()
 table = read_manifest(paths.manifest)[["id", "path", "label", "sha256", "camera"]]
 plant.parted(paths, table, {CAMERAS})

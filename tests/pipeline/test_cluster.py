@@ -13,15 +13,15 @@ import psutil
 import pytest
 from distributed import Client
 
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import Crashed
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.data import cluster, packs
 from slimstream.data.cluster import each_on
-from slimstream.data.pool import Crashed
-from slimstream.errors import UserError
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.stages import extract
 from tests.pipeline.test_extract import PARAMS, contents, plant, work
-from tests.unit.data.test_pool import treacherous
+from tests.unit.core.test_parallel import treacherous
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.metrics import preferred
 from slimstream.learn.runtimes import open_network, read_forms
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.report.plots import TITLES
 from slimstream.stages import evaluate, export
 from slimstream.stages.part import softmax

@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.learn.checkpoint import load_model
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.stages import distill, evaluate, export, prune, refit, teachers, train
 from tests.pipeline import tiny
 

@@ -14,13 +14,13 @@ from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from slimstream import models
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.data.clips import ClipSet
-from slimstream.data.media import UnreadableVideo
 from slimstream.data.scan import scan
-from slimstream.errors import UserError
-from slimstream.params import Params, load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.serving import ClipClassifier
 from slimstream.stages import (
     baseline,

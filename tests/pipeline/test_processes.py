@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from slimstream.__main__ import main
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from tests.pipeline.tiny import FIT, study
 
 EPOCHS = 8

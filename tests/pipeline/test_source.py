@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from slimstream.__main__ import main
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from slimstream.stages import validate
 from tests.unit.data.rendered import texture, write_picture
 

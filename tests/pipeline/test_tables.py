@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 
 from slimstream import models
 from slimstream.__main__ import main
-from slimstream.errors import UserError
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.stages import extract
 from slimstream.tables import cells
 from tests.pipeline.test_pictures import each, tiny_picture_net

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from slimstream.__main__ import main
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.learn.checkpoint import load_card, load_model, weight_hash
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.stages import baseline, distill, prune, train
 from tests.pipeline.tiny import FIT, study
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.data.clips import ClipSet
 from slimstream.deploy import check_parity
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.serving import ClipClassifier
 from slimstream.stages import extract
 from tests.pipeline import tiny

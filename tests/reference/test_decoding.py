@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.video import Reader
 
 pytestmark = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from slimstream.clean import clean
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.data.own_folders import outs
-from slimstream.errors import UserError
-from slimstream.paths import Paths
 
 CHECKOUT = Path(__file__).parents[2]
 BESIDE = (

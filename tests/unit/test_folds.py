@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from slimstream import folds
-from slimstream.errors import UserError
-from slimstream.params import load_params
-from slimstream.paths import Paths
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
 from tests.pipeline.tiny import study
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from slimstream.core.params import Gate
 from slimstream.gate import Candidate, Seen, judge, macro_f1, paired_interval, unseen
-from slimstream.params import Gate
 
 CLASSES = ["leak", "normal"]
 FINE = Candidate(macro_f1=0.95, original_macro_f1=0.96, latency_p95_ms=20, megabytes=8)

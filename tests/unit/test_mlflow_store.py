@@ -16,10 +16,10 @@ import pytest
 
 from slimstream import deploy, tracking
 from slimstream.__main__ import main
-from slimstream.errors import Unavailable, UserError
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.mlflow_store import EXPERIMENT, database, experiment_id, open_store, sqlite_uri
-from slimstream.params import Params
-from slimstream.paths import Paths
 from slimstream.registry import Registry
 
 CODE = """

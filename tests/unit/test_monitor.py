@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.monitor import evaluate_champion
-from slimstream.paths import Paths
 from slimstream.publish import publish
 from slimstream.registry import Registry, promote
 from tests.unit.plant import PARAMS, clips, evaluated, render

@@ -13,8 +13,8 @@ import pytest
 from slimstream import predict as module
 from slimstream.__main__ import main
 from slimstream.classifier import ClipClassifier
-from slimstream.errors import UserError
-from slimstream.paths import Paths
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.predict import deployed_model, files_in, predict
 from tests.unit.plant import clips, evaluated
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from slimstream import deploy, tracking
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.data.held_out import HeldOut
-from slimstream.errors import UserError
-from slimstream.paths import Paths
 from slimstream.predict import deployed_model, predict
 from slimstream.publish import publish
 from slimstream.registry import Registry, held_out, rollback, versions

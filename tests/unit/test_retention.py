@@ -12,10 +12,10 @@ import pytest
 
 from slimstream import retention, tracking
 from slimstream.__main__ import main
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.data.listing import Stat
 from slimstream.data.store import Store
-from slimstream.errors import UserError
-from slimstream.paths import Paths
 
 LONG_AGO = time.time() - 90 * 86_400
 YESTERDAY = time.time() - 86_400

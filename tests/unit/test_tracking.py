@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from slimstream import tracking
-from slimstream.params import Ingest, Params
-from slimstream.paths import Paths
+from slimstream.core.params import Ingest, Params
+from slimstream.core.paths import Paths
 
 PARAMS = Params(recipe="tiny", ingest=Ingest(source="../clips/plant"))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimstream.params import Augment
+from slimstream.core.params import Augment
 
 FLOW = 3
 """The first flow channel of a clip that has any."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.core.params import Extract
 from slimstream.data.manifest import COLUMNS
 from slimstream.data.packs import plan
 from slimstream.data.survey import Survey
-from slimstream.params import Extract
 
 LEAST, MOST = 16, 16384
 """Pixels that either side of a picture must have, and may have."""

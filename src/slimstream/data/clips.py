@@ -17,10 +17,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Augment
 from slimstream.data.augment import augment_clip
 from slimstream.data.packs import Pack
-from slimstream.errors import UserError
-from slimstream.params import Augment
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster instead of this machine's cores, with the promises of `data.pool`.
+"""The workers of a Dask cluster instead of this machine's cores, with the promises of `core.parallel`.
 
 Items are sent in shards, for a task costs client and scheduler a fortieth of a second. A shard whose worker
 dies is done again by another one, as often as the scheduler lets it (its setting
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from slimstream.data.pool import Crashed
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import Crashed
 
 T = TypeVar("T")
 R = TypeVar("R")

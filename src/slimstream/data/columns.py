@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, Split
 from slimstream.data.given import parts_of
 from slimstream.data.listing import METADATA, Item
 from slimstream.data.manifest import COLUMNS
 from slimstream.data.names import alike, normal
 from slimstream.data.parts import GIVEN
 from slimstream.data.splits import missing_column
-from slimstream.errors import UserError
-from slimstream.params import Params, Split
 
 
 def effective_group_by(columns: Iterable[str], split: Split) -> list[str]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from slimstream.core.errors import UserError
 from slimstream.data.parts import PARTS, WORDS, part_of
 from slimstream.data.splits import CARVED, assign, components
-from slimstream.errors import UserError
 
 
 def parts_of(values: pd.Series, column: str) -> pd.Series:

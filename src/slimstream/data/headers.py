@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.media import UnreadableVideo
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.data.own_folders import dvc_cache, stages
-from slimstream.errors import UserError
-from slimstream.paths import Paths
 
 Group = frozenset[tuple[str, str]]
 """The values that make a group, by column, such as {("camera", "roof")}."""

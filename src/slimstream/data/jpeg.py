@@ -7,8 +7,8 @@ neither: scans that never came, and a run of zeros, which decodes to something.
 import re
 import struct
 
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.headers import Header
-from slimstream.data.media import UnreadableVideo
 
 TABLES, END, SCAN = 0xC4, 0xD9, 0xDA
 FRAMES = {*range(0xC0, 0xD0)} - {TABLES, 0xC8, 0xCC}

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from slimstream.core.errors import UserError
+from slimstream.core.media import PICTURES, VIDEOS, is_picture
 from slimstream.data.clutter import clutter
-from slimstream.data.media import PICTURES, VIDEOS, is_picture
 from slimstream.data.metadata import read
 from slimstream.data.names import normal
 from slimstream.data.parts import GIVEN, part_of
-from slimstream.errors import UserError
 
 METADATA = "metadata.csv"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 COLUMNS = {
     "id": "str",  # safe as a file name, stable per key

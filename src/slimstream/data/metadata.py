@@ -4,9 +4,9 @@ import csv
 import io
 import re
 
+from slimstream.core.errors import UserError
 from slimstream.data.manifest import RESERVED
 from slimstream.data.names import normal
-from slimstream.errors import UserError
 
 NEEDED = ("path", "label")
 SEPARATORS = (",", ";", "\t", "|")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slimstream.errors import UserError
-from slimstream.paths import Paths
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 
 PROJECT = (
     *(".ci", ".dvc", ".git", ".prefect", ".services", ".slimstream", ".venv"),

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.atomic import whole
+from slimstream.core.errors import UserError
+from slimstream.core.files import whole
+from slimstream.core.media import Frame, UnreadableVideo, is_picture
+from slimstream.core.params import Extract
 from slimstream.data.flow import dense_flow, quantise, saturation
-from slimstream.data.media import Frame, UnreadableVideo, is_picture
 from slimstream.data.timeline import Timeline
 from slimstream.data.video import open_clip
-from slimstream.errors import UserError
-from slimstream.params import Extract
 
 Pack = npt.NDArray[np.uint8]
 """(T, H, W, C): C = 5 for r, g, b, x, y, the flow as `flow.quantise` has it; 3 for r, g, b; 1 for grey."""

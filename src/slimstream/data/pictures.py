@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from slimstream.core.media import Frame, UnreadableVideo, VideoInfo
 from slimstream.data.headers import Header, read_bmp, read_png, read_pnm, read_webp
 from slimstream.data.jpeg import read_jpeg
-from slimstream.data.media import Frame, UnreadableVideo, VideoInfo
 from slimstream.data.tiff import read_tiff
 from slimstream.data.timeline import Timeline
 

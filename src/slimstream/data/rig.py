@@ -24,7 +24,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.rig_scene import (
     COOLER,
     DETOUR,
@@ -42,7 +43,6 @@ from slimstream.data.rig_scene import (
     Picture,
 )
 from slimstream.data.video import probe
-from slimstream.errors import UserError
 
 VERSION = 2
 """Of the renderer: raise it when the pictures change, so that a scan sees the clips as changed."""

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.params import holds_credentials
 from slimstream.data.listing import Listing, Stat, arrange, table_of
 from slimstream.data.sources import FetchError
-from slimstream.errors import Unavailable, UserError
-from slimstream.params import holds_credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

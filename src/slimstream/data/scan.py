@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from slimstream.atomic import whole
+from slimstream.core.errors import UserError
+from slimstream.core.files import whole
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.data.held_out import HeldOut, last_split
 from slimstream.data.listing import Item, Listing, Stat
 from slimstream.data.manifest import clip_id
 from slimstream.data.own_folders import check_ingested
 from slimstream.data.sources import normalise, open_source
-from slimstream.errors import UserError
-from slimstream.params import Params
-from slimstream.paths import Paths
 
 Ask = Callable[[], tuple[HeldOut, list[str]]]
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.core.errors import UserError
 from slimstream.data.manifest import group_columns
 from slimstream.data.parts import PARTS
-from slimstream.errors import UserError
 
 CARVED = 0.2
 """Share of train that becomes val when none is asked for (P1's 7:3 has no third part)."""

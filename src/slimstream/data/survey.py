@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.data.media import Frame, is_picture
+from slimstream.core.media import Frame, is_picture
 from slimstream.data.timeline import Timeline
 from slimstream.data.video import open_clip
 

@@ -12,8 +12,8 @@ from functools import partial
 
 import simplejpeg
 
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.headers import Header
-from slimstream.data.media import UnreadableVideo
 
 Tags = dict[int, tuple[int, ...]]
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS = 254, 256, 257, 258, 259, 262

@@ -14,8 +14,8 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from slimstream.core.media import Frame, UnreadableVideo, VideoInfo, is_picture
 from slimstream.data.deinterlace import Deinterlacer
-from slimstream.data.media import Frame, UnreadableVideo, VideoInfo, is_picture
 from slimstream.data.pictures import Still
 from slimstream.data.timeline import Timeline, timeline
 

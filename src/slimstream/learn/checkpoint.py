@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from slimstream.atomic import whole
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.files import whole
 from slimstream.learn.pruning import rebuild
 
 

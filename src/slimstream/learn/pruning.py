@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.channels import (
     HEAD,
     Channels,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 PATIENCE = timedelta(days=1)
 """How long one waits for the others. That one has died is for torchrun to see; one may be busy for hours."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.listening import heard_by
 
 Clips = Callable[[], Iterable[Tensor]]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.errors import UserError
-from slimstream.params import Runtime
+from slimstream.core.errors import UserError
+from slimstream.core.params import Runtime
 
 _FILES: dict[Runtime, tuple[str, ...]] = {
     "onnx": ("network.onnx",),

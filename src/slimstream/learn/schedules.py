@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from slimstream.params import Fit
+from slimstream.core.params import Fit
 
 
 def multiplier(epoch: float, p: Fit, history: Sequence[Mapping[str, float]] = ()) -> float:

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError, validate_call
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.c3d import c3d
 from slimstream.models.classifier import Classifier
 from slimstream.models.cnn_features import cnn_features_knn, cnn_features_svm

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 Freeze = Annotated[int, Field(ge=0)] | Literal["all"]
 Numbers = tuple[float, float, float]

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.backbone import Backbone
 from slimstream.models.fusion import Fusion
 from slimstream.models.heads import Head

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.settings import Classes, Dropout
 from slimstream.models.two_stream import Normalise, Rgb, TimePool
 from slimstream.models.volumes import OneStream, TwoVolumes

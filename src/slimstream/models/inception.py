@@ -4,7 +4,7 @@ from typing import Literal, Unpack
 
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.backbone import Backbone
 from slimstream.models.hub import Weights, timm_net, torchvision_net
 from slimstream.models.settings import Classes

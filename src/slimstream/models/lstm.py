@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.backbone import Backbone
 from slimstream.models.cnn_m import cnn_m
 from slimstream.models.efficientnet import Lite0

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, with_config
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.backbone import Backbone, Freeze, Make, take_two_channels
 from slimstream.models.classifier import Standardise, take_linear
 from slimstream.models.fusion import CAFM, Concat, Convolution, FullyConnected, Fusion

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.c3d import hidden_layers
 from slimstream.models.hub import timm_net
 from slimstream.models.picture import PictureNet

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.metrics import Floats, Ints
 from slimstream.process.settings import Process
 

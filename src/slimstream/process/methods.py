@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.metrics import Floats, Ints
 from slimstream.process.settings import Process
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.core.progress import bar
 from slimstream.learn import metrics
 from slimstream.learn.intervals import Resampling, confusions, interval
 from slimstream.learn.metrics import Ints
@@ -18,7 +19,6 @@ from slimstream.process.methods import methods
 from slimstream.process.settings import Process
 from slimstream.process.splits import WARNINGS, Split
 from slimstream.process.windows import Windows
-from slimstream.progress import bar
 
 Row = dict[str, Any]
 STATE_SCORES = ("recall", "precision", "f1")

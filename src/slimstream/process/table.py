@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from slimstream.output import check_output
+from slimstream.core.output import check_output
 from slimstream.process.log import Logs, read_logs
 from slimstream.process.rows import Row, classifiers, detector
 from slimstream.process.settings import Process

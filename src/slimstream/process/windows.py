@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.metrics import Floats, Ints
 from slimstream.process.log import Log, Logs
 from slimstream.process.settings import Process

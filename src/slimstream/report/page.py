@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimstream.core.params import RUNTIMES
 from slimstream.learn.runtimes import Form
-from slimstream.params import RUNTIMES
 from slimstream.report import plots
 
 if TYPE_CHECKING:

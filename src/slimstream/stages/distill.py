@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import Distill, Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.core.schema import Section
 from slimstream.learn import ranks
 from slimstream.learn.checkpoint import Card, load_card, load_model
 from slimstream.learn.distillation import AttentionTransfer, Distillation, attention
 from slimstream.learn.listening import maps_of
 from slimstream.learn.objectives import Objective
 from slimstream.models import create_model
-from slimstream.params import Distill, Params
-from slimstream.paths import Paths
-from slimstream.progress import Log, bar
-from slimstream.sections import Section
 from slimstream.stages.training import Study, named, with_prefix
 
 

@@ -13,18 +13,18 @@ import numpy.typing as npt
 import pandas as pd
 from torch import nn
 
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores
+from slimstream.core.params import Extract, Params
+from slimstream.core.paths import MODELS, Paths
+from slimstream.core.progress import Log
 from slimstream.data.packs import pack_clip
-from slimstream.data.pool import cores
-from slimstream.errors import UserError
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.intervals import Resampling, confusions, interval, resampling, with_interval
 from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
 from slimstream.learn.runtimes import Form, Network, open_network, read_forms
 from slimstream.models import create_model
-from slimstream.params import Extract, Params
-from slimstream.paths import MODELS, Paths
-from slimstream.progress import Log
 from slimstream.report import examples, page
 from slimstream.report.contact import spread
 from slimstream.report.gradcam import has_streams, is_for_pictures

@@ -23,8 +23,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from slimstream.data.pool import cores
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores
+from slimstream.core.params import RUNTIMES, Export, Extract, Params, Runtime
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export, why
 from slimstream.learn.latency import latencies
@@ -38,9 +41,6 @@ from slimstream.learn.runtimes import (
     write_forms,
 )
 from slimstream.models import create_model
-from slimstream.params import RUNTIMES, Export, Extract, Params, Runtime
-from slimstream.paths import Paths
-from slimstream.progress import Log
 from slimstream.report.contact import spread
 from slimstream.stages.part import Floats, Part
 

@@ -31,15 +31,16 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from slimstream.data import deinterlace, flow, headers, jpeg, media, packs, pictures, tiff, timeline, video
+from slimstream.core import media
+from slimstream.core.environment import cluster
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import Crashed, each
+from slimstream.core.params import Extract, Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.data import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
 from slimstream.data.cluster import each_on
 from slimstream.data.packs import SHARED, Job, check_flow, pack
-from slimstream.data.pool import Crashed, each
-from slimstream.errors import UserError
-from slimstream.machines import cluster
-from slimstream.params import Extract, Params
-from slimstream.paths import Paths
-from slimstream.progress import Log, bar
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 

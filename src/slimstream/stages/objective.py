@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import Fit, Params
 from slimstream.learn.heads import HasHead, HasMemory
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
 from slimstream.learn.pruning import batch_norm_scales, check_pruning
 from slimstream.learn.slimming import Slimming
 from slimstream.models import blank, check_channels, sketch
 from slimstream.models.heads import CosineHead
-from slimstream.params import Fit, Params
 
 
 def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.core.parallel import cores
+from slimstream.core.paths import Paths
+from slimstream.core.progress import bar
 from slimstream.data.clips import ClipSet
-from slimstream.data.pool import cores
 from slimstream.learn.runtimes import Network, softmax
-from slimstream.paths import Paths
-from slimstream.progress import bar
 
 Floats = npt.NDArray[np.float64]
 

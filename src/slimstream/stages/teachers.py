@@ -4,11 +4,11 @@ import shutil
 
 import torch
 
+from slimstream.core.params import Params
+from slimstream.core.paths import TEACHERS, Paths
+from slimstream.core.progress import Log
 from slimstream.learn import ranks
 from slimstream.models import create_model
-from slimstream.params import Params
-from slimstream.paths import TEACHERS, Paths
-from slimstream.progress import Log
 from slimstream.stages.training import Study, named, with_prefix
 
 

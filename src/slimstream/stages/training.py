@@ -15,9 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimstream.core.environment import PROCESSES
+from slimstream.core.errors import UserError
+from slimstream.core.fingerprint import fingerprint
+from slimstream.core.params import Extract, Fit
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.core.schema import Section
 from slimstream.data.clips import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
-from slimstream.errors import UserError
-from slimstream.fingerprint import fingerprint
 from slimstream.learn import ranks
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
@@ -25,12 +30,7 @@ from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import fit_head
 from slimstream.learn.metrics import accuracy, brier, confusion, macro_f1
 from slimstream.learn.objectives import Objective
-from slimstream.machines import PROCESSES
 from slimstream.models import check_channels, with_pretrained
-from slimstream.params import Extract, Fit
-from slimstream.paths import Paths
-from slimstream.progress import Log, bar
-from slimstream.sections import Section
 from slimstream.stages.objective import check_objective, objective_of, with_head
 from slimstream.stages.trunk import through_trunk
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slimstream.atomic import whole
+from slimstream.core.files import whole
 from slimstream.data.clips import Batch
 from slimstream.data.packs import save_array
 from slimstream.learn.checkpoint import weight_hash

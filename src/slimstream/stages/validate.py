@@ -15,18 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import each
+from slimstream.core.params import Extract, Params, Split, Validate
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
 from slimstream.data import checks, pictures, shortcuts, twins
 from slimstream.data.columns import check_labels, effective_group_by, ungrouped
 from slimstream.data.given import parts_of, split_as_given
 from slimstream.data.manifest import group_columns, read_manifest
 from slimstream.data.names import normal
-from slimstream.data.pool import each
 from slimstream.data.splits import components, group_names, missing_column
 from slimstream.data.survey import Survey, survey
-from slimstream.errors import UserError
-from slimstream.params import Extract, Params, Split, Validate
-from slimstream.paths import Paths
-from slimstream.progress import Log, bar
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from slimstream.errors import UserError
-from slimstream.params import Params
-from slimstream.paths import Paths
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.tables.cells import Cell, Data, maker, needs
 from slimstream.tables.results import Done
 from slimstream.tables.schedule import carry_out

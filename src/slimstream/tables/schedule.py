@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.tables.cells import Step
 
 

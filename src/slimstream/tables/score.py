@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from slimstream.atomic import whole
-from slimstream.fingerprint import fingerprint
+from slimstream.core.files import whole
+from slimstream.core.fingerprint import fingerprint
+from slimstream.core.paths import Paths
 from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export_onnx
 from slimstream.learn.latency import latency
 from slimstream.learn.runtimes import OnnxModel
 from slimstream.models import create_model
-from slimstream.paths import Paths
 from slimstream.stages.part import Part
 from slimstream.stages.training import in_batches, judge
 from slimstream.stages.trunk import through_trunk

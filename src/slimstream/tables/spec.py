@@ -11,10 +11,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slimstream.errors import UserError
-from slimstream.params import Params
-from slimstream.paths import MODELS, TEACHERS, Paths
-from slimstream.sections import Section, load, parse
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import MODELS, TEACHERS, Paths
+from slimstream.core.schema import Section, load, parse
 
 FOLDER = "recipes/tables"
 Settings = dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from slimstream.tables.figures import draw
 from slimstream.tables.results import Interval, Seeds, by_fold, difference, interval, verdict
 from slimstream.tables.spec import Claim, Metric, Row, Spec, Table

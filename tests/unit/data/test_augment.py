@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from slimstream.core.params import Augment
 from slimstream.data.augment import augment_clip
 from slimstream.data.flow import dense_flow, quantise
-from slimstream.params import Augment
 from tests.unit.data.rendered import moving
 
 NOTHING = Augment(crop=1, hflip=0, vflip=0, brightness=0)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Augment
 from slimstream.data.clips import Batch, Batches, ClipSet, evaluation_batches, training_batches
-from slimstream.errors import UserError
-from slimstream.params import Augment
 
 PLAIN = Augment(crop=1, hflip=0)
 LENGTHS = [6, 6, 4, 6, 4, 6, 6, 4, 6]

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, Split
 from slimstream.data.columns import check, effective_group_by
 from slimstream.data.listing import Item, Stat
-from slimstream.errors import UserError
-from slimstream.params import Params, Split
 
 
 def items(*labels: str, **columns: list[str]) -> list[Item]:

@@ -5,9 +5,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from slimstream.core.errors import UserError
 from slimstream.data.given import leaks, parts_of, split_as_given
 from slimstream.data.parts import part_of
-from slimstream.errors import UserError
 
 
 def clips(counts: dict[str, int], twins: dict[str, str] | None = None) -> pd.DataFrame:

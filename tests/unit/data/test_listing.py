@@ -2,8 +2,8 @@ import unicodedata
 
 import pytest
 
+from slimstream.core.errors import UserError
 from slimstream.data.listing import Listing, Stat, arrange, table_of
-from slimstream.errors import UserError
 
 GOOD = "good.mp4"
 FILES = {

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimstream.core.errors import UserError
 from slimstream.data.manifest import COLUMNS, clip_id, group_columns, read_manifest, write_manifest
-from slimstream.errors import UserError
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

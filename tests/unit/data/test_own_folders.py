@@ -9,12 +9,12 @@ from ruamel.yaml import YAML
 
 from slimstream import folds
 from slimstream.__main__ import main
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest, Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.data.own_folders import PROJECT, check_ingested, check_source, dvc_cache, outs
 from slimstream.data.scan import scan
-from slimstream.errors import UserError
-from slimstream.params import Ingest, Params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
 from slimstream.stages import ingest
 
 CHECKOUT = Path(__file__).parents[3]

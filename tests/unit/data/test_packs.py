@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
+from slimstream.core.params import Extract
 from slimstream.data import packs
-from slimstream.data.media import UnreadableVideo
 from slimstream.data.packs import LEADING, check_flow, pack_clip, sample
 from slimstream.data.timeline import Timeline
 from slimstream.data.video import Reader
-from slimstream.errors import UserError
-from slimstream.params import Extract
 from tests.unit.data.rendered import Picture, boxed, moving, write_picture, write_video
 
 SMALL = Extract(frames=6, size=(64, 64))

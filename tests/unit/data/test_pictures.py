@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimstream.data.media import UnreadableVideo, is_picture
+from slimstream.core.media import UnreadableVideo, is_picture
+from slimstream.core.params import Extract
 from slimstream.data.packs import pack_clip
 from slimstream.data.pictures import MAX_PIXELS, Still, check_visible, unscaled
 from slimstream.data.survey import survey
 from slimstream.data.video import count_frames, frames, open_clip, probe
-from slimstream.params import Extract
 from tests.unit.data.rendered import texture, write_picture, write_video
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest, Params
+from slimstream.core.paths import Paths
 from slimstream.data.manifest import clip_id
 from slimstream.data.scan import read_lock, scan
-from slimstream.errors import UserError
-from slimstream.params import Ingest, Params
-from slimstream.paths import Paths
 
 PARAMS = Params(ingest=Ingest(source="plant"))
 DVC_LOCK = (

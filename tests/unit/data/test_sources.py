@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest, Rig
+from slimstream.core.paths import Paths
 from slimstream.data.listing import Stat
 from slimstream.data.sources import FetchError, FolderSource, open_source
-from slimstream.errors import UserError
-from slimstream.params import Ingest, Rig
-from slimstream.paths import Paths
 
 
 @pytest.fixture

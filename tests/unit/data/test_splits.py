@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slimstream.core.errors import UserError
 from slimstream.data.splits import PARTS, components, folds, leave_one_group_out, split, split_hash, summary
-from slimstream.errors import UserError
 
 SEVEN_THREE: dict[str, Any] = {"train": 0.7, "val": 0.0, "test": 0.3}
 SEVEN_TWO_ONE: dict[str, Any] = {"train": 0.7, "val": 0.2, "test": 0.1}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from slimstream.core.errors import UserError
 from slimstream.data.listing import Stat
 from slimstream.data.store import Store, link
-from slimstream.errors import UserError
 
 STAT = Stat(5, "etag")
 

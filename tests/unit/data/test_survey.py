@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.survey import survey
 from tests.unit.data.rendered import boxed, moving, write_picture, write_video
 

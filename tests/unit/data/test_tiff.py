@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.pictures import Still
 
 WIDTH, HEIGHT = 16, 4

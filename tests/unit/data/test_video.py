@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.media import UnreadableVideo
 from slimstream.data.video import Reader, count_frames, frames, probe
 from tests.unit.data.rendered import write_video
 

@@ -7,11 +7,11 @@ import av
 import numpy as np
 import pytest
 
-from slimstream.data.media import UnreadableVideo
+from slimstream.core.media import UnreadableVideo
+from slimstream.core.params import Extract
 from slimstream.data.packs import pack_clip
 from slimstream.data.survey import survey
 from slimstream.data.video import Reader, frames, probe
-from slimstream.params import Extract
 from tests.unit.data.rendered import encode, moving, texture
 
 STEPS = moving([(k, 0) for k in range(50)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.checkpoint import (
     Card,
     load_model,

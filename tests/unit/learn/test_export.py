@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.export import export, export_onnx
 from slimstream.learn.pruning import prune_channels, recalibrate
 from slimstream.learn.runtimes import OnnxModel, import_openvino, open_network

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slimstream.core.params import Fit
+from slimstream.core.progress import null_log
 from slimstream.learn.checkpoint import weight_hash
 from slimstream.learn.fit import fit
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
 from slimstream.learn.slimming import Slimming
 from slimstream.models.heads import CosineHead
-from slimstream.params import Fit
-from slimstream.progress import null_log
 from tests.unit.learn.made_up import Batch
 
 CLIPS = 12

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.cost import count_params
 from slimstream.learn.pruning import check_leave, prune_channels, rebuild, recalibrate
 from slimstream.models import create_model

@@ -10,16 +10,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
 
+from slimstream.core.errors import UserError
+from slimstream.core.params import Fit
+from slimstream.core.progress import null_log
 from slimstream.data.clips import Share
-from slimstream.errors import UserError
 from slimstream.learn import ranks
 from slimstream.learn.fit import fit
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy
 from slimstream.learn.slimming import Slimming
 from slimstream.models.classifier import Standardise
 from slimstream.models.heads import CosineHead
-from slimstream.params import Fit
-from slimstream.progress import null_log
 
 CLIPS = 21
 P = Fit(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", weight_decay=0.1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.pruning import prune_channels
 from slimstream.learn.reconstruct import _waves, reconstruct
 from slimstream.models import create_model

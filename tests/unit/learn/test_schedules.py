@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from slimstream.core.params import Fit
 from slimstream.learn.schedules import multiplier, plateaus
-from slimstream.params import Fit
 
 
 def at(epoch: float, **settings: Any) -> float:

@@ -10,7 +10,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.cost import count_macs
 from slimstream.models import create_model
 from slimstream.models.backbone import Backbone

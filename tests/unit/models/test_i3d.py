@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models.i3d import InceptionV1, i3d
 from tests.unit.models.clips import clip_of, params
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.cost import count_macs
 from slimstream.learn.pruning import recalibrate
 from slimstream.models.mobilevit import two_stream_mobilevit

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models import MODELS, create_model, with_pretrained
 from slimstream.models.classifier import Standardise
 from slimstream.models.efficientnet import Lite0, two_stream_efficientnet_lite0

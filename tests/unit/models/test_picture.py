@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.pruning import prune_channels
 from slimstream.models import create_model

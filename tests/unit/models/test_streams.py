@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models import create_model
 from slimstream.models.fusion import Convolution, FullyConnected
 from slimstream.models.heads import CosineHead

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.models import MODELS, check_channels, create_model
 from slimstream.models.volumes import Resize, frames, volume
 from tests.unit.models.clips import clip_of

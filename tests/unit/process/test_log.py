@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.process.log import read_logs
 from tests.unit.process.logs import read, settings, table, written
 

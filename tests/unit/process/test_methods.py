@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.process.methods import Monitor, StateModels, methods
 from slimstream.process.settings import Process
 

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from slimstream.__main__ import main
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.process.settings import load_process
 from tests.unit.process.logs import settings, table, written
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.process.splits import splits
 from slimstream.process.windows import FEATURES, Windows, cut
 from tests.unit.process.logs import read, settings, table

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from slimstream.params import Params
-from slimstream.paths import Paths
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
 from slimstream.tables import cells
 from slimstream.tables.cells import Cell, Data, needs
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from slimstream.tables.results import Done, Seeds, difference, interval, verdict
 from slimstream.tables.spec import Claim, Spec, Table
 from slimstream.tables.write import order, put, write_results

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from slimstream.tables.cells import Step
 from slimstream.tables.schedule import carry_out
 

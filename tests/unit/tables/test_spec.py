@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from slimstream.errors import UserError
-from slimstream.paths import Paths
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.tables.run import check
 from slimstream.tables.spec import Row, Spec, listing, load_spec, load_specs, merge, seeded
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from slimstream.__main__ import main
-from slimstream.errors import UserError
-from slimstream.output import check_output
+from slimstream.core.errors import UserError
+from slimstream.core.output import check_output
 
 
 def test_a_table_of_ours_is_renewed_and_nothing_else(tmp_path: Path) -> None:

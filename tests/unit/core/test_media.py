@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from slimstream.data.media import PICTURES, VIDEOS, is_picture
+from slimstream.core.media import PICTURES, VIDEOS, is_picture
 from slimstream.data.video import count_frames
 
 CONTAINERS = {

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 
 class Section(BaseModel):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.errors import UserError
-from slimstream.params import load_params
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def refusal(tmp_path: Path, text: str) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 
 def check_output(path: Path, *begins: str) -> None:

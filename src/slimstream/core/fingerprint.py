@@ -13,7 +13,7 @@ def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode())
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     code = [path for room in ROOMS for path in sorted((package / room).glob("*.py"))]
     for path in [*files, *code]:
         digest.update(path.name.encode())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.atomic import whole
+from slimstream.core.files import whole
 
 
 def test_a_file_takes_its_place_when_all_is_written(tmp_path: Path) -> None:

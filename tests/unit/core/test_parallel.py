@@ -3,7 +3,7 @@
 import os
 import signal
 
-from slimstream.data.pool import Crashed, each
+from slimstream.core.parallel import Crashed, each
 
 
 def treacherous(item: int) -> int:

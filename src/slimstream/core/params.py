@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
-from slimstream.sections import Section, load
+from slimstream.core.schema import Section, load
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino", "openvino-bf16", "openvino-int8"]

@@ -7,7 +7,7 @@ params.yaml would make every clip be packed again when a cluster moves, and be c
 
 import os
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 CLUSTER, PROCESSES = "SLIMSTREAM_DASK", "SLIMSTREAM_PROCESSES"
 

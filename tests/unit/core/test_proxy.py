@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimstream import proxy
 from slimstream.__main__ import main
+from slimstream.core import proxy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
