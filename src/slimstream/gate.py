@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.core.params import Gate
-from slimstream.learn import intervals, metrics
+from slimstream.metrics import classification as metrics
+from slimstream.metrics import intervals
 
 RESAMPLES = 2000
 LEVEL = 0.95

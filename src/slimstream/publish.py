@@ -12,8 +12,8 @@ from slimstream import deploy, gate, tracking
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
-from slimstream.learn.metrics import preferred
 from slimstream.lineage import seen, trace
+from slimstream.metrics.classification import preferred
 from slimstream.mlflow_store import experiment_id
 from slimstream.registry import Registry
 

@@ -12,8 +12,8 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params
-from slimstream.learn.metrics import preferred
 from slimstream.learn.runtimes import open_network, read_forms
+from slimstream.metrics.classification import preferred
 from slimstream.models import create_model
 from slimstream.report.plots import TITLES
 from slimstream.stages import evaluate, export

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.learn import metrics
-from slimstream.learn.intervals import Resampling, confusions, resampling, with_interval
-from slimstream.learn.metrics import Floats, Ints
+from slimstream.metrics import classification as metrics
+from slimstream.metrics.classification import Floats, Ints
+from slimstream.metrics.intervals import Resampling, confusions, resampling, with_interval
 from slimstream.process.methods import Classifier, Config, Method, Monitor
 from slimstream.process.settings import Detector
 from slimstream.process.splits import Split

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.learn.metrics import Floats, Ints
+from slimstream.metrics.classification import Floats, Ints
 from slimstream.process.settings import Process
 
 BREAK = 1.5

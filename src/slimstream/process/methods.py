@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from slimstream.core.errors import UserError
-from slimstream.learn.metrics import Floats, Ints
+from slimstream.metrics.classification import Floats, Ints
 from slimstream.process.settings import Process
 
 STILL = 1e-9

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.core.progress import bar
-from slimstream.learn import metrics
-from slimstream.learn.intervals import Resampling, confusions, interval
-from slimstream.learn.metrics import Ints
+from slimstream.metrics import classification as metrics
+from slimstream.metrics.classification import Ints
+from slimstream.metrics.intervals import Resampling, confusions, interval
 from slimstream.process import evaluate
 from slimstream.process.methods import methods
 from slimstream.process.settings import Process

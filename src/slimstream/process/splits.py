@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.learn.metrics import Ints
+from slimstream.metrics.classification import Ints
 from slimstream.process.settings import Process
 from slimstream.process.windows import Windows
 

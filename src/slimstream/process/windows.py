@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.learn.metrics import Floats, Ints
+from slimstream.metrics.classification import Floats, Ints
 from slimstream.process.log import Log, Logs
 from slimstream.process.settings import Process
 

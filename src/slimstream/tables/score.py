@@ -10,11 +10,11 @@ import torch
 from slimstream.core.files import whole
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
-from slimstream.learn import metrics
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export_onnx
 from slimstream.learn.latency import latency
 from slimstream.learn.runtimes import OnnxModel
+from slimstream.metrics import classification as metrics
 from slimstream.models import create_model
 from slimstream.stages.part import Part
 from slimstream.stages.training import in_batches, judge
@@ -24,7 +24,8 @@ from slimstream.stages.trunk import through_trunk
 def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
     """Judge the test clips and write `file`: scores, confusion matrix, size, and by which code and device.
 
-    The clips of a video vote (`learn.metrics.vote`), and a vote counts as one; a lone clip is its own video.
+    The clips of a video vote (`metrics.classification.vote`), and a vote counts as one; a lone clip is its
+    own video.
     """
     model, card = load_model(paths.model(name), create_model)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from slimstream.learn import metrics
-from slimstream.learn.intervals import interval
+from slimstream.metrics import classification as metrics
+from slimstream.metrics.intervals import interval
 from slimstream.process import evaluate
 from slimstream.process.methods import Method, methods
 from slimstream.process.settings import Process

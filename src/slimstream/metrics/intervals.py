@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.learn.metrics import Floats, Ints
+from slimstream.metrics.classification import Floats, Ints
 
 MIN_GROUPS = 8
 """Fewer groups than this say too little about a further one."""

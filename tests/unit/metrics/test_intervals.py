@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from slimstream.learn import metrics
-from slimstream.learn.intervals import MIN_GROUPS, confusions, interval, resampling
+from slimstream.metrics import classification as metrics
+from slimstream.metrics.intervals import MIN_GROUPS, confusions, interval, resampling
 
 
 def groups(n: int, clips: int) -> list[str]:
