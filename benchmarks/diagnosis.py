@@ -11,8 +11,8 @@ from benchmarks.clips import P1, videos
 from benchmarks.compare import Result, duel
 from benchmarks.inference import SMALL, pruned, seen
 from slimstream.classifier import ClipClassifier
+from slimstream.clips.packs import pack_clip
 from slimstream.core.params import Runtime
-from slimstream.data.packs import pack_clip
 from slimstream.learn.cost import count_params
 from slimstream.learn.export import export
 from slimstream.learn.runtimes import PROCESSORS_OWN, Form, runs_here, write_forms

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from benchmarks.compare import Call, Result, duel
 from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
-from slimstream.data.clips import Batch
+from slimstream.datasets.dataset import Batch
 from slimstream.learn.cost import count_params
 from slimstream.learn.distillation import Distillation
 from slimstream.learn.fit import fit

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.clips.packs import Pack, pack_clip
+from slimstream.clips.pictures import check_visible
 from slimstream.core.errors import UserError
 from slimstream.core.params import Extract, Runtime
 from slimstream.core.paths import as_text
 from slimstream.core.schema import parse
-from slimstream.data.packs import Pack, pack_clip
-from slimstream.data.pictures import check_visible
 from slimstream.learn.runtimes import open_network, read_forms, softmax
 
 FRAMES = 32

@@ -69,9 +69,9 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.data import columns
+    from slimstream.clips.packs import check_flow
     from slimstream.data import scan as source
-    from slimstream.data.packs import check_flow
+    from slimstream.splits import columns
     from slimstream.stages.distill import check_teachers
     from slimstream.stages.objective import check_compression, check_trainings
 

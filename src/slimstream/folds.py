@@ -18,14 +18,14 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
+from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths, models_in
-from slimstream.data.columns import effective_group_by
-from slimstream.data.manifest import group_columns
 from slimstream.data.own_folders import check_source
-from slimstream.data.splits import group_names
+from slimstream.splits.columns import effective_group_by
+from slimstream.splits.groups import group_names
 
 STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "refit", "export", "evaluate")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.catalog.manifest import RESERVED
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.data.held_out import HeldOut, last_split
-from slimstream.data.manifest import RESERVED
 from slimstream.data.scan import read_lock
 from slimstream.gate import Seen
 from slimstream.learn.runtimes import network_files, read_forms

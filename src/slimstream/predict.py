@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.catalog.clutter import clutter
 from slimstream.classifier import Answer, ClipClassifier, refused
 from slimstream.core.errors import UserError
 from slimstream.core.media import PICTURES, VIDEOS, is_picture
@@ -17,7 +18,6 @@ from slimstream.core.parallel import Crashed, cores, each
 from slimstream.core.params import Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import bar
-from slimstream.data.clutter import clutter
 from slimstream.learn.runtimes import runs_here
 
 BEGINS = ("path,label,", '[\n  {\n    "path":')

@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 
 from slimstream import deploy, tracking
+from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.data.listing import Stat
 from slimstream.data.scan import parse_lock
 from slimstream.data.store import Store
 from slimstream.mlflow_store import EXPERIMENT, database, open_store

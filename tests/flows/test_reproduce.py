@@ -49,7 +49,7 @@ stages:
 """
 JUDGE = f"""
 import plant
-from slimstream.data.manifest import read_manifest
+from slimstream.catalog.manifest import read_manifest
 from slimstream.core.paths import Paths
 paths = Paths()
 table = read_manifest(paths.manifest)[["id", "path", "label", "sha256", "camera"]]

@@ -13,11 +13,12 @@ import psutil
 import pytest
 from distributed import Client
 
+from slimstream.clips import packs
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import Crashed
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data import cluster, packs
+from slimstream.data import cluster
 from slimstream.data.cluster import each_on
 from slimstream.stages import extract
 from tests.pipeline.test_extract import PARAMS, contents, plant, work

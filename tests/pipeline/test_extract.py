@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slimstream.clips.packs import Job, pack_clip
 from slimstream.core.errors import UserError
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data.packs import Job, pack_clip
 from slimstream.stages import extract
-from tests.unit.data.rendered import boxed, moving, write_video
+from tests.unit.clips.rendered import boxed, moving, write_video
 
 EXTRACT = Extract(frames=4, size=(32, 48))
 PARAMS = Params(extract=EXTRACT)

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slimstream.catalog.manifest import read_manifest
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, Params, Split
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.data.held_out import HeldOut
-from slimstream.data.manifest import read_manifest
 from slimstream.data.scan import ScanResult, read_lock, scan
 from slimstream.stages import ingest, split
 

@@ -19,8 +19,8 @@ from slimstream.core.media import UnreadableVideo
 from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data.clips import ClipSet
 from slimstream.data.scan import scan
+from slimstream.datasets.dataset import ClipSet
 from slimstream.serving import ClipClassifier
 from slimstream.stages import (
     baseline,
@@ -35,7 +35,7 @@ from slimstream.stages import (
     train,
     validate,
 )
-from tests.unit.data.rendered import write_picture
+from tests.unit.clips.rendered import write_picture
 
 SIZE = 32
 FIT = {"epochs": 6, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1.0, "vflip": 0.5}}

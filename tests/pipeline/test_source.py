@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from slimstream.__main__ import main
 from slimstream.core.paths import Paths
 from slimstream.stages import validate
-from tests.unit.data.rendered import texture, write_picture
+from tests.unit.clips.rendered import texture, write_picture
 
 ROOT = Path(__file__).parents[2]
 

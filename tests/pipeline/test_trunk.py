@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimstream.data.clips import Batch
+from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
 from slimstream.stages.trunk import through_trunk
 

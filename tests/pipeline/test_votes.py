@@ -11,7 +11,7 @@ import torch
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data.clips import ClipSet
+from slimstream.datasets.dataset import ClipSet
 from slimstream.deploy import check_parity
 from slimstream.serving import ClipClassifier
 from slimstream.stages import extract

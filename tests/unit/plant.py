@@ -11,9 +11,9 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper
 
+from slimstream.clips.packs import pack_clip
 from slimstream.core.params import Extract, Gate, Params, Publish, Split
 from slimstream.core.paths import Paths
-from slimstream.data.packs import pack_clip
 from slimstream.learn.runtimes import Form, OnnxModel, write_forms
 
 CLASSES = ["leak", "normal"]

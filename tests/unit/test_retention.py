@@ -12,9 +12,9 @@ import pytest
 
 from slimstream import retention, tracking
 from slimstream.__main__ import main
+from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.data.listing import Stat
 from slimstream.data.store import Store
 
 LONG_AGO = time.time() - 90 * 86_400

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from slimstream import deploy
+from slimstream.catalog.listing import Stat, arrange
 from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
-from slimstream.data.clips import ClipSet
-from slimstream.data.listing import Stat, arrange
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FolderSource
+from slimstream.datasets.dataset import ClipSet
 from slimstream.learn.checkpoint import Card, load_model, load_state, save_model
 from slimstream.learn.runtimes import OnnxModel
 

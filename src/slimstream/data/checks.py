@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.catalog.manifest import COLUMNS
+from slimstream.clips.packs import plan
 from slimstream.core.params import Extract
-from slimstream.data.manifest import COLUMNS
-from slimstream.data.packs import plan
 from slimstream.data.survey import Survey
 
 LEAST, MOST = 16, 16384

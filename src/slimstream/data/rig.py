@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from slimstream.clips.video import probe
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.data.rig_scene import (
@@ -42,7 +43,6 @@ from slimstream.data.rig_scene import (
     Nuisance,
     Picture,
 )
-from slimstream.data.video import probe
 
 VERSION = 2
 """Of the renderer: raise it when the pictures change, so that a scan sees the clips as changed."""

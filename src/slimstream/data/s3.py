@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimstream.catalog.listing import Listing, Stat, arrange, table_of
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.params import holds_credentials
-from slimstream.data.listing import Listing, Stat, arrange, table_of
 from slimstream.data.sources import FetchError
 
 if TYPE_CHECKING:

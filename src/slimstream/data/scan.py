@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from slimstream.catalog.listing import Item, Listing, Stat
+from slimstream.catalog.manifest import clip_id
 from slimstream.core.errors import UserError
 from slimstream.core.files import whole
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.data.held_out import HeldOut, last_split
-from slimstream.data.listing import Item, Listing, Stat
-from slimstream.data.manifest import clip_id
 from slimstream.data.own_folders import check_ingested
 from slimstream.data.sources import normalise, open_source
 

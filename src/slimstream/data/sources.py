@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from slimstream.catalog.clutter import clutter
+from slimstream.catalog.listing import Item, Listing, Stat, arrange, table_of
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest
 from slimstream.core.paths import Paths, as_text
 from slimstream.data import rig
-from slimstream.data.clutter import clutter
-from slimstream.data.listing import Item, Listing, Stat, arrange, table_of
 from slimstream.data.own_folders import check_source, source_folder
 
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
-from slimstream.data.listing import Stat
 
 _INDEX = """CREATE TABLE IF NOT EXISTS fetched (
     source TEXT, key TEXT, size INTEGER, version TEXT, sha256 TEXT, bytes INTEGER, mtime_ns INTEGER,

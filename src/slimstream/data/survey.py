@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.clips.timeline import Timeline
+from slimstream.clips.video import open_clip
 from slimstream.core.media import Frame, is_picture
-from slimstream.data.timeline import Timeline
-from slimstream.data.video import open_clip
 
 THUMBS, SIDE, UNIFORM = 8, 16, 0.03
 """Thumbnails per clip, their side in pixels, and the range of grey that passes as one colour."""

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from torch import nn
 
+from slimstream.clips.packs import pack_clip
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import MODELS, Paths
 from slimstream.core.progress import Log
-from slimstream.data.packs import pack_clip
 from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
 from slimstream.learn.runtimes import Form, Network, open_network, read_forms

@@ -209,5 +209,5 @@ def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
             "shape": ["batch", len(card.classes)],
             "meaning": "softmax gives the classes' probabilities; those of a video's clips are averaged",
         },
-        "reference": "slimstream.data.packs.pack_clip",
+        "reference": "slimstream.clips.packs.pack_clip",
     }

@@ -31,6 +31,8 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
+from slimstream.clips import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
+from slimstream.clips.packs import SHARED, Job, check_flow, pack
 from slimstream.core import media
 from slimstream.core.environment import cluster
 from slimstream.core.errors import UserError
@@ -38,9 +40,7 @@ from slimstream.core.parallel import Crashed, each
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
-from slimstream.data import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
 from slimstream.data.cluster import each_on
-from slimstream.data.packs import SHARED, Job, check_flow, pack
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 

@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from slimstream.catalog.listing import Item
+from slimstream.catalog.manifest import clip_id, write_manifest
+from slimstream.clips.video import probe
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
-from slimstream.data.listing import Item
-from slimstream.data.manifest import clip_id, write_manifest
 from slimstream.data.own_folders import check_ingested
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FetchError, Source, normalise, open_source
 from slimstream.data.store import Store, Stored, link, plain_words
-from slimstream.data.video import probe
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -11,7 +11,7 @@ import pandas as pd
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.core.progress import bar
-from slimstream.data.clips import ClipSet
+from slimstream.datasets.dataset import ClipSet
 from slimstream.learn.runtimes import Network, softmax
 
 Floats = npt.NDArray[np.float64]

@@ -22,7 +22,7 @@ from slimstream.core.params import Extract, Fit
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
-from slimstream.data.clips import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
+from slimstream.datasets.dataset import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
 from slimstream.learn import ranks
 from slimstream.learn.checkpoint import Card, save_model
 from slimstream.learn.cost import count_macs, count_params

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slimstream.clips.packs import save_array
 from slimstream.core.files import whole
-from slimstream.data.clips import Batch
-from slimstream.data.packs import save_array
+from slimstream.datasets.dataset import Batch
 from slimstream.learn.checkpoint import weight_hash
 
 

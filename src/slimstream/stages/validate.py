@@ -15,18 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.catalog.manifest import group_columns, read_manifest
+from slimstream.catalog.names import normal
+from slimstream.clips import pictures
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import each
 from slimstream.core.params import Extract, Params, Split, Validate
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
-from slimstream.data import checks, pictures, shortcuts, twins
-from slimstream.data.columns import check_labels, effective_group_by, ungrouped
-from slimstream.data.given import parts_of, split_as_given
-from slimstream.data.manifest import group_columns, read_manifest
-from slimstream.data.names import normal
-from slimstream.data.splits import components, group_names, missing_column
+from slimstream.data import checks, shortcuts, twins
 from slimstream.data.survey import Survey, survey
+from slimstream.splits.columns import check_labels, effective_group_by, ungrouped
+from slimstream.splits.given import parts_of, split_as_given
+from slimstream.splits.groups import components, group_names, missing_column
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -19,14 +19,14 @@ from typing import Any
 
 import pandas as pd
 
+from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
 from slimstream.core.params import Params
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import null_log
-from slimstream.data.columns import effective_group_by
-from slimstream.data.manifest import group_columns
-from slimstream.data.splits import components, folds
 from slimstream.folds import done, lay_out, run_stage, validated
+from slimstream.splits.columns import effective_group_by
+from slimstream.splits.groups import components, folds
 from slimstream.tables.results import Done
 
 MAKERS = {

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
+from slimstream.clips.video import count_frames
 from slimstream.core.media import PICTURES, VIDEOS, is_picture
-from slimstream.data.video import count_frames
 
 CONTAINERS = {
     **dict.fromkeys((".mp4", ".m4v"), ("mp4", "libx264")),

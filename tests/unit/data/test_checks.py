@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slimstream.clips.timeline import Timeline
 from slimstream.core.params import Extract
 from slimstream.data.checks import defect, expect, outside
 from slimstream.data.survey import Survey
-from slimstream.data.timeline import Timeline
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from slimstream.clips import video
 from slimstream.core.errors import UserError
 from slimstream.core.params import Rig
-from slimstream.data import rig, video
+from slimstream.data import rig
 
 Array = npt.NDArray[np.float64]
 CLIP = rig.Clip(recording=1, state="diverted_flow", number=0, seconds=0.4, fps=25, seed=0)

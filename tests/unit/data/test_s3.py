@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from slimstream.__main__ import main
+from slimstream.catalog.listing import Stat
+from slimstream.catalog.manifest import read_manifest
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data.listing import Stat
-from slimstream.data.manifest import read_manifest
 from slimstream.data.s3 import TRIES, S3Source
 from slimstream.data.scan import read_lock, scan
 from slimstream.data.sources import FetchError
 from slimstream.stages import ingest
-from tests.unit.data.rendered import write_video
+from tests.unit.clips.rendered import write_video
 from tests.weed import PORTS, SECRET, SLOW_DOWN, Proxy, free_ports, proxy, serve
 
 if TYPE_CHECKING:

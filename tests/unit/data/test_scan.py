@@ -4,10 +4,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from slimstream.catalog.manifest import clip_id
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
-from slimstream.data.manifest import clip_id
 from slimstream.data.scan import read_lock, scan
 
 PARAMS = Params(ingest=Ingest(source="plant"))

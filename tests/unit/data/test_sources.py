@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, Rig
 from slimstream.core.paths import Paths
-from slimstream.data.listing import Stat
 from slimstream.data.sources import FetchError, FolderSource, open_source
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
-from slimstream.data.listing import Stat
 from slimstream.data.store import Store, link
 
 STAT = Stat(5, "etag")

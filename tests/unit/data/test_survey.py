@@ -8,7 +8,7 @@ import pytest
 
 from slimstream.core.media import UnreadableVideo
 from slimstream.data.survey import survey
-from tests.unit.data.rendered import boxed, moving, write_picture, write_video
+from tests.unit.clips.rendered import boxed, moving, write_picture, write_video
 
 STILL = [(0, 0)] * 12
 

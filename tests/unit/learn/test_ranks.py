@@ -13,7 +13,7 @@ from torch import distributed as dist
 from slimstream.core.errors import UserError
 from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
-from slimstream.data.clips import Share
+from slimstream.datasets.dataset import Share
 from slimstream.learn import ranks
 from slimstream.learn.fit import fit
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy
