@@ -121,7 +121,7 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.learn.cost import measure
+    from slimstream.models.cost import measure
     from slimstream.models.table import model_table, render
 
     params = load_params(paths.params) if paths.params.exists() else Params()

@@ -13,9 +13,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import RUNTIMES, Export, Runtime, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.checkpoint import load_model, save_model
 from slimstream.learn.runtimes import Form, Network, open_network, read_forms, runs_here
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model, save_model
 from slimstream.stages import export
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained

@@ -9,8 +9,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.checkpoint import load_model
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model
 from slimstream.stages import distill, evaluate, export, prune, refit, teachers, train
 from tests.pipeline import tiny
 

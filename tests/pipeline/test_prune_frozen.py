@@ -7,8 +7,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.checkpoint import load_model
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model
 from slimstream.stages import prune, train
 from slimstream.stages.training import Study
 from tests.pipeline import tiny

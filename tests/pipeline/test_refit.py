@@ -9,8 +9,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.checkpoint import load_model, weight_hash
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model, weight_hash
 from slimstream.stages import baseline, refit, train
 from slimstream.stages.training import Study
 from tests.pipeline.tiny import study

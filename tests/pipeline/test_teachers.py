@@ -14,8 +14,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.checkpoint import load_card, load_model, weight_hash
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.stages import distill, teachers, train
 from tests.pipeline.tiny import FIT, study
 

@@ -15,8 +15,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.checkpoint import load_card, load_model, weight_hash
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.stages import baseline, distill, prune, train
 from tests.pipeline.tiny import FIT, study
 

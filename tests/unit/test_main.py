@@ -9,8 +9,8 @@ import pytest
 
 from slimstream.__main__ import STAGES, main
 from slimstream.core.params import Params
-from slimstream.learn.checkpoint import Card, save_model
 from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, save_model
 
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,8 @@ from slimstream.core.paths import Paths
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FolderSource
 from slimstream.datasets.dataset import ClipSet
-from slimstream.learn.checkpoint import Card, load_model, load_state, save_model
 from slimstream.learn.runtimes import OnnxModel
+from slimstream.models.checkpoint import Card, load_model, load_state, save_model
 
 
 class Bomb:

@@ -14,7 +14,7 @@ def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
     for text in texts:
         digest.update(text.encode())
     package = Path(__file__).parents[1]
-    code = [path for room in ROOMS for path in sorted((package / room).glob("*.py"))]
+    code = [path for room in ROOMS for path in sorted((package / room).rglob("*.py"))]
     for path in [*files, *code]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes() if path.exists() else b"")

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from slimstream.models.surgery import is_attention, is_frozen
+
 Importance = Literal["l1", "bn_scale"]
 HEAD = "head"
 """What every network calls its classifier."""
@@ -151,11 +153,6 @@ def left_alone(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:
     ]
 
 
-def is_frozen(module: nn.Module) -> bool:
-    own = list(module.parameters(recurse=False))
-    return bool(own) and not any(p.requires_grad for p in own)
-
-
 @contextmanager
 def traceable(model: nn.Module) -> Iterator[None]:
     """Within the block every layer needs gradients, along which a network is traced; then it is as it was."""
@@ -169,7 +166,3 @@ def traceable(model: nn.Module) -> Iterator[None]:
             p.requires_grad_(name not in frozen)
         for name, module in model.named_modules():
             module.training = training[name]
-
-
-def is_attention(module: nn.Module) -> bool:
-    return all(hasattr(module, name) for name in ("qkv", "num_heads", "scale"))

@@ -18,9 +18,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from slimstream.core.params import Fit
 from slimstream.core.progress import Log, bar
 from slimstream.learn import objectives, ranks
-from slimstream.learn.checkpoint import load_state, save_state
 from slimstream.learn.objectives import Objective
 from slimstream.learn.schedules import multiplier
+from slimstream.models.checkpoint import load_state, save_state
 
 STREAMS = ("rgb.", "flow.", "joint.")
 """Parameters below these attributes are backbones and learn at `backbone_lr`."""

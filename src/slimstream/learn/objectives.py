@@ -72,8 +72,8 @@ class CrossEntropy:
 class AMSoftmax:
     """P2's -log(e^{s(cos θ_y - m)} / (e^{s(cos θ_y - m)} + Σ_{j≠y} e^{s·cos θ_j})) (Wang et al. 2018).
 
-    The network's logits are s·cos θ_j already (`models.heads.CosineHead`); the true class must win by the
-    margin m, an angle's cosine, while it learns.
+    The network's logits are s·cos θ_j already (`models.layers.heads.CosineHead`); the true class must win by
+    the margin m, an angle's cosine, while it learns.
     """
 
     plain: CrossEntropy

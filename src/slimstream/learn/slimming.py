@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from slimstream.learn.objectives import Batch, Objective, Terms
-from slimstream.learn.pruning import batch_norm_scales
+from slimstream.models.surgery import batch_norm_scales
 
 
 class Slimming(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from slimstream.models import MODELS, create_model, has_weights, with_pretrained
 
 Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
-"""(network, clip shape) to its parameters and multiply-accumulates; `learn.cost.measure` is one."""
+"""(network, clip shape) to its parameters and multiply-accumulates; `models.cost.measure` is one."""
 
 
 def model_table(

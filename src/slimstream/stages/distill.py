@@ -19,11 +19,11 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
 from slimstream.learn import ranks
-from slimstream.learn.checkpoint import Card, load_card, load_model
 from slimstream.learn.distillation import AttentionTransfer, Distillation, attention
 from slimstream.learn.listening import maps_of
 from slimstream.learn.objectives import Objective
 from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.training import Study, named, with_prefix
 
 

@@ -28,7 +28,6 @@ from slimstream.core.parallel import cores
 from slimstream.core.params import RUNTIMES, Export, Extract, Params, Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.learn.checkpoint import Card, load_model
 from slimstream.learn.export import export, why
 from slimstream.learn.latency import latencies
 from slimstream.learn.runtimes import (
@@ -41,6 +40,7 @@ from slimstream.learn.runtimes import (
     write_forms,
 )
 from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_model
 from slimstream.report.contact import spread
 from slimstream.stages.part import Floats, Part
 

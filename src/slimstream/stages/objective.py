@@ -10,10 +10,11 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Fit, Params
 from slimstream.learn.heads import HasHead, HasMemory
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
-from slimstream.learn.pruning import batch_norm_scales, check_pruning
+from slimstream.learn.pruning import check_pruning
 from slimstream.learn.slimming import Slimming
 from slimstream.models import blank, check_channels, sketch
-from slimstream.models.heads import CosineHead
+from slimstream.models.layers.heads import CosineHead
+from slimstream.models.surgery import batch_norm_scales
 
 
 def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:

@@ -10,8 +10,8 @@ import shutil
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.learn.checkpoint import load_model, save_model
 from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model, save_model
 from slimstream.stages.training import Study, with_prefix
 
 

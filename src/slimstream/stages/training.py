@@ -24,13 +24,13 @@ from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
 from slimstream.datasets.dataset import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
 from slimstream.learn import ranks
-from slimstream.learn.checkpoint import Card, save_model
-from slimstream.learn.cost import count_macs, count_params
 from slimstream.learn.fit import Row, fit
 from slimstream.learn.heads import fit_head
 from slimstream.learn.objectives import Objective
 from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.models import check_channels, with_pretrained
+from slimstream.models.checkpoint import Card, save_model
+from slimstream.models.cost import count_macs, count_params
 from slimstream.stages.objective import check_objective, objective_of, with_head
 from slimstream.stages.trunk import through_trunk
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from slimstream.clips.packs import save_array
 from slimstream.core.files import whole
 from slimstream.datasets.dataset import Batch
-from slimstream.learn.checkpoint import weight_hash
+from slimstream.models.checkpoint import weight_hash
 
 
 @runtime_checkable

@@ -104,8 +104,8 @@ def count(spec: Spec, row: Row, budget: str) -> dict[str, int]:
 def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
     import torch
 
-    from slimstream.learn.cost import measure
     from slimstream.models import create_model
+    from slimstream.models.cost import measure
 
     with torch.device("meta"):
         return measure(create_model(name, 3, **json.loads(args)), shape)

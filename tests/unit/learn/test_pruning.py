@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.learn.cost import count_params
-from slimstream.learn.pruning import check_leave, prune_channels, rebuild, recalibrate
+from slimstream.learn.pruning import check_leave, prune_channels, recalibrate
 from slimstream.models import create_model
-from slimstream.models.mobilevit import two_stream_mobilevit
+from slimstream.models.cost import count_params
+from slimstream.models.surgery import rebuild
+from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 
 torch.set_num_threads(1)
 

@@ -18,8 +18,8 @@ from slimstream.learn import ranks
 from slimstream.learn.fit import fit
 from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy
 from slimstream.learn.slimming import Slimming
-from slimstream.models.classifier import Standardise
-from slimstream.models.heads import CosineHead
+from slimstream.models.base import Standardise
+from slimstream.models.layers.heads import CosineHead
 
 CLIPS = 21
 P = Fit(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", weight_decay=0.1)
