@@ -13,10 +13,10 @@ from benchmarks.inference import SMALL, pruned, seen
 from slimstream.classifier import ClipClassifier
 from slimstream.clips.packs import pack_clip
 from slimstream.core.params import Runtime
-from slimstream.learn.export import export
-from slimstream.learn.runtimes import PROCESSORS_OWN, Form, runs_here, write_forms
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
+from slimstream.runtimes.base import PROCESSORS_OWN, Form, runs_here, write_forms
+from slimstream.runtimes.export import export
 
 CLASSES = ["normal", "air_leakage", "diverted_flow"]
 

@@ -14,7 +14,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Extract, Runtime
 from slimstream.core.paths import as_text
 from slimstream.core.schema import parse
-from slimstream.learn.runtimes import open_network, read_forms, softmax
+from slimstream.runtimes.base import open_network, read_forms, softmax
 
 FRAMES = 32
 """Frames shown to the network at once, but a clip at least: memory sets the bound."""
@@ -29,7 +29,7 @@ class ClipClassifier:
     Args:
         folder: the folder.
         runtime: what runs it; None for the form that was chosen.
-        threads: see `learn.runtimes.open_network`.
+        threads: see `runtimes.base.open_network`.
 
     Raises UserError when the folder holds no deployed network.
     """

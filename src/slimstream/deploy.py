@@ -18,8 +18,8 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.core.params import Runtime
-from slimstream.learn.runtimes import PROCESSORS_OWN
 from slimstream.mlflow_store import plain_words
+from slimstream.runtimes.base import PROCESSORS_OWN
 
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""

@@ -13,7 +13,7 @@ from slimstream.core.paths import Paths
 from slimstream.data.held_out import HeldOut, last_split
 from slimstream.data.scan import read_lock
 from slimstream.gate import Seen
-from slimstream.learn.runtimes import network_files, read_forms
+from slimstream.runtimes.base import network_files, read_forms
 from slimstream.tracking import git, read_json
 
 

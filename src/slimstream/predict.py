@@ -18,7 +18,7 @@ from slimstream.core.parallel import Crashed, cores, each
 from slimstream.core.params import Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import bar
-from slimstream.learn.runtimes import runs_here
+from slimstream.runtimes.base import runs_here
 
 BEGINS = ("path,label,", '[\n  {\n    "path":')
 """How the answers begin, as CSV and as JSON."""

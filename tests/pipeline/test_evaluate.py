@@ -10,14 +10,14 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.learn.runtimes import open_network, read_forms
 from slimstream.metrics.classification import preferred
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
 from slimstream.report.plots import TITLES
+from slimstream.runtimes.base import open_network, read_forms
+from slimstream.runtimes.part import softmax
 from slimstream.stages import evaluate, export
-from slimstream.stages.part import softmax
 from tests.pipeline import tiny
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")

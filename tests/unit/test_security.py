@@ -24,8 +24,8 @@ from slimstream.core.paths import Paths
 from slimstream.data.scan import read_lock
 from slimstream.data.sources import FolderSource
 from slimstream.datasets.dataset import ClipSet
-from slimstream.learn.runtimes import OnnxModel
 from slimstream.models.checkpoint import Card, load_model, load_state, save_model
+from slimstream.runtimes.base import OnnxModel
 
 
 class Bomb:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-ROOMS = ("catalog", "clips", "data", "datasets", "learn", "metrics", "models", "splits", "stages")
+ROOMS = ("catalog", "clips", "data", "datasets", "learn", "metrics", "models", "runtimes", "splits", "stages")
 """Folders of this package whose code decides what a training ends with."""
 
 

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.runtimes.part import spread
+
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
@@ -25,11 +27,6 @@ def shown(picture: Picture, aspect: float, height: int = 120) -> Picture:
     """The picture at the clip's own width:height, which extraction may have squeezed."""
     size = (max(1, round(height * aspect)), height)
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def spread(frames: int, count: int) -> list[int]:
-    """At most `count` indices spread evenly over `frames`."""
-    return np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int)).tolist()
 
 
 def visible(frame: npt.NDArray[np.uint8]) -> Picture:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from slimstream.report.contact import flow_picture, jpeg, overlay, sheet, shown, spread, visible
+from slimstream.report.contact import flow_picture, jpeg, overlay, sheet, shown, visible
 from slimstream.report.gradcam import Heat, gradcam, layer_gradcam
 from slimstream.report.page import Clip, Verdict
+from slimstream.runtimes.part import spread
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]

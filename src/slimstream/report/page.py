@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimstream.core.params import RUNTIMES
-from slimstream.learn.runtimes import Form
 from slimstream.report import plots
+from slimstream.runtimes.base import Form
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,17 +19,16 @@ from slimstream.core.parallel import cores
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import MODELS, Paths
 from slimstream.core.progress import Log
-from slimstream.learn.latency import Latency, latencies, percentiles, time_calls
-from slimstream.learn.runtimes import Form, Network, open_network, read_forms
 from slimstream.metrics import classification as metrics
 from slimstream.metrics.intervals import Resampling, confusions, interval, resampling, with_interval
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.report import examples, page
-from slimstream.report.contact import spread
 from slimstream.report.gradcam import has_streams, is_for_pictures
 from slimstream.report.plots import title
-from slimstream.stages.part import Floats, Part
+from slimstream.runtimes.base import Form, Network, open_network, read_forms
+from slimstream.runtimes.latency import Latency, latencies, percentiles, time_calls
+from slimstream.runtimes.part import Floats, Part, spread
 
 PREPARED_CLIPS = 5
 """Raw clips whose decoding and flow is timed."""

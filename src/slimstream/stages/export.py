@@ -28,9 +28,9 @@ from slimstream.core.parallel import cores
 from slimstream.core.params import RUNTIMES, Export, Extract, Params, Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.learn.export import export, why
-from slimstream.learn.latency import latencies
-from slimstream.learn.runtimes import (
+from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_model
+from slimstream.runtimes.base import (
     PROCESSORS_OWN,
     Form,
     network_files,
@@ -39,10 +39,9 @@ from slimstream.learn.runtimes import (
     softmax,
     write_forms,
 )
-from slimstream.models import create_model
-from slimstream.models.checkpoint import Card, load_model
-from slimstream.report.contact import spread
-from slimstream.stages.part import Floats, Part
+from slimstream.runtimes.export import export, why
+from slimstream.runtimes.latency import latencies
+from slimstream.runtimes.part import Floats, Part, spread
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and a form that computes in 32-bit floats."""

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from slimstream.core.params import Params, Prune
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.learn.latency import latency
 from slimstream.learn.pruning import PruneReport, prune_channels, recalibrate
 from slimstream.learn.reconstruct import reconstruct
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
+from slimstream.runtimes.latency import latency
 from slimstream.stages.training import Study, with_prefix
 
 

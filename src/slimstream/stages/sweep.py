@@ -21,12 +21,12 @@ from slimstream.core.fingerprint import fingerprint
 from slimstream.core.params import Params, Prune, Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.learn.export import export
-from slimstream.learn.latency import Latency, latencies
-from slimstream.learn.runtimes import open_network
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.models.cost import measure
+from slimstream.runtimes.base import open_network
+from slimstream.runtimes.export import export
+from slimstream.runtimes.latency import Latency, latencies
 from slimstream.stages.prune import compress
 from slimstream.stages.training import Study, named
 

@@ -10,13 +10,13 @@ import torch
 from slimstream.core.files import whole
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
-from slimstream.learn.export import export_onnx
-from slimstream.learn.latency import latency
-from slimstream.learn.runtimes import OnnxModel
 from slimstream.metrics import classification as metrics
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
-from slimstream.stages.part import Part
+from slimstream.runtimes.base import OnnxModel
+from slimstream.runtimes.export import export_onnx
+from slimstream.runtimes.latency import latency
+from slimstream.runtimes.part import Part
 from slimstream.stages.training import in_batches, judge
 from slimstream.stages.trunk import through_trunk
 

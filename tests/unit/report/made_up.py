@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from slimstream.learn.runtimes import Form
 from slimstream.metrics import classification as metrics
 from slimstream.metrics import intervals
 from slimstream.report import contact, page
+from slimstream.runtimes.base import Form
 
 SIZES = {"baseline": 3.4e6, "original": 6.1e6, "pruned": 2.1e6, "control": 2.1e6, "distilled": 2.1e6}
 

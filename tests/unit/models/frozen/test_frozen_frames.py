@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from slimstream.learn.export import export_onnx
-from slimstream.learn.runtimes import OnnxModel
 from slimstream.models import create_model
+from slimstream.runtimes.base import OnnxModel
+from slimstream.runtimes.export import export_onnx
 
 torch.set_num_threads(1)
 

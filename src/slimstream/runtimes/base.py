@@ -76,7 +76,7 @@ def runs_here(runtime: Runtime) -> bool:
 
 
 def open_network(folder: Path, runtime: Runtime, *, threads: int = 1, at_once: int = 1) -> Network:
-    """The network in `folder` (see `learn.export`), ready to be asked.
+    """The network in `folder` (see `runtimes.export`), ready to be asked.
 
     Args:
         folder: holds `network_files(folder, runtime)`.

@@ -12,7 +12,7 @@ from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.core.progress import bar
 from slimstream.datasets.dataset import ClipSet
-from slimstream.learn.runtimes import Network, softmax
+from slimstream.runtimes.base import Network, softmax
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,3 +51,8 @@ class Part:
         with ThreadPoolExecutor(cores()) as pool:
             answers = pool.map(lambda i: network(self.batch(i))[0], chosen)
             return softmax(np.stack(list(bar(answers, title, total=len(chosen)))))
+
+
+def spread(frames: int, count: int) -> list[int]:
+    """At most `count` indices spread evenly over `frames`."""
+    return np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int)).tolist()

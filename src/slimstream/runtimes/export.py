@@ -1,4 +1,4 @@
-"""The deployed forms of a network, as files that `learn.runtimes` runs."""
+"""The deployed forms of a network, as files that `runtimes.base` runs."""
 
 import contextlib
 import copy
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.core.params import Runtime
-from slimstream.learn.runtimes import import_openvino, network_files
+from slimstream.runtimes.base import import_openvino, network_files
 
 OPSET = 20
 FLOATS = 2

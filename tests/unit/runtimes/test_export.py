@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slimstream.core.errors import UserError
-from slimstream.learn.export import export, export_onnx
 from slimstream.learn.pruning import prune_channels, recalibrate
-from slimstream.learn.runtimes import OnnxModel, import_openvino, open_network
 from slimstream.models import create_model
+from slimstream.runtimes.base import OnnxModel, import_openvino, open_network
+from slimstream.runtimes.export import export, export_onnx
 
 torch.set_num_threads(1)
 
@@ -106,7 +106,7 @@ sys.setswitchinterval(1e-6)  # with the usual one threads seldom meet at the wro
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
-from slimstream.learn.runtimes import open_network
+from slimstream.runtimes.base import open_network
 
 clips = [np.random.default_rng(i).integers(0, 256, (1, 1 + i // 4, 5, 64, 64), np.uint8) for i in range(6)]
 found = []
@@ -164,7 +164,7 @@ def test_the_first_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> N
 
 def test_nothing_reports_home_when_openvino_is_imported() -> None:
     program = (
-        "from slimstream.learn.runtimes import import_openvino; import_openvino(); import nncf, sys;"
+        "from slimstream.runtimes.base import import_openvino; import_openvino(); import nncf, sys;"
         "sys.exit(bool(sys.modules.get('openvino_telemetry')))"
     )
     source = Path(__file__).parents[3] / "src"
