@@ -14,11 +14,11 @@ from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import Batch
 from slimstream.learn.distillation import Distillation
-from slimstream.learn.fit import fit
-from slimstream.learn.objectives import CrossEntropy, Objective
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
 from slimstream.models.layers.fusion import CAFM
+from slimstream.training.loop import fit
+from slimstream.training.objectives import CrossEntropy, Objective
 
 STEPS, BATCH, CLASSES = 20, 8, 3
 

@@ -33,7 +33,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
         ours: AbstractContextManager[None] = nullcontext()
     elif args.command in TRAINING:
         launch.follow_launcher()
-        from slimstream.learn.ranks import joined
+        from slimstream.training.distributed import joined
 
         ours = joined()
     else:
@@ -53,8 +53,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
 
 def _refuse_early(params: Params, paths: Paths) -> None:
     """What a later stage would refuse is said before the first training takes its hours."""
+    from slimstream.pipeline.preflight import check_compression, check_trainings
     from slimstream.stages.distill import check_teachers
-    from slimstream.stages.objective import check_compression, check_trainings
 
     check_trainings(params)
     check_compression(params)
@@ -71,9 +71,9 @@ def _write_json(path: Path, content: object) -> None:
 def scan(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.clips.packs import check_flow
     from slimstream.data import scan as source
+    from slimstream.pipeline.preflight import check_compression, check_trainings
     from slimstream.splits import columns
     from slimstream.stages.distill import check_teachers
-    from slimstream.stages.objective import check_compression, check_trainings
 
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.

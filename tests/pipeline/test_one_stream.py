@@ -62,7 +62,7 @@ def test_attention_of_a_network_without_maps_is_refused_before_any_work(
     )
     params = load_params(paths.params)
     train.run(params, paths, null_log)
-    monkeypatch.setattr("slimstream.stages.training.fit", lambda *_, **__: pytest.fail("it began to learn"))
+    monkeypatch.setattr("slimstream.training.study.fit", lambda *_, **__: pytest.fail("it began to learn"))
     with pytest.raises(UserError, match="shows none; set attention: 0"):
         distill.run(params, paths, null_log)
 
@@ -70,7 +70,7 @@ def test_attention_of_a_network_without_maps_is_refused_before_any_work(
 def test_clips_without_flow_are_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimstream.stages.training.fit", lambda *_, **__: pytest.fail("it began to learn"))
+    monkeypatch.setattr("slimstream.training.study.fit", lambda *_, **__: pytest.fail("it began to learn"))
     two = {"model": "two_stream_mobilevit", "fit": ONCE}
     sections = {"extract": {**tiny.PARAMS["extract"], "flow": "none"}, "train": two, "teachers": {"big": two}}
     paths = tiny.study(tmp_path, **sections)

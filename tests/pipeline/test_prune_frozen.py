@@ -10,7 +10,7 @@ from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.stages import prune, train
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 from tests.pipeline import tiny
 
 HEAD = {"head": 1.0, "epochs": 0}

@@ -12,7 +12,7 @@ from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model, weight_hash
 from slimstream.stages import baseline, refit, train
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 from tests.pipeline.tiny import study
 
 Trained = tuple[Params, Paths, dict[str, float]]

@@ -4,7 +4,19 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-ROOMS = ("catalog", "clips", "data", "datasets", "learn", "metrics", "models", "runtimes", "splits", "stages")
+ROOMS = (
+    "catalog",
+    "clips",
+    "data",
+    "datasets",
+    "learn",
+    "metrics",
+    "models",
+    "runtimes",
+    "splits",
+    "stages",
+    "training",
+)
 """Folders of this package whose code decides what a training ends with."""
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.learn.listening import logits_of, maps_of
-from slimstream.learn.objectives import Batch, Objective, Terms
+from slimstream.training.hooks import logits_of, maps_of
+from slimstream.training.objectives import Batch, Objective, Terms
 
 
 class Distillation(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimstream.core.errors import UserError
-from slimstream.learn.listening import heard_by
+from slimstream.training.hooks import heard_by
 
 Clips = Callable[[], Iterable[Tensor]]
 """Makes the same clips (B, T, ...) at every call."""

@@ -31,7 +31,7 @@ class Card(BaseModel):
     input: dict[str, Any]
     """The `extract` section: how a raw clip becomes the network's input."""
     pruning: Any = None
-    """History of `learn.pruning.prune_channels`, or None."""
+    """History of `prune_channels`, or None."""
     split_hash: str
     params: int
     macs: int

@@ -11,7 +11,7 @@ from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 
 FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 

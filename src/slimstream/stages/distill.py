@@ -18,13 +18,13 @@ from slimstream.core.params import Distill, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
-from slimstream.learn import ranks
 from slimstream.learn.distillation import AttentionTransfer, Distillation, attention
-from slimstream.learn.listening import maps_of
-from slimstream.learn.objectives import Objective
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_card, load_model
-from slimstream.stages.training import Study, named, with_prefix
+from slimstream.training import distributed
+from slimstream.training.hooks import maps_of
+from slimstream.training.objectives import Objective
+from slimstream.training.study import Study, named, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
@@ -112,7 +112,7 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
                 maps[index] = [torch.zeros(p.views, len(study.train), *each.shape[1:]) for each in seen]
             for store, each in zip(maps[index], seen, strict=True):
                 store[view, batch.indices] = each
-    ranks.add([logits, *(store for stores in maps for store in stores)])
+    distributed.add([logits, *(store for stores in maps for store in stores)])
     return logits, maps
 
 

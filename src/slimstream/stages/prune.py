@@ -15,7 +15,7 @@ from slimstream.learn.reconstruct import reconstruct
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.runtimes.latency import latency
-from slimstream.stages.training import Study, with_prefix
+from slimstream.training.study import Study, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -12,7 +12,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model, save_model
-from slimstream.stages.training import Study, with_prefix
+from slimstream.training.study import Study, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -28,7 +28,7 @@ from slimstream.runtimes.base import open_network
 from slimstream.runtimes.export import export
 from slimstream.runtimes.latency import Latency, latencies
 from slimstream.stages.prune import compress
-from slimstream.stages.training import Study, named
+from slimstream.training.study import Study, named
 
 # `rate` is what was asked for, `removed` the share of channels that really went.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]

@@ -6,7 +6,7 @@ from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -96,7 +96,7 @@ def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
 
 def check(spec: Spec, rows: Iterable[Row], budget: str) -> None:
     """UserError when the settings of a row do not fit, or name what a network does not have."""
-    from slimstream.stages.objective import check_compression, check_trainings
+    from slimstream.pipeline.preflight import check_compression, check_trainings
 
     seen: list[tuple[Params, bool]] = []
     for row in rows:

@@ -17,8 +17,8 @@ from slimstream.runtimes.base import OnnxModel
 from slimstream.runtimes.export import export_onnx
 from slimstream.runtimes.latency import latency
 from slimstream.runtimes.part import Part
-from slimstream.stages.training import in_batches, judge
-from slimstream.stages.trunk import through_trunk
+from slimstream.training.feature_cache import through_trunk
+from slimstream.training.study import in_batches, judge
 
 
 def score(name: str, paths: Paths, cache: Path, file: Path) -> None:

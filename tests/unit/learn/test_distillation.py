@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.learn.distillation import AttentionTransfer, Distillation, attention, difference
-from slimstream.learn.objectives import CenterLoss, CrossEntropy
-from tests.unit.learn.made_up import Linear, Says, batch
+from slimstream.training.objectives import CenterLoss, CrossEntropy
+from tests.unit.training.made_up import Linear, Says, batch
 
 
 def test_distillation_by_hand_with_two_teachers() -> None:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
-from slimstream.learn.fit import fit
-from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
-from slimstream.learn.slimming import Slimming
 from slimstream.models.checkpoint import weight_hash
 from slimstream.models.layers.heads import CosineHead
-from tests.unit.learn.made_up import Batch
+from slimstream.training.loop import fit
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
+from slimstream.training.slimming import Slimming
+from tests.unit.training.made_up import Batch
 
 CLIPS = 12
 PLAIN = CrossEntropy(torch.ones(2))

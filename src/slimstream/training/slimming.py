@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from slimstream.learn.objectives import Batch, Objective, Terms
 from slimstream.models.surgery import batch_norm_scales
+from slimstream.training.objectives import Batch, Objective, Terms
 
 
 class Slimming(nn.Module):

@@ -23,16 +23,16 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
 from slimstream.datasets.dataset import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
-from slimstream.learn import ranks
-from slimstream.learn.fit import Row, fit
-from slimstream.learn.heads import fit_head
-from slimstream.learn.objectives import Objective
 from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.models import check_channels, with_pretrained
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
-from slimstream.stages.objective import check_objective, objective_of, with_head
-from slimstream.stages.trunk import through_trunk
+from slimstream.training import distributed
+from slimstream.training.build import check_objective, objective_of, with_head
+from slimstream.training.closed_form import fit_head
+from slimstream.training.feature_cache import through_trunk
+from slimstream.training.loop import Row, fit
+from slimstream.training.objectives import Objective
 
 EVALUATION_FRAMES = 32
 """Frames judged at once, but a clip at least: memory sets the bound."""
@@ -84,7 +84,7 @@ class Study:
             seed=p.seed,
             epoch=epoch,
             view=view,
-            share=Share(ranks.number(), ranks.count(), p.micro_batch),
+            share=Share(distributed.number(), distributed.count(), p.micro_batch),
         )
 
     def lessons(self, model: nn.Module, p: Fit, epoch: int, views: int | None) -> Iterable[Batch]:
@@ -104,11 +104,11 @@ class Study:
         Processes that train together share the clips, and each learns what all have found.
         """
         batches = in_batches(self.val)
-        mine = Batches(batches.chunks[ranks.number() :: ranks.count()], batches.load)
+        mine = Batches(batches.chunks[distributed.number() :: distributed.count()], batches.load)
         logits, labels = torch.zeros(len(self.val), len(self.classes)), torch.tensor(self.val.labels)
         for indices, answers, _ in answered(model, through_trunk(model, mine, self.paths.cache)):
             logits[indices] = answers
-        ranks.add([logits])
+        distributed.add([logits])
         matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),
@@ -125,11 +125,11 @@ class Study:
     def check_shares(self, p: Fit) -> None:
         """UserError when there are more processes than a step of `p` has pieces."""
         pieces = math.ceil(min(p.batch_size, len(self.train)) / p.micro_batch)
-        if pieces < ranks.count():
+        if pieces < distributed.count():
             raise UserError(
                 f"params.yaml: a step has {pieces} micro-batches (batch_size {p.batch_size}, micro_batch "
-                f"{p.micro_batch}, {len(self.train)} clips) for {ranks.count()} processes to share: lower "
-                f"micro_batch or {PROCESSES}."
+                f"{p.micro_batch}, {len(self.train)} clips) for {distributed.count()} processes to share: "
+                f"lower micro_batch or {PROCESSES}."
             )
 
     def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
@@ -180,7 +180,7 @@ class Study:
             title=name,
         )
         self.finished.append(folder)
-        if ranks.number() == 0:
+        if distributed.number() == 0:
             curves = self.paths.curves(name)
             curves.parent.mkdir(parents=True, exist_ok=True)
             pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
@@ -188,7 +188,7 @@ class Study:
 
     def forget(self) -> None:
         """Drop the states of finished trainings: all that they led to is written."""
-        for folder in self.finished if ranks.number() == 0 else ():
+        for folder in self.finished if distributed.number() == 0 else ():
             shutil.rmtree(folder, ignore_errors=True)
 
     def save(
@@ -213,7 +213,7 @@ class Study:
             parent=parent,
             **size,
         )
-        if ranks.number() == 0:
+        if distributed.number() == 0:
             save_model(self.paths.model(name), model, card)
         return {key: float(value) for key, value in size.items()}
 

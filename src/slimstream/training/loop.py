@@ -2,7 +2,8 @@
 
 Every random draw of an epoch is a function of (seed, epoch), and after each epoch the whole state is written
 at once. A training that was killed therefore goes on at the last finished epoch and, on a CPU, ends with the
-very weights it would have had. Several processes may share the steps (`learn.ranks`): one reads as if alone.
+very weights it would have had. Several processes may share the steps (`training.distributed`): one reads as if
+alone.
 """
 
 import math
@@ -17,10 +18,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from slimstream.core.params import Fit
 from slimstream.core.progress import Log, bar
-from slimstream.learn import objectives, ranks
-from slimstream.learn.objectives import Objective
-from slimstream.learn.schedules import multiplier
 from slimstream.models.checkpoint import load_state, save_state
+from slimstream.training import distributed, objectives
+from slimstream.training.objectives import Objective
+from slimstream.training.schedules import multiplier
 
 STREAMS = ("rgb.", "flow.", "joint.")
 """Parameters below these attributes are backbones and learn at `backbone_lr`."""
@@ -80,7 +81,7 @@ def fit(
     checkpoint = folder / "state.safetensors"
     if checkpoint.exists():
         _restore(state, checkpoint)
-    ranks.meet(state.epoch, folder, model, learning)
+    distributed.meet(state.epoch, folder, model, learning)
     scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
     for epoch in bar(range(state.epoch, p.epochs), title, total=p.epochs - state.epoch):
         torch.manual_seed(p.seed * 1_000_003 + epoch)
@@ -95,7 +96,7 @@ def fit(
             source = state.average.module if state.average else model
             state.best = {k: v.detach().clone() for k, v in source.state_dict().items()}
             state.best_row = row
-        if ranks.number() == 0:
+        if distributed.number() == 0:
             save_state(checkpoint, *_dump(state))
             log({k: v for k, v in row.items() if k != "epoch"}, epoch)
     if state.best:
@@ -123,7 +124,7 @@ def _epoch(
 ) -> Row:
     model, optimiser = state.model.train(), state.optimiser
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    buffers = ranks.Buffers(model, state.objective)
+    buffers = distributed.Buffers(model, state.objective)
     sums: dict[str, Tensor] = {}  # read at the end alone: a GPU would be waited for at every step
     seen = 0
     for batch in batches:
@@ -134,7 +135,7 @@ def _epoch(
         for number, part in _pieces(batch, p.micro_batch, device):
             weight = len(part.labels) / batch.size
             with (
-                ranks.draws(number, p.seed, epoch, seen),
+                distributed.draws(number, p.seed, epoch, seen),
                 torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"),
             ):
                 terms = objective(model, part, epoch)
@@ -142,7 +143,7 @@ def _epoch(
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.detach().double() * len(part.labels)
             buffers.take(weight)
-        ranks.add_gradients(parameters, beside=buffers.moved)
+        distributed.add_gradients(parameters, beside=buffers.moved)
         buffers.end()
         scaler.step(optimiser)
         scaler.update()
@@ -150,7 +151,7 @@ def _epoch(
         if state.average:
             state.average.update_parameters(model)
         seen += batch.size
-    ranks.add(list(sums.values()))
+    distributed.add(list(sums.values()))
     return {f"train_{k}": v.item() / seen for k, v in sums.items()} | {"lr": optimiser.param_groups[-1]["lr"]}
 
 
@@ -170,7 +171,7 @@ def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int
     )
     for turn, (indices, clip, labels) in enumerate(pieces):
         part = _Part(indices, clip.to(device, non_blocking=True), labels)
-        yield ranks.number() + turn * ranks.count(), part
+        yield distributed.number() + turn * distributed.count(), part
 
 
 def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Optimizer:

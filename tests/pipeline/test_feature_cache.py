@@ -7,7 +7,7 @@ import torch
 
 from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
-from slimstream.stages.trunk import through_trunk
+from slimstream.training.feature_cache import through_trunk
 
 
 @pytest.fixture

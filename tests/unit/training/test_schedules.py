@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slimstream.core.params import Fit
-from slimstream.learn.schedules import multiplier, plateaus
+from slimstream.training.schedules import multiplier, plateaus
 
 
 def at(epoch: float, **settings: Any) -> float:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.learn.listening import features_of, logits_of, maps_of
-from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, class_weights
-from slimstream.learn.slimming import Slimming
-from tests.unit.learn.made_up import Linear, Says, batch
+from slimstream.training.hooks import features_of, logits_of, maps_of
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, class_weights
+from slimstream.training.slimming import Slimming
+from tests.unit.training.made_up import Linear, Says, batch
 
 
 def test_class_weights_give_every_class_the_same_say() -> None:

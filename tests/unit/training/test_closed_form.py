@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from slimstream.learn.heads import fit_head
+from slimstream.training.closed_form import fit_head
 
 
 class Net:

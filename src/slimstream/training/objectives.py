@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.learn.listening import features_of
+from slimstream.training.hooks import features_of
 
 
 class Batch(Protocol):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slimstream.learn.objectives import Batch
+from slimstream.training.objectives import Batch
 
 Array = npt.NDArray[Any]
 

@@ -14,12 +14,12 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import Share
-from slimstream.learn import ranks
-from slimstream.learn.fit import fit
-from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy
-from slimstream.learn.slimming import Slimming
 from slimstream.models.base import Standardise
 from slimstream.models.layers.heads import CosineHead
+from slimstream.training import distributed
+from slimstream.training.loop import fit
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy
+from slimstream.training.slimming import Slimming
 
 CLIPS = 21
 P = Fit(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", weight_decay=0.1)
@@ -53,7 +53,7 @@ def batches(epoch: int) -> Iterator[Batch]:
     """Steps of 8, 8 and 5 clips: pieces of 3, 3, 2 and of 3, 2, where of three processes one has nothing."""
     clip = torch.randn(CLIPS, 4, generator=torch.Generator().manual_seed(1))
     order = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(epoch)).numpy()
-    share = Share(ranks.number(), ranks.count(), P.micro_batch)
+    share = Share(distributed.number(), distributed.count(), P.micro_batch)
     for start in range(0, CLIPS, P.batch_size):
         whole = order[start : start + P.batch_size]
         mine = torch.from_numpy(share.of(whole))
@@ -64,7 +64,7 @@ def train(folder: Path) -> None:
     """Train, and write what there is in the end and the curves."""
     torch.manual_seed(0)
     net = Net()
-    if ranks.number():
+    if distributed.number():
         with torch.no_grad():
             net.head.weight += 1e-3  # as another machine might have fitted it
     margin = AMSoftmax(CrossEntropy(torch.ones(2)), margin=0.35, scale=5.0)
@@ -81,14 +81,14 @@ def train(folder: Path) -> None:
     )
     losses = torch.tensor([[row["train_loss"], row["train_center"]] for row in curves])
     made = {**net.state_dict(), "centers": center.centers, "losses": losses}
-    save_file(made, folder / f"process-{ranks.number()}.safetensors")
+    save_file(made, folder / f"process-{distributed.number()}.safetensors")
 
 
 def process(rank: int, count: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
     train(folder)
     with pytest.raises(UserError, match="a file system that all share"):
-        ranks.meet(rank, folder)  # each has another state
+        distributed.meet(rank, folder)  # each has another state
     dist.destroy_process_group()
 
 
@@ -110,7 +110,7 @@ def test_three_processes_end_where_one_does(tmp_path: Path) -> None:
 
 def test_the_one_piece_of_a_step_moves_running_statistics_as_ever() -> None:
     plain, shared = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
-    buffers = ranks.Buffers(shared)
+    buffers = distributed.Buffers(shared)
     for step in range(3):
         clip = torch.randn(5, 4, generator=torch.Generator().manual_seed(step))
         plain(clip)
@@ -123,7 +123,7 @@ def test_the_one_piece_of_a_step_moves_running_statistics_as_ever() -> None:
 
 def test_pieces_move_running_statistics_by_their_mean() -> None:
     norm = nn.BatchNorm1d(1, momentum=0.1)
-    buffers = ranks.Buffers(norm)
+    buffers = distributed.Buffers(norm)
     buffers.begin(pieces=2)
     for clip, weight in ((torch.tensor([[1.0], [3.0]]), 0.5), (torch.tensor([[5.0], [7.0]]), 0.5)):
         norm(clip)
@@ -139,7 +139,7 @@ def test_pieces_draw_the_same_whoever_works_on_them() -> None:
         torch.manual_seed(0)
         found = {}
         for piece in pieces:
-            with ranks.draws(piece, 7, 1):
+            with distributed.draws(piece, 7, 1):
                 found[piece] = torch.rand(()).item()
         return found
 

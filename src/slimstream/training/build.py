@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Fit, Params
-from slimstream.learn.heads import HasHead, HasMemory
-from slimstream.learn.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
-from slimstream.learn.pruning import check_pruning
-from slimstream.learn.slimming import Slimming
-from slimstream.models import blank, check_channels, sketch
+from slimstream.core.params import Fit
 from slimstream.models.layers.heads import CosineHead
 from slimstream.models.surgery import batch_norm_scales
+from slimstream.training.closed_form import HasHead, HasMemory
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
+from slimstream.training.slimming import Slimming
 
 
 def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:
@@ -31,53 +28,6 @@ def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) 
         width = head.in_features
         objective = CenterLoss(objective, p.center, classes=classes, features=width, directions=cosine)
     return Slimming(objective, p.slimming) if p.slimming else objective
-
-
-def check_trainings(params: Params) -> None:
-    """UserError for a network or an objective that cannot be, before a clip is fetched."""
-    student = sketch(params.train.model, params.train.model_args)
-    check_channels(student, params.extract.channels)
-    for p in (params.train, params.prune, params.distill):
-        check_objective(student, p.fit)
-    if params.refit.strength is not None:
-        with_head(student)
-    if params.distill.attention and not hasattr(student, "maps"):
-        raise UserError(
-            f"params.yaml: distill.attention compares maps, and {params.train.model} shows none; set it to 0."
-        )
-    sketch(params.baseline.model, params.baseline.model_args)
-    for name, teacher in params.teachers.items():
-        model = sketch(teacher.model, teacher.model_args)
-        check_channels(model, params.extract.channels, f"teachers.{name}")
-        check_objective(model, teacher.fit)
-
-
-def check_compression(params: Params) -> None:
-    """UserError for what `prune` or `sweep` would refuse after the training, before a clip is fetched."""
-    p = params.prune
-    model = blank(params.train.model, params.train.model_args)
-    if p.frozen:
-        model.requires_grad_(True)
-    rates = {"prune.rate": p.rate, "sweep.rates": max(params.sweep.rates, default=None)}
-    clip = torch.zeros(1, 2, params.extract.channels, *params.extract.size, dtype=torch.uint8)
-    try:
-        with torch.no_grad():
-            model.eval()(clip)
-    except RuntimeError as error:
-        height, width = params.extract.size
-        raise UserError(
-            f"params.yaml: {params.train.model} cannot look at frames of {width} × {height} pixels "
-            f"({error}); choose a larger extract.size."
-        ) from error
-    check_pruning(
-        model,
-        clip,
-        {setting: rate for setting, rate in rates.items() if rate is not None},
-        p.target_params,
-        importance=p.importance,
-        leave=p.leave,
-        round_to=p.round_to,
-    )
 
 
 def with_head(model: nn.Module) -> HasHead | HasMemory:
