@@ -2,8 +2,8 @@
 
 Every random draw of an epoch is a function of (seed, epoch), and after each epoch the whole state is written
 at once. A training that was killed therefore goes on at the last finished epoch and, on a CPU, ends with the
-very weights it would have had. Several processes may share the steps (`training.distributed`): one reads as if
-alone.
+very weights it would have had. Several processes may share the steps (`training.distributed`): one reads as
+if alone.
 """
 
 import math
