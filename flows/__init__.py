@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from slimstream.core.proxy import bypass_for_loopback
-from slimstream.mlflow_store import sqlite_uri
+from slimstream.tracking.store import sqlite_uri
 
 bypass_for_loopback()
 for _name, _value in {

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slimstream.core.paths import Paths
-from slimstream.tracking import in_git
+from slimstream.tracking.run import in_git
 
 GRACE = 10.0
 """Seconds between asking a process group to stop and killing it."""

@@ -36,7 +36,7 @@ from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths, models_in
-from slimstream.tracking import tracking_uri
+from slimstream.tracking.run import tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKED = frozenset({"scan", "ingest", "push"})

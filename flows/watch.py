@@ -20,7 +20,7 @@ from flows import dvc
 from flows.logs import in_one_sentence
 from flows.worktree import worktree
 from slimstream.core.paths import Paths
-from slimstream.monitor import CHECK
+from slimstream.registry.monitor import CHECK
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRAINING = "retrain/weekly"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.tracking import in_git, tracking_uri
+from slimstream.tracking.run import in_git, tracking_uri
 
 KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
 STATE = ("source.lock.json", "dvc.lock")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows import dvc
-from slimstream import tracking
 from slimstream.core.paths import Paths
+from slimstream.tracking import run as tracking
 from tests.flows.conftest import importing
 from tests.flows.mini import git, repository
 

@@ -20,7 +20,7 @@ from flows.services.servers import client_environment, services
 from flows.services.settings import Home, Settings, load_secrets
 from flows.worktree import worktree
 from slimstream.core.paths import Paths
-from slimstream.registry import Registry
+from slimstream.registry.versions import Registry
 from tests.flows.conftest import PROJECT, api
 from tests.flows.mini import commit, git, repository
 from tests.unit import plant

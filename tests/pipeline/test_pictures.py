@@ -21,7 +21,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.data.scan import scan
 from slimstream.datasets.dataset import ClipSet
-from slimstream.serving import ClipClassifier
+from slimstream.serving.pyfunc import ClipClassifier
 from slimstream.stages import (
     baseline,
     distill,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from slimstream.__main__ import main
+from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
 from slimstream.stages import validate
 from tests.unit.clips.rendered import texture, write_picture

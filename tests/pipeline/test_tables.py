@@ -13,13 +13,13 @@ import torch
 from ruamel.yaml import YAML
 
 from slimstream import models
-from slimstream.__main__ import main
+from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
+from slimstream.experiments.tables import cells
 from slimstream.stages import extract
-from slimstream.tables import cells
 from tests.pipeline.test_pictures import each, tiny_picture_net
 from tests.pipeline.tiny import study
 

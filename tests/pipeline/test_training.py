@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.__main__ import main
+from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths

@@ -12,8 +12,8 @@ from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import ClipSet
-from slimstream.deploy import check_parity
-from slimstream.serving import ClipClassifier
+from slimstream.registry.artifacts import check_parity
+from slimstream.serving.pyfunc import ClipClassifier
 from slimstream.stages import extract
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import judged, untrained

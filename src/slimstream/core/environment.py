@@ -2,7 +2,8 @@
 
 params.yaml says what is made: DVC runs a stage again when its section changes, and packs and trainings are
 named after theirs. Where it is made changes no result (`training.distributed` says up to what), and an
-address in params.yaml would make every clip be packed again when a cluster moves, and be committed with each run.
+address in params.yaml would make every clip be packed again when a cluster moves, and be committed with
+each run.
 """
 
 import os

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimstream.__main__ import main
+from slimstream.cli.parser import main
 from slimstream.core import proxy
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from slimstream import folds
-from slimstream.__main__ import main
+from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.data.own_folders import PROJECT, check_ingested, check_source, dvc_cache, outs
 from slimstream.data.scan import scan
+from slimstream.experiments import folds
 from slimstream.stages import ingest
 
 CHECKOUT = Path(__file__).parents[3]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from slimstream.__main__ import main
 from slimstream.catalog.listing import Stat
 from slimstream.catalog.manifest import read_manifest
+from slimstream.cli.parser import main
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
