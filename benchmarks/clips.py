@@ -10,7 +10,7 @@ import pandas as pd
 
 from slimstream.clips.packs import pack_clip, save_array
 from slimstream.core.params import Extract
-from slimstream.data import rig
+from slimstream.stages.ingest import rig
 
 SIZE = (640, 480)
 FPS = 25.0

@@ -13,10 +13,10 @@ from benchmarks.compare import Call, Result, duel
 from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import Batch
-from slimstream.learn.distillation import Distillation
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
 from slimstream.models.layers.fusion import CAFM
+from slimstream.stages.distill.losses import Distillation
 from slimstream.training.loop import fit
 from slimstream.training.objectives import CrossEntropy, Objective
 

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, load_params
 from slimstream.core.paths import Paths
-from slimstream.data.own_folders import check_ingested, check_source
+from slimstream.stages.ingest.own_folders import check_ingested, check_source
 from slimstream.tracking.run import git, in_git
 
 

@@ -96,7 +96,7 @@ auth_cache_ttl_seconds = 60
 """
 _LOOK = """
 import sys
-from slimstream.data import s3
+from slimstream.stages.ingest import s3
 from slimstream.core.errors import UserError
 s3.PATIENCE = 1
 try:

@@ -214,7 +214,7 @@ def box(folder: Path) -> Iterator[Box]:
 
 def upload(storage: dict[str, str], folder: Path) -> None:
     """Render the rig's clips of the recipe into s3://plant/clips, by way of `folder`."""
-    from slimstream.data import rig
+    from slimstream.stages.ingest import rig
 
     params = load_params(RECIPE).ingest.rig
     client = boto3.client(

@@ -18,9 +18,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.parallel import Crashed
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data import cluster
-from slimstream.data.cluster import each_on
-from slimstream.stages import extract
+from slimstream.stages.extract import cluster
+from slimstream.stages.extract import stage as extract
+from slimstream.stages.extract.cluster import each_on
 from tests.pipeline.test_extract import PARAMS, contents, plant, work
 from tests.unit.core.test_parallel import treacherous
 
@@ -161,7 +161,7 @@ def test_a_cluster_that_is_not_there_is_said_in_one_sentence(
         monkeypatch.setattr(cluster, "PATIENCE", 60)
         with (
             worker(address, path="/nowhere"),
-            pytest.raises(UserError, match=r"cannot import slimstream.data.cluster, "),
+            pytest.raises(UserError, match=r"cannot import slimstream.stages.extract.cluster, "),
         ):
             list(each_on(address, treacherous, [1], fit_to_work))
         with worker(address), pytest.raises(UserError, match="went away; start it and run again"):

@@ -14,10 +14,11 @@ from slimstream.metrics.classification import preferred
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
-from slimstream.report.plots import TITLES
 from slimstream.runtimes.base import open_network, read_forms
 from slimstream.runtimes.part import softmax
-from slimstream.stages import evaluate, export
+from slimstream.stages import export
+from slimstream.stages.evaluate import stage as evaluate
+from slimstream.stages.evaluate.report.plots import TITLES
 from tests.pipeline import tiny
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")

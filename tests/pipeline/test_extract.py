@@ -18,7 +18,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages import extract
+from slimstream.stages.extract import stage as extract
 from tests.unit.clips.rendered import boxed, moving, write_video
 
 EXTRACT = Extract(frames=4, size=(32, 48))
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
-from slimstream.stages import extract
+from slimstream.stages.extract import stage as extract
 params = Params(extract=Extract(frames=4, size=(32, 48)))
 print(extract.run(params, Paths(Path(sys.argv[1])), lambda metrics, step: None))
 """

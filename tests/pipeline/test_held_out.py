@@ -18,9 +18,10 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, Params, Split
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data.held_out import HeldOut
-from slimstream.data.scan import ScanResult, read_lock, scan
-from slimstream.stages import ingest, split
+from slimstream.stages import split
+from slimstream.stages.ingest import stage as ingest
+from slimstream.stages.ingest.held_out import HeldOut
+from slimstream.stages.ingest.scan import ScanResult, read_lock, scan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -12,8 +12,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, Params, Rig
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.data.scan import scan
-from slimstream.stages import ingest
+from slimstream.stages.ingest import stage as ingest
+from slimstream.stages.ingest.scan import scan
 from tests.unit.clips.rendered import write_video
 
 RIG = Params(ingest=Ingest(rig=Rig(recordings=2, clips=1, seconds=0.2)))

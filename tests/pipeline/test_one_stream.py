@@ -11,7 +11,10 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
-from slimstream.stages import distill, evaluate, export, prune, refit, teachers, train
+from slimstream.stages import export, refit, teachers, train
+from slimstream.stages.distill import stage as distill
+from slimstream.stages.evaluate import stage as evaluate
+from slimstream.stages.prune import stage as prune
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}

@@ -9,7 +9,8 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
-from slimstream.stages import prune, train
+from slimstream.stages import train
+from slimstream.stages.prune import stage as prune
 from slimstream.training.study import Study
 from tests.pipeline import tiny
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
-from slimstream.stages import validate
+from slimstream.stages.validate import stage as validate
 from tests.unit.clips.rendered import texture, write_picture
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model, weight_hash
-from slimstream.stages import distill, teachers, train
+from slimstream.stages import teachers, train
+from slimstream.stages.distill import stage as distill
 from tests.pipeline.tiny import FIT, study
 
 QUICK = {**FIT, "epochs": 1}

@@ -18,7 +18,8 @@ from slimstream.core.media import UnreadableVideo
 from slimstream.core.params import Params, Split, Validate
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages import split, validate
+from slimstream.stages import split
+from slimstream.stages.validate import stage as validate
 from tests.unit.clips.rendered import boxed, texture, write_video
 
 LABELS = ("leak", "normal")

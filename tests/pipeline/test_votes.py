@@ -14,7 +14,7 @@ from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import ClipSet
 from slimstream.registry.artifacts import check_parity
 from slimstream.serving.pyfunc import ClipClassifier
-from slimstream.stages import extract
+from slimstream.stages.extract import stage as extract
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import judged, untrained
 from tests.pipeline.test_pictures import each

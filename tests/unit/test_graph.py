@@ -11,6 +11,12 @@ PACKAGE = ROOT / "src/slimstream"
 GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
+def entry(stage: str) -> Path:
+    """The file that holds a stage's `run`: the stage is a file or a folder."""
+    file = PACKAGE / "stages" / f"{stage}.py"
+    return file if file.exists() else file.with_suffix("") / "stage.py"
+
+
 def files_of(module: str) -> list[Path]:
     """The file of a module of ours, and the __init__ of every package around it."""
     parts = module.split(".")
@@ -35,7 +41,7 @@ def imported(path: Path) -> set[Path]:
 
 
 def closure(stage: str) -> set[str]:
-    open_, seen = {PACKAGE / "stages" / f"{stage}.py"}, set()
+    open_, seen = set(files_of(".".join(entry(stage).relative_to(ROOT / "src").with_suffix("").parts))), set()
     while open_:
         path = open_.pop()
         seen.add(path)
@@ -54,7 +60,7 @@ def test_deps_are_the_import_closure(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", GRAPH)
 def test_params_are_those_the_stage_reads(stage: str) -> None:
-    tree = ast.parse((PACKAGE / "stages" / f"{stage}.py").read_text())
+    tree = ast.parse(entry(stage).read_text())
     read = {
         node.attr.rstrip("_")
         for node in ast.walk(tree)

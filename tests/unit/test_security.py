@@ -20,12 +20,12 @@ from slimstream.catalog.listing import Stat, arrange
 from slimstream.core.errors import UserError
 from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
-from slimstream.data.scan import read_lock
-from slimstream.data.sources import FolderSource
 from slimstream.datasets.dataset import ClipSet
 from slimstream.models.checkpoint import Card, load_model, load_state, save_model
 from slimstream.registry import artifacts
 from slimstream.runtimes.base import OnnxModel
+from slimstream.stages.ingest.scan import read_lock
+from slimstream.stages.ingest.sources import FolderSource
 
 
 class Bomb:

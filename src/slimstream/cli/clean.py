@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from slimstream.core.paths import Paths
-from slimstream.data.own_folders import check_ingested, outs
+from slimstream.stages.ingest.own_folders import check_ingested, outs
 
 
 def clean(paths: Paths) -> tuple[list[Path], list[Path]]:

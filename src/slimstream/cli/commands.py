@@ -4,7 +4,6 @@ Nothing heavy is imported before a command is known, so `--help` answers at once
 """
 
 import argparse
-import importlib
 import json
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -18,9 +17,10 @@ from slimstream.core.environment import processes
 from slimstream.core.errors import UserError
 from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline import stages
 
 if TYPE_CHECKING:
-    from slimstream.data.held_out import HeldOut
+    from slimstream.stages.ingest.held_out import HeldOut
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
@@ -41,7 +41,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     if args.command == "train":
         _refuse_early(params, paths)
     first = torchrun.is_first()
-    work = importlib.import_module(f"slimstream.stages.{args.command}")
+    work = stages.load(args.command)
     with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
         metrics = work.run(params, paths, run.log)
         if first:
@@ -54,7 +54,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
 def _refuse_early(params: Params, paths: Paths) -> None:
     """What a later stage would refuse is said before the first training takes its hours."""
     from slimstream.pipeline.preflight import check_compression, check_trainings
-    from slimstream.stages.distill import check_teachers
+    from slimstream.stages.distill.stage import check_teachers
 
     check_trainings(params)
     check_compression(params)
@@ -70,10 +70,10 @@ def _write_json(path: Path, content: object) -> None:
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.clips.packs import check_flow
-    from slimstream.data import scan as source
     from slimstream.pipeline.preflight import check_compression, check_trainings
     from slimstream.splits import columns
-    from slimstream.stages.distill import check_teachers
+    from slimstream.stages.distill.stage import check_teachers
+    from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
     # What cannot come out right is said here, before anything is fetched.
@@ -97,8 +97,8 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
 
     MLflow is imported only where there is a registry.
     """
-    from slimstream.data.held_out import HeldOut
-    from slimstream.data.scan import parse_lock
+    from slimstream.stages.ingest.held_out import HeldOut
+    from slimstream.stages.ingest.scan import parse_lock
     from slimstream.tracking.run import git, tracking_off, tracking_uri
     from slimstream.tracking.store import database
 
@@ -239,9 +239,9 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.data.own_folders import check_source
     from slimstream.experiments.tables.run import check, chosen, run_tables
     from slimstream.experiments.tables.spec import listing, load_specs
+    from slimstream.stages.ingest.own_folders import check_source
 
     specs = load_specs(args.paper, paths)
     if args.list:

@@ -7,9 +7,7 @@ from pathlib import Path
 ROOMS = (
     "catalog",
     "clips",
-    "data",
     "datasets",
-    "learn",
     "metrics",
     "models",
     "runtimes",

@@ -23,9 +23,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths, models_in
-from slimstream.data.own_folders import check_source
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import group_names
+from slimstream.stages.ingest.own_folders import check_source
 
 STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "refit", "export", "evaluate")
 

@@ -10,10 +10,10 @@ import pandas as pd
 from slimstream.catalog.manifest import RESERVED
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
-from slimstream.data.held_out import HeldOut, last_split
-from slimstream.data.scan import read_lock
 from slimstream.registry.gate import Seen
 from slimstream.runtimes.base import network_files, read_forms
+from slimstream.stages.ingest.held_out import HeldOut, last_split
+from slimstream.stages.ingest.scan import read_lock
 from slimstream.tracking.run import git, read_json
 
 

@@ -21,9 +21,9 @@ import psutil
 from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.data.scan import parse_lock
-from slimstream.data.store import Store
 from slimstream.registry import artifacts
+from slimstream.stages.ingest.scan import parse_lock
+from slimstream.stages.ingest.store import Store
 from slimstream.tracking import run as tracking
 from slimstream.tracking.run import git, read_json
 from slimstream.tracking.store import EXPERIMENT, database, open_store

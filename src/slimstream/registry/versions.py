@@ -17,8 +17,8 @@ import pandas as pd
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
-from slimstream.data.held_out import HeldOut
 from slimstream.registry import artifacts, gate
+from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
 
 CHAMPION = "champion"

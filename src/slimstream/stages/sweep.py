@@ -27,7 +27,7 @@ from slimstream.models.cost import measure
 from slimstream.runtimes.base import open_network
 from slimstream.runtimes.export import export
 from slimstream.runtimes.latency import Latency, latencies
-from slimstream.stages.prune import compress
+from slimstream.stages.prune.stage import compress
 from slimstream.training.study import Study, named
 
 # `rate` is what was asked for, `removed` the share of channels that really went.

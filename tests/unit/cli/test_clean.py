@@ -11,7 +11,7 @@ import pytest
 from slimstream.cli.clean import clean
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.data.own_folders import outs
+from slimstream.stages.ingest.own_folders import outs
 
 CHECKOUT = Path(__file__).parents[3]
 BESIDE = (

@@ -18,7 +18,7 @@ from slimstream.clips.pictures import MAX_PIXELS, Still, check_visible, unscaled
 from slimstream.clips.video import count_frames, frames, open_clip, probe
 from slimstream.core.media import UnreadableVideo, is_picture
 from slimstream.core.params import Extract
-from slimstream.data.survey import survey
+from slimstream.stages.validate.survey import survey
 from tests.unit.clips.rendered import texture, write_picture, write_video
 
 

@@ -11,7 +11,7 @@ from slimstream.clips.packs import pack_clip
 from slimstream.clips.video import Reader, frames, probe
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.params import Extract
-from slimstream.data.survey import survey
+from slimstream.stages.validate.survey import survey
 from tests.unit.clips.rendered import encode, moving, texture
 
 STEPS = moving([(k, 0) for k in range(50)])

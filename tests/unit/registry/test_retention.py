@@ -14,8 +14,8 @@ from slimstream.catalog.listing import Stat
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.data.store import Store
 from slimstream.registry import retention
+from slimstream.stages.ingest.store import Store
 from slimstream.tracking import run as tracking
 
 LONG_AGO = time.time() - 90 * 86_400

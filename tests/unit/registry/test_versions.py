@@ -12,11 +12,11 @@ import pytest
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.data.held_out import HeldOut
 from slimstream.registry import artifacts
 from slimstream.registry.publish import publish
 from slimstream.registry.versions import Registry, held_out, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
+from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
 from tests.unit.plant import PARAMS, clips, evaluated
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slimstream.core.errors import UserError
-from slimstream.learn.pruning import prune_channels, recalibrate
 from slimstream.models import create_model
 from slimstream.runtimes.base import OnnxModel, import_openvino, open_network
 from slimstream.runtimes.export import export, export_onnx
+from slimstream.stages.prune.pruning import prune_channels, recalibrate
 
 torch.set_num_threads(1)
 

@@ -13,11 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from slimstream.learn.pruning import prune_channels
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model, save_model, weight_hash
 from slimstream.runtimes.base import OnnxModel
 from slimstream.runtimes.export import export_onnx
+from slimstream.stages.prune.pruning import prune_channels
 from slimstream.training.closed_form import fit_head
 
 

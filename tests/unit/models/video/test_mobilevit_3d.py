@@ -3,10 +3,10 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.learn.pruning import recalibrate
 from slimstream.models.cost import count_macs
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 from slimstream.models.video.mobilevit_3d import mobilevit_3d
+from slimstream.stages.prune.pruning import recalibrate
 from tests.unit.models.clips import clip_of, params
 
 
