@@ -30,6 +30,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
+from slimstream.models.latency import latencies
 from slimstream.runtimes.base import (
     PROCESSORS_OWN,
     Form,
@@ -40,7 +41,6 @@ from slimstream.runtimes.base import (
     write_forms,
 )
 from slimstream.runtimes.export import export, why
-from slimstream.runtimes.latency import latencies
 from slimstream.runtimes.part import Floats, Part, spread
 
 PARITY = 1e-4

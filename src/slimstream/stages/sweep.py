@@ -24,9 +24,9 @@ from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.models.cost import measure
+from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes.base import open_network
 from slimstream.runtimes.export import export
-from slimstream.runtimes.latency import Latency, latencies
 from slimstream.stages.prune.stage import compress
 from slimstream.training.study import Study, named
 

@@ -23,8 +23,8 @@ from slimstream.metrics import classification as metrics
 from slimstream.metrics.intervals import Resampling, confusions, interval, resampling, with_interval
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
+from slimstream.models.latency import Latency, latencies, percentiles, time_calls
 from slimstream.runtimes.base import Form, Network, open_network, read_forms
-from slimstream.runtimes.latency import Latency, latencies, percentiles, time_calls
 from slimstream.runtimes.part import Floats, Part, spread
 from slimstream.stages.evaluate.report import examples, page
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures

@@ -12,7 +12,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
-from slimstream.runtimes.latency import latency
+from slimstream.models.latency import latency
 from slimstream.stages.prune.pruning import PruneReport, prune_channels, recalibrate
 from slimstream.stages.prune.reconstruct import reconstruct
 from slimstream.training.study import Study, with_prefix

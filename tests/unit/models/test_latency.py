@@ -1,7 +1,7 @@
 import time
 from functools import partial
 
-from slimstream.runtimes.latency import latencies, latency, percentiles
+from slimstream.models.latency import latencies, latency, percentiles
 
 
 def test_percentiles_by_hand() -> None:
