@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from benchmarks.compare import Result
-from slimstream.threads import let_waiting_threads_sleep
+from slimstream.core.threads import let_waiting_threads_sleep
 
 PARTS = ("extract", "load", "training", "inference", "students", "diagnosis", "busy", "overhead")
 BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from benchmarks.compare import Call, Result, duel
 from benchmarks.overhead import ROOT, ask
-from slimstream.threads import let_waiting_threads_sleep
+from slimstream.core.threads import let_waiting_threads_sleep
 
 STEPS = 2
 """Training steps that are timed at once."""
@@ -142,8 +142,8 @@ def _steps() -> None:
     import torch
 
     from benchmarks.training import CLASSES, epoch, random_batches
-    from slimstream.learn.objectives import CrossEntropy
     from slimstream.models import create_model
+    from slimstream.training.objectives import CrossEntropy
 
     torch.manual_seed(0)
     work = epoch(

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.data import rig
-from slimstream.data.packs import pack_clip, save_array
-from slimstream.params import Extract
+from slimstream.clips.packs import pack_clip, save_array
+from slimstream.core.params import Extract
+from slimstream.stages.ingest import rig
 
 SIZE = (640, 480)
 FPS = 25.0

@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.clips import P1, SIZE, read, videos
 from benchmarks.compare import Result, duel, result, seconds
-from slimstream.data.flow import dequantise
-from slimstream.data.packs import Job, pack, pack_clip, sample
-from slimstream.data.pool import each
+from slimstream.clips.flow import dequantise
+from slimstream.clips.packs import Job, pack, pack_clip, sample
+from slimstream.core.parallel import each
 
 STEP = 5
 

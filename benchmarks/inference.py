@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from benchmarks.compare import Call, Result, duel
-from slimstream.learn.cost import count_params
-from slimstream.learn.export import export
-from slimstream.learn.pruning import prune_channels, recalibrate
-from slimstream.learn.runtimes import import_openvino, network_files, open_network, runs_here
+from slimstream.core.params import RUNTIMES, Runtime
 from slimstream.models import create_model
-from slimstream.params import RUNTIMES, Runtime
+from slimstream.models.cost import count_params
+from slimstream.runtimes.base import import_openvino, network_files, open_network, runs_here
+from slimstream.runtimes.export import export
+from slimstream.stages.prune.pruning import prune_channels, recalibrate
 
 FRAMES, SIDE = 10, 224
 SMALL = 2.13e6

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.clips import packs, read, videos
 from benchmarks.compare import Result, duel
-from slimstream.data.clips import ClipSet, evaluation_batches
-from slimstream.params import Extract
+from slimstream.core.params import Extract
+from slimstream.datasets.dataset import ClipSet, evaluation_batches
 
 BATCH = 8
 P = Extract(frames=25, size=(224, 224), flow="dis")

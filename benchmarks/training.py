@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.compare import Call, Result, duel
-from slimstream.data.clips import Batch
-from slimstream.learn.cost import count_params
-from slimstream.learn.distillation import Distillation
-from slimstream.learn.fit import fit
-from slimstream.learn.objectives import CrossEntropy, Objective
+from slimstream.core.params import Fit
+from slimstream.core.progress import null_log
+from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
-from slimstream.models.fusion import CAFM
-from slimstream.params import Fit
-from slimstream.progress import null_log
+from slimstream.models.cost import count_params
+from slimstream.models.layers.fusion import CAFM
+from slimstream.stages.distill.losses import Distillation
+from slimstream.training.loop import fit
+from slimstream.training.objectives import CrossEntropy, Objective
 
 STEPS, BATCH, CLASSES = 20, 8, 3
 

@@ -8,9 +8,9 @@ long as the flow when PREFECT_API_URL names no other. A proxy is not asked for i
 import os
 from pathlib import Path
 
-from slimstream.mlflow_store import sqlite_uri
-from slimstream.proxy import bypass_for_loopback
-from slimstream.threads import let_waiting_threads_sleep
+from slimstream.core.proxy import bypass_for_loopback
+from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.tracking.store import sqlite_uri
 
 bypass_for_loopback()
 let_waiting_threads_sleep()

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slimstream.errors import Unavailable, UserError
-from slimstream.paths import Paths
-from slimstream.tracking import in_git
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.paths import Paths
+from slimstream.tracking.run import in_git
 
 GRACE = 10.0
 """Seconds between asking a process group to stop and killing it."""

@@ -3,7 +3,7 @@
 import logging
 
 from flows.dvc import StageFailed
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 
 class _OneSentence(logging.Filter):

@@ -4,11 +4,11 @@ import io
 
 from ruamel.yaml import YAML
 
-from slimstream.data.own_folders import check_ingested, check_source
-from slimstream.errors import UserError
-from slimstream.params import Ingest, load_params
-from slimstream.paths import Paths
-from slimstream.tracking import git, in_git
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest, load_params
+from slimstream.core.paths import Paths
+from slimstream.stages.ingest.own_folders import check_ingested, check_source
+from slimstream.tracking.run import git, in_git
 
 
 def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:

@@ -33,10 +33,10 @@ from flows.announce import announce
 from flows.logs import in_one_sentence
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import commit, worktree
-from slimstream.errors import UserError
-from slimstream.params import load_params
-from slimstream.paths import Paths, models_in
-from slimstream.tracking import tracking_uri
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths, models_in
+from slimstream.tracking.run import tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = {

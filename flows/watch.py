@@ -20,8 +20,8 @@ from flows import dvc
 from flows.logs import in_one_sentence
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import worktree
-from slimstream.monitor import CHECK
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
+from slimstream.registry.monitor import CHECK
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRAINING = "retrain/weekly"

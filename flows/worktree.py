@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slimstream.errors import UserError
-from slimstream.paths import Paths
-from slimstream.tracking import in_git, tracking_uri
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.tracking.run import in_git, tracking_uri
 
 KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
 STATE = ("source.lock.json", "dvc.lock")

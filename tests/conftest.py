@@ -18,8 +18,8 @@ os.environ |= {
 
 import pytest  # noqa: E402
 
-from slimstream.proxy import bypass_for_loopback  # noqa: E402
-from slimstream.threads import let_waiting_threads_sleep  # noqa: E402
+from slimstream.core.proxy import bypass_for_loopback  # noqa: E402
+from slimstream.core.threads import let_waiting_threads_sleep  # noqa: E402
 from tests import weed  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers

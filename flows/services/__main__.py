@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.services import control
 from flows.services.servers import base_environment, client_environment
 from flows.services.settings import Home, load, load_secrets
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from flows.services import automations, deployments, postgres, process, runs
 from flows.services.servers import Service, base_environment, client_environment, services
 from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 PATIENCE = 300
 """Seconds that a server may take to start: a busy machine is slow."""

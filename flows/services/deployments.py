@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flows.services import automations
 from flows.services.settings import Home
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 

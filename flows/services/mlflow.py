@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 from flows.services import postgres
 from flows.services.settings import HOST, Home, Settings, storage, write
-from slimstream.errors import UserError
-from slimstream.mlflow_store import sqlite_uri
+from slimstream.core.errors import UserError
+from slimstream.tracking.store import sqlite_uri
 
 
 def command(settings: Settings) -> list[str]:
@@ -96,8 +96,8 @@ auth_cache_ttl_seconds = 60
 """
 _LOOK = """
 import sys
-from slimstream.data import s3
-from slimstream.errors import UserError
+from slimstream.stages.ingest import s3
+from slimstream.core.errors import UserError
 s3.PATIENCE = 1
 try:
     s3.S3Source(sys.argv[1]).check()

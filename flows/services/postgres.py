@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from flows.services.process import as_user
 from flows.services.settings import HOST, Home, Settings
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 ROLE = "slimstream"
 DATABASES = ("prefect", "mlflow", "mlflow_auth")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 HOST = "127.0.0.1"
 USER = "admin"

@@ -20,7 +20,7 @@ import psutil
 from flows.services import process, runs
 from flows.services.servers import client_environment
 from flows.services.settings import Home, load, load_secrets
-from slimstream.params import load_params
+from slimstream.core.params import load_params
 from tests import weed
 
 PROJECT = Path(__file__).parents[2]
@@ -214,7 +214,7 @@ def box(folder: Path) -> Iterator[Box]:
 
 def upload(storage: dict[str, str], folder: Path) -> None:
     """Render the rig's clips of the recipe into s3://plant/clips, by way of `folder`."""
-    from slimstream.data import rig
+    from slimstream.stages.ingest import rig
 
     params = load_params(RECIPE).ingest.rig
     client = boto3.client(

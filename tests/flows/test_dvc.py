@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows import dvc
-from slimstream import tracking
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
+from slimstream.tracking import run as tracking
 from tests.flows.conftest import importing
 from tests.flows.mini import git, repository
 

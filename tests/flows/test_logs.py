@@ -4,7 +4,7 @@ import pytest
 
 from flows.dvc import UserMistake
 from flows.logs import in_one_sentence
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from flows.services.__main__ import _parser as services_parser
-from slimstream.__main__ import _parser as slimstream_parser
-from slimstream.params import load_params
+from slimstream.cli.parser import _parser as slimstream_parser
+from slimstream.core.params import load_params
 from tests.flows.conftest import PROJECT
 from tests.flows.mini import commit, git
 from tests.weed import free_ports
@@ -69,17 +69,17 @@ ELSEWHERE = {
     "dvc dag": "tests/flows/test_dvc.py::test_order_comes_from_the_graph_and_dvc_skips",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
-    "make folds": "tests/unit/test_folds.py",
+    "make folds": "tests/unit/experiments/test_folds.py",
     "make tables": "tests/pipeline/test_tables.py",
     "make up": "tests/flows/test_services.py::test_up_starts_what_is_missing_and_nothing_else",
     "make status": "tests/flows/test_services.py::test_all_are_well_and_secrets_stay_secret",
     "make down": "tests/flows/test_services.py::test_down_leaves_no_process",
     "make bench": "tests/unit/test_benchmarks.py",
     "python -m flows.services": "tests/flows/test_services.py",
-    "python -m slimstream predict": "tests/unit/test_predict.py",
+    "python -m slimstream predict": "tests/unit/serving/test_predict.py",
     "python -m slimstream tables": "tests/pipeline/test_tables.py",
-    "python -m slimstream process": "tests/unit/process/test_table.py",
-    "python -m slimstream gc": "tests/unit/test_retention.py",
+    "python -m slimstream process": "tests/unit/sensors/test_table.py",
+    "python -m slimstream gc": "tests/unit/registry/test_retention.py",
     "prefect deploy --all": "tests/flows/conftest.py",
     "prefect work-pool create slimstream --type process": "tests/flows/conftest.py",
     "prefect worker start --pool slimstream": "tests/flows/test_services.py",
@@ -210,7 +210,7 @@ stages:
 """
 WORK = """
 import json, pathlib
-from slimstream.params import load_params
+from slimstream.core.params import load_params
 rate = load_params(pathlib.Path("params.yaml")).prune.rate or 0.0
 pathlib.Path("model").write_text(str(rate))
 pathlib.Path("metrics.json").write_text(json.dumps({"rate": rate}))

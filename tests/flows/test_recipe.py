@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows import recipe, retrain
-from slimstream.errors import UserError
-from slimstream.params import load_params
-from slimstream.paths import Paths
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
 from tests.flows.mini import commit, git, repository
 
 

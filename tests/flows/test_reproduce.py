@@ -19,8 +19,8 @@ from flows.services import process
 from flows.services.servers import client_environment, services
 from flows.services.settings import Home, Settings, load_secrets
 from flows.worktree import worktree
-from slimstream.paths import Paths
-from slimstream.registry import Registry
+from slimstream.core.paths import Paths
+from slimstream.registry.versions import Registry
 from tests.flows.conftest import PROJECT, api
 from tests.flows.mini import commit, git, repository
 from tests.unit import plant
@@ -49,8 +49,8 @@ stages:
 """
 JUDGE = f"""
 import plant
-from slimstream.data.manifest import read_manifest
-from slimstream.paths import Paths
+from slimstream.catalog.manifest import read_manifest
+from slimstream.core.paths import Paths
 paths = Paths()
 table = read_manifest(paths.manifest)[["id", "path", "label", "sha256", "camera"]]
 plant.parted(paths, table, {CAMERAS})

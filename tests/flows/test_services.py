@@ -29,7 +29,7 @@ from flows.services.control import SIGNALS
 from flows.services.runs import client
 from flows.services.servers import client_environment, services
 from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

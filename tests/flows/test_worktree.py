@@ -9,7 +9,7 @@ import pytest
 from flows import dvc
 from flows.worktree import commit as keep
 from flows.worktree import worktree
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 from tests.flows.mini import commit, git, repository
 
 

@@ -13,15 +13,16 @@ import psutil
 import pytest
 from distributed import Client
 
-from slimstream.data import cluster, packs
-from slimstream.data.cluster import each_on
-from slimstream.data.pool import Crashed
-from slimstream.errors import UserError
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import extract
+from slimstream.clips import packs
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import Crashed
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.stages.extract import cluster
+from slimstream.stages.extract import stage as extract
+from slimstream.stages.extract.cluster import each_on
 from tests.pipeline.test_extract import PARAMS, contents, plant, work
-from tests.unit.data.test_pool import treacherous
+from tests.unit.core.test_parallel import treacherous
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -160,7 +161,7 @@ def test_a_cluster_that_is_not_there_is_said_in_one_sentence(
         monkeypatch.setattr(cluster, "PATIENCE", 60)
         with (
             worker(address, path="/nowhere"),
-            pytest.raises(UserError, match=r"cannot import slimstream.data.cluster, "),
+            pytest.raises(UserError, match=r"cannot import slimstream.stages.extract.cluster, "),
         ):
             list(each_on(address, treacherous, [1], fit_to_work))
         with worker(address), pytest.raises(UserError, match="went away; start it and run again"):

@@ -6,18 +6,19 @@ import pandas as pd
 import pytest
 import torch
 
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import Card, save_model
-from slimstream.learn.cost import count_macs, count_params
-from slimstream.learn.metrics import preferred
-from slimstream.learn.runtimes import open_network, read_forms
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.metrics.classification import preferred
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.report.plots import TITLES
-from slimstream.stages import evaluate, export
-from slimstream.stages.part import softmax
+from slimstream.models.checkpoint import Card, save_model
+from slimstream.models.cost import count_macs, count_params
+from slimstream.runtimes.base import open_network, read_forms
+from slimstream.runtimes.part import softmax
+from slimstream.stages import export
+from slimstream.stages.evaluate import stage as evaluate
+from slimstream.stages.evaluate.report.plots import TITLES
 from tests.pipeline import tiny
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_model, save_model
-from slimstream.learn.runtimes import Form, Network, open_network, read_forms, runs_here
+from slimstream.core.errors import UserError
+from slimstream.core.params import RUNTIMES, Export, Runtime, load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import RUNTIMES, Export, Runtime, load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
+from slimstream.models.checkpoint import load_model, save_model
+from slimstream.runtimes.base import Form, Network, open_network, read_forms, runs_here
 from slimstream.stages import export
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
@@ -171,7 +171,7 @@ def test_a_form_that_cannot_be_made_is_left_out(
     def fails(*_: Any) -> None:
         raise RuntimeError("Exception from a file\nno range for a layer")
 
-    monkeypatch.setattr("slimstream.learn.export._quantised", fails)
+    monkeypatch.setattr("slimstream.runtimes.export._quantised", fails)
     metrics = export.run(load_params(paths.params), paths, null_log)
     assert "pruned.openvino.off" in metrics and "pruned.openvino-int8.off" not in metrics
     assert "openvino-int8 does not run pruned and is left out (no range" in capsys.readouterr().err

@@ -13,22 +13,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.data.packs import Job, pack_clip
-from slimstream.errors import UserError
-from slimstream.params import Extract, Params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import extract
-from tests.unit.data.rendered import boxed, moving, write_video
+from slimstream.clips.packs import Job, pack_clip
+from slimstream.core.errors import UserError
+from slimstream.core.params import Extract, Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.stages.extract import stage as extract
+from tests.unit.clips.rendered import boxed, moving, write_video
 
 EXTRACT = Extract(frames=4, size=(32, 48))
 PARAMS = Params(extract=EXTRACT)
 SCRIPT = """
 import sys
 from pathlib import Path
-from slimstream.params import Extract, Params
-from slimstream.paths import Paths
-from slimstream.stages import extract
+from slimstream.core.params import Extract, Params
+from slimstream.core.paths import Paths
+from slimstream.stages.extract import stage as extract
 params = Params(extract=Extract(frames=4, size=(32, 48)))
 print(extract.run(params, Paths(Path(sys.argv[1])), lambda metrics, step: None))
 """

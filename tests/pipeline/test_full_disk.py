@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 from tests.pipeline.tiny import PARAMS, study
 
 pytestmark = pytest.mark.slow

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.data.held_out import HeldOut
-from slimstream.data.manifest import read_manifest
-from slimstream.data.scan import ScanResult, read_lock, scan
-from slimstream.errors import UserError
-from slimstream.params import Ingest, Params, Split
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import ingest, split
+from slimstream.catalog.manifest import read_manifest
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest, Params, Split
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.stages import split
+from slimstream.stages.ingest import stage as ingest
+from slimstream.stages.ingest.held_out import HeldOut
+from slimstream.stages.ingest.scan import ScanResult, read_lock, scan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

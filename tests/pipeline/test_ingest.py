@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.data.manifest import clip_id, read_manifest
-from slimstream.data.scan import scan
-from slimstream.errors import UserError
-from slimstream.params import Ingest, Params, Rig
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import ingest
-from tests.unit.data.rendered import write_video
+from slimstream.catalog.manifest import clip_id, read_manifest
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest, Params, Rig
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.stages.ingest import stage as ingest
+from slimstream.stages.ingest.scan import scan
+from tests.unit.clips.rendered import write_video
 
 RIG = Params(ingest=Ingest(rig=Rig(recordings=2, clips=1, seconds=0.2)))
 FOLDER = Params(ingest=Ingest(source="plant"))

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from slimstream.learn.checkpoint import load_card, load_model
+from slimstream.core.params import load_params
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.progress import null_log
-from slimstream.stages import distill, evaluate, export, prune, refit, train
+from slimstream.models.checkpoint import load_card, load_model
+from slimstream.stages import export, refit, train
+from slimstream.stages.distill import stage as distill
+from slimstream.stages.evaluate import stage as evaluate
+from slimstream.stages.prune import stage as prune
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}

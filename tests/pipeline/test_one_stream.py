@@ -5,13 +5,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_model
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import distill, evaluate, export, prune, refit, teachers, train
+from slimstream.models.checkpoint import load_model
+from slimstream.stages import export, refit, teachers, train
+from slimstream.stages.distill import stage as distill
+from slimstream.stages.evaluate import stage as evaluate
+from slimstream.stages.prune import stage as prune
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -62,7 +65,7 @@ def test_attention_of_a_network_without_maps_is_refused_before_any_work(
     )
     params = load_params(paths.params)
     train.run(params, paths, null_log)
-    monkeypatch.setattr("slimstream.stages.training.fit", lambda *_, **__: pytest.fail("it began to learn"))
+    monkeypatch.setattr("slimstream.training.study.fit", lambda *_, **__: pytest.fail("it began to learn"))
     with pytest.raises(UserError, match="shows none; set attention: 0"):
         distill.run(params, paths, null_log)
 
@@ -70,7 +73,7 @@ def test_attention_of_a_network_without_maps_is_refused_before_any_work(
 def test_clips_without_flow_are_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimstream.stages.training.fit", lambda *_, **__: pytest.fail("it began to learn"))
+    monkeypatch.setattr("slimstream.training.study.fit", lambda *_, **__: pytest.fail("it began to learn"))
     two = {"model": "two_stream_mobilevit", "fit": ONCE}
     sections = {"extract": {**tiny.PARAMS["extract"], "flow": "none"}, "train": two, "teachers": {"big": two}}
     paths = tiny.study(tmp_path, **sections)

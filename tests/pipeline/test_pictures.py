@@ -14,28 +14,22 @@ from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from slimstream import models
-from slimstream.data.clips import ClipSet
-from slimstream.data.media import UnreadableVideo
-from slimstream.data.scan import scan
-from slimstream.errors import UserError
-from slimstream.params import Params, load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.serving import ClipClassifier
-from slimstream.stages import (
-    baseline,
-    distill,
-    evaluate,
-    export,
-    extract,
-    ingest,
-    prune,
-    refit,
-    split,
-    train,
-    validate,
-)
-from tests.unit.data.rendered import write_picture
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.datasets.dataset import ClipSet
+from slimstream.serving.pyfunc import ClipClassifier
+from slimstream.stages import baseline, export, refit, split, train
+from slimstream.stages.distill import stage as distill
+from slimstream.stages.evaluate import stage as evaluate
+from slimstream.stages.extract import stage as extract
+from slimstream.stages.ingest import stage as ingest
+from slimstream.stages.ingest.scan import scan
+from slimstream.stages.prune import stage as prune
+from slimstream.stages.validate import stage as validate
+from tests.unit.clips.rendered import write_picture
 
 SIZE = 32
 FIT = {"epochs": 6, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1.0, "vflip": 0.5}}
@@ -127,7 +121,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[
         params = load_params(paths.params)
         scan(params, paths)
         stages = (ingest, validate, extract, split, baseline, train, prune, distill, refit, export, evaluate)
-        yield paths, {s.__name__.rsplit(".", 1)[1]: s.run(params, paths, null_log) for s in stages}
+        yield paths, {s.__name__.split(".")[2]: s.run(params, paths, null_log) for s in stages}
 
 
 Run = tuple[Paths, dict[str, dict[str, float]]]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slimstream.__main__ import main
-from slimstream.paths import Paths
+from slimstream.cli.parser import main
+from slimstream.core.paths import Paths
 from tests.pipeline.tiny import FIT, study
 
 EPOCHS = 8

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_model
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import Params, load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import prune, train
-from slimstream.stages.training import Study
+from slimstream.models.checkpoint import load_model
+from slimstream.stages import train
+from slimstream.stages.prune import stage as prune
+from slimstream.training.study import Study
 from tests.pipeline import tiny
 
 HEAD = {"head": 1.0, "epochs": 0}

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_model, weight_hash
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import Params, load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
+from slimstream.models.checkpoint import load_model, weight_hash
 from slimstream.stages import baseline, refit, train
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 from tests.pipeline.tiny import study
 
 Trained = tuple[Params, Paths, dict[str, float]]

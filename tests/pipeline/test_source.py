@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from slimstream.__main__ import main
-from slimstream.paths import Paths
-from slimstream.stages import validate
-from tests.unit.data.rendered import texture, write_picture
+from slimstream.cli.parser import main
+from slimstream.core.paths import Paths
+from slimstream.stages.validate import stage as validate
+from tests.unit.clips.rendered import texture, write_picture
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from slimstream.errors import UserError
-from slimstream.params import Params, Split
-from slimstream.paths import Paths
-from slimstream.progress import null_log
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, Split
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.stages import split
 
 

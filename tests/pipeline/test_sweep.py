@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import prune, sweep
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.stages import sweep
+from slimstream.stages.prune import stage as prune
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
 

@@ -1,6 +1,5 @@
 """A table of three rows on tiny videos, each cut into two clips that vote: run, shared, resumed, written."""
 
-import importlib
 import json
 import time
 from pathlib import Path
@@ -13,13 +12,14 @@ import torch
 from ruamel.yaml import YAML
 
 from slimstream import models
-from slimstream.__main__ import main
-from slimstream.errors import UserError
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import extract
-from slimstream.tables import cells
+from slimstream.cli.parser import main
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.experiments.tables import cells
+from slimstream.pipeline import stages
+from slimstream.stages.extract import stage as extract
 from tests.pipeline.test_pictures import each, tiny_picture_net
 from tests.pipeline.tiny import study
 
@@ -66,7 +66,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run_stage(folder: Paths, stage: str, paths: Paths, quietly: bool) -> None:
         found.append(stage)
         start = time.perf_counter()
-        module = importlib.import_module(f"slimstream.stages.{stage}")
+        module = stages.load(stage)
         metrics = module.run(load_params(folder.params), folder, null_log)
         folder.metrics(stage).parent.mkdir(exist_ok=True)
         folder.metrics(stage).write_text(json.dumps(metrics))

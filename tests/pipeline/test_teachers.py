@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_card, load_model, weight_hash
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import Params, load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import distill, teachers, train
+from slimstream.models.checkpoint import load_card, load_model, weight_hash
+from slimstream.stages import teachers, train
+from slimstream.stages.distill import stage as distill
 from tests.pipeline.tiny import FIT, study
 
 QUICK = {**FIT, "epochs": 1}

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.__main__ import main
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import load_card, load_model, weight_hash
+from slimstream.cli.parser import main
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import baseline, distill, prune, train
+from slimstream.models.checkpoint import load_card, load_model, weight_hash
+from slimstream.stages import baseline, train
+from slimstream.stages.distill import stage as distill
+from slimstream.stages.prune import stage as prune
 from tests.pipeline.tiny import FIT, study
 
 
@@ -26,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, 
     paths = study(tmp_path_factory.mktemp("study"))
     params = load_params(paths.params)
     return paths, {
-        stage.__name__.rsplit(".", 1)[1]: stage.run(params, paths, null_log)
+        stage.__name__.split(".")[2]: stage.run(params, paths, null_log)
         for stage in (train, prune, distill, baseline)
     }
 

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.data.manifest import clip_id, write_manifest
-from slimstream.data.media import UnreadableVideo
-from slimstream.data.video import probe
-from slimstream.errors import UserError
-from slimstream.params import Params, Split, Validate
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.stages import split, validate
-from tests.unit.data.rendered import boxed, texture, write_video
+from slimstream.catalog.manifest import clip_id, write_manifest
+from slimstream.clips.video import probe
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
+from slimstream.core.params import Params, Split, Validate
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.stages import split
+from slimstream.stages.validate import stage as validate
+from tests.unit.clips.rendered import boxed, texture, write_video
 
 LABELS = ("leak", "normal")
 

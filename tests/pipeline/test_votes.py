@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from slimstream.data.clips import ClipSet
-from slimstream.deploy import check_parity
-from slimstream.params import load_params
-from slimstream.paths import Paths
-from slimstream.progress import null_log
-from slimstream.serving import ClipClassifier
-from slimstream.stages import extract
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import null_log
+from slimstream.datasets.dataset import ClipSet
+from slimstream.registry.artifacts import check_parity
+from slimstream.serving.pyfunc import ClipClassifier
+from slimstream.stages.extract import stage as extract
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import judged, untrained
 from tests.pipeline.test_pictures import each

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from slimstream.paths import Paths
+from slimstream.core.paths import Paths
 
 SIZE = 64
 CLASSES = ["left", "right", "still"]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from slimstream.data.media import UnreadableVideo
-from slimstream.data.video import Reader
+from slimstream.clips.video import Reader
+from slimstream.core.media import UnreadableVideo
 
 pytestmark = [
     pytest.mark.box,

@@ -11,10 +11,10 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper
 
-from slimstream.data.packs import pack_clip
-from slimstream.learn.runtimes import Form, OnnxModel, write_forms
-from slimstream.params import Extract, Gate, Params, Publish, Split
-from slimstream.paths import Paths
+from slimstream.clips.packs import pack_clip
+from slimstream.core.params import Extract, Gate, Params, Publish, Split
+from slimstream.core.paths import Paths
+from slimstream.runtimes.base import Form, OnnxModel, write_forms
 
 CLASSES = ["leak", "normal"]
 COLOURS = {"leak": (200, 60, 60), "normal": (60, 60, 200)}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.params import load_params
-from slimstream.stages.objective import check_compression, check_trainings
+from slimstream.core.params import load_params
+from slimstream.pipeline.preflight import check_compression, check_trainings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 

@@ -16,16 +16,16 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream import deploy
-from slimstream.data.clips import ClipSet
-from slimstream.data.listing import Stat, arrange
-from slimstream.data.scan import read_lock
-from slimstream.data.sources import FolderSource
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import Card, load_model, load_state, save_model
-from slimstream.learn.runtimes import OnnxModel
-from slimstream.params import load_params
-from slimstream.paths import Paths
+from slimstream.catalog.listing import Stat, arrange
+from slimstream.core.errors import UserError
+from slimstream.core.params import load_params
+from slimstream.core.paths import Paths
+from slimstream.datasets.dataset import ClipSet
+from slimstream.models.checkpoint import Card, load_model, load_state, save_model
+from slimstream.registry import artifacts
+from slimstream.runtimes.base import OnnxModel
+from slimstream.stages.ingest.scan import read_lock
+from slimstream.stages.ingest.sources import FolderSource
 
 
 class Bomb:
@@ -112,7 +112,7 @@ def test_a_pickle_in_the_registry_is_not_asked(
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # as a careless caller may have it
-    with deploy._store(uri):
+    with artifacts._store(uri):
         mlflow.create_experiment("x", artifact_location=(tmp_path / "artifacts").as_uri())
         mlflow.set_experiment("x")
         with mlflow.start_run():
@@ -121,7 +121,7 @@ def test_a_pickle_in_the_registry_is_not_asked(
             )
     assert list((tmp_path / "artifacts").rglob("*.pkl"))
     with pytest.raises(RuntimeError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
-        deploy.score_clips(uri, ["models:/m/1"], [])
+        artifacts.score_clips(uri, ["models:/m/1"], [])
     assert not mark.exists()
 
 

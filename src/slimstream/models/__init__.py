@@ -12,33 +12,36 @@ import torch
 from pydantic import ValidationError, validate_call
 from torch import nn
 
-from slimstream.errors import UserError
-from slimstream.models.c3d import c3d
-from slimstream.models.classifier import Classifier
-from slimstream.models.cnn_features import cnn_features_knn, cnn_features_svm
-from slimstream.models.cnn_m import two_stream_cnn_m
-from slimstream.models.efficientnet import (
+from slimstream.core.errors import UserError
+from slimstream.models.base import Classifier
+from slimstream.models.frozen.cnn_features import cnn_features_knn, cnn_features_svm
+from slimstream.models.frozen.frozen_frames import frozen_frames_lite0
+from slimstream.models.pictures.light_residual import light_residual_net, light_residual_net_small
+from slimstream.models.pictures.vgg_resnet import resnet18, vgg16, vgg19
+from slimstream.models.two_stream.cnn_m import two_stream_cnn_m
+from slimstream.models.two_stream.efficientnet import (
     frozen_efficientnet_lite0,
     two_stream_efficientnet,
     two_stream_efficientnet_lite0,
 )
-from slimstream.models.efficientnetv2 import two_stream_dilated_efficientnetv2, two_stream_efficientnetv2
-from slimstream.models.frozen_frames import frozen_frames_lite0
-from slimstream.models.i3d import i3d
-from slimstream.models.inception import two_stream_inception
-from slimstream.models.light_residual import light_residual_net, light_residual_net_small
-from slimstream.models.lstm import two_stream_lstm
-from slimstream.models.mobilenet import two_stream_mobilenet
-from slimstream.models.mobilevit import two_stream_mobilevit
-from slimstream.models.mobilevit_3d import mobilevit_3d
-from slimstream.models.per_frame import per_frame_cnn
-from slimstream.models.resnet import two_stream_resnet, two_stream_resnet_rs
-from slimstream.models.shufflenet import two_stream_shufflenet
-from slimstream.models.squeezenet import two_stream_squeezenet
-from slimstream.models.swin_c import two_stream_swin_c
-from slimstream.models.teachers import resnet18, vgg16, vgg19
-from slimstream.models.tsn import tsn
-from slimstream.models.vit import two_stream_vit
+from slimstream.models.two_stream.efficientnetv2 import (
+    two_stream_dilated_efficientnetv2,
+    two_stream_efficientnetv2,
+)
+from slimstream.models.two_stream.inception import two_stream_inception
+from slimstream.models.two_stream.lstm import two_stream_lstm
+from slimstream.models.two_stream.mobilenet import two_stream_mobilenet
+from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
+from slimstream.models.two_stream.resnet import two_stream_resnet, two_stream_resnet_rs
+from slimstream.models.two_stream.shufflenet import two_stream_shufflenet
+from slimstream.models.two_stream.squeezenet import two_stream_squeezenet
+from slimstream.models.two_stream.vit import two_stream_vit
+from slimstream.models.video.c3d import c3d
+from slimstream.models.video.i3d import i3d
+from slimstream.models.video.mobilevit_3d import mobilevit_3d
+from slimstream.models.video.per_frame import per_frame_cnn
+from slimstream.models.video.swin_c import two_stream_swin_c
+from slimstream.models.video.tsn import tsn
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "two_stream_mobilevit": two_stream_mobilevit,

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
 
 Weights = bool | Path
 """False: from scratch. True: ImageNet weights, fetched once. A path: those in that safetensors file.

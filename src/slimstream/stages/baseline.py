@@ -6,12 +6,12 @@ nothing but its last layer, and stands in every table, so that nobody pays for t
 
 import time
 
-from slimstream.errors import UserError
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.params import Params
-from slimstream.paths import Paths
-from slimstream.progress import Log
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 
 FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 

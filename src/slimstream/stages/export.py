@@ -23,12 +23,15 @@ import pandas as pd
 import torch
 from torch import nn
 
-from slimstream.data.pool import cores
-from slimstream.errors import UserError
-from slimstream.learn.checkpoint import Card, load_model
-from slimstream.learn.export import export, why
-from slimstream.learn.latency import latencies
-from slimstream.learn.runtimes import (
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores
+from slimstream.core.params import RUNTIMES, Export, Extract, Params, Runtime
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
+from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_model
+from slimstream.models.latency import latencies
+from slimstream.runtimes.base import (
     PROCESSORS_OWN,
     Form,
     network_files,
@@ -37,12 +40,8 @@ from slimstream.learn.runtimes import (
     softmax,
     write_forms,
 )
-from slimstream.models import create_model
-from slimstream.params import RUNTIMES, Export, Extract, Params, Runtime
-from slimstream.paths import Paths
-from slimstream.progress import Log
-from slimstream.report.contact import spread
-from slimstream.stages.part import Floats, Part
+from slimstream.runtimes.export import export, why
+from slimstream.runtimes.part import Floats, Part, spread
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and a form that computes in 32-bit floats."""
@@ -209,5 +208,5 @@ def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
             "shape": ["batch", len(card.classes)],
             "meaning": "softmax gives the classes' probabilities; those of a video's clips are averaged",
         },
-        "reference": "slimstream.data.packs.pack_clip",
+        "reference": "slimstream.clips.packs.pack_clip",
     }

@@ -7,12 +7,12 @@ What validation said before stays on the network's card: afterwards it would onl
 
 import shutil
 
-from slimstream.learn.checkpoint import load_model, save_model
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.params import Params
-from slimstream.paths import Paths
-from slimstream.progress import Log
-from slimstream.stages.training import Study, with_prefix
+from slimstream.models.checkpoint import load_model, save_model
+from slimstream.training.study import Study, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from slimstream.data.columns import effective_group_by, ungrouped
-from slimstream.data.given import leaks, split_as_given
-from slimstream.data.manifest import group_columns
-from slimstream.data.parts import PARTS
-from slimstream.data.splits import CARVED, group_names, missing_column, split, summary
-from slimstream.errors import UserError
-from slimstream.params import Params, Split
-from slimstream.paths import Paths
-from slimstream.progress import Log
+from slimstream.catalog.manifest import group_columns
+from slimstream.catalog.parts import PARTS
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, Split
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
+from slimstream.splits.columns import effective_group_by, ungrouped
+from slimstream.splits.given import leaks, split_as_given
+from slimstream.splits.groups import CARVED, group_names, missing_column, split, summary
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

@@ -15,20 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.atomic import whole
-from slimstream.errors import UserError
-from slimstream.fingerprint import fingerprint
-from slimstream.learn.checkpoint import load_model
-from slimstream.learn.cost import measure
-from slimstream.learn.export import export
-from slimstream.learn.latency import Latency, latencies
-from slimstream.learn.runtimes import open_network
+from slimstream.core.errors import UserError
+from slimstream.core.files import whole
+from slimstream.core.fingerprint import fingerprint
+from slimstream.core.params import Params, Prune, Runtime
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.params import Params, Prune, Runtime
-from slimstream.paths import Paths
-from slimstream.progress import Log
-from slimstream.stages.prune import compress
-from slimstream.stages.training import Study, named
+from slimstream.models.checkpoint import load_model
+from slimstream.models.cost import measure
+from slimstream.models.latency import Latency, latencies
+from slimstream.runtimes.base import open_network
+from slimstream.runtimes.export import export
+from slimstream.stages.prune.stage import compress
+from slimstream.training.study import Study, named
 
 # `rate` is what was asked for, `removed` the share of channels that really went.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]

@@ -4,16 +4,16 @@ import shutil
 
 import torch
 
-from slimstream.learn import ranks
+from slimstream.core.params import Params
+from slimstream.core.paths import TEACHERS, Paths
+from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.params import Params
-from slimstream.paths import TEACHERS, Paths
-from slimstream.progress import Log
-from slimstream.stages.training import Study, named, with_prefix
+from slimstream.training import distributed
+from slimstream.training.study import Study, named, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    for folder in (paths.teachers, paths.teacher_curves) if ranks.number() == 0 else ():
+    for folder in (paths.teachers, paths.teacher_curves) if distributed.number() == 0 else ():
         # Or a teacher that the recipe has dropped would go on teaching.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -2,11 +2,11 @@
 
 import torch
 
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.params import Params
-from slimstream.paths import Paths
-from slimstream.progress import Log
-from slimstream.stages.training import Study
+from slimstream.training.study import Study
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:

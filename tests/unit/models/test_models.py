@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.errors import UserError
+from slimstream.cli.model_table import model_table, render
+from slimstream.core.errors import UserError
 from slimstream.models import MODELS, create_model, with_pretrained
-from slimstream.models.classifier import Standardise
-from slimstream.models.efficientnet import Lite0, two_stream_efficientnet_lite0
-from slimstream.models.mobilevit import two_stream_mobilevit
-from slimstream.models.table import model_table, render
-from slimstream.models.two_stream import Normalise, TimePool
+from slimstream.models.base import Standardise
+from slimstream.models.frames.two_stream import Normalise, TimePool
+from slimstream.models.two_stream.efficientnet import Lite0, two_stream_efficientnet_lite0
+from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 from tests.unit.models.clips import clip_of, params
 
 

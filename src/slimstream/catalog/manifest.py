@@ -1,0 +1,74 @@
+"""The manifest: one row a listed clip, what it is and whether it can be used."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from slimstream.core.errors import UserError
+
+COLUMNS = {
+    "id": "str",  # safe as a file name, stable per key
+    "key": "str",  # the clip's name in its source
+    "path": "str",  # below data/ingested; "" when there is no file
+    "label": "str",
+    "sha256": "str",
+    "bytes": "int64",
+    "frames": "int64",  # as the header claims
+    "fps": "float64",
+    "width": "int64",
+    "height": "int64",
+    "seconds": "float64",
+    "codec": "str",
+    "interlaced": "bool",  # half pictures of two moments in each frame, which are made whole
+    "problem": "str",  # "" or why the clip cannot be used
+    "held_out": "bool",  # was in a test part before
+}
+RESERVED = {*COLUMNS, "twin"}
+"""Names a group column cannot have."""
+
+
+def clip_id(key: str) -> str:
+    """An ASCII name for the clip `key`: slug of its stem, then 8 hex digits of the key's SHA-256."""
+    stem = unicodedata.normalize("NFKD", PurePosixPath(key).stem).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:48] or "clip"
+    return f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def write_manifest(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write `rows` sorted by key: COLUMNS, absent ones empty, and group columns as strings.
+
+    The same rows give the same bytes. Raises UserError when two keys come to one id.
+    """
+    groups = sorted({name for row in rows for name in row} - set(COLUMNS))
+    empty: dict[str, Any] = {"str": "", "int64": 0, "float64": 0.0, "bool": False}
+    table = pd.DataFrame(
+        {
+            **{
+                name: pd.Series([row.get(name, empty[kind]) for row in rows], dtype=kind)
+                for name, kind in COLUMNS.items()
+            },
+            **{name: pd.Series([row.get(name, "") for row in rows], dtype="str") for name in groups},
+        }
+    ).sort_values("key", ignore_index=True)
+    if table["id"].duplicated().any():
+        one, other = table[table["id"].duplicated(keep=False)]["key"].head(2)
+        raise UserError(f"{other}: its id is that of {one}; rename one of the two.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(path, index=False)
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest (one row a clip, COLUMNS and group columns). Raises UserError when it is not there."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run the ingest stage first (dvc repro ingest).")
+    return pd.read_parquet(path)
+
+
+def group_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a manifest (or of data/clips.parquet) that may serve as groups."""
+    return [name for name in table.columns if name not in RESERVED]

@@ -1,0 +1,85 @@
+"""A metadata.csv as bytes to a header and rows, whatever programme saved it."""
+
+import csv
+import io
+import re
+
+from slimstream.catalog.manifest import RESERVED
+from slimstream.catalog.names import normal
+from slimstream.core.errors import UserError
+
+NEEDED = ("path", "label")
+SEPARATORS = (",", ";", "\t", "|")
+
+
+def read(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and (line number, cells) for every row that is not blank; all stripped.
+
+    Commas, semicolons, tabs or bars separate; UTF-8 or UTF-16; a line `sep=;` may come first. `Path` and
+    `Label` are taken for `path` and `label`. Raises UserError, calling the file `name`, for what cannot be
+    read.
+    """
+    text = _decoded(content, name)
+    separator, skipped = None, 0
+    if found := re.match(r'"?sep=([^\r\n])"?[,;\t ]*(\r\n|\r|\n|$)', text, re.I):  # Excel asks for this line
+        separator, skipped, text = found[1], 1, text[found.end() :]
+    separator = separator or _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            while cells and not cells[-1]:  # a separator at the end of lines begins a column without a name
+                del cells[-1]
+            if cells:
+                lines.append((reader.line_num + skipped, cells))
+    except csv.Error as error:
+        raise UserError(f"{name}, line {reader.line_num + skipped}: {error}.") from error
+    header = _known([normal(column) for column in lines[0][1]] if lines else [])
+    _check(header, name)
+    return header, lines[1:]
+
+
+def _decoded(content: bytes, name: str) -> str:
+    encoding = "utf-8-sig"  # Excel puts a byte order mark in front
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif b"\0" in content[:2]:  # half of each letter, without the mark
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        return content.decode(encoding).lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        # Which of the old encodings was meant, nobody can see: a guess would make other names of names.
+        raise UserError(
+            f"{name} is neither UTF-8 nor UTF-16 text: save it again, in Excel as 'CSV UTF-8'."
+        ) from error
+
+
+def _separator(text: str) -> str:
+    """The one that finds the columns there must be; else the one that finds most."""
+    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+
+    def found(separator: str) -> tuple[int, int]:
+        header = _known([normal(column) for column in next(csv.reader([first], delimiter=separator), [])])
+        return len({*NEEDED} & {*header}), len(header)
+
+    return max(SEPARATORS, key=found)
+
+
+def _known(header: list[str]) -> list[str]:
+    """`Path` is `path` where no other column is called so; `Label` likewise."""
+    for wanted in NEEDED:
+        rivals = [place for place, column in enumerate(header) if column.casefold() == wanted]
+        if wanted not in header and len(rivals) == 1:
+            header = [*header[: rivals[0]], wanted, *header[rivals[0] + 1 :]]
+    return header
+
+
+def _check(header: list[str], name: str) -> None:
+    if missing := [column for column in NEEDED if column not in header]:
+        found = ", ".join(header) or "nothing"
+        raise UserError(f"{name} lacks the column {' and '.join(missing)}; its first line has: {found}.")
+    if "" in header or len(set(header)) < len(header):
+        raise UserError(f"{name}: a column has no name or one that is there twice; give each its own.")
+    if clash := sorted(set(header) & (RESERVED - {*NEEDED})):
+        raise UserError(f"{name}: the manifest itself uses the column name {', '.join(clash)}; rename it.")

@@ -1,0 +1,267 @@
+"""What each command of `python -m slimstream` does. None or 0 is success.
+
+Nothing heavy is imported before a command is known, so `--help` answers at once.
+"""
+
+import argparse
+import json
+import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimstream.cli import torchrun
+from slimstream.core.environment import processes
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, load_params
+from slimstream.core.paths import Paths
+from slimstream.pipeline import stages
+
+if TYPE_CHECKING:
+    from slimstream.stages.ingest.held_out import HeldOut
+
+
+def stage(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.tracking.run import TRAINING, NullRun, stage_run
+
+    params = load_params(paths.params)
+    if not torchrun.by_torchrun():
+        if args.command in TRAINING and processes() > 1:
+            return torchrun.together(args.command, args.root, processes())
+        ours: AbstractContextManager[None] = nullcontext()
+    elif args.command in TRAINING:
+        torchrun.follow_launcher()
+        from slimstream.training.distributed import joined
+
+        ours = joined()
+    else:
+        raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
+    if args.command == "train":
+        _refuse_early(params, paths)
+    first = torchrun.is_first()
+    work = stages.load(args.command)
+    with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
+        metrics = work.run(params, paths, run.log)
+        if first:
+            run.log(metrics, 0)
+            _write_json(paths.metrics(args.command), metrics)
+            _write_json(paths.run(args.command), {"run_id": run.run_id})
+    return 0
+
+
+def _refuse_early(params: Params, paths: Paths) -> None:
+    """What a later stage would refuse is said before the first training takes its hours."""
+    from slimstream.pipeline.preflight import check_compression, check_trainings
+    from slimstream.stages.distill.stage import check_teachers
+
+    check_trainings(params)
+    check_compression(params)
+    if paths.split_info.exists():
+        info = json.loads(paths.split_info.read_text())
+        check_teachers(params, paths, info["classes"], info["hash"])
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def scan(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.clips.packs import check_flow
+    from slimstream.pipeline.preflight import check_compression, check_trainings
+    from slimstream.splits import columns
+    from slimstream.stages.distill.stage import check_teachers
+    from slimstream.stages.ingest import scan as source
+
+    params = load_params(paths.params)
+    # What cannot come out right is said here, before anything is fetched.
+    check_trainings(params)
+    check_compression(params)
+    result = source.scan(
+        params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
+    )
+    for sentence in columns.check(result.items, params):
+        print(f"scan: {sentence}", file=sys.stderr, flush=True)
+    told = {name: value for name, value in asdict(result).items() if name != "items"}
+    print(json.dumps(told) if args.json else result)
+    if args.dry_run:
+        return
+    check_teachers(params, paths, sorted({item.label for item in result.items}))
+    check_flow((item.key for item in result.items), params.extract)
+
+
+def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
+    """Who was in a test part as the committed source.lock.json and registered versions have it.
+
+    MLflow is imported only where there is a registry.
+    """
+    from slimstream.stages.ingest.held_out import HeldOut
+    from slimstream.stages.ingest.scan import parse_lock
+    from slimstream.tracking.run import git, tracking_off, tracking_uri
+    from slimstream.tracking.store import database
+
+    found = HeldOut()
+    if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
+        with suppress(UserError):
+            found |= parse_lock(committed, "HEAD").memory
+    file = database(tracking_uri(paths))
+    if tracking_off():
+        return found, []
+    if file and not file.exists():
+        servers = (
+            "the registry of `make up` was not asked who was test: MLFLOW_TRACKING_URI does not name it."
+        )
+        return found, [servers] * (paths.root / ".services/settings.json").exists()
+    from slimstream.registry.versions import held_out
+
+    known, notes = held_out(params.publish.name, paths)
+    return found | known, notes
+
+
+def models(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.cli.model_table import model_table, render
+    from slimstream.models.cost import measure
+
+    params = load_params(paths.params) if paths.params.exists() else Params()
+    rows = model_table(args.classes, params.extract.size, args.frames, measure)
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return
+    height, width = params.extract.size
+    print(render(rows))
+    print(
+        f"\nMACs: {args.frames} frame{'s' * (args.frames > 1)} of {width} × {height}, as params.yaml has it. "
+        "PCA, SVM and random forest on sensor logs: `python -m slimstream process --help`."
+    )
+
+
+def publish(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import publish as publishing
+
+    print(publishing.publish(load_params(paths.params), paths, promote=not args.no_promote))
+
+
+def rollback(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import versions as registry
+
+    print(registry.rollback(_registered(args, paths), paths))
+
+
+def promote(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import versions as registry
+
+    print(registry.promote(_registered(args, paths), args.version, paths, args.force))
+
+
+def evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import monitor
+
+    print(monitor.evaluate_champion(load_params(paths.params), paths, args.source))
+
+
+def _registered(args: argparse.Namespace, paths: Paths) -> str:
+    return str(args.name or load_params(paths.params).publish.name)
+
+
+def versions(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry import versions as registry
+
+    name = _registered(args, paths)
+    if len(table := registry.versions(name, paths)):
+        print(table.to_string(index=False))
+    elif others := registry.names(paths):
+        print(f"Nothing is registered as {name} yet; there is --name {', '.join(others)}.")
+    else:
+        print("Nothing is registered yet: run `make demo`.")
+
+
+def gc(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.registry.retention import collect
+
+    kinds = collect(paths, args.days, args.also)
+    for kind in kinds:
+        print("\n".join([str(kind), *(f"  {item}" for item in kind.items if args.list)]))
+    if not args.yes:
+        print(
+            "Nothing was deleted; --yes does it." if any(kind.items for kind in kinds) else "Nothing to do."
+        )
+        return
+    for kind in kinds:
+        kind.delete()
+
+
+def clean(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.cli.clean import clean as remove
+
+    deleted, left = remove(paths)
+    for out in left:
+        print(f"{out} was left alone: a link leads there, or it lies outside of the project.")
+    print(f"{len(deleted)} of the files and folders that dvc.yaml names were deleted.")
+
+
+def predict(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.core.output import check_output
+    from slimstream.serving import predict as judge
+
+    if args.out:
+        check_output(args.out, *judge.BEGINS)
+    files = judge.files_in(args.files)
+    model = judge.deployed_model(args.model or load_params(paths.params).publish.name, paths)
+    if args.out:  # before the work, not after it, is found out where nothing can be written
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.touch()
+    table = judge.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
+    said = table.to_json(orient="records", indent=2) if args.json else table.to_csv(index=False)
+    if args.out:
+        args.out.write_text(said)
+    else:
+        print(said, end="" if said.endswith("\n") else "\n")
+    bad = table[table["label"].isna()]
+    for row in bad.itertuples():
+        print(f"slimstream predict: {row.path}: {row.error}", file=sys.stderr)
+    return 1 if len(bad) else 0
+
+
+def folds(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.experiments.folds import run_folds
+
+    print(run_folds(load_params(paths.params), paths, inner=args.inner, only=args.only))
+
+
+def process(args: argparse.Namespace, paths: Paths) -> None:
+    from slimstream.sensors.settings import Process, load_process
+    from slimstream.sensors.table import run
+
+    settings = load_process(args.recipe) if args.recipe else Process()
+    print(run(settings, args.log, args.out or paths.root / "reports/process.csv"))
+
+
+def tables(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.experiments.tables.run import check, chosen, run_tables
+    from slimstream.experiments.tables.spec import listing, load_specs
+    from slimstream.stages.ingest.own_folders import check_source
+
+    specs = load_specs(args.paper, paths)
+    if args.list:
+        print("\n\n".join(listing(spec, args.budget) for spec in specs))
+        return 0
+    if len(specs) > 1 and (args.table or args.row):
+        raise UserError("--table and --row belong to one paper: name it instead of 'all'.")
+    if len(specs) > 1 and args.source and not args.pictures:
+        asks = ", ".join(spec.paper for spec in specs if spec.pictures)
+        raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
+    for source in filter(None, (args.source, args.pictures)):
+        check_source(source, paths)
+    for spec in specs[1:]:  # a mistake in the last one should not wait for the first
+        check(spec, chosen(spec, args.table, args.row).values(), args.budget)
+    failed = 0
+    for spec in specs:
+        source = args.pictures or args.source if spec.pictures else args.source
+        said, broken = run_tables(
+            spec, paths, args.table, args.row, args.budget, args.seeds, source, args.jobs
+        )
+        print(said)
+        failed += broken
+    return 1 if failed else 0

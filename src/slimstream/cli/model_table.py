@@ -1,0 +1,72 @@
+"""What there is to choose from: every network with what it costs."""
+
+import re
+from collections.abc import Callable, Sequence
+from inspect import getdoc
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimstream.models import MODELS, create_model, has_weights, with_pretrained
+
+Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
+"""(network, clip shape) to its parameters and multiply-accumulates; `models.cost.measure` is one."""
+
+
+def model_table(
+    num_classes: int, size: tuple[int, int], frames: int, measure: Measure
+) -> list[dict[str, Any]]:
+    """One row a network, as its factory makes it by default, for a clip of `frames` frames of `size` (H, W).
+
+    Keys: name, description, paper ('P1', …), pretrained (whether it starts from ImageNet weights unless told
+    otherwise), weights (whether there are such weights of it), params, input (T, C, H, W), macs (of that),
+    macs_per_frame.
+    """
+    rows = []
+    for name, factory in MODELS.items():
+        with torch.device("meta"):  # no weights are drawn
+            model = create_model(name, num_classes, pretrained=False)
+        shape = (frames, max(model.channels), *size)
+        params, macs = measure(model, (1, *shape))
+        summary = (getdoc(factory) or "").split("\n", 1)[0]
+        paper = re.search(r"\bP\d\b", summary)
+        rows.append(
+            {
+                "name": name,
+                "description": summary.rstrip("."),
+                "paper": paper[0] if paper else "",
+                "pretrained": with_pretrained(name, {})["pretrained"],
+                "weights": has_weights(name),
+                "params": params,
+                "input": shape,
+                "macs": macs,
+                "macs_per_frame": macs // frames,
+            }
+        )
+    return rows
+
+
+def render(rows: Sequence[dict[str, Any]]) -> str:
+    """The table for a terminal."""
+    lines = [("model", "paper", "ImageNet", "params", "MACs/clip", "MACs/frame", "")]
+    lines += [
+        (
+            r["name"],
+            r["paper"],
+            "yes" if r["pretrained"] else "if asked" if r["weights"] else "no",
+            f"{r['params'] / 1e6:.2f} M",
+            f"{r['macs'] / 1e9:.2f} G",
+            f"{r['macs_per_frame'] / 1e9:.2f} G",
+            r["description"],
+        )
+        for r in rows
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(7)]
+    aligns = "<<<>>><"
+    return "\n".join(
+        "  ".join(
+            f"{cell:{align}{width}}" for cell, align, width in zip(line, aligns, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )

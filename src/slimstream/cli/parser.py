@@ -1,0 +1,200 @@
+"""`python -m slimstream COMMAND`: what can be asked for, and how a mistake is told; `commands` does it."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from slimstream.cli import commands, torchrun
+from slimstream.core.errors import UserError
+from slimstream.core.params import RUNTIMES
+from slimstream.core.paths import Paths
+from slimstream.core.proxy import bypass_for_loopback
+from slimstream.core.threads import let_waiting_threads_sleep
+
+STAGES = {
+    "ingest": "fetch the clips that source.lock.json lists and write the manifest",
+    "validate": "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs",
+    "extract": "pack RGB frames and dense optical flow, in step",
+    "split": "part the clips into train, val and test by groups",
+    "baseline": "frozen ImageNet features with logistic regression: the bar to clear",
+    "train": "train the network of params.yaml",
+    "teachers": "train the networks that only teach, if the recipe has any",
+    "prune": "remove the channels that matter least, then fine-tune",
+    "sweep": "prune at several rates and show what each costs and saves, if the recipe names any",
+    "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
+    "refit": "let the heads of all models learn from the validation clips too, if the recipe says so",
+    "export": "write all models in their deployed forms, check and time each, choose the fastest",
+    "evaluate": "judge all models on the test clips in their deployed form, write the report",
+}
+
+PROCESS_HELP = """\
+A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
+
+  time,flow,pressure,label
+  0,12.1,3.02,Normal
+  1,12.2,3.01,Normal
+
+A recipe says what its columns are called and how it is cut; what it leaves out keeps its default
+(src/slimstream/sensors/settings.py describes every setting):
+
+  label: label       # the column of states
+  time: time         # omit it when rows are `period` seconds apart
+  normal: Normal     # the faultless state: switches the T² and Q detector on
+  window: 60         # seconds
+  block: 300         # seconds that stay on one side of a split
+
+  python -m slimstream process --log monday.csv tuesday.csv --recipe recipes/process/pronto.yaml
+
+Three splits are shown: `blocks` leaves out stretches of time, `runs` whole runs of one state, and `random`
+scatters windows, which flatters and stands there as a warning. Settings are chosen on training blocks alone.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it succeeded, else the status of a UserError."""
+    args = _parser().parse_args(argv)
+    paths = Paths(args.root)
+    bypass_for_loopback()  # MLflow and S3 may be on this machine
+    let_waiting_threads_sleep()  # also those of the processes that a stage starts
+    # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(args.run(args, paths) or 0)
+    except UserError as error:
+        print(f"slimstream {args.command}: {error}", file=sys.stderr)
+        torchrun.let_first_speak()
+        return error.status
+    except OSError as error:
+        # No space, no permission: the system's own words and the file say more than a traceback.
+        if error.filename is None and error.errno is None:
+            raise
+        where, mend = error.filename or paths.root, "; mend it and run again, what is finished is kept."
+        print(f"slimstream {args.command}: {error.strerror}: {where}{mend}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"slimstream {args.command}: interrupted; run it again to go on.", file=sys.stderr)
+        return 130
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slimstream",
+        description="From labelled video to a small, registered diagnosis model. "
+        "`make run` and `dvc repro` call the stages in order; each can be run alone.",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="folder that holds params.yaml (default: here)"
+    )
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, text: str, run: object) -> argparse.ArgumentParser:
+        command = choices.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.set_defaults(run=run)
+        return command
+
+    scan = add("scan", "list the source into source.lock.json, so that new clips are seen", commands.scan)
+    scan.add_argument("--source", help="'rig', a folder, or s3://bucket/prefix (default: params.yaml)")
+    scan.add_argument("--dry-run", action="store_true", help="say what is new and write nothing")
+    scan.add_argument("--json", action="store_true", help="for programs")
+    for name, text in STAGES.items():
+        add(name, text, commands.stage)
+    models = add("models", "list every network with its parameters and multiply-accumulates", commands.models)
+    models.add_argument("--json", action="store_true", help="for programs")
+    models.add_argument("--classes", type=_positive, default=3, help="number of classes (default: 3)")
+    models.add_argument(
+        "--frames", type=_positive, default=1, help="frames per clip that MACs are counted for (default: 1)"
+    )
+    publish = add(
+        "publish", "register the compressed model and let the gate decide on `champion`", commands.publish
+    )
+    publish.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
+    promote = add("promote", "make a registered version the champion by hand", commands.promote)
+    promote.add_argument("version", type=int, help="its number; `versions` lists them")
+    promote.add_argument("--force", action="store_true", help="although the gate refused it")
+    promote.add_argument("--name", help="registered model (default: params.yaml)")
+    check = add(
+        "evaluate-champion",
+        "let the champion judge fresh labelled clips: has it dropped?",
+        commands.evaluate_champion,
+    )
+    check.add_argument("--source", required=True, help="where they are: a folder or s3://bucket/prefix")
+    for name, text, run in (
+        ("rollback", "make the previous champion the champion again", commands.rollback),
+        ("versions", "list the registered versions", commands.versions),
+    ):
+        add(name, text, run).add_argument("--name", help="registered model (default: params.yaml)")
+    gc = add(
+        "gc", "say what no registered version, branch or checkout needs any more; delete it", commands.gc
+    )
+    gc.add_argument("--yes", action="store_true", help="delete it; without, nothing is")
+    gc.add_argument("--days", type=float, default=30, help="keep what is younger (default: 30)")
+    gc.add_argument("--list", action="store_true", help="name every single thing")
+    gc.add_argument(
+        "--also",
+        nargs="+",
+        choices=("folds", "tables"),
+        default=(),
+        help="the finished folds or tables, too: hours of work, which are done again when asked for",
+    )
+    add("clean", "delete the outs that dvc.yaml names, and nothing else", commands.clean)
+    predict = add("predict", "let a deployed model judge clips: labels and probabilities", commands.predict)
+    predict.add_argument("files", type=Path, nargs="+", metavar="CLIP", help="videos, pictures or folders")
+    predict.add_argument(
+        "--model",
+        help="a registered model for its champion, NAME/VERSION, or exports/MODEL (default: params.yaml)",
+    )
+    predict.add_argument(
+        "--runtime", choices=RUNTIMES, help="what runs it (default: what the export stage chose)"
+    )
+    predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
+    predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
+    predict.add_argument("--batch", type=_positive, default=32, help="pictures judged at once (default: 32)")
+    predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
+    folds = add(
+        "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
+    )
+    folds.add_argument(
+        "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"
+    )
+    folds.add_argument("--only", help="this group alone")
+    process = add(
+        "process",
+        "judge PCA, SVM and random forest on sensor logs, split by blocks of time",
+        commands.process,
+    )
+    process.formatter_class, process.epilog = argparse.RawDescriptionHelpFormatter, PROCESS_HELP
+    process.add_argument(
+        "--log",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="CSV logs of one plant, in order of time",
+    )
+    process.add_argument("--recipe", type=Path, help="process recipe (default: the built-in settings)")
+    process.add_argument("--out", type=Path, help="where the rows go (default: reports/process.csv)")
+    tables = add(
+        "tables", "run a paper's tables on your clips, every row by the same budget", commands.tables
+    )
+    tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables; or all")
+    tables.add_argument("--table", help="this table alone")
+    tables.add_argument("--row", help="this row alone, by its name")
+    tables.add_argument(
+        "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
+    )
+    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
+    tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
+    tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
+    tables.add_argument(
+        "--jobs", type=int, default=1, help="trainings at once: as many as cores where a GPU is (default: 1)"
+    )
+    tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
+    return parser

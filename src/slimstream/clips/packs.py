@@ -1,0 +1,314 @@
+"""From a video or a picture to what a model is given to see, the same bytes in extract and in serving.
+
+frames   0 1 2 3 4 5 6 7 8 9 …            one sequential pass; leading frames with a foreign border left out
+RGB          ■       ■       ■  → pack[t, …, :3], or grey in pack[t, …, :1]
+flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from the same frame to the one `stride` later
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.clips.flow import dense_flow, quantise, saturation
+from slimstream.clips.timeline import Timeline
+from slimstream.clips.video import open_clip
+from slimstream.core.errors import UserError
+from slimstream.core.files import whole
+from slimstream.core.media import Frame, UnreadableVideo, is_picture
+from slimstream.core.params import Extract
+
+Pack = npt.NDArray[np.uint8]
+"""(T, H, W, C): C = 5 for r, g, b, x, y, the flow as `flow.quantise` has it; 3 for r, g, b; 1 for grey."""
+
+SHARED = "frames.npy"
+"""The file that all packs of one frame are in, beside a file a pack of the others."""
+LEADING = 5
+"""Leading frames that may be left out at most, and never more than a quarter of the clip."""
+BLACK = 16
+"""Mean brightness, 0..255, below which a row or column of a border is black."""
+TOLERANCE = 0.04
+"""Share of a side by which a black margin may change before it is another border."""
+Pair = tuple[int, int]
+"""A frame, and the one that its flow leads to: indices into the decoded frames."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    array: Pack
+    """All frames, clip after clip."""
+    lengths: list[int]
+    """Frames of each clip."""
+    dropped: int
+    """Leading frames left out."""
+    seconds: float
+    """Length of the video as decoded, dropped frames included; 0 for a picture."""
+    peak: int = 0
+    """See `VideoInfo.peak`."""
+
+    @property
+    def clips(self) -> list[Pack]:
+        """The pack of each clip that the video was cut into."""
+        return np.split(self.array, np.cumsum(self.lengths)[:-1])
+
+
+def check_flow(names: Iterable[str], p: Extract) -> None:
+    """Raise UserError when `p` wants the flow of files of which one is a picture."""
+    picture = next((name for name in names if is_picture(name)), None)
+    if picture is not None and p.flow != "none":
+        raise UserError(
+            f"params.yaml: extract.flow is '{p.flow}', and a single picture such as {picture} has no motion: "
+            "set extract.flow to none, and train.model to a network that needs no flow."
+        )
+
+
+def pack_clip(path: Path, p: Extract) -> Packed:
+    """Decode, resize to `p.size` (aspect ratio not kept), sample and compute flow; the same bytes every time.
+
+    Frames are chosen by their timestamps. Those that the container promises are believed first, and the clip
+    is decoded a second time only when they were wrong. Raises UnreadableVideo for a clip that cannot be
+    decoded or is damaged, and ValueError for one that is too short for the flow's stride, as every
+    picture is, or has gaps where frames are wanted.
+    """
+    clip = _read(path, p, None)
+    if not clip.as_believed:
+        clip = _read(path, p, clip.seen)
+    if not clip.as_believed:
+        raise UnreadableVideo("it decodes to a different number of frames each time")
+    if clip.choice.error:
+        raise clip.choice.error
+    pack, lengths = _pack(clip, p), [len(part) for part in clip.choice.pairs]
+    return Packed(pack, lengths, clip.choice.dropped, clip.seen.seconds, clip.peak)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to be packed into files; a pack that is there need not be made again."""
+
+    clip: Path
+    done: Path
+    """`<done>.npy` is the pack and `<done>.json` its facts, written last."""
+    p: Extract
+
+    def facts(self) -> dict[str, Any] | None:
+        """What is known of a finished pack; None when it is not there."""
+        try:
+            facts: dict[str, Any] = json.loads(self.done.with_suffix(".json").read_text())
+            whole = self.done.with_suffix(".npy").stat().st_size == facts["bytes"]
+        except (OSError, ValueError):
+            return None
+        return facts if whole else None
+
+
+def pack(job: Job) -> None:
+    """Do one job. Raises what `pack_clip` raises, and OSError when its files cannot be written."""
+    packed = pack_clip(job.clip, job.p)
+    _write(job.done.with_suffix(".npy"), lambda file: save_array(file, packed.array))
+    facts = {
+        "bytes": job.done.with_suffix(".npy").stat().st_size,
+        "lengths": packed.lengths,
+        "dropped": packed.dropped,
+        "seconds": packed.seconds,
+        "saturation": saturation(packed.array[..., 3:]),
+    }
+    _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
+
+
+def sample(count: int, dropped: int, p: Extract, frames: int | None = None) -> list[list[int]]:
+    """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
+    ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
+    frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
+    middle one. None when the video is too short for that; one of fewer frames than `p.clips` gives fewer.
+
+    `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some,
+    but where one frame is all there is, as in a picture, it is one. Where frames are missing, `count` is what
+    there would be at a constant rate, and `frames` how many there are.
+    """
+    there = count if frames is None else frames
+    usable = count - dropped - p.reach
+    if usable < 1:
+        return []
+    clips = min(p.clips, usable)
+    edges = [dropped + k * usable // clips for k in range(clips + 1)]
+    share = max(1, round((p.fraction or 0) * min(count - dropped, there) / clips))
+    return [
+        _evenly(start, end, 1 if count == 1 else p.frames or min(end - start, share))
+        for start, end in pairwise(edges)
+    ]
+
+
+def _evenly(start: int, end: int, wanted: int) -> list[int]:
+    if wanted == 1:
+        return [(start + end) // 2]
+    return [start + k * (end - start - 1) // (wanted - 1) for k in range(wanted)]
+
+
+def plan(seen: Timeline, dropped: int, p: Extract) -> list[list[Pair]]:
+    """Frames to be packed, a list a clip, each with the frame that its flow leads to (itself without flow).
+
+    `sample` says which moments are wanted, in periods of the clip. At a constant rate a period is a frame.
+    Else a frame stands for the moments until the next one, and for flow the nearest two frames are taken that
+    are `p.stride` periods apart. Raises ValueError, saying why, when there are none nearby.
+    """
+    moments = sample(int(seen.ticks[-1]) + 1, int(seen.ticks[dropped]), p, len(seen.times))
+    if not moments:
+        raise ValueError(
+            f"its {len(seen.times) - dropped} usable frames are too few for flow over a stride of {p.stride}"
+        )
+    if not p.reach:
+        return [[(frame, frame) for frame in map(seen.frame_at, part)] for part in moments]
+    pairs = seen.pairs(p.reach)
+    return [_nearest(part, pairs[pairs[:, 0] >= dropped], seen, p.reach) for part in moments]
+
+
+def _nearest(part: list[int], pairs: npt.NDArray[np.int64], seen: Timeline, reach: int) -> list[Pair]:
+    """The pair for each wanted moment; at most half the way to the next moment, or a few frames, away."""
+    starts = seen.ticks[pairs[:, 0]]
+    allowed = max((part[-1] - part[0]) / max(1, len(part) - 1) / 2, reach + 1)
+    chosen = []
+    for moment in part:
+        away = np.abs(starts - moment)
+        if not away.size or away.min() > allowed:
+            raise ValueError(
+                f"it has gaps: about second {moment * seen.period:.1f} no two frames are "
+                f"{reach * seen.period:.3g} s apart, as flow needs them"
+            )
+        first, second = pairs[away.argmin()]
+        chosen.append((int(first), int(second)))
+    return chosen
+
+
+def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
+    """How many leading frames have another black border than the frames that follow them.
+
+    Recorders start some clips with a pillar-boxed, letter-boxed or black frame, in some states more often
+    than in others; a model must not see it. A border that lasts beyond the frames examined is the clip's own,
+    and only so many can go: boxed all along, faded in or cut, a clip keeps nearly all of its frames. `small`
+    holds at least the frames of `_head(count)`.
+    """
+    lead, rest = _head(count)
+    if not rest:
+        return 0
+    usual = np.median([black_border(small[i]) for i in rest], axis=0)
+    for index in lead:
+        if np.abs(black_border(small[index]) - usual).max() <= TOLERANCE:
+            return index
+    return len(lead)
+
+
+def black_border(picture: Frame) -> npt.NDArray[np.float64]:
+    """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all is black."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    widths = []
+    for axis in (0, 1):
+        dark = cv2.reduce(grey, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() < BLACK
+        widths += [1.0 if dark.all() else float(np.argmin(side)) / len(side) for side in (dark, dark[::-1])]
+    return np.array(widths)
+
+
+def _head(count: int) -> tuple[range, range]:
+    """The leading frames that are examined and those just after, which say what border is usual."""
+    lead = min(LEADING, count // 4)
+    return range(lead), range(lead, 2 * lead)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """How many leading frames are left out, and which of the others are packed."""
+
+    dropped: int = 0
+    pairs: list[list[Pair]] = field(default_factory=list)
+    wanted: frozenset[int] = frozenset()
+    error: ValueError | None = None
+    """Why none are."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass over a clip brought, its frames chosen as `believed` says that they are shown."""
+
+    believed: Timeline | None
+    seen: Timeline
+    choice: _Choice
+    small: dict[int, Frame]
+    peak: int
+    """See `VideoInfo.peak`."""
+
+    @property
+    def as_believed(self) -> bool:
+        return self.believed is not None and np.array_equal(self.believed.ticks, self.seen.ticks)
+
+
+def _read(path: Path, p: Extract, believed: Timeline | None) -> _Pass:
+    """Decode to the end and keep what is needed, resized; the container is believed unless told better."""
+    size = (p.size[1], p.size[0])
+    small: dict[int, Frame] = {}
+    choice = _Choice()
+    with open_clip(path, p.bits) as reader:
+        believed = believed or reader.claimed()
+        head = _head(len(believed.times))[1].stop if believed else -1
+        for index in reader:
+            if believed and index == head:
+                choice = _choose(small, believed, p)
+            if index < head or index in choice.wanted:
+                small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
+        if wrong := reader.damage():
+            raise UnreadableVideo(wrong)
+        return _Pass(believed, reader.timeline(), choice, small, reader.info.peak)
+
+
+def _choose(small: Mapping[int, Frame], seen: Timeline, p: Extract) -> _Choice:
+    """`small` holds the frames of `_head`, resized."""
+    dropped = leading_to_drop(small, len(seen.times))
+    try:
+        pairs = plan(seen, dropped, p)
+    except ValueError:
+        dropped = 0  # a clip with a foreign border is better than none
+        try:
+            pairs = plan(seen, dropped, p)
+        except ValueError as error:
+            return _Choice(error=error)
+    return _Choice(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
+
+
+def _pack(clip: _Pass, p: Extract) -> Pack:
+    pairs = [pair for part in clip.choice.pairs for pair in part]
+    array = np.empty((len(pairs), *p.size, p.channels), np.uint8)
+    for row, (here, there) in enumerate(pairs):
+        if row and (here, there) == pairs[row - 1]:
+            array[row] = array[row - 1]
+        else:
+            _see(clip.small[here], clip.small[there], p, array[row])
+    return array
+
+
+def _see(here: Frame, there: Frame, p: Extract, out: Pack) -> None:
+    """Fill `out` (H, W, C) with frame `here`, and where it is wanted with the flow from it to `there`."""
+    if p.grey:
+        out[..., 0] = cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)
+    elif p.flow == "none":
+        out[:] = here
+    else:
+        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
+        motion = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
+        cv2.mixChannels([here, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # stacks them, fast
+
+
+def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
+    """Like np.save, which writes past Python, so that a full disk is an error without a number there."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Read-only: whoever wrote into a linked out would spoil the work as well."""
+    with whole(path) as half, half.open("wb") as file:
+        half.chmod(0o444)
+        write(file)

@@ -1,0 +1,310 @@
+"""Decoding video with PyAV: one sequential pass, only the wanted frames are converted, nothing seeks.
+
+Seeking lands on key frames in many containers; a sequential pass is exact and, for dense sampling, faster.
+A picture is a clip of one frame and is read the same way.
+"""
+
+import re
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from slimstream.clips.deinterlace import Deinterlacer
+from slimstream.clips.pictures import Still
+from slimstream.clips.timeline import Timeline, timeline
+from slimstream.core.media import Frame, UnreadableVideo, VideoInfo, is_picture
+
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,yuv4mpegpipe,h264,hevc,m4v,"
+    "mjpeg,ogg,dv,ivf,obu,nut"
+)
+"""Names of FFmpeg's demuxers. Not among them: lists that name other files, such as HLS and concat."""
+
+MATRICES = {
+    3: "reserved",
+    8: "YCgCo",
+    10: "BT.2020 constant luminance",
+    11: "SMPTE 2085",
+    12: "chromaticity-derived non-constant luminance",
+    13: "chromaticity-derived constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+"""Colour matrices (ISO/IEC 23091-2) that libswscale does not convert."""
+
+PROGRESSIVE = 1
+"""FFmpeg's number (AVFieldOrder) of whole pictures; 0 is unknown, larger ones are orders of half pictures."""
+
+MISSING_SHARE, MISSING_FRAMES = 0.1, 3
+"""Share of a clip, and number of frames, that may be lost or damaged: headers of healthy files round."""
+
+
+class Reader:
+    """One sequential pass: iterating decodes frame after frame, `picture()` converts the last one.
+
+        with Reader(path) as clip:
+            pictures = {index: clip.picture() for index in clip if index % 5 == 0}
+
+    Frames come in the order in which they are shown, those that an edit list hides are left out, interlaced
+    ones are deinterlaced. Of several video tracks the largest is read. Raises UnreadableVideo when there is
+    none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file() or path.stat().st_size == 0:
+            raise UnreadableVideo("the file is empty" if path.is_file() else "the file is missing")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise UnreadableVideo("the file's name is not UTF-8: rename it") from None
+        self._path = path
+        self._container, self._stream = _open(path)
+        self._reformatter = VideoReformatter()
+        self._frame: av.VideoFrame | None = None
+        self._stamps: list[float | None] = []
+        self._last = 0.0
+        self.damaged = 0
+        """Frames so far that lost a part, or were predicted from one that did."""
+        self.lost = 0
+        """Packets after the first frame that could not be decoded."""
+        self.interlaced = 0
+        """Frames so far that were deinterlaced."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    @property
+    def info(self) -> VideoInfo:
+        stream, codec = self._stream, self._stream.codec_context
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+        return VideoInfo(
+            frames=max(0, stream.frames),
+            fps=fps if 0 < fps < 10_000 else 25.0,
+            width=codec.width,
+            height=codec.height,
+            codec=codec.codec.canonical_name,
+            duration=_duration(self._container, stream),
+            interlaced=codec.field_order > PROGRESSIVE,
+        )
+
+    def claimed(self) -> Timeline | None:
+        """The timeline that the container's packets promise, read without decoding; None: they promise none.
+
+        It is a second pass over the file, beside the one that decodes.
+        """
+        container, stream = _open(self._path)
+        with closing(container):
+            shown = [p for p in _packets(container, stream) if p.size and not p.is_discard]
+        if not shown:
+            return None
+        stamps = sorted(float(p.pts * p.time_base) for p in shown if p.pts is not None and p.time_base)
+        if len(stamps) < len(shown):
+            return timeline([None] * len(shown), self.info.fps)
+        return timeline(stamps, self.info.fps, restarts=self._restarts)
+
+    def timeline(self) -> Timeline:
+        """The timeline of the frames so far. Raises UnreadableVideo when there are none."""
+        if not self._stamps:
+            raise UnreadableVideo("no frame can be decoded")
+        return timeline(self._stamps, self.info.fps, self._last, self._restarts)
+
+    @property
+    def _restarts(self) -> bool:
+        """Whether the container's clock may be set anew within it, as in a transport stream."""
+        return bool(self._container.format.flags & av.format.Flags.ts_discont.value)
+
+    def damage(self) -> str:
+        """Why the frames so far cannot be trusted; "" when they can."""
+        frames, bad = len(self._stamps) + self.lost, self.damaged + self.lost
+        # A few may be: no more than half of a clip of few frames.
+        if bad > MISSING_SHARE * frames and bad > min(MISSING_FRAMES, frames // 2):
+            return f"damaged: {bad} of {frames} frames lack a part" + " or all" * (self.lost > 0)
+        return ""
+
+    def truncation(self) -> str:
+        """Asked at the end: how much of the length that the header claims was there; "" when enough was."""
+        claimed, seen = self.info.duration, self.timeline()
+        lost = claimed - seen.seconds
+        if lost > MISSING_FRAMES * seen.period and lost > MISSING_SHARE * claimed:
+            return f"truncated: {seen.seconds:.2f} of {claimed:.2f} seconds can be decoded"
+        return ""
+
+    def __iter__(self) -> Iterator[int]:
+        for index, frame in enumerate(self._shown()):
+            self._frame = frame
+            yield index
+
+    def picture(self) -> Frame:
+        """The frame last decoded, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
+        frame = self._frame
+        assert frame is not None, "iterate first"
+        try:
+            rgb = self._reformatter.reformat(
+                frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1
+            )
+        except (av.error.FFmpegError, ValueError) as error:
+            if frame.colorspace in MATRICES:
+                what = f"colour matrix {MATRICES[frame.colorspace]}"
+            else:
+                what = f"pixel format {frame.format.name} with colour matrix {frame.colorspace}"
+            raise UnreadableVideo(
+                f"frames cannot be converted ({what}): save the clip in another one"
+            ) from error
+        picture = np.asarray(rgb.to_ndarray(), np.uint8)
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        return picture if matrix is None else _turned(picture, bytes(matrix))
+
+    def _shown(self) -> Iterator[av.VideoFrame]:
+        """Frames as they are shown: those from the first interlaced one on go through a deinterlacer."""
+        filter_: Deinterlacer | None = None
+        before: av.VideoFrame | None = None
+        for frame in self._decoded():
+            if filter_ is not None and not filter_.fits(frame):
+                yield from filter_.push(None)
+                filter_ = before = None
+            if filter_ is None and frame.interlaced_frame:
+                filter_ = Deinterlacer(frame, before)
+            self.interlaced += frame.interlaced_frame
+            if filter_ is None:
+                yield frame
+            else:
+                yield from filter_.push(frame)
+            before = frame
+        if filter_ is not None:
+            yield from filter_.push(None)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        """Frames as the decoder hands them out; notes their timestamps and what is damaged."""
+        spoilt = False
+        for packet in _packets(self._container, self._stream):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                spoilt = True
+                self.lost += bool(self._stamps)  # a stream may begin before its first key frame
+                continue
+            for frame in frames:
+                assert isinstance(frame, av.VideoFrame)
+                # What is predicted from a damaged frame is damaged, up to the next key frame.
+                spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
+                self.damaged += spoilt
+                self._stamps.append(frame.time)
+                self._last = float((frame.duration or 0) * (frame.time_base or 0))
+                yield frame
+
+
+def _open(path: Path) -> tuple[Any, Any]:
+    """The container and its largest video track. Raises UnreadableVideo."""
+    # The name in full, or FFmpeg would take what is before a colon in it for a protocol.
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnreadableVideo("no video stream can be opened") from error
+    streams = [
+        s
+        for s in container.streams.video
+        if s.codec_context is not None and not s.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+        container.close()
+        raise UnreadableVideo("there is no video track in it that can be decoded")
+    stream = max(streams, key=lambda s: s.codec_context.width * s.codec_context.height)
+    stream.codec_context.thread_count = 1  # parallelism is one process per core, never threads within a clip
+    if stream.codec_context.name == "mjpeg":  # it alone hands out damaged frames without saying so
+        stream.codec_context.options = {"err_detect": "explode"}
+    return container, stream
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets of the track up to where the file ends or cannot be read further; the last one is empty."""
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        last = av.Packet()
+        last.stream = stream
+        yield last
+
+
+def _turned(picture: Frame, matrix: bytes) -> Frame:
+    """`picture` as a display matrix wants it shown: turned by quarters, mirrored, or both.
+
+    The matrix (ISO/IEC 14496-12, 9 numbers of 32 bits) takes (x, y) to (a x + c y, b x + d y).
+    """
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    if abs(b) > abs(a):
+        picture, right, down = picture.transpose(1, 0, 2), c, b
+    else:
+        right, down = a, d
+    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
+
+
+def _duration(container: Any, stream: Any) -> float:
+    """Seconds that the track claims to last; 0 where nothing in the header is about this track."""
+    name = container.format.name
+    if name in ("mpegts", "mpeg"):
+        return 0.0  # they have no header: this is the difference of timestamps, and clocks are set anew
+    if name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)  # its duration is that of the file as it is
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    start = float(max(0, stream.start_time or 0) * stream.time_base)
+    late = (
+        start if name.startswith("matroska") else 0.0
+    )  # there lengths count from zero, not from the first frame
+    if said := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # Matroska
+        hours, minutes, seconds = said.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - late
+    if container.duration and len(container.streams) == 1:
+        return float(container.duration / av.time_base) - late
+    return 0.0
+
+
+def open_clip(path: Path, bits: int | None = None) -> Reader | Still:
+    """Open a video or a picture, as its suffix says; for `bits` see `Still`.
+
+    Raises UnreadableVideo when it is neither.
+    """
+    return Still(path, bits) if is_picture(path) else Reader(path)
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read a header. Raises UnreadableVideo when there is no video stream and no picture."""
+    with open_clip(path) as clip:
+        return clip.info
+
+
+def frames(path: Path, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Frame]]:
+    """Yield (index, RGB frame (H, W, 3) uint8) in order, all of them or those `wanted`.
+
+    Stops after the last wanted frame. Raises UnreadableVideo when nothing at all can be decoded.
+    """
+    chosen = None if wanted is None else frozenset(wanted)
+    if chosen is not None and not chosen:
+        return
+    index = -1
+    with open_clip(path) as clip:
+        for index in clip:
+            if chosen is None or index in chosen:
+                yield index, clip.picture()
+            if chosen is not None and index == max(chosen):
+                return
+    if index < 0:
+        raise UnreadableVideo("no frame can be decoded")
+
+
+def count_frames(path: Path) -> int:
+    """Decode the whole clip and count; what the header claims may be wrong."""
+    with open_clip(path) as clip:
+        return sum(1 for _ in clip)

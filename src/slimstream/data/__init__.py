@@ -1,1 +1,0 @@
-"""Clips from source to batch: listing, storing, checking, splitting, decoding, packing."""

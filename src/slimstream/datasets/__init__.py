@@ -1,0 +1,1 @@
+"""Packed clips as batches for training."""

@@ -1,0 +1,73 @@
+"""P1's augmentation: one draw for all frames of a clip and both streams.
+
+Whatever moves the pixels also changes what their flow says: a mirrored clip moves the other way, an enlarged
+one faster. Channels are r, g, b, x, y (flow as bytes around 128, see `clips.flow`) or pictures alone (1 or
+3).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from slimstream.core.params import Augment
+
+FLOW = 3
+"""The first flow channel of a clip that has any."""
+REST = 128.0
+
+
+def augment_clip(clip: Tensor, p: Augment, rng: np.random.Generator) -> Tensor:
+    """Crop and enlarge, flip, change brightness and contrast; (K, C, H, W) float32 in 0..255, C in 1, 3, 5.
+
+    `clip` is uint8 or float and is left as it is. Flow stays within 1..255. The result depends on nothing but
+    the arguments, and a setting that is switched off does not change the draw of the others.
+    """
+    side, top, left, horizontal, vertical, brightness, contrast = rng.random(7)
+    # Channel by channel in memory: what follows treats channels apart and is some times as fast like this.
+    clip = _crop(clip.contiguous().float(), 1 - side * (1 - p.crop), top, left)
+    mirrored = [axis for axis, flips in ((-1, horizontal < p.hflip), (-2, vertical < p.vflip)) if flips]
+    if mirrored:
+        clip = _flip(clip, mirrored)
+    if p.brightness:
+        low, width = 1 - p.brightness, 2 * p.brightness
+        clip = _expose(clip, low + width * brightness, low + width * contrast)
+    return clip
+
+
+def _crop(clip: Tensor, side: float, top: float, left: float) -> Tensor:
+    """Cut out `side` of both sides, `top` and `left` in 0..1 of what is free; enlarge it to the old size."""
+    height, width = clip.shape[-2:]
+    h, w = round(side * height), round(side * width)
+    if (h, w) == (height, width):
+        return clip
+    y, x = int(top * (height - h + 1)), int(left * (width - w + 1))
+    cut = clip[..., y : y + h, x : x + w]
+    clip = F.interpolate(cut, (height, width), mode="bilinear", align_corners=False)
+    if _has_flow(clip):
+        zoom = torch.tensor([width / w, height / h])[:, None, None]
+        clip[:, FLOW:].lerp_(torch.tensor(REST), 1 - zoom).clamp_(1, 255)  # (q - 128) * zoom + 128
+    return clip
+
+
+def _flip(clip: Tensor, axes: list[int]) -> Tensor:
+    clip = clip.flip(axes)
+    if _has_flow(clip):
+        for axis in axes:
+            component = clip[:, FLOW if axis == -1 else FLOW + 1]
+            component.neg_().add_(2 * REST)
+    return clip
+
+
+def _expose(clip: Tensor, brightness: float, contrast: float) -> Tensor:
+    """Scale the pictures, then their distance to the clip's mean; one mean, so that nothing flickers."""
+    clip = clip.clone()
+    pictures = clip[:, :FLOW]
+    pictures.mul_(brightness)
+    mean = pictures.mean()
+    pictures.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 255)
+    return clip
+
+
+def _has_flow(clip: Tensor) -> bool:
+    return clip.shape[1] > FLOW

@@ -1,0 +1,183 @@
+"""Batches from packs.
+
+What a batch holds is a pure function of its arguments: the order of (seed, epoch), a clip's frames and
+augmentation of (seed, the clip's id, view). So a training that resumes sees what it would have seen, and a
+teacher can be asked about the very view its student will meet.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from slimstream.clips.packs import Pack
+from slimstream.core.errors import UserError
+from slimstream.core.params import Augment
+from slimstream.datasets.augment import augment_clip
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which clips of a training batch are loaded, where several processes share it."""
+
+    number: int = 0
+    """Which of the processes, from 0."""
+    count: int = 1
+    piece: int = 1
+    """Clips that go to one process, then as many to the next, and so on."""
+
+    def of(self, chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Those of `chunk` that are this process's."""
+        return chunk[np.arange(len(chunk)) // self.piece % self.count == self.number]
+
+
+ALL = Share()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B clips of K frames each."""
+
+    indices: Tensor
+    """(B,) int64: which clips of the set."""
+    clip: Tensor
+    """(B, K, C, H, W) uint8 or float32, 0..255."""
+    labels: Tensor
+    """(B,) int64."""
+    size: int
+    """Clips of the whole batch: more than B where this is a share of it."""
+
+
+class ClipSet:
+    """Clips by id, their packs memory-mapped: only the frames asked for are read.
+
+    A video that extract cut into several clips is as many here, one after the other.
+    """
+
+    def __init__(self, packs: Path, ids: Sequence[str], labels: Sequence[int]) -> None:
+        """`packs` is the folder that extract wrote. Raises UserError when a clip's pack is not there."""
+        if len(ids) != len(labels):
+            raise ValueError(f"{len(ids)} ids, but {len(labels)} labels")
+        file = packs / "index.parquet"
+        if not file.exists():
+            raise UserError(f"{file} is missing: run the extract stage first.")
+        index = pd.read_parquet(file, columns=["id", "clip", "file", "first", "frames"])
+        if absent := sorted(set(ids) - set(index["id"])):
+            raise UserError(
+                f"{file} lacks {len(absent)} clips, {absent[0]} first: run the extract stage again."
+            )
+        given = pd.DataFrame({"id": list(ids), "label": list(labels), "given": np.arange(len(ids))})
+        clips = given.merge(index, on="id", sort=False)
+        self.packs = packs
+        self.ids: list[str] = clips["id"].tolist()
+        self.labels = [int(label) for label in clips["label"]]
+        self.lengths: list[int] = clips["frames"].tolist()
+        """Frames of each clip."""
+        self.numbers: list[int] = clips["clip"].tolist()
+        """Which clip of its video each is."""
+        self.given: list[int] = clips["given"].tolist()
+        """Position in the `ids` given of each clip's video."""
+        self._places = list(zip(clips["file"], clips["first"], strict=True))
+        self._open = lru_cache(4)(self._map)  # few: every mapped file is an open one
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def full(self, index: int) -> Pack:
+        """All frames of a clip: (T, H, W, C) uint8, read only, memory-mapped."""
+        file, first = self._places[index]
+        return self._open(file)[first : first + self.lengths[index]]
+
+    def _map(self, file: str) -> Pack:
+        pack: Pack = np.load(self.packs / file, mmap_mode="r", allow_pickle=False)
+        return pack
+
+    def sample(self, index: int, frames: int, rng: np.random.Generator) -> Pack:
+        """(frames, H, W, C) uint8: one frame drawn from each of so many equal parts of the clip, in order.
+
+        As in Wang et al., "Temporal segment networks" (2016). A clip with fewer frames repeats some.
+        """
+        chosen = (np.arange(frames) + rng.random(frames)) * self.lengths[index] / frames
+        return np.asarray(self.full(index)[chosen.astype(np.int64)])
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of a known number; each pass over them makes them anew."""
+
+    chunks: list[npt.NDArray[np.int64]]
+    load: Callable[[npt.NDArray[np.int64]], Batch]
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.load, self.chunks)
+
+
+def training_batches(
+    clips: ClipSet,
+    *,
+    batch_size: int,
+    frames: int,
+    augment: Augment,
+    seed: int,
+    epoch: int,
+    view: int,
+    share: Share = ALL,
+) -> Batches:
+    """All clips once, shuffled, `frames` frames of each drawn and augmented; clips are float32.
+
+    No more frames are drawn than the longest clip has. The last batch may be smaller, but holds a single clip
+    only where that cannot be helped: batch norm cannot learn from one. Of each batch `share` is loaded.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(clips))
+    frames = min(frames, max(clips.lengths, default=frames))
+
+    def load(chunk: npt.NDArray[np.int64]) -> Batch:
+        drawn, mine = [], share.of(chunk)
+        for index in mine:
+            name = hashlib.sha256(clips.ids[index].encode()).digest()
+            rng = np.random.default_rng([seed, int.from_bytes(name[:8]) + clips.numbers[index], view])
+            pack = torch.from_numpy(clips.sample(index, frames, rng))
+            drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng))
+        clip = torch.stack(drawn) if drawn else torch.empty(0, frames)
+        return replace(_batch(clips, mine, clip), size=len(chunk))
+
+    return Batches(_chunks(order, batch_size), load)
+
+
+def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
+    """All clips as they are, uint8, every frame; clips of equal length share a batch."""
+    lengths = np.array(clips.lengths)
+    chunks = [
+        chunk[start : start + batch_size]
+        for chunk in (np.flatnonzero(lengths == length) for length in np.unique(lengths))
+        for start in range(0, len(chunk), batch_size)
+    ]
+
+    def load(chunk: npt.NDArray[np.int64]) -> Batch:
+        packs = torch.from_numpy(np.stack([clips.full(index) for index in chunk]))
+        return _batch(clips, chunk, packs.permute(0, 1, 4, 2, 3))  # a view, channels last in memory
+
+    return Batches(chunks, load)
+
+
+def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], clip: Tensor) -> Batch:
+    labels = torch.tensor([clips.labels[index] for index in chunk], dtype=torch.int64)
+    return Batch(torch.from_numpy(chunk), clip, labels, len(chunk))
+
+
+def _chunks(order: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    cuts = list(range(size, len(order), size))
+    if cuts and len(order) - cuts[-1] == 1 and size > 1:
+        # One clip would be left: it takes another from the batch before, or joins it when that has but two.
+        cuts = [*cuts[:-1], cuts[-1] - 1] if size > 2 else cuts[:-1]
+    return np.split(order, cuts) if len(order) else []

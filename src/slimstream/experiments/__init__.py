@@ -1,0 +1,1 @@
+"""Many trainings compared: folds, and the tables of the papers."""

@@ -1,0 +1,1 @@
+"""The tables of the papers, on one's own clips."""

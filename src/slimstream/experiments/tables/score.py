@@ -1,0 +1,70 @@
+"""A cell's scores: the model judges the test clips in PyTorch. A light `evaluate`, without a report."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from slimstream.core.files import whole
+from slimstream.core.fingerprint import fingerprint
+from slimstream.core.paths import Paths
+from slimstream.metrics import classification as metrics
+from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_model
+from slimstream.models.latency import latency
+from slimstream.runtimes.base import OnnxModel
+from slimstream.runtimes.export import export_onnx
+from slimstream.runtimes.part import Part
+from slimstream.training.feature_cache import through_trunk
+from slimstream.training.study import in_batches, judge
+
+
+def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
+    """Judge the test clips and write `file`: scores, confusion matrix, size, and by which code and device.
+
+    The clips of a video vote (`metrics.classification.vote`), and a vote counts as one; a lone clip is its
+    own video.
+    """
+    model, card = load_model(paths.model(name), create_model)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    test = _test(paths, card)
+    batches = through_trunk(model.to(device), in_batches(test.clips), cache)
+    logits, _ = judge(model, batches)
+    probabilities = logits.double().softmax(dim=1).numpy()
+    first, votes = metrics.vote(probabilities, test.rows["video"].tolist())
+    truth, predicted = test.truth[first], votes.argmax(1)
+    row = metrics.summary(truth, votes) | {
+        "clips": len(test.truth),
+        "clip_accuracy": float((probabilities.argmax(1) == test.truth).mean()),
+        "videos": len(truth),
+        "classes": card.classes,
+        "confusion": metrics.confusion(truth, predicted, len(card.classes)).tolist(),
+        "params": card.params,
+        "macs": card.macs,
+        "pretrained": bool(card.args.get("pretrained")),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
+        "code": fingerprint((), ()),
+    }
+    _write(file, row)
+
+
+def speed(name: str, paths: Paths, runs: int, file: Path) -> None:
+    """Write the median milliseconds of the exported model for one test clip on one thread."""
+    model, card = load_model(paths.model(name), create_model)
+    clip = _test(paths, card).typical()
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "network.onnx"
+        export_onnx(model, torch.from_numpy(clip), exported)
+        network = OnnxModel(exported)
+    _write(file, {"latency_p50_ms": latency(lambda: network(clip), runs).p50})
+
+
+def _test(paths: Paths, card: Card) -> Part:
+    return Part.of(pd.read_parquet(paths.split), "test", card.classes, paths)
+
+
+def _write(file: Path, content: object) -> None:
+    with whole(file) as half:
+        half.write_text(json.dumps(content, indent=2) + "\n")

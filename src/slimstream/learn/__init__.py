@@ -1,1 +1,0 @@
-"""Training, compression and judgement, for any network and any data."""

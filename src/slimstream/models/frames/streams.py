@@ -1,0 +1,237 @@
+"""Two-stream networks put together: any backbone, any fusion, at any position (P2, sections 2.5 and 3.4)."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from pydantic import ConfigDict, with_config
+from torch import Tensor, nn
+from typing_extensions import TypedDict
+
+from slimstream.core.errors import UserError
+from slimstream.models.base import Standardise, take_linear
+from slimstream.models.frames.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.layers.fusion import CAFM, Concat, Convolution, FullyConnected, Fusion
+from slimstream.models.layers.heads import Head, head_of
+from slimstream.models.settings import Dropout
+from slimstream.models.two_stream.backbone import Backbone, Freeze, Make, take_two_channels
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Frame(TypedDict, total=False):
+    """The settings that every network of `two_stream` takes; its arguments are their defaults."""
+
+    fusion: Fusion
+    position: str
+    shared: bool
+    flow_channels: Literal[2, 3]
+    freeze: Freeze
+    frozen_bn: bool
+    standardise: bool
+    dropout: Dropout
+    head: Head
+
+
+@with_config(ConfigDict(extra="forbid"))
+class PooledFrame(Frame, total=False):
+    """The same where the mean over time is not the network's own affair."""
+
+    pool: Pool
+
+
+def two_stream(
+    make: Make,
+    num_classes: int,
+    *,
+    pool: Pool | Callable[[int], Any] = "mean",
+    fusion: Fusion = "concat",
+    position: str = "fc",
+    shared: bool = False,
+    flow_channels: Literal[2, 3] = 3,
+    freeze: Freeze = 0,
+    frozen_bn: bool = False,
+    standardise: bool = False,
+    dropout: float = 0.0,
+    head: Head = "linear",
+) -> TwoStream:
+    """Two backbones that meet.
+
+    Args:
+        make: one backbone, made anew each time.
+        num_classes: classes to tell apart.
+        pool: how frames become a clip: their mean, or mean and standard deviation, which tells what moves; or
+            a callable from F to a module, (B, T, F) to (B, its `width`).
+        fusion: how the streams meet: 'concat', 'cafm' (P1), 'conv' (P2, Table 5), 'fc' (P2's own) or
+            'average' of their scores (P2, Table 4).
+        position: where: at the last layer, 'fc', or after a stage of the backbone, such as 'mbconv4' (P2,
+            Table 5); from there on one trunk, the upper stages of one backbone, goes on alone.
+        shared: one backbone for both streams instead of two copies.
+        flow_channels: 3: flow x, y and magnitude; 2: x and y.
+        freeze: leading stages of the backbones that stay as they are; 'all' keeps the whole backbones.
+        frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still learn).
+        standardise: whether features are standardised before the classifier; suits pretrained ones.
+        dropout: on the features before the classifier.
+        head: 'cosine' for AM-softmax (P2).
+    """
+    if shared and flow_channels == 2:
+        raise UserError(
+            "model_args: two-channel flow into a shared backbone does not fit, its first layer takes three; "
+            "set shared: false or flow_channels: 3."
+        )
+
+    def stream() -> Backbone:
+        return make().freeze(freeze, bn=frozen_bn)
+
+    rgb, joint = stream(), None
+    width = channels = rgb.channels
+    if position != "fc":
+        rgb, joint = rgb.split(position)
+        channels = rgb.channels
+        if fusion != "conv":
+            raise UserError(
+                f"model_args: streams that meet after '{position}' need fusion: conv, which keeps width; "
+                f"'{fusion}' fits position: fc alone."
+            )
+    flow = None if shared else stream()
+    if flow is not None and position != "fc":
+        flow, _ = flow.split(position)
+    normalise = Normalise(mean=rgb.mean, std=rgb.std)
+    if flow is not None and flow_channels == 2:
+        normalise = WithoutMagnitude(mean=rgb.mean, std=rgb.std)
+        take_two_channels(flow)
+    return meet(
+        rgb,
+        flow,
+        num_classes,
+        normalise=normalise,
+        fusion=fusion,
+        channels=channels,
+        joint=joint,
+        width=width,
+        pool=pool,
+        standardise=standardise,
+        dropout=dropout,
+        head=head,
+    )
+
+
+def meet(
+    rgb: nn.Module,
+    flow: nn.Module | None,
+    num_classes: int,
+    *,
+    normalise: nn.Module,
+    fusion: Fusion,
+    channels: int,
+    joint: nn.Module | None = None,
+    width: int | None = None,
+    pool: Pool | Callable[[int], Any] = "mean",
+    standardise: bool = False,
+    dropout: float = 0.0,
+    head: Head = "linear",
+) -> TwoStream:
+    """Two streams, last maps of `channels`, meet in `fusion`; `joint`, to `width` channels, follows.
+
+    The other settings are those of `two_stream`.
+    """
+    modules = {"cafm": CAFM, "conv": Convolution, "fc": FullyConnected}
+    per_frame = (width or channels) * (1 if fusion in ("conv", "fc") else 2)
+    if callable(pool):
+        over_time = pool(per_frame)
+        features = over_time.width
+    else:
+        over_time = TimePool(pool)
+        features = per_frame * (2 if pool == "mean_std" else 1)
+    together = {
+        "normalise": normalise,
+        "rgb": rgb,
+        "flow": flow,
+        "fusion": modules[fusion](channels) if fusion in modules else Concat(),
+        "joint": joint,
+        "pool": over_time,
+        "features": features,
+        "dropout": dropout,
+    }
+    if fusion == "average":
+        if head == "cosine":
+            raise UserError(
+                "model_args: average fusion compares scores of two classifiers, which head: cosine does not "
+                "make; choose another fusion or head: linear."
+            )
+        return ScoreAveraging(
+            **together, head=lambda width: AverageScores(width, num_classes, standardise=standardise)
+        )
+    return TwoStream(**together, head=head_of(head, num_classes), standardise=standardise)
+
+
+class AverageScores(nn.Module):
+    """Average fusion: each stream has a classifier, and their probabilities are averaged.
+
+    As Simonyan & Zisserman fuse the two-stream CNN (NIPS 2014, section 5): the streams never see each other.
+    The features of both, (B, F) each, give log-probabilities (B, classes).
+
+    Args:
+        features: of both streams together, 2·F.
+        classes: to tell apart.
+        standardise: whether each feature is standardised first.
+    """
+
+    def __init__(self, features: int, classes: int, *, standardise: bool) -> None:
+        super().__init__()
+        half = features // 2
+        self.rgb_scale, self.flow_scale = (
+            Standardise(half) if standardise else nn.Identity() for _ in range(2)
+        )
+        self.rgb, self.flow = (nn.Linear(half, classes) for _ in range(2))
+
+    @property
+    def in_features(self) -> int:
+        return self.rgb.in_features + self.flow.in_features
+
+    def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        scores = torch.stack((self.rgb(self.rgb_scale(rgb)), self.flow(self.flow_scale(flow))))
+        return scores.log_softmax(-1).logsumexp(0) - math.log(2)
+
+
+class ScoreAveraging(TwoStream):
+    """Two streams with a classifier each, whose probabilities are averaged."""
+
+    head: AverageScores  # type: ignore[assignment]
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, 5, H, W), T ≥ 1, to log-probabilities (B, classes)."""
+        rgb, flow = self.stream_features(clip)
+        return self.head(self.dropout(rgb), self.dropout(flow))
+
+    def features(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, 5, H, W) to (B, F'), float32: all features of RGB, then all of flow."""
+        return torch.cat(self.stream_features(clip), 1)
+
+    def stream_features(self, clip: Tensor) -> list[Tensor]:
+        """Those of RGB and those of flow, (B, F'/2) each. Streams meet in the scores alone."""
+        frames = (each.float().mean((2, 3)).unflatten(0, (clip.shape[0], -1)) for each in self.maps(clip))
+        return [self.pool(each) for each in frames]
+
+    @property
+    def parts(self) -> tuple[int, int]:
+        """How many of the features are RGB's, and how many flow's."""
+        return self.head.rgb.in_features, self.head.flow.in_features
+
+    def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Take two linear classifiers fitted elsewhere, one of each stream's features.
+
+        weight (classes, F'), bias (2, classes), mean and std (F',) with std > 0.
+        """
+        layers = ((self.head.rgb, self.head.rgb_scale), (self.head.flow, self.head.flow_scale))
+        of_streams = (weight.split(self.parts, 1), bias, mean.split(self.parts), std.split(self.parts))
+        for (linear, scaler), *fitted in zip(layers, *of_streams, strict=True):
+            take_linear(linear, scaler, *fitted)
+
+
+class WithoutMagnitude(Normalise):
+    """(N, 5, H, W) in 0..255 to r, g, b as (N, 3, H, W) and flow x, y as (N, 2, H, W)."""
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        rgb, flow = super().forward(frames)
+        return rgb, flow[:, :2].contiguous(memory_format=torch.channels_last)

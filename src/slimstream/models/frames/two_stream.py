@@ -1,0 +1,176 @@
+"""The two-stream frame every network here is composed in."""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from slimstream.models.base import Classifier, Standardise
+
+Pool = Literal["mean", "mean_std"]
+
+
+class Rgb(nn.Module):
+    """The pictures of a clip by a backbone's `mean` and `std` (of values in 0..1).
+
+    (N, 3 or 5, H, W) in 0..255 becomes (N, 3, H, W).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return _channels_last((frames[:, :3].float() - self.mean) / self.std)
+
+
+class Normalise(nn.Module):
+    """Split and scale what a pack holds: (N, 5, H, W) in 0..255 becomes two pictures (N, 3, H, W).
+
+    RGB as `Rgb` does. Flow as -1..1 (in units of the extraction's bound, 128 is rest and becomes 0), with its
+    magnitude as a third channel, from -1 at rest to 1 at the bound, so that all three span what a pretrained
+    backbone expects: P1's flow images have the shape of the RGB frames.
+    """
+
+    def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.rgb = Rgb(mean=mean, std=std)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        flow = (frames[:, 3:5].float() - 128) / 127
+        magnitude = flow.square().sum(1, keepdim=True).sqrt().clamp(max=1)
+        return self.rgb(frames), _channels_last(torch.cat((flow, 2 * magnitude - 1), 1))
+
+
+class TimePool(nn.Module):
+    """(B, T, F) to (B, F) 'mean' over time, or to (B, 2·F) 'mean_std': mean, then standard deviation."""
+
+    def __init__(self, kind: Pool) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1)
+        if self.kind == "mean":
+            return mean
+        variance = (x - mean.unsqueeze(1)).square().mean(1)
+        # The floor keeps the root's gradient finite where nothing changes, as for a single frame.
+        return torch.cat((mean, variance.clamp(min=1e-8).sqrt()), 1)
+
+
+@runtime_checkable
+class Trunk(Protocol):
+    """A backbone whose first `frozen` stages do not learn."""
+
+    stages: nn.Sequential
+    frozen: int
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to the last frozen stage's map (N, C', h', w')."""
+
+    def tail(self, x: Tensor) -> Tensor:
+        """That map to the backbone's last one."""
+
+
+class TwoStream(Classifier):
+    """Appearance and motion, each through a 2-D backbone, frame by frame (P1, Fig. 1).
+
+    ::
+
+        clip (B, T, 5, H, W)
+          r g b ── rgb ──── (B·T, C, h, w) ─┐
+                                            fusion ── joint ── (B·T, F, h, w) ── mean ── pool over T
+          x y |v| ─ flow ── (B·T, C, h, w) ─┘                                                 │
+                            logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
+
+    Args:
+        normalise: (N, 5, H, W) in 0..255 to the two streams' inputs, (N, 3, H, W) each.
+        rgb: (N, 3, H, W) to a map (N, C, h, w).
+        flow: the same for flow; None shares `rgb`. A shared backbone sees both streams as one batch, so that
+            its batch norm learns from the very mixture it is evaluated on.
+        fusion: two maps (N, C, h, w) to one.
+        joint: what follows where streams meet early, one map to the last one, (N, F, h, w); None: nothing.
+        pool: (B, T, F) to features (B, F').
+        head: a callable from F' to the classifier, (B, F') to (B, classes).
+        features: F'.
+        standardise: whether features are standardised before the head.
+        dropout: probability that a feature is dropped in training.
+    """
+
+    channels = frozenset({5})
+    classifier: Literal["logistic", "svm"] = "logistic"
+    """What the head is when it is fitted in closed form: logistic regression or a linear SVM."""
+
+    def __init__(
+        self,
+        *,
+        normalise: nn.Module,
+        rgb: nn.Module,
+        flow: nn.Module | None,
+        fusion: nn.Module,
+        pool: nn.Module,
+        head: Callable[[int], Any],
+        features: int,
+        joint: nn.Module | None = None,
+        standardise: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.rgb = rgb
+        self.flow = flow
+        self.fusion = fusion
+        self.joint = joint or nn.Identity()
+        self.pool = pool
+        self.standardise = Standardise(features) if standardise else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.head = head(features)
+
+    def features(self, clip: Tensor) -> Tensor:
+        """What the head judges by: clip (B, T, 5, H, W) to (B, F'), float32, not yet standardised.
+
+        Here and below, a clip may also be what `trunk` has made of it.
+        """
+        return self.pool(self.frame_features(clip))
+
+    def frame_features(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the picture."""
+        rgb, flow = self.maps(clip)
+        # Averaged in float32: sums over space and time lose digits in half precision.
+        frames = self.joint(self.fusion(rgb, flow)).float().mean((2, 3))
+        # An unflatten would be exported for one batch size where an LSTM follows.
+        return frames.reshape(clip.shape[0], clip.shape[1], -1)
+
+    def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """The streams' last maps, (B·T, C, h, w) each."""
+        if clip.ndim == 6:
+            rgb, flow = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
+            return cast(Trunk, self.rgb).tail(rgb), cast(Trunk, self.flow).tail(flow)
+        rgb, flow = self.normalise(clip.flatten(0, 1))
+        if self.flow is None:
+            both = self.rgb(torch.cat((rgb, flow)))
+            return both[: rgb.shape[0]], both[rgb.shape[0] :]
+        return self.rgb(rgb), self.flow(flow)
+
+    def trunk(self, clip: Tensor) -> Tensor:
+        """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
+        rgb, flow = self.normalise(clip.flatten(0, 1))
+        maps = torch.stack((cast(Trunk, self.rgb).trunk(rgb), cast(Trunk, self.flow).trunk(flow)), 1)
+        return maps.unflatten(0, (clip.shape[0], clip.shape[1]))
+
+    def trunk_layers(self) -> nn.Module | None:
+        """The frozen stages of both streams; None where either is trained from its first layer on."""
+        if not (isinstance(self.rgb, Trunk) and isinstance(self.flow, Trunk)):
+            return None
+        if not (self.rgb.frozen and self.flow.frozen):
+            return None
+        return nn.ModuleList((self.rgb.stages[: self.rgb.frozen], self.flow.stages[: self.flow.frozen]))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

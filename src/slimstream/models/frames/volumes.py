@@ -1,0 +1,124 @@
+"""Networks whose streams see a clip at once, as a volume (B, 3, T, H, W) rather than frame by frame."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimstream.models.base import Classifier, Standardise
+
+
+class OneStream(Classifier):
+    """Pictures alone, through one backbone; what a clip holds besides them is not looked at.
+
+    ::
+
+        clip (B, T, C, H, W)
+          r g b ── (B, 3, T, H, W) ── rgb ── (B, F, T', …) ── mean over the picture ── pool over T'
+                             logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
+
+    Args:
+        normalise: (N, C, H, W) in 0..255 to the backbone's input, (N, 3, H, W).
+        rgb: (B, 3, T, H, W) to (B, F, T', …), T' ≥ 1, with what is left of height and width behind T'.
+        pool, head, features, standardise, dropout: as in `TwoStream`.
+    """
+
+    channels = frozenset({3, 5})
+
+    def __init__(
+        self,
+        *,
+        normalise: nn.Module,
+        rgb: nn.Module,
+        pool: nn.Module,
+        head: Callable[[int], nn.Linear],
+        features: int,
+        standardise: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.rgb = rgb
+        self.pool = pool
+        self.standardise = Standardise(features) if standardise else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.head = head(features)
+
+    def features(self, clip: Tensor) -> Tensor:
+        return self.pool(self.frame_features(clip))
+
+    def frame_features(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, C, H, W) to (B, T', F), float32: what the backbone makes, averaged over the picture."""
+        pictures = self.normalise(clip.flatten(0, 1))
+        return _over_picture(self.rgb(volume(pictures, clip.shape[0]))).transpose(1, 2)
+
+
+class TwoVolumes(OneStream):
+    """Appearance and motion, each through a backbone that sees the clip as a volume; fused late.
+
+    Args:
+        normalise: (N, 5, H, W) in 0..255 to the two streams' inputs, (N, 3, H, W) each.
+        flow: as `rgb`. What both make of an instant lies side by side, RGB first, as features (B, T', 2·F).
+    """
+
+    channels = frozenset({5})
+
+    def __init__(self, *, flow: nn.Module, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.flow = flow
+
+    def frame_features(self, clip: Tensor) -> Tensor:
+        rgb, flow = (volume(pictures, clip.shape[0]) for pictures in self.normalise(clip.flatten(0, 1)))
+        # Averaged before they meet: tracing for pruning cannot follow a reshape into a concatenation.
+        return torch.cat((_over_picture(self.rgb(rgb)), _over_picture(self.flow(flow))), 1).transpose(1, 2)
+
+
+class Resize(nn.Module):
+    """A volume (B, C, T, H, W) of any size as (B, C, `frames`, `side`, `side`); None leaves that axis.
+
+    Frames are taken as they are, evenly spread: a clip with fewer shows some of them twice. Pictures are
+    interpolated bilinearly.
+    """
+
+    def __init__(self, *, side: int, frames: int | None = None) -> None:
+        super().__init__()
+        self.side = side
+        self.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.frames is not None:
+            middles = 2 * torch.arange(self.frames, device=x.device) + 1
+            x = x.index_select(2, middles * x.shape[2] // (2 * self.frames))
+        if x.shape[3:] == (self.side, self.side):
+            return x
+        pictures = F.interpolate(frames(x), (self.side, self.side), mode="bilinear", align_corners=False)
+        return volume(pictures, x.shape[0])
+
+
+class PerFrame(nn.Module):
+    """A 2-D network, (N, 3, H, W) to (N, F), on each frame by itself: (B, 3, T, H, W) to (B, F, T)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return volume(self.net(frames(x)), x.shape[0])
+
+
+def frames(x: Tensor) -> Tensor:
+    """(B, C, T, h, w) as pictures, (B·T, C, h, w)."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def volume(pictures: Tensor, batch: int) -> Tensor:
+    """(B·T, C, …) as a volume (B, C, T, …) of `batch` = B clips."""
+    # `unflatten` would do, but its export takes the example's sizes for all clips'.
+    return pictures.reshape(batch, -1, *pictures.shape[1:]).transpose(1, 2)
+
+
+def _over_picture(maps: Tensor) -> Tensor:
+    """(B, F, T, …) to (B, F, T) float32: sums over space lose digits in half precision."""
+    return maps.float().mean((3, 4)) if maps.ndim == 5 else maps.float()

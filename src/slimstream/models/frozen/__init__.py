@@ -1,0 +1,1 @@
+"""Frozen features with a head of their own."""

@@ -1,0 +1,118 @@
+"""Features of a pretrained CNN judged by a classical classifier (P2, Table 7: "CNN, KNN + SVM")."""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimstream.models.frames.two_stream import Pool, TwoStream
+from slimstream.models.hub import Weights
+from slimstream.models.settings import Classes
+from slimstream.models.two_stream.efficientnet import frozen_efficientnet_lite0
+
+
+def cnn_features_svm(
+    num_classes: Classes,
+    *,
+    pretrained: Weights = True,
+    features: Literal["last", "head"] = "last",
+    pool: Pool = "mean_std",
+) -> TwoStream:
+    """Frozen EfficientNet-Lite0 features and a linear support vector machine (P2, Table 7).
+
+    The settings are those of `frozen_efficientnet_lite0`; `fit.head`, or the baseline's `strength`, is
+    scikit-learn's C. Logits are distances from the planes: their softmax is not a calibrated probability.
+    """
+    net = frozen_efficientnet_lite0(num_classes, pretrained=pretrained, features=features, pool=pool)
+    net.classifier = "svm"
+    net.head.requires_grad_(False)  # gradients would make another classifier of it
+    return net
+
+
+def cnn_features_knn(
+    num_classes: Classes,
+    *,
+    neighbours: Annotated[int, Field(ge=1)] = 5,
+    pretrained: Weights = True,
+    features: Literal["last", "head"] = "last",
+    pool: Pool = "mean_std",
+) -> TwoStream:
+    """Frozen EfficientNet-Lite0 features and the vote of the nearest training clips (P2, Table 7).
+
+    Args:
+        num_classes: classes to tell apart.
+        neighbours: training clips that vote. P2 names no number; 5 is scikit-learn's.
+        pretrained, features, pool: as in `frozen_efficientnet_lite0`.
+    """
+    net = frozen_efficientnet_lite0(num_classes, pretrained=pretrained, features=features, pool=pool)
+    return NearestNeighbours(
+        normalise=net.normalise,
+        rgb=net.rgb,
+        flow=net.flow,
+        fusion=net.fusion,
+        pool=net.pool,
+        head=lambda width: Neighbours(width, num_classes, neighbours),
+        features=net.head.in_features,
+    )
+
+
+class NearestNeighbours(TwoStream):
+    """Two streams whose classifier remembers the training clips."""
+
+    differentiable = False
+    head: "Neighbours"  # type: ignore[assignment]
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def remember(self, features: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Judge by these clips from now on.
+
+        features (N, F'), to be standardised by mean and std (F',), and labels (N,) int64.
+        """
+        head = self.head
+        head.mean.copy_(mean)
+        head.std.copy_(std)
+        head.memory = (features - mean) / std
+        head.votes = functional.one_hot(labels, head.votes.shape[1]).float()
+
+
+class Neighbours(nn.Module):
+    """The vote of the nearest of all remembered clips, by Euclidean distance; (B, F) to (B, classes).
+
+    Distances are between standardised features. A logit is the log of a class's share of the votes, one
+    further vote being spread evenly over all classes, so that no class is impossible. As many clips vote as
+    there are, if they are fewer than `neighbours`. What is remembered counts among the weights of a saved
+    network, but not among its parameters.
+    """
+
+    mean: Tensor
+    std: Tensor
+    memory: Tensor
+    votes: Tensor
+
+    def __init__(self, features: int, classes: int, neighbours: int) -> None:
+        super().__init__()
+        self.in_features = features
+        self.neighbours = neighbours
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        self.register_buffer("memory", torch.zeros(0, features))
+        self.register_buffer("votes", torch.zeros(0, classes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        voters = min(self.neighbours, len(self.memory))
+        # The squared distance without the part that is the same for all clips, turned around.
+        closeness = 2 * ((features - self.mean) / self.std) @ self.memory.T - self.memory.square().sum(1)
+        nearest = closeness.topk(voters, 1).indices
+        votes = self.votes[nearest].sum(1) + 1 / self.votes.shape[1]
+        return (votes / (voters + 1)).log()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """As many clips are remembered as the file holds."""
+        for name in ("memory", "votes"):
+            given = state_dict.get(prefix + name)
+            if given is not None:
+                setattr(self, name, getattr(self, name).new_zeros(len(given), *getattr(self, name).shape[1:]))
+        super()._load_from_state_dict(state_dict, prefix, *args)

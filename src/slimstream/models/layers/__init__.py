@@ -1,0 +1,1 @@
+"""What networks share: fusion of streams, heads."""

@@ -1,0 +1,1 @@
+"""Backbones for two streams of pictures, and the networks they make."""

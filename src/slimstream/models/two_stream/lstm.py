@@ -1,0 +1,78 @@
+"""Two streams whose frames are read in their order by an LSTM (Hochreiter & Schmidhuber, 1997)."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal, Unpack
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from slimstream.core.errors import UserError
+from slimstream.models.frames.streams import Frame, two_stream
+from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.hub import Weights
+from slimstream.models.settings import Classes
+from slimstream.models.two_stream.backbone import Backbone
+from slimstream.models.two_stream.cnn_m import cnn_m
+from slimstream.models.two_stream.efficientnet import Lite0
+from slimstream.models.two_stream.efficientnetv2 import efficientnetv2
+from slimstream.models.two_stream.mobilenet import mobilenet
+from slimstream.models.two_stream.resnet import resnet
+
+STREAMS: dict[str, Callable[[Weights], Backbone]] = {
+    "cnn_m": lambda pretrained: cnn_m(),
+    "efficientnet_lite0": lambda pretrained: Lite0(pretrained=pretrained),
+    "efficientnetv2": lambda pretrained: efficientnetv2("b0", pretrained),
+    "mobilenet": lambda pretrained: mobilenet("v2", pretrained),
+    "resnet": lambda pretrained: resnet("resnet18.a1_in1k", pretrained),
+}
+
+
+def two_stream_lstm(
+    num_classes: Classes,
+    *,
+    backbone: Literal["cnn_m", "efficientnet_lite0", "efficientnetv2", "mobilenet", "resnet"] = "cnn_m",
+    hidden: Annotated[int, Field(ge=1)] = 256,
+    pretrained: Weights = False,
+    **frame: Unpack[Frame],
+) -> TwoStream:
+    """Two streams and an LSTM over their fused frames (P2, Table 7).
+
+    P2 gives no details. Ours: below it the plain two-stream CNN, that table's first row; one layer; the state
+    after the last frame is what the classifier judges by.
+
+    Args:
+        num_classes: classes to tell apart.
+        backbone: the streams, each in its default size.
+        hidden: width of the LSTM.
+        pretrained: ImageNet weights, see `models.hub.Weights`; those of 'efficientnet_lite0' come with a
+            package.
+        frame: see `models.frames.streams.two_stream`; averaged scores leave an LSTM nothing to read.
+    """
+    if frame.get("fusion") == "average":
+        raise UserError(
+            "model_args.fusion: an LSTM reads fused features, and 'average' fuses scores; choose another."
+        )
+    if backbone == "cnn_m" and pretrained:
+        raise UserError(
+            "model_args.pretrained: cnn_m has no ImageNet weights; choose a backbone that has, or false."
+        )
+    return two_stream(
+        lambda: STREAMS[backbone](pretrained), num_classes, pool=lambda width: Reader(width, hidden), **frame
+    )
+
+
+class Reader(nn.Module):
+    """(B, T, F) to (B, hidden): an LSTM's state after the last frame. T is free.
+
+    Pruning takes channels from its input; the state keeps its width.
+    """
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, batch_first=True)
+        self.lstm.keep_channels = True
+        self.width = hidden
+
+    def forward(self, frames: Tensor) -> Tensor:
+        states: Tensor = self.lstm(frames)[0]
+        return states[:, -1]

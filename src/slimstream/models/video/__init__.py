@@ -1,0 +1,1 @@
+"""Networks that see a clip as a volume."""

@@ -1,0 +1,161 @@
+"""I3D: Inception-v1 inflated to three dimensions (Carreira & Zisserman, CVPR 2017, arXiv 1705.07750)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimstream.core.errors import UserError
+from slimstream.models.frames.two_stream import Normalise, Rgb, TimePool
+from slimstream.models.frames.volumes import OneStream, TwoVolumes
+from slimstream.models.settings import Classes, Dropout
+
+# Szegedy et al. (CVPR 2015, arXiv 1409.4842), Table 1: channels of the 1×1×1, of the 3×3×3 and its reduction,
+# of the second 3×3×3 (5×5 there) and its reduction, and of what follows the pooling.
+BLOCKS_3 = ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64))
+BLOCKS_4 = (
+    (192, (96, 208), (16, 48), 64),
+    (160, (112, 224), (24, 64), 64),
+    (128, (128, 256), (24, 64), 64),
+    (112, (144, 288), (32, 64), 64),
+    (256, (160, 320), (32, 128), 128),
+)
+BLOCKS_5 = ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128))
+
+
+def i3d(
+    num_classes: Classes,
+    *,
+    two_stream: bool = False,
+    pretrained: bool = False,
+    dropout: Dropout = 0.5,
+) -> OneStream:
+    """I3D: inflated Inception-v1 on RGB, with a second stream on flow by choice (named in P1, section 1).
+
+    Scores are averaged over time and streams before the softmax, as in the paper; what gives them is linear,
+    so one linear layer judges the mean features. Ours: both streams learn together, and flow comes with its
+    magnitude as a third channel.
+
+    Args:
+        num_classes: classes to tell apart.
+        two_stream: also a stream on flow; 24.6 M parameters instead of 12.3 M.
+        pretrained: start at the ImageNet weights of torchvision's 2-D network, each kernel repeated over time
+            and divided by its length (section 2.3); needs a network once.
+        dropout: on the features before the classifier.
+    """
+    weights = _imagenet() if pretrained else None
+    rgb = InceptionV1(weights)
+    scale: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    parts: dict[str, Any] = {
+        "rgb": rgb,
+        "pool": TimePool("mean"),
+        "head": lambda features: nn.Linear(features, num_classes),
+        "dropout": dropout,
+    }
+    if not two_stream:
+        return OneStream(normalise=Rgb(**scale), features=rgb.channels, **parts)
+    return TwoVolumes(
+        normalise=Normalise(**scale),
+        flow=InceptionV1(weights),
+        features=2 * rgb.channels,
+        **parts,
+    )
+
+
+class InceptionV1(nn.Module):
+    """(B, 3, T, H, W) to (B, 1024, T/8, H/32, W/32), sizes rounded up.
+
+    Args:
+        weights: of the 2-D network, in this one's order, to inflate; None for a fresh start.
+    """
+
+    def __init__(self, weights: list[Tensor] | None = None) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            conv(3, 64, 7, stride=2),
+            halve(time=False),
+            conv(64, 64, 1),
+            conv(64, 192, 3),
+            halve(time=False),
+        ]
+        channels = 192
+        for blocks, pool in (
+            (BLOCKS_3, halve(time=True)),
+            (BLOCKS_4, nn.MaxPool3d(2, stride=2, ceil_mode=True)),
+            (BLOCKS_5, None),
+        ):
+            for widths in blocks:
+                block = Block(channels, *widths)
+                layers.append(block)
+                channels = block.channels
+            layers += [pool] if pool else []
+        self.layers = nn.Sequential(*layers)
+        self.channels = channels
+        if weights is not None:
+            self.load_state_dict(inflated(weights, self.state_dict()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Block(nn.Module):
+    """Four branches side by side."""
+
+    def __init__(
+        self, inputs: int, single: int, first: tuple[int, int], second: tuple[int, int], pooled: int
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [
+                conv(inputs, single, 1),
+                nn.Sequential(conv(inputs, first[0], 1), conv(*first, 3)),
+                nn.Sequential(conv(inputs, second[0], 1), conv(*second, 3)),
+                nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), conv(inputs, pooled, 1)),
+            ]
+        )
+        self.channels = single + first[1] + second[1] + pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm3d(outputs, eps=1e-3),
+        nn.ReLU(inplace=True),
+    )
+
+
+def halve(*, time: bool) -> nn.Sequential:
+    """Maxima over 3 × 3 pixels, or 3 × 3 × 3, at every second; sizes rounded up.
+
+    The rim is behind alone, as where the weights come from, and of zeros, which no map here falls below.
+    """
+    return nn.Sequential(
+        nn.ConstantPad3d((0, 2, 0, 2, 0, 2 * time), 0.0),
+        nn.MaxPool3d((3 if time else 1, 3, 3), stride=(2 if time else 1, 2, 2)),
+    )
+
+
+def inflated(weights: list[Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """2-D `weights` in the order of `state`, a 3-D network's, whose kernels then see a still clip alike."""
+    pairs = zip(state.items(), weights, strict=True)
+    return {
+        name: (flat.unsqueeze(2).expand_as(deep) / deep.shape[2] if deep.ndim == 5 else flat)
+        for (name, deep), flat in pairs
+    }
+
+
+def _imagenet() -> list[Tensor]:
+    """Torchvision's GoogLeNet, which also has 3×3 where the paper has 5×5, and the same order of layers."""
+    from torchvision.models import GoogLeNet_Weights
+
+    try:
+        state = GoogLeNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
+    except OSError as error:
+        raise UserError(
+            "The weights of Inception-v1 could not be fetched: go online once or set pretrained: false."
+        ) from error
+    return [value for name, value in state.items() if not name.startswith(("aux", "fc"))]

@@ -1,0 +1,1 @@
+"""Versions of a model: registered, judged, promoted, watched, thrown away."""

@@ -1,0 +1,212 @@
+"""The policy of promotion: when a challenger becomes champion, and why it does not.
+
+Pure functions on frames and numbers. Everything is decided on clips that no compared model has learnt from;
+a comparison is paired (the same clips for both) and resampled by group, because clips of one camera or
+recording are not independent witnesses.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from slimstream.core.params import Gate
+from slimstream.metrics import classification as metrics
+from slimstream.metrics import intervals
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model has learnt from or was chosen on: its train and val clips."""
+
+    clips: pd.DataFrame
+    """One row a clip: `sha256`, `twin` and the group columns."""
+    group_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What evaluate measured of the challenger; macro-F1 in 0..1."""
+
+    macro_f1: float
+    original_macro_f1: float
+    latency_p95_ms: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Check:
+    passed: bool
+    reason: str
+    """One sentence in words and numbers, whether it passed or not."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    checks: tuple[Check, ...]
+    score: float
+    """Macro-F1 of the challenger on the clips the verdict rests on; where they are too few to ask it, what
+    evaluate measured on its own test clips."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of challenger minus champion; None where there is no champion to compare with."""
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it was refused, or, when it was not, what it was admitted on."""
+        return [check.reason for check in self.checks if check.passed == self.passed]
+
+
+def judge(
+    clips: pd.DataFrame,
+    candidate: Candidate,
+    policy: Gate,
+    classes: Sequence[str],
+    recorded_best: float | None = None,
+) -> Verdict:
+    """Apply the whole policy.
+
+    `clips`: one row an unseen test clip with `label`, `group`, `twin`, the labels given by the `challenger`
+    and, where there are any, by the `champion` and the `best` version ever promoted (None: no answer). Fewer
+    than `policy.min_clips` need no labels given: nothing is compared on them.
+    `recorded_best` stands in for the best version when it cannot be asked on these clips.
+    """
+    bounds = None
+    checks = [enough_clips(len(clips), policy)]
+    if not checks[0].passed:
+        return Verdict(tuple(checks), candidate.macro_f1)
+    score = macro_f1(clips["label"], clips["challenger"], classes)
+    if "champion" in clips:
+        bounds = paired_interval(clips, classes)
+        checks.append(not_worse_than_champion(bounds, policy))
+    else:
+        checks.append(reaches_floor(score, policy))
+    best = macro_f1(clips["label"], clips["best"], classes) if "best" in clips else recorded_best
+    if best is not None:
+        checks.append(not_below_best(score, best, policy))
+    checks += [
+        keeps_up_with_original(candidate, policy),
+        fast_enough(candidate, policy),
+        small_enough(candidate, policy),
+    ]
+    return Verdict(tuple(checks), score, bounds)
+
+
+def enough_clips(count: int, policy: Gate) -> Check:
+    return Check(
+        count >= policy.min_clips,
+        f"{count} test clips that no compared model has learnt from; {policy.min_clips} are needed",
+    )
+
+
+def reaches_floor(score: float, policy: Gate) -> Check:
+    return Check(
+        score >= policy.min_macro_f1,
+        f"macro-F1 {score:.3f} of the first version; the floor is {policy.min_macro_f1:.3f}",
+    )
+
+
+def not_worse_than_champion(bounds: tuple[float, float], policy: Gate) -> Check:
+    low, high = bounds
+    return Check(
+        low > -policy.margin,
+        f"macro-F1 differs from the champion's by {low:+.3f} to {high:+.3f} ({LEVEL:.0%} interval); "
+        f"its lower end must be above {-policy.margin:+.3f}",
+    )
+
+
+def not_below_best(score: float, best: float, policy: Gate) -> Check:
+    return Check(
+        score >= best - policy.margin,
+        f"macro-F1 {score:.3f}; the best version ever promoted has {best:.3f} "
+        f"and may be missed by {policy.margin:.3f}",
+    )
+
+
+def keeps_up_with_original(candidate: Candidate, policy: Gate) -> Check:
+    drop = candidate.original_macro_f1 - candidate.macro_f1
+    return Check(
+        drop <= policy.max_drop,
+        f"compression costs {drop:+.3f} macro-F1 against its own original; {policy.max_drop:.3f} is allowed",
+    )
+
+
+def fast_enough(candidate: Candidate, policy: Gate) -> Check:
+    return Check(
+        candidate.latency_p95_ms <= policy.max_latency_ms,
+        f"p95 latency {candidate.latency_p95_ms:.1f} ms; the limit is {policy.max_latency_ms:.1f} ms",
+    )
+
+
+def small_enough(candidate: Candidate, policy: Gate) -> Check:
+    return Check(
+        candidate.megabytes <= policy.max_megabytes,
+        f"model file of {candidate.megabytes:.2f} MB; the limit is {policy.max_megabytes:.2f} MB",
+    )
+
+
+def unseen(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[Seen]) -> pd.Series:
+    """Which rows of `test` no model has learnt from, neither itself nor through a twin or a group-mate.
+
+    `everything` is today's clips with `sha256`, `twin` and group columns: a clip that was learnt from is
+    found there by its content, so that a twin set renamed since is still recognised. A clip is a group-mate
+    under the group columns of any of the models. Returns a boolean series on the index of `test`.
+    """
+    models = list(models)
+    columns = {column for model in models for column in model.group_by}
+    fresh = pd.Series(True, index=test.index)
+    for model in models:
+        again = everything[everything["sha256"].isin(model.clips["sha256"])]
+        fresh &= ~test["sha256"].isin(model.clips["sha256"])
+        for column in ("twin", *columns):
+            known = pd.concat([frame[column] for frame in (model.clips, again) if column in frame])
+            if column in test:
+                fresh &= ~test[column].isin(known[known.notna() & (known != "")])
+    return fresh
+
+
+def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> float:
+    """Mean F1 over those of `classes` that occur in `truth`; no answer is a wrong one; nan without clips."""
+    if truth.empty:
+        return math.nan
+    matrix = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
+    np.add.at(matrix, (_codes(truth, classes), _codes(predicted, classes)), 1)
+    return float(metrics.macro_f1(matrix))
+
+
+def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of macro-F1(challenger) − macro-F1(champion), both on the same resamples.
+
+    Groups are drawn with replacement; twin sets where there is one group only (the interval then holds for
+    that group alone).
+    """
+    groups = clips["group"].nunique()
+    by: Literal["group", "twin"] = "group" if groups > 1 else "twin"
+    unit, names = pd.factorize(clips[by])
+    n = len(names)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    resampling = intervals.Resampling(by, groups, unit, draws)
+    truth = _codes(clips["label"], classes)
+    challenger, champion = (
+        metrics.macro_f1(
+            intervals.confusions(truth, _codes(clips[who], classes), len(classes) + 1, resampling)
+        )
+        for who in ("challenger", "champion")
+    )
+    return intervals.interval(challenger - champion, LEVEL)
+
+
+def _codes(labels: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Index into `classes`; what is none of them (no answer, a class of old) is one more class at the end."""
+    codes = pd.Index(classes).get_indexer(pd.Index(labels))
+    return np.where(codes < 0, len(classes), codes)

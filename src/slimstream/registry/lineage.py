@@ -1,0 +1,79 @@
+"""Where a version comes from: one JSON record that travels with it."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimstream.catalog.manifest import RESERVED
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.registry.gate import Seen
+from slimstream.runtimes.base import network_files, read_forms
+from slimstream.stages.ingest.held_out import HeldOut, last_split
+from slimstream.stages.ingest.scan import read_lock
+from slimstream.tracking.run import git, read_json
+
+
+def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) -> dict[str, Any]:
+    """Everything it takes to say where a version comes from, as one JSON object.
+
+    All columns that may serve as groups are kept: a later model may be split by another of them.
+    """
+    clips = pd.read_parquet(paths.clips)
+    part = clips["id"].map(pd.read_parquet(paths.split).set_index("id")["part"])
+    groups = sorted(set(clips.columns) - RESERVED)
+    split = read_json(paths.split_info)
+    return {
+        "model": chosen,
+        "recipe": params.recipe,
+        "source": params.ingest.source,
+        "git_commit": (git(paths, "rev-parse", "HEAD") or "").strip() or None,
+        "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no", "--", ".")),
+        "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
+        "network_sha256": _sha256(paths.export(chosen) / "network.onnx"),
+        "runtime": (form := read_forms(paths.export(chosen))[0].runtime),
+        "form_sha256": _sha256(*network_files(paths.export(chosen), form), salt=form),
+        "split_hash": split.get("hash"),
+        "group_by": split.get("group_by", params.split.group_by),  # those that the clips have
+        "training_clips": [
+            {
+                "sha256": row["sha256"],
+                "twin": row["twin"],
+                "part": row["part"],
+                "groups": {column: row[column] for column in groups},
+            }
+            for row in clips.assign(part=part)[part.isin(["train", "val"])].to_dict("records")
+        ],
+        "held_out": _held_out(paths).to_json(),
+        "flow_run_id": flow_run_id,
+        "mlflow_runs": {
+            file.stem: read_json(file).get("run_id")
+            for file in sorted(paths.run("x").parent.glob("*.json"))
+            if file != paths.run("publish")
+        },
+    }
+
+
+def seen(lineage: Mapping[str, Any]) -> Seen:
+    """What the gate needs to know of it."""
+    rows = [
+        {"sha256": clip["sha256"], "twin": clip["twin"], **clip["groups"]}
+        for clip in lineage["training_clips"]
+    ]
+    return Seen(pd.DataFrame(rows), tuple(lineage["group_by"]))
+
+
+def _held_out(paths: Paths) -> HeldOut:
+    """Who was test now or before."""
+    before = read_lock(paths.source_lock).memory if paths.source_lock.exists() else HeldOut()
+    return before | last_split(paths).held_out
+
+
+def _sha256(*files: Path, salt: str = "") -> str | None:
+    """Of `salt` and the contents of `files`, one after the other; None when one is missing."""
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(b"".join([salt.encode(), *(file.read_bytes() for file in files)])).hexdigest()

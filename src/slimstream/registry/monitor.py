@@ -1,0 +1,74 @@
+"""Is the champion still what it was? It judges fresh labelled clips, and that is held against its past."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+
+import pandas as pd
+
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.experiments.folds import validated
+from slimstream.registry import artifacts, gate
+from slimstream.registry.lineage import seen
+from slimstream.registry.versions import Registry, now
+
+CHECK = "evaluate-champion"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What fresh clips say of the champion."""
+
+    name: str
+    version: int
+    clips: int
+    macro_f1: float
+    expected: float
+    """Lower end of the 95 % interval that evaluate gave it on its own test clips."""
+
+    @property
+    def dropped(self) -> bool:
+        return self.macro_f1 < self.expected
+
+    def __str__(self) -> str:
+        verdict = "has dropped below" if self.dropped else "keeps to"
+        return (
+            f"{self.name} version {self.version} {verdict} what it promised: macro-F1 {self.macro_f1:.3f} on "
+            f"{self.clips} fresh clips; at least {self.expected:.3f} was expected."
+        )
+
+
+def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
+    """Fetch and validate the clips of `source` and let the champion judge those it has not learnt from.
+
+    Cameras may be those it knows: it is the passing of time that is tested. Writes
+    runs/evaluate-champion.json and leaves `checked_at` and `checked_macro_f1` on the version.
+    Raises UserError without a champion, or with fewer clips than the gate wants.
+    """
+    registry = Registry(params.publish.name, paths)
+    version = registry.champion()
+    if version is None:
+        raise UserError(f"{registry.name} has no champion yet: there is nothing to evaluate.")
+    lineage = registry.lineage(version)
+    home = Paths(paths.cache / "fresh")
+    for done in home.root.glob("*.seconds"):  # the source may hold other clips than last time
+        done.unlink()
+    split = params.split.model_copy(update={"group_by": [], "given": None})
+    ungrouped = params.model_copy(update={"split": split})
+    validated(ungrouped, home, source, paths)
+    clips = pd.read_parquet(home.clips)
+    fresh = clips[gate.unseen(clips, clips, [replace(seen(lineage), group_by=())])]
+    if len(fresh) < (least := params.publish.gate.min_clips):
+        raise UserError(
+            f"{source}: {len(fresh)} clips that version {version} has not learnt from; {least} are needed."
+        )
+    files = [home.ingested / path for path in fresh["path"]]
+    (answers,) = artifacts.score_clips(registry.uri, [f"models:/{registry.name}/{version}"], files)
+    score = gate.macro_f1(fresh["label"], answers["label"], sorted(fresh["label"].unique()))
+    health = Health(registry.name, version, len(fresh), score, registry.metric(version, "macro_f1_low"))
+    registry.tag(version, checked_at=now(), checked_macro_f1=f"{score:.4f}")
+    file = paths.run(CHECK)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**asdict(health), "dropped": health.dropped}, indent=2) + "\n")
+    return health

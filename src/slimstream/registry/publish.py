@@ -1,0 +1,139 @@
+"""Publishing: the compressed model becomes a registered version, and the gate decides on `champion`."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.metrics.classification import preferred
+from slimstream.registry import artifacts, gate
+from slimstream.registry.lineage import seen, trace
+from slimstream.registry.versions import Registry
+from slimstream.tracking import run as tracking
+from slimstream.tracking.store import experiment_id
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a publish."""
+
+    name: str
+    version: int
+    model: str
+    """Which of the compressed models it is."""
+    promoted: bool
+    """Whether it is champion now."""
+    changed: bool
+    """Whether another version was champion before, or none."""
+    reasons: tuple[str, ...]
+    run_id: str | None
+
+    def __str__(self) -> str:
+        what = f"{self.name} version {self.version} ({self.model})"
+        verdict = "is champion" if self.promoted else "was registered but not promoted"
+        return "\n  ".join([f"{what} {verdict}:", *self.reasons])
+
+
+def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True) -> Outcome:
+    """Register the compressed model that validation prefers and let the gate decide on `champion`.
+
+    A model that is registered already gets no second version, only a fresh verdict. `flow_run_id` defaults to
+    SLIMSTREAM_FLOW_RUN_ID; without `promote` the verdict is recorded and the alias stays where it is.
+    Writes runs/publish.json. Raises UserError when there is nothing to publish or no registry to publish to.
+    """
+    scores = _scores(paths)
+    chosen = preferred(scores)
+    if chosen is None:
+        raise UserError(f"{paths.metrics('evaluate')} scores no compressed model; run `dvc repro` first.")
+    if tracking.tracking_off():
+        raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
+    flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
+    lineage = trace(params, paths, chosen, flow_run_id)
+    registry = Registry(params.publish.name, paths)
+    experiment_id(registry.client)  # what keeps runs away is said now, in its own words
+    with tracking.stage_run("publish", params, paths) as run:
+        if run.run_id is None:
+            raise Unavailable("MLflow was there and took no run a moment later; publish again.")
+        version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
+        before = registry.champion()
+        if version == before:
+            reasons = ["nothing new: this very network on this very split is the champion"]
+        elif "rolled_back_at" in registry.tags()[version]:
+            reasons = ["it was champion and has been rolled back; train a new one"]
+        else:
+            verdict = _verdict(registry, version, params, paths, chosen, scores, lineage)
+            registry.record(version, verdict)
+            reasons = verdict.reasons
+            if verdict.passed and promote:
+                registry.promote(version)
+            elif verdict.passed:
+                reasons.append("the gate would admit it, but promotion is switched off")
+        now = registry.champion()
+        outcome = Outcome(
+            params.publish.name, version, chosen, now == version, now != before, tuple(reasons), run.run_id
+        )
+        if paths.report.exists():
+            run.artifact(paths.report)
+    paths.run("publish").parent.mkdir(parents=True, exist_ok=True)
+    paths.run("publish").write_text(json.dumps(asdict(outcome), indent=2) + "\n")
+    return outcome
+
+
+def _verdict(
+    registry: Registry,
+    version: int,
+    params: Params,
+    paths: Paths,
+    chosen: str,
+    scores: Mapping[str, float],
+    lineage: Mapping[str, Any],
+) -> gate.Verdict:
+    """Ask challenger, champion and the best ever for the same raw test clips and apply the policy."""
+    policy = params.publish.gate
+    everything = pd.read_parquet(paths.clips)
+    split = pd.read_parquet(paths.split)
+    test = everything[everything["id"].isin(split[split["part"] == "test"]["id"])]
+
+    def fair(*rivals: int) -> pd.DataFrame:
+        known = [seen(lineage), *(seen(registry.lineage(number)) for number in rivals)]
+        fresh = test[gate.unseen(test, everything, known)]
+        return fresh[["id", "path", "label", "twin"]].merge(split[["id", "group"]], on="id")
+
+    asked, recorded = {"challenger": version}, None
+    if (champion := registry.champion()) is not None:
+        asked["champion"] = champion
+    clips = fair(*asked.values())
+    if (best := registry.best()) is not None:
+        if len(both := fair(*asked.values(), best)) >= policy.min_clips:
+            asked["best"], clips = best, both
+        else:  # it has learnt from these clips: what it scored on its own has to do
+            recorded = float(registry.tags()[best]["macro_f1"])
+    if len(clips) >= policy.min_clips:
+        uris = {number: f"models:/{registry.name}/{number}" for number in asked.values()}
+        files = [paths.ingested / path for path in clips["path"]]
+        answers = dict(
+            zip(uris, artifacts.score_clips(registry.uri, list(uris.values()), files), strict=True)
+        )
+        predictions = pd.read_parquet(paths.predictions)
+        artifacts.check_parity(
+            clips["id"], answers[version], predictions[predictions["model"] == chosen], lineage["runtime"]
+        )
+        clips = clips.assign(**{who: answers[number]["label"] for who, number in asked.items()})
+    candidate = gate.Candidate(
+        scores[f"{chosen}.macro_f1"],
+        scores["original.macro_f1"],
+        scores[f"{chosen}.latency_p95_ms"],
+        scores[f"{chosen}.megabytes"],
+    )
+    classes = tracking.read_json(paths.split_info)["classes"]
+    return gate.judge(clips, candidate, policy, classes, recorded)
+
+
+def _scores(paths: Paths) -> dict[str, float]:
+    return {key: float(value) for key, value in tracking.read_json(paths.metrics("evaluate")).items()}

@@ -1,0 +1,238 @@
+"""The registry: versions with their lineage, the champion among them, and the way back.
+
+`champion` is the alias that serving follows. Which version had it and when is kept on the versions as tags
+(`promoted_at`, `rolled_back_at`), so the history survives and a rollback is one look-up.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.registry import artifacts, gate
+from slimstream.stages.ingest.held_out import HeldOut
+from slimstream.tracking import run as tracking
+
+CHAMPION = "champion"
+TAG = 4900
+"""Characters that a tag holds."""
+
+
+def promote(name: str, version: int, paths: Paths, force: bool = False) -> str:
+    """Make `version` the champion by hand; returns a sentence.
+
+    Raises UserError for a version that is not there, and, without `force`, for one that the gate refused or
+    that was rolled back.
+    """
+    registry = Registry(name, paths)
+    tags = registry.tags()
+    if version not in tags:
+        known = ", ".join(map(str, sorted(tags))) or "none"
+        raise UserError(f"{name} has no version {version}; registered: {known}.")
+    before = registry.champion()
+    if version == before:
+        return f"{name} version {version} is champion already."
+    doubt = "was refused by the gate" if tags[version].get("gate") == "refused" else ""
+    doubt = "was rolled back" if "rolled_back_at" in tags[version] else doubt
+    if doubt and not force:
+        raise UserError(f"{name} version {version} {doubt}; say --force to promote it all the same.")
+    registry.client.delete_model_version_tag(name, str(version), "rolled_back_at")
+    registry.promote(version)
+    instead = f" instead of version {before}" if before else ""
+    return f"{name} version {version} is champion{instead}{' though it ' + doubt if doubt else ''}."
+
+
+def rollback(name: str, paths: Paths) -> str:
+    """Make the version that was champion before the champion again; returns a sentence.
+
+    Raises UserError when there is no earlier champion.
+    """
+    registry = Registry(name, paths)
+    leads = registry.champion()
+    promoted = registry.promoted()
+    earlier = promoted[: promoted.index(leads)] if leads in promoted else promoted
+    if leads is None or not earlier:
+        raise UserError(
+            f"{name} has no earlier champion to go back to; `python -m slimstream versions` lists all."
+        )
+    registry.tag(leads, rolled_back_at=now())
+    registry.client.set_registered_model_alias(name, CHAMPION, str(earlier[-1]))
+    return f"{name} version {earlier[-1]} is champion again; version {leads} was rolled back."
+
+
+def names(paths: Paths) -> list[str]:
+    """Of all registered models."""
+    return sorted(model.name for model in tracking.connect(paths).search_registered_models(max_results=1000))
+
+
+def versions(name: str, paths: Paths) -> pd.DataFrame:
+    """All versions, newest first, with champion, model, score, verdict, dates and why one was refused."""
+    registry = Registry(name, paths)
+    champion = registry.champion()
+    rows = [
+        {
+            "version": number,
+            "champion": "*" if number == champion else "",
+            **{
+                key: tags.get(key, "")
+                for key in ("model", "macro_f1", "gate", "promoted_at", "rolled_back_at")
+            },
+            "why": tags.get("gate_reasons", "").replace("\n", "; ") if tags.get("gate") == "refused" else "",
+        }
+        for number, tags in sorted(registry.tags().items(), reverse=True)
+    ]
+    columns = ["version", "champion", "model", "macro_f1", "gate", "promoted_at", "rolled_back_at", "why"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
+    """Whom the versions of `name` know to have been in a test part, and what is to be said where they do not.
+
+    Never raises: a registry that is away costs this memory, which is said, and not the scan.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found, silent = HeldOut(), []
+    try:
+        registry = Registry(name, paths)
+        for version in sorted(registry.tags()):
+            lineage = registry.lineage(version)
+            if "held_out" in lineage:
+                found |= HeldOut.from_json(lineage["held_out"])
+            else:
+                silent.append(version)
+    except (MlflowException, OSError, Unavailable) as error:
+        said = str(error).partition("\n")[0]
+        return found, [f"the registry does not say who was in a test part before ({said})."]
+    if silent and not found:
+        numbers = ", ".join(map(str, silent))
+        return found, [f"{name} {numbers} does not record its test clips: they may be learnt from now."]
+    return found, []
+
+
+class Registry:
+    """One registered model."""
+
+    def __init__(self, name: str, paths: Paths) -> None:
+        self.name = name
+        self.uri = tracking.tracking_uri(paths)
+        self.client = tracking.connect(paths)
+
+    def tags(self) -> dict[int, dict[str, str]]:
+        """Tags by version; empty when nothing was ever registered."""
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        return {int(version.version): dict(version.tags) for version in found}
+
+    def champion(self) -> int | None:
+        found = self.client.search_registered_models(f"name = '{self.name}'")
+        version = found[0].aliases.get(CHAMPION) if found else None
+        return None if version is None else int(version)
+
+    def promoted(self) -> list[int]:
+        """Versions that were champion and have not been rolled back, in the order of their promotion."""
+        kept = {n: t for n, t in self.tags().items() if "promoted_at" in t and "rolled_back_at" not in t}
+        return sorted(kept, key=lambda number: (kept[number]["promoted_at"], number))
+
+    def best(self) -> int | None:
+        """The version with the highest score among those ever promoted."""
+        tags = self.tags()
+        return max(
+            self.promoted(), key=lambda number: float(tags[number].get("macro_f1", "nan")), default=None
+        )
+
+    def find(self, lineage: Mapping[str, Any]) -> int | None:
+        """The version that is deployed as this very network in this very form, trained on this very split."""
+        same = {key: str(lineage[key]) for key in ("form_sha256", "split_hash")}
+        return next((n for n, tags in self.tags().items() if same.items() <= tags.items()), None)
+
+    def lineage(self, version: int) -> dict[str, Any]:
+        return artifacts.read_artifact(self.uri, f"models:/{self.name}/{version}", "lineage.json")
+
+    def fetch(self, version: int, cache: Path) -> Path:
+        """The folder of its deployed network, copied to `cache` unless it is there."""
+        source = self.client.get_model_version(self.name, str(version)).source
+        folder = cache / hashlib.sha256(f"{self.uri} {source}".encode()).hexdigest()[:16]
+        if not folder.is_dir():
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as half:
+                files = artifacts.download(self.uri, f"models:/{self.name}/{version}", Path(half))
+                try:
+                    files.replace(folder)
+                except OSError:
+                    if not folder.is_dir():  # another process may have been faster
+                        raise
+        return folder
+
+    def metric(self, version: int, name: str) -> float:
+        """What evaluate measured of it, nan where it did not."""
+        run = self.client.get_model_version(self.name, str(version)).run_id
+        return float(self.client.get_run(run).data.metrics.get(name, "nan"))
+
+    def record(self, version: int, verdict: gate.Verdict) -> None:
+        """Write the verdict on the version: as tags for programs, as a description for people."""
+        word = "passed" if verdict.passed else "refused"
+        reasons = "\n".join(verdict.reasons)
+        self.tag(version, gate=word, gate_reasons=reasons, macro_f1=f"{verdict.score:.4f}")
+        text = f"The gate {word} it: {'; '.join(verdict.reasons)}."  # lists show the first line alone
+        self.client.update_model_version(self.name, str(version), description=text)
+
+    def promote(self, version: int) -> None:
+        self.tag(version, promoted_at=now())
+        self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
+
+    def tag(self, version: int, **tags: str) -> None:
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, str(version), key, value[:TAG])
+
+    def add(
+        self,
+        run_id: str,
+        params: Params,
+        paths: Paths,
+        chosen: str,
+        scores: Mapping[str, float],
+        lineage: Mapping[str, Any],
+    ) -> int:
+        """Log the deployed form as a LoggedModel with its metrics, and register it as a new version."""
+        files = {
+            **{file.name: file.read_bytes() for file in sorted(paths.export(chosen).iterdir())},
+            "card.json": (paths.final_model(chosen) / "model.json").read_bytes(),
+            "lineage.json": json.dumps(lineage, indent=2).encode(),
+        }
+        if lineage["dirty"]:
+            self.client.log_text(
+                run_id, tracking.git(paths, "diff", "HEAD", "--", ".") or "", "uncommitted.diff"
+            )
+        info = artifacts.log_model(self.uri, self.name, run_id, files)
+        split = tracking.read_json(paths.split_info)
+        own = {key.removeprefix(f"{chosen}."): value for key, value in scores.items()}
+        for key, value in own.items():  # named alike whatever was chosen, so that versions can be compared
+            if "." not in key or key.startswith("original."):
+                self.client.log_metric(
+                    run_id,
+                    key,
+                    value,
+                    model_id=info.model_id,
+                    dataset_name=tracking.dataset_name(params),
+                    dataset_digest=tracking.dataset_digest(split),
+                )
+        version = int(info.registered_model_version)
+        short = (
+            *("network_sha256", "form_sha256", "runtime", "model"),
+            *("split_hash", "git_commit", "recipe", "source", "flow_run_id"),
+        )
+        self.tag(version, **{key: str(lineage[key]) for key in short if lineage[key]})
+        return version
+
+
+def now() -> str:
+    """This moment in UTC, to the millisecond: what tags are dated with."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

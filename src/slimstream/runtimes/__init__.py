@@ -1,0 +1,1 @@
+"""Deployed networks: written down, opened, asked, timed."""

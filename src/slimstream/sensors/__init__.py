@@ -1,0 +1,1 @@
+"""Classical methods on the logs of a plant's sensors."""

@@ -1,0 +1,150 @@
+"""Each method judged on windows it never saw, with settings chosen on its training windows alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.metrics import classification as metrics
+from slimstream.metrics.classification import Floats, Ints
+from slimstream.metrics.intervals import Resampling, confusions, resampling, with_interval
+from slimstream.sensors.methods import Classifier, Config, Method, Monitor
+from slimstream.sensors.settings import Detector
+from slimstream.sensors.splits import Split
+from slimstream.sensors.windows import Windows
+
+SCORES = {
+    "macro_f1": metrics.macro_f1,
+    "accuracy": metrics.accuracy,
+    "macro_precision": metrics.macro_precision,
+    "macro_recall": metrics.macro_recall,
+}
+STATISTICS = ("T²", "Q", "T² or Q")
+
+
+def classify(method: Method, w: Windows, split: Split, fold: int, seeds: int) -> Ints:
+    """What `method` takes the N windows of `fold` for, learnt from all other windows: (seeds, N).
+
+    The configuration is chosen once, with seed 0, and learnt with every seed.
+    """
+    train = np.flatnonzero(split.fold != fold)
+    config = choose(method, w, train, split.inner(train))
+    return np.stack(
+        [
+            _learnt(method, config, seed, w, train).predict(w.features[split.fold == fold])
+            for seed in range(seeds)
+        ]
+    )
+
+
+def choose(method: Method, w: Windows, train: Ints, inner: Ints) -> Config:
+    """The configuration of best macro-F1 on the `inner` folds (N,) of `train` (N,); the first on a tie."""
+    if len(method.grid) == 1:
+        return method.grid[0]
+
+    def score(config: Config) -> float:
+        guess = np.empty(len(train), np.int64)
+        for fold in np.unique(inner):
+            learnt = _learnt(method, config, 0, w, train[inner != fold])
+            guess[inner == fold] = learnt.predict(w.features[train[inner == fold]])
+        return float(metrics.macro_f1(metrics.confusion(w.state[train], guess, len(w.states))))
+
+    return max(method.grid, key=score)
+
+
+def _learnt(method: Method, config: Config, seed: int, w: Windows, windows: Ints) -> Classifier:
+    learnt: Classifier = method.build(config, seed).fit(w.features[windows], w.state[windows])
+    return learnt
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The detector on N windows.
+
+    `statistics` (N, 2): T² and Q as multiples of the theory's limits at the first level.
+    `alarms` by (limits, level): (N, 3), of T², of Q, and of either.
+    """
+
+    statistics: Floats
+    alarms: dict[tuple[str, float], npt.NDArray[np.bool_]]
+
+
+def detect(d: Detector, w: Windows, normal: int, split: Split, fold: int) -> Watch:
+    """Watch the windows of `fold` with a model of the `normal` windows outside it.
+
+    Limits are the theory's, and the quantiles on normal windows that a model did not see (inner folds).
+    """
+    train = np.flatnonzero((split.fold != fold) & (w.state == normal))
+    monitor = Monitor(d.variance).fit(w.features[train])
+    seen = monitor.statistics(w.features[split.fold == fold])
+    kept = _held_out(d, w, train, split.inner(train))
+    alarms = {}
+    for level in d.levels:
+        for name, limit in (
+            ("theory", monitor.limits(level)),
+            ("empirical", np.quantile(kept, level, axis=0)),
+        ):
+            over = seen > limit
+            alarms[name, level] = np.column_stack([over, over.any(1)])
+    return Watch(seen / monitor.limits(d.levels[0]), alarms)
+
+
+def _held_out(d: Detector, w: Windows, train: Ints, inner: Ints) -> Floats:
+    """T² and Q (N, 2) of normal windows, each by a model of the other inner folds."""
+    kept = np.empty((len(train), 2))
+    for fold in np.unique(inner):
+        monitor = Monitor(d.variance).fit(w.features[train[inner != fold]])
+        kept[inner == fold] = monitor.statistics(w.features[train[inner == fold]])
+    return kept
+
+
+def draws(w: Windows, split: Split, resamples: int) -> Resampling:
+    """Blocks (or, where whole runs were left out and there are enough, runs) drawn for the judged windows."""
+    judged = split.fold >= 0
+    return resampling(split.unit[judged].tolist(), w.block[judged].tolist(), resamples)
+
+
+def scores(truth: Ints, guesses: Ints, classes: int, r: Resampling) -> dict[str, float]:
+    """SCORES of N windows with `_low` and `_high`, each the mean over the seeds' `guesses` (seeds, N)."""
+    whole = np.stack([metrics.confusion(truth, guess, classes) for guess in guesses])
+    drawn = np.stack([confusions(truth, guess, classes, r) for guess in guesses])
+    row: dict[str, float] = {}
+    for name, score in SCORES.items():
+        row |= with_interval(name, float(score(whole).mean()), score(drawn).mean(0))
+    return row
+
+
+def alarm_scores(fault: Ints, alarm: Ints, size: Floats, r: Resampling) -> dict[str, float]:
+    """SCORES of alarms (N,) for faults (N,), with detection rate, false-alarm rate and auc; with intervals.
+
+    `auc`: area under the ROC curve of the statistic's `size` (N,), which no limit enters.
+    """
+    drawn = confusions(fault, alarm, 2, r)
+    told = drawn.sum(-1).all(-1)  # a draw without faults, or with nothing else, has no rates
+    quiet, found = metrics.recall(metrics.confusion(fault, alarm, 2))
+    many = metrics.recall(drawn[told])
+    once = areas(fault, size, r.unit, np.ones((1, r.units), np.int64))[0]
+    return {
+        **scores(fault, alarm[None], 2, r),
+        **with_interval("detection_rate", float(found), many[:, 1]),
+        **with_interval("false_alarm_rate", float(1 - quiet), 1 - many[:, 0]),
+        **with_interval("auc", float(once), areas(fault, size, r.unit, r.draws[told])),
+    }
+
+
+def areas(fault: Ints, size: Floats, unit: Ints, drawn: Ints) -> Floats:
+    """Area (R,) under the ROC curve of `size` (N,) for `fault` (N,), each `unit` as often as `drawn` (R, U).
+
+    The area is the share of (fault, no fault) pairs told right (Hanley & McNeil 1982); counted once for every
+    pair of units, all R resamples are one product.
+    """
+    units = drawn.shape[1]
+    yes = fault == 1
+    wins = np.zeros((units, units))
+    for other in np.unique(unit[~yes]):
+        below = np.sort(size[~yes & (unit == other)])
+        won = (np.searchsorted(below, size[yes], "left") + np.searchsorted(below, size[yes], "right")) / 2
+        wins[:, other] = np.bincount(unit[yes], won, units)
+    faults, others = (drawn @ np.bincount(unit[which], minlength=units) for which in (yes, ~yes))
+    area: Floats = ((drawn @ wins) * drawn).sum(1) / (faults * others)
+    return area

@@ -1,0 +1,247 @@
+"""A sensor log as it comes, read and checked: what cannot be learnt from is refused in one sentence."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from slimstream.core.errors import UserError
+from slimstream.metrics.classification import Floats, Ints
+from slimstream.sensors.settings import Process
+
+BREAK = 1.5
+"""A step longer than this many periods is a break in the log; no window reaches across it."""
+MAX_BREAKS = 0.1
+"""A log with a larger share of breaks is not sampled regularly, and its windows would not be alike."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One file of N rows: `values` (N, S), `label` (N,), and `piece` (N,), which counts up at every break."""
+
+    values: Floats
+    label: npt.NDArray[np.str_]
+    piece: Ints
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The files of one plant: the same S `sensors`, one row every `period` seconds.
+
+    `constant`: sensors left out because they never change; `broken`: breaks in the files together.
+    """
+
+    logs: tuple[Log, ...]
+    sensors: tuple[str, ...]
+    period: float
+    constant: tuple[str, ...]
+    broken: int
+
+
+def read_logs(files: Sequence[Path], p: Process) -> Logs:
+    """Read all `files` in the order given. Raises UserError at the first thing that is wrong with them."""
+    _refuse_copies(files)
+    tables = [_table(path, p) for path in files]
+    sensors = _sensors(files, tables, p)
+    values = [_values(path, table, sensors, p) for path, table in zip(files, tables, strict=True)]
+    for path, table in zip(files, tables, strict=True):
+        _check_labels(path, table[p.label], p)
+
+    # Dropped when they were not asked for: a plant's log is full of alarms that never went off.
+    still = np.ptp(np.concatenate(values), axis=0) == 0
+    constant = tuple(name for name, idle in zip(sensors, still, strict=True) if idle)
+    if still.all() or (constant and p.sensors):
+        names = "no sensor ever changes" if still.all() else f"sensor {constant[0]} never changes"
+        raise UserError(
+            f"{_all(files)}: {names}, so nothing can be learnt from it; choose others in `sensors`."
+        )
+
+    times = [_times(path, table, p) for path, table in zip(files, tables, strict=True)]
+    _refuse_overlap(files, times)
+    periods = [time.period for time in times]
+    if max(periods) > 1.05 * min(periods):
+        one, other = int(np.argmin(periods)), int(np.argmax(periods))
+        raise UserError(
+            f"{files[other]}: a row every {periods[other]:g} s, but {files[one]} has one every "
+            f"{periods[one]:g} s; resample one of them."
+        )
+    return Logs(
+        tuple(
+            Log(value[:, ~still], table[p.label].to_numpy(str), time.piece)
+            for value, table, time in zip(values, tables, times, strict=True)
+        ),
+        tuple(name for name in sensors if name not in constant),
+        float(np.median(periods)),
+        constant,
+        sum(int(time.piece[-1]) for time in times),
+    )
+
+
+@dataclass(frozen=True)
+class _Time:
+    """Of N rows: `piece` (N,) as in Log, `period` in seconds, the `first` and `last` stamp of a calendar."""
+
+    piece: Ints
+    period: float
+    first: pd.Timestamp | None = None
+    last: pd.Timestamp | None = None
+
+
+def _refuse_copies(files: Sequence[Path]) -> None:
+    """The same hour on both sides of a split is a leak that no block can prevent."""
+    seen: dict[str, Path] = {}
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such log; give CSV files.")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest in seen:
+            raise UserError(f"{path}: the same log as {seen[digest]}; name it once.")
+        seen[digest] = path
+
+
+def _refuse_overlap(files: Sequence[Path], times: Sequence[_Time]) -> None:
+    """So is an hour that two exports share; seconds without a calendar cannot tell."""
+    dated = [(t.first, t.last, path) for t, path in zip(times, files, strict=True) if t.first and t.last]
+    for (_, end, one), (start, _, other) in pairwise(sorted(dated)):
+        if start <= end:
+            raise UserError(
+                f"{other}: begins at {start}, before {one} ends; cut the time they share from one."
+            )
+
+
+def _table(path: Path, p: Process) -> pd.DataFrame:
+    how: dict[str, Any] = {"sep": p.separator, "skipinitialspace": True, "index_col": False}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            table = pd.read_csv(path, decimal=p.decimal, low_memory=False, **how)
+            if p.label in table:
+                # Text as written: pandas would take a state called None or NA for a missing value.
+                label = pd.read_csv(path, usecols=[p.label], dtype=str, na_filter=False, **how)
+                table[p.label] = label[p.label].str.strip()
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"{path}: the log is empty.") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f"{path}: cannot be read as CSV in UTF-8, set `separator` or mend it: {said}."
+        ) from error
+    for column in filter(None, (p.label, p.time, *p.sensors)):
+        if column not in table:
+            hint = f"set `separator`, or name {column!r} as the log does"
+            raise UserError(f"{path}: there is no column {column!r}, only {_some(list(table))}; {hint}.")
+    if len(table) < 3:
+        raise UserError(f"{path}: {len(table)} rows are too few for a log.")
+    return table
+
+
+def _sensors(files: Sequence[Path], tables: Sequence[pd.DataFrame], p: Process) -> list[str]:
+    if p.sensors:
+        return p.sensors
+    others = {p.label, p.time, *p.ignore}
+    sensors = [str(name) for name in tables[0].columns if name not in others]
+    if not sensors:
+        raise UserError(
+            f"{files[0]}: there is no column besides {_some(list(tables[0]))}; sensors are needed."
+        )
+    for path, table in zip(files, tables, strict=True):
+        odd = set(sensors).symmetric_difference(set(map(str, table.columns)) - others)
+        if odd:
+            name = min(odd)
+            has, lacks = (path, files[0]) if name in table else (files[0], path)
+            raise UserError(f"{lacks}: there is no column {name!r}, which {has} has; add it or `ignore` it.")
+    return sensors
+
+
+def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: Process) -> Floats:
+    columns = []
+    for name in sensors:
+        number = pd.to_numeric(table[name], errors="coerce").astype(float)
+        odd = number.isna() & table[name].notna()
+        if odd.any():
+            row = int(odd.argmax())
+            raise UserError(
+                f"{path}, line {row + 2}: sensor {name} reads {table[name][row]!r}, which is no number; "
+                "correct it, or name the column under `ignore`."
+            )
+        number = number.where(np.isfinite(number))
+        missing = number.isna()
+        if p.fill:
+            number = number.ffill(limit=p.fill)
+        if number.isna().any():
+            row = int(number.isna().argmax())
+            gap = int(missing.groupby((~missing).cumsum()).sum().max())
+            raise UserError(
+                f"{path}, line {row + 2}: sensor {name} has no value ({missing.sum()} of {len(missing)} "
+                f"rows, the longest gap {gap}); mend the log, set `fill`, or name the column under `ignore`."
+            )
+        columns.append(number.to_numpy(float))
+    return np.stack(columns, axis=1)
+
+
+def _check_labels(path: Path, label: pd.Series, p: Process) -> None:
+    empty = (label == "") & ("" not in p.skip)
+    if empty.any():
+        raise UserError(
+            f"{path}, line {int(empty.argmax()) + 2}: no label; write one, or put '' under `skip` "
+            "to leave such rows out."
+        )
+    known = {*p.states, *p.skip}
+    if p.states and not label.isin(known).all():
+        row = int((~label.isin(known)).argmax())
+        raise UserError(
+            f"{path}, line {row + 2}: label {label[row]!r} is unknown; `states` has {', '.join(p.states)}: "
+            "correct one of them, or `skip` the label."
+        )
+
+
+def _times(path: Path, table: pd.DataFrame, p: Process) -> _Time:
+    if p.time is None:
+        return _Time(np.zeros(len(table), np.int64), p.period)
+    column = table[p.time]
+    stamps: pd.Series | None = None
+    if pd.api.types.is_numeric_dtype(column):
+        seconds = column.astype(float)
+    else:
+        stamps = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+        seconds = (stamps - stamps.iloc[0]).dt.total_seconds()
+    if seconds.isna().any():
+        row = int(seconds.isna().argmax())
+        raise UserError(
+            f"{path}, line {row + 2}: time {column[row]!r} is neither a number of seconds nor ISO 8601 "
+            "(2024-05-31T08:00:00)."
+        )
+    steps = np.diff(seconds.to_numpy(float))
+    if (steps <= 0).any():
+        row = int((steps <= 0).argmax()) + 1
+        how = "repeats the one" if steps[row - 1] == 0 else f"goes back from {column[row - 1]}"
+        raise UserError(
+            f"{path}, line {row + 2}: time {column[row]} {how} in the line before; sort or mend the log."
+        )
+    period = float(np.median(steps))
+    breaks = steps > BREAK * period
+    if breaks.mean() > MAX_BREAKS or (steps < period / BREAK).mean() > MAX_BREAKS:
+        raise UserError(
+            f"{path}: the time from row to row is not regular (mostly {period:g} s); resample the log."
+        )
+    piece = np.concatenate([[0], np.cumsum(breaks)])
+    if stamps is None:
+        return _Time(piece, period)
+    return _Time(piece, period, stamps.iloc[0], stamps.iloc[-1])
+
+
+def _some(names: Sequence[object]) -> str:
+    shown = ", ".join(map(str, names[:8]))
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
+
+
+def _all(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files))

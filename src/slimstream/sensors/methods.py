@@ -1,0 +1,158 @@
+"""The classical methods: PCA with T² and Q, support vector machine, random forest (P1, introduction).
+
+P1 gives no settings, so these are the field's: MacGregor & Kourti 1995 ("Statistical process control of
+multivariate processes"), Chiang, Russell & Braatz 2001 ("Fault detection and diagnosis in industrial
+systems").
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from slimstream.core.errors import UserError
+from slimstream.metrics.classification import Floats, Ints
+from slimstream.sensors.settings import Process
+
+STILL = 1e-9
+"""A feature whose spread is below this share of its size does not move."""
+
+
+class Monitor:
+    """PCA model of one state: how far a window lies from it within the model (T²) and off it (Q, also SPE).
+
+    Features are scaled to unit variance. One that never moves in this state has no scale and is left out,
+    unless `floor` gives the least spread it may be taken to have.
+    """
+
+    def __init__(self, variance: float, floor: float = 0.0) -> None:
+        self.variance, self.floor = variance, floor
+
+    def fit(self, x: Floats) -> Self:
+        """Learn from windows (N, F) of the state, N ≥ 3; components are kept for the share `variance`."""
+        if len(x) < 3:
+            raise UserError(
+                f"{len(x)} windows of a state are too few for a PCA model of it: make `step` smaller."
+            )
+        self.count = len(x)
+        self.mean, spread = x.mean(0), np.maximum(x.std(0, ddof=1), self.floor)
+        self.scale = np.where(spread > STILL * (1 + np.abs(self.mean)), spread, np.inf)
+        scaled = (x - self.mean) / self.scale
+        _, singular, axes = np.linalg.svd(scaled, full_matrices=False)
+        powers = singular**2 / (self.count - 1)
+        share = np.cumsum(powers) / max(powers.sum(), STILL)
+        # At least one component, and at least one degree of freedom left for the F limit of T².
+        kept = int(np.clip(np.searchsorted(share, self.variance) + 1, 1, self.count - 2))
+        self.axes, self.powers, self.rest = axes[:kept].T, powers[:kept], powers[kept:]
+        return self
+
+    def statistics(self, x: Floats) -> Floats:
+        """Windows (N, F) to their T² and Q: (N, 2)."""
+        scaled = (x - self.mean) / self.scale
+        scores = scaled @ self.axes
+        t2 = (scores**2 / np.maximum(self.powers, STILL)).sum(1)
+        q = ((scaled - scores @ self.axes.T) ** 2).sum(1)
+        return np.stack([t2, q], axis=1)
+
+    def limits(self, level: float) -> Floats:
+        """What T² and Q of a further window of the state stay below with probability `level`: (2,).
+
+        T²: F distribution (Tracy, Young & Mason 1992, for a new observation). Q: Jackson & Mudholkar 1979.
+        Both suppose independent, normally distributed windows, which overlapping or drifting ones are not.
+        """
+        n, a = self.count, len(self.powers)
+        t2 = a * (n * n - 1) / (n * (n - a)) * stats.f.ppf(level, a, n - a)
+        return np.array([t2, self._q_limit(level)])
+
+    def _q_limit(self, level: float) -> float:
+        one, two, three = (float((self.rest**power).sum()) for power in (1, 2, 3))
+        if one < STILL:  # nothing is off the model
+            return STILL
+        h = 1 - 2 * one * three / (3 * two**2)
+        if h < 1e-3:  # one direction outweighs the rest, and the formula is far off: scaled χ² (Box 1954)
+            return float(two / one * stats.chi2.ppf(level, one**2 / two))
+        normal = stats.norm.ppf(level)
+        inner = normal * h * np.sqrt(2 * two) / one + 1 + two * h * (h - 1) / one**2
+        return float(one * inner ** (1 / h))
+
+
+class StateModels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """One PCA model a state; a window is of the state that it lies nearest to (SIMCA: Wold 1976).
+
+    Nearness is T² and Q, each over its 95 % limit, added (the combined index of Yue & Qin 2001). Features
+    have unit spread over all states; a sensor at rest in one state, as when the plant stands still, is taken
+    to move by a hundredth of that, or nothing could be far from such a state.
+    """
+
+    LEVEL, FLOOR = 0.95, 0.01
+
+    def __init__(self, variance: float = 0.9) -> None:
+        self.variance = variance
+
+    def fit(self, x: Floats, y: npt.NDArray[Any]) -> Self:
+        self.classes_ = np.unique(y)
+        self.monitors_ = [Monitor(self.variance, self.FLOOR).fit(x[y == state]) for state in self.classes_]
+        return self
+
+    def predict(self, x: Floats) -> npt.NDArray[Any]:
+        distance = [(m.statistics(x) / m.limits(self.LEVEL)).sum(1) for m in self.monitors_]
+        states: npt.NDArray[Any] = self.classes_[np.argmin(distance, axis=0)]
+        return states
+
+
+class Classifier(Protocol):
+    """scikit-learn's two verbs."""
+
+    def fit(self, x: Floats, y: Ints) -> Any: ...
+    def predict(self, x: Floats) -> Ints: ...
+
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A classifier and the configurations it is tried in, simplest first; `random`: whether seeds matter."""
+
+    grid: tuple[Config, ...]
+    build: Callable[[Config, int], Classifier]
+    random: bool = False
+
+
+def methods(p: Process, features: int) -> dict[str, Method]:
+    """The classifiers for windows of that many `features`, by name. Classes count alike, however frequent."""
+    grids = {
+        "pca": _grid(variance=p.pca.variance),
+        "svm": _grid(C=sorted(p.svm.c), gamma=[g / features for g in sorted(p.svm.gamma)]),
+        "random_forest": _grid(min_samples_leaf=sorted(p.random_forest.leaf, reverse=True)),
+    }
+
+    def svm(config: Config, seed: int) -> Classifier:
+        return make_pipeline(StandardScaler(), SVC(kernel="rbf", class_weight="balanced", **config))
+
+    def forest(config: Config, seed: int) -> Classifier:
+        trees = p.random_forest.trees
+        return RandomForestClassifier(trees, class_weight="balanced", random_state=seed, **config)
+
+    return {
+        "majority": Method(({},), lambda config, seed: DummyClassifier(strategy="prior")),
+        "pca": Method(
+            grids["pca"], lambda config, seed: make_pipeline(StandardScaler(), StateModels(**config))
+        ),
+        "svm": Method(grids["svm"], svm),
+        "random_forest": Method(grids["random_forest"], forest, random=True),
+    }
+
+
+def _grid(**values: list[Any]) -> tuple[Config, ...]:
+    return tuple(dict(zip(values, point, strict=True)) for point in product(*values.values()))

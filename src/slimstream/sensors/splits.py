@@ -1,0 +1,88 @@
+"""Who learns and who is judged: stretches of time, whole runs, and the random split that flatters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.metrics.classification import Ints
+from slimstream.sensors.settings import Process
+from slimstream.sensors.windows import Windows
+
+WARNINGS = {"random": "windows drawn at random: neighbours on both sides, not an estimate of anything"}
+"""What is said of a split that must not be believed."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """`fold` (W,): the fold that judges each window, -1 for none. `unit` (W,): what intervals resample.
+
+    `inner(windows)`: folds (N,) of these N training windows, to choose settings on.
+    """
+
+    name: str
+    fold: Ints
+    unit: Ints
+    inner: Callable[[Ints], Ints]
+
+    @property
+    def folds(self) -> list[int]:
+        return sorted(set(self.fold.tolist()) - {-1})
+
+
+def splits(w: Windows, p: Process) -> dict[str, Split]:
+    """The splits that `p` asks for and the log allows, by name.
+
+    `runs` needs two states seen in two runs each: the others are learnt from but never judged.
+    """
+    runs = np.unique(w.run, return_inverse=True)[1]
+
+    def inner(windows: Ints) -> Ints:
+        state, block = w.state[windows], w.block[windows]
+        return stretches(state, block, min(p.inner, _fewest(state, block)))
+
+    found = {
+        "blocks": Split("blocks", stretches(w.state, w.block, p.folds), w.block, inner),
+        "runs": Split("runs", np.where(_repeated(w), runs, -1), w.run, inner),
+        "random": Split(
+            "random",
+            _shuffled(len(w.state), p.folds),
+            w.block,
+            lambda windows: _shuffled(len(windows), p.inner),
+        ),
+    }
+    if len(np.unique(w.state[found["runs"].fold >= 0])) < 2:
+        del found["runs"]
+    return {name: found[name] for name in p.splits if name in found}
+
+
+def stretches(state: Ints, block: Ints, folds: int) -> Ints:
+    """Each state's blocks, in order of time, cut into `folds` stretches: the fold (W,) of every window.
+
+    Neighbouring blocks stay together, so that a drift cannot be filled in from both sides.
+    """
+    fold = np.zeros(len(state), np.int64)
+    for one in np.unique(state):
+        for number, part in enumerate(np.array_split(np.unique(block[state == one]), folds)):
+            fold[np.isin(block, part)] = number
+    return fold
+
+
+def _shuffled(windows: int, folds: int) -> Ints:
+    fold: Ints = np.random.default_rng(0).permutation(windows) % folds
+    return fold
+
+
+def _fewest(state: Ints, block: Ints) -> int:
+    return min(len(np.unique(block[state == one])) for one in np.unique(state))
+
+
+def _repeated(w: Windows) -> npt.NDArray[np.bool_]:
+    """Windows (W,) whose state keeps two blocks without their run, so that settings can be chosen."""
+    fits: npt.NDArray[np.bool_] = np.zeros(len(w.state), bool)
+    for run in np.unique(w.run):
+        inside = w.run == run
+        others = (w.state == w.state[inside][0]) & ~inside
+        fits[inside] = len(np.unique(w.block[others])) >= 2
+    return fits

@@ -1,0 +1,1 @@
+"""A deployed network judges raw clips, here or behind MLflow."""

@@ -1,0 +1,100 @@
+"""The deployed form at work: raw clip files in, probabilities out. No torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.clips.packs import Pack, pack_clip
+from slimstream.clips.pictures import check_visible
+from slimstream.core.errors import UserError
+from slimstream.core.params import Extract, Runtime
+from slimstream.core.paths import as_text
+from slimstream.core.schema import parse
+from slimstream.runtimes.base import open_network, read_forms, softmax
+
+FRAMES = 32
+"""Frames shown to the network at once, but a clip at least: memory sets the bound."""
+Probabilities = npt.NDArray[np.float64]
+Answer = dict[str, Any]
+"""`path`, `label`, `p_<class>` for every class, `error` ("" or why there is no answer)."""
+
+
+class ClipClassifier:
+    """The network of a folder that `stages.export` wrote, and the settings it sees a clip with.
+
+    Args:
+        folder: the folder.
+        runtime: what runs it; None for the form that was chosen.
+        threads: see `runtimes.base.open_network`.
+
+    Raises UserError when the folder holds no deployed network.
+    """
+
+    def __init__(self, folder: Path, runtime: Runtime | None = None, *, threads: int = 1) -> None:
+        file = folder / "preprocessing.json"
+        try:
+            card = json.loads(file.read_text())
+            self.classes: list[str] = card["classes"]
+            self.extract = parse(card["extract"], Extract, str(file))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder} holds no deployed network: {file.name} is missing or not ours."
+            ) from error
+        self.runtime: Runtime = runtime or read_forms(folder)[0].runtime
+        self._network = open_network(folder, self.runtime, threads=threads)
+
+    def judge(self, files: Sequence[Path]) -> list[Answer]:
+        """One answer a file, in order: videos or pictures, whose clips are shown to the network at once.
+
+        A video that is cut into several clips gets the mean of their probabilities. A file that cannot be
+        judged has no label and says why in `error`; it costs the others nothing.
+        """
+        found: dict[int, list[Probabilities]] = {}
+        errors: dict[int, Exception] = {}
+        alike: dict[tuple[int, ...], list[tuple[int, Pack]]] = {}
+        for number, file in enumerate(files):
+            try:
+                packed = pack_clip(file, self.extract)
+                check_visible(packed.peak, self.extract.bits)
+                for clip in packed.clips:
+                    alike.setdefault(clip.shape, []).append((number, clip))
+            except Exception as error:
+                errors[number] = error
+        for clips in (batch for same in alike.values() for batch in _batches(same)):
+            try:
+                answers = self._ask(np.stack([clip for _, clip in clips]))
+                for (number, _), answer in zip(clips, answers, strict=True):
+                    found.setdefault(number, []).append(answer)
+            except Exception as error:
+                errors |= {number: error for number, _ in clips}
+        return [
+            refused(file, errors[number]) if number in errors else self._answer(file, found[number])
+            for number, file in enumerate(files)
+        ]
+
+    def _ask(self, clips: Pack) -> Probabilities:
+        """(B, T, H, W, C) uint8 to (B, classes)."""
+        return softmax(self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))))
+
+    def _answer(self, file: Path, clips: list[Probabilities]) -> Answer:
+        mean = np.mean(clips, axis=0)
+        named = {f"p_{name}": float(p) for name, p in zip(self.classes, mean, strict=True)}
+        return {"path": as_text(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
+
+    def columns(self) -> list[str]:
+        """Of a table of answers."""
+        return ["path", "label", *(f"p_{name}" for name in self.classes), "error"]
+
+
+def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:
+    size = max(1, FRAMES // len(clips[0][1]))
+    return (clips[start : start + size] for start in range(0, len(clips), size))
+
+
+def refused(file: Path, error: Exception) -> Answer:
+    """What is said of a file that cannot be judged."""
+    return {"path": as_text(file), "label": None, "error": str(error) or type(error).__name__}

@@ -1,0 +1,156 @@
+"""`predict`: what a deployed model says of files, by one process a core."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimstream.catalog.clutter import clutter
+from slimstream.core.errors import UserError
+from slimstream.core.media import PICTURES, VIDEOS, is_picture
+from slimstream.core.parallel import Crashed, cores, each
+from slimstream.core.params import Runtime
+from slimstream.core.paths import Paths
+from slimstream.core.progress import bar
+from slimstream.runtimes.base import runs_here
+from slimstream.serving.classifier import Answer, ClipClassifier, refused
+
+BEGINS = ("path,label,", '[\n  {\n    "path":')
+"""How the answers begin, as CSV and as JSON."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    files: tuple[Path, ...]
+    model: Path
+    runtime: Runtime | None
+
+
+def predict(
+    files: Sequence[Path],
+    model: Path,
+    runtime: Runtime | None = None,
+    *,
+    batch: int = 32,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Judge videos or pictures: one row a file, in order.
+
+    Args:
+        files: see `files_in`.
+        model: a folder with a deployed network, see `deployed_model`.
+        runtime: what runs it; None for the form that was chosen.
+        batch: pictures that a process takes at once and shows to the network together.
+        workers: processes; None for one a core.
+
+    Returns `path`, `label`, `p_<class>` for every class and `error`: a file that cannot be judged has no
+    label, says why, and costs the others nothing. Raises UserError when the model cannot be run.
+    """
+    classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
+    if not runs_here(classifier.runtime):
+        print(
+            f"predict: this processor has no bfloat16, so {model} computes in 32-bit floats here: a little "
+            f"otherwise than where it was evaluated, and slower.",
+            file=sys.stderr,
+        )
+    batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]
+    workers = min(workers or cores(), len(batches))
+    if len(files) > 1:  # in processes, even if it is one: a file that kills it costs the others nothing
+        answers = _pooled(batches, workers)
+    else:
+        answers = (pair for b in batches for pair in _paired(b, classifier.judge(b.files)))
+    rows = dict(bar(answers, "predict", len(files)))
+    return pd.DataFrame([rows[file] for file in files], columns=classifier.columns())
+
+
+def files_in(given: Sequence[Path]) -> list[Path]:
+    """The files among `given`, and the videos and pictures in its folders and below, each once.
+
+    Clutter in a folder is left out, as in a source; a file that is named itself is judged whatever it is.
+    Raises UserError for what is not there and when there is nothing to judge.
+    """
+    found: dict[Path, None] = {}
+    for path in given:
+        if path.is_dir():
+            found |= dict.fromkeys(sorted(_inside(path)))
+        elif path.is_file():
+            found[path] = None
+        else:
+            raise UserError(f"{path} is not there: name clips or folders that hold some.")
+    if not found:
+        raise UserError(f"{', '.join(map(str, given))}: no video or picture in it.")
+    return list(found)
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder, onerror=_stop):
+        folders[:] = [name for name in folders if not clutter(Path(name))]  # it may not be readable
+        files = (Path(root, name) for name in names if not clutter(Path(name)))
+        yield from (file for file in files if file.suffix.lower() in VIDEOS | PICTURES)
+
+
+def _stop(error: OSError) -> None:
+    raise UserError(f"{error.filename}: {error.strerror}; all of a folder must be readable.")
+
+
+def deployed_model(name: str, paths: Paths) -> Path:
+    """The folder of a deployed network.
+
+    `name` is such a folder (`exports/<model>`), a registered model for its champion, or `<model>/<version>`.
+    What the registry gives is kept in the cache, so that it need not be asked twice for the files.
+    Raises UserError when there is no such model.
+    """
+    if (Path(name) / "preprocessing.json").is_file():
+        return Path(name)
+    from slimstream.registry.versions import Registry
+
+    registered, _, number = name.partition("/")
+    registry = Registry(registered, paths)
+    if number and not number.isdecimal():
+        raise UserError(f"{name} is neither a folder of exports/ nor <registered model>/<version>.")
+    version = int(number) if number else registry.champion()
+    if version is None or version not in registry.tags():
+        what = f"version {number}" if number else "champion"
+        raise UserError(f"{registered} has no {what}; `python -m slimstream versions` lists what there is.")
+    return registry.fetch(version, paths.cache / "served")
+
+
+def _chunks(files: Sequence[Path], size: int) -> Iterator[tuple[Path, ...]]:
+    """Videos alone, each being work enough, and pictures `size` at a time."""
+    pictures = [file for file in files if is_picture(file)]
+    yield from ((file,) for file in files if not is_picture(file))
+    yield from (tuple(pictures[i : i + size]) for i in range(0, len(pictures), size))
+
+
+def _paired(batch: _Batch, answers: list[Answer]) -> Iterator[tuple[Path, Answer]]:
+    return zip(batch.files, answers, strict=True)
+
+
+def _pooled(batches: list[_Batch], workers: int) -> Iterator[tuple[Path, Answer]]:
+    """All files as they are done; those of a batch that killed its process are tried again one by one."""
+    again: list[_Batch] = []
+    for position, result in each(_judge, batches, workers):
+        done = batches[position]
+        if isinstance(result, Crashed) and len(done.files) > 1:
+            again += [_Batch((file,), done.model, done.runtime) for file in done.files]
+        elif isinstance(result, Crashed):
+            yield done.files[0], refused(done.files[0], result)
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            yield from _paired(done, result)
+    if again:
+        yield from _pooled(again, workers)
+
+
+def _judge(batch: _Batch) -> list[Answer]:
+    """In a process of the pool, which opens the network once."""
+    return _opened(batch.model, batch.runtime).judge(batch.files)
+
+
+_opened: Any = lru_cache(1)(ClipClassifier)

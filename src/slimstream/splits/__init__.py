@@ -1,0 +1,1 @@
+"""Clips parted into train, val and test by groups."""

@@ -1,0 +1,99 @@
+"""What the columns of a source are used for: groups, videos, a split that came with the data."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from slimstream.catalog.listing import METADATA, Item
+from slimstream.catalog.manifest import COLUMNS
+from slimstream.catalog.names import alike, normal
+from slimstream.catalog.parts import GIVEN
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params, Split
+from slimstream.splits.given import parts_of
+from slimstream.splits.groups import missing_column
+
+
+def effective_group_by(columns: Iterable[str], split: Split) -> list[str]:
+    """The group columns that a split of clips with `columns` goes by; none: near-twin sets are the groups.
+
+    A source without any column to group by, such as a folder per class, is split by near-twin sets whatever
+    `split.group_by` names. Raises UserError when there are columns, but not those.
+    """
+    columns = list(columns)
+    wanted = [normal(column) for column in split.group_by]
+    own = [column for column in columns if column not in (GIVEN, split.given)]
+    missing = [column for column in wanted if column not in (*columns, *COLUMNS)]
+    if missing and own:
+        raise missing_column("split.group_by", missing[0], own)
+    return [] if missing else wanted
+
+
+def ungrouped(group_by: Sequence[str], split: Split) -> str:
+    """The sentence that says near-twin sets stand in for the columns of `split.group_by`; "" where not."""
+    if group_by or not split.group_by:
+        return ""
+    return (
+        f"the clips have no column {' or '.join(split.group_by)}, so near-twin sets are the groups: clips of "
+        f"one {split.group_by[0]} may lie in train and in test, and scores may be flattered; a {METADATA} "
+        "can name it."
+    )
+
+
+def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[str]) -> None:
+    """Raise UserError for a label, that of the clip `key`, which is none of `classes`; none allow all."""
+    allowed = sorted({normal(label) for label in classes})
+    example: dict[str, str] = {}
+    for label, key in zip(labels, keys, strict=True):
+        example.setdefault(label, key)
+    if allowed and (unknown := sorted(example.keys() - {*allowed})):
+        raise UserError(
+            f"unknown labels {', '.join(map(repr, unknown[:10]))} (as of {example[unknown[0]]}): "
+            f"validate.classes in params.yaml allows {', '.join(allowed)}: mend one or the other."
+        )
+
+
+def check(items: Sequence[Item], params: Params) -> list[str]:
+    """What a user should hear of labels and columns, a sentence each.
+
+    Raises UserError when params.yaml asks for what they do not give.
+    """
+    split = params.split
+    columns = sorted({column for item in items for column in item.groups})
+    group_by = effective_group_by(columns, split)
+    if split.video and split.video not in columns:
+        raise missing_column("split.video", split.video, columns)
+    told = [ungrouped(group_by, split)]
+    if split.given:
+        if split.given not in columns:
+            raise missing_column("split.given", split.given, columns)
+        parts_of(pd.Series({item.key: item.groups[split.given] for item in items}, dtype=str), split.given)
+    elif GIVEN in columns:
+        counts = Counter(item.groups[GIVEN] for item in items)
+        told.append(
+            f"the folders name a split ({_counted(counts, sorted(counts))}), which is kept as the column "
+            f"'{GIVEN}' and not used: set split.given to '{GIVEN}' to use it."
+        )
+    classes = params.validate_.classes
+    check_labels((item.label for item in items), (item.key for item in items), classes)
+    allowed = {normal(label) for label in classes}
+    labels = Counter(item.label for item in items)
+    for names in alike(labels):
+        if not {*names} <= allowed:
+            told.append(
+                f"the labels {' and '.join(names)} differ in case or spacing alone and are classes of their "
+                f"own ({_counted(labels, names)} clips): give them one name, or list all in validate.classes."
+            )
+    for column in [*group_by, *([split.video] if split.video else [])]:
+        values = Counter(item.groups.get(column, "") for item in items)
+        told += [
+            f"the values {' and '.join(names)} of {column} differ in case or spacing alone and are groups of "
+            f"their own ({_counted(values, names)} clips): give them one name if they are one."
+            for names in alike(values)
+        ]
+    return [sentence for sentence in told if sentence]
+
+
+def _counted(counts: Mapping[str, int], names: Iterable[str]) -> str:
+    return ", ".join(f"{name}: {counts[name]}" for name in names)

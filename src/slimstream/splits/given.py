@@ -1,0 +1,77 @@
+"""A split that came with the data: who is in which part, and what leaks across."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from slimstream.catalog.parts import PARTS, WORDS, part_of
+from slimstream.core.errors import UserError
+from slimstream.splits.groups import CARVED, assign, components
+
+
+def parts_of(values: pd.Series, column: str) -> pd.Series:
+    """train, val or test for each of `values`, those of the column `column`, indexed by the clips' keys.
+
+    Raises UserError for a value that is none of these, and without clips to learn from or to be judged on.
+    """
+    of = {value: part_of(value) for value in values.unique()}
+    parts = values.map(of)
+    where = f"params.yaml: split.given names '{column}'"
+    if (unknown := values[parts.isna()]).size:
+        said = repr(unknown.iloc[0]) if unknown.iloc[0].strip() else "nothing"
+        raise UserError(
+            f"{where}, where {len(unknown)} clips have no part of a split ({unknown.index[0]} says {said}): "
+            f"{', '.join(WORDS)} are understood."
+        )
+    counts = {part: int((parts == part).sum()) for part in PARTS}
+    if lacking := [part for part in ("train", "test") if not counts[part]]:
+        raise UserError(
+            f"{where}, which puts no clip in {' and '.join(lacking)} ("
+            f"{', '.join(f'{part}: {count}' for part, count in counts.items())}): "
+            "name such clips there, or take split.given out and the clips are split anew."
+        )
+    return parts
+
+
+def split_as_given(
+    clips: pd.DataFrame, group_by: Sequence[str], column: str, val: float = CARVED, seed: int = 0
+) -> pd.DataFrame:
+    """Part `clips` as `column` says: `id, label, group, twin, part`, by id, as `splits.split` does.
+
+    Where no clip is given to val, a share `val` of train becomes it, by whole groups and twin sets; test is
+    never touched. The same clips, in whatever order, give the same parts; `seed` settles ties.
+    Raises UserError for what `parts_of` refuses, and when a class or a group too few is left to learn from.
+    """
+    clips = clips.sort_values("id", ignore_index=True)
+    part = pd.Series(parts_of(clips.set_index("key")[column], column).to_numpy(), index=clips.index)
+    where = f"params.yaml: split.given names '{column}'"
+    if not (part == "val").any():
+        mine = clips[part == "train"]
+        group = components(mine, group_by)
+        counts = pd.crosstab(group, mine["label"])
+        counts = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
+        if len(counts) < 2:
+            raise UserError(
+                f"{where}, which gives no val part, and val cannot be taken out of train, which is one group "
+                f"({counts.index[0]}): give a val part or change split.group_by."
+            )
+        chosen = assign(counts.to_numpy(np.int64), np.array([1 - val, val]), np.full(len(counts), -1))
+        part[mine.index] = group.map(dict(zip(counts.index, np.array(PARTS)[chosen], strict=True)))
+    if lacking := sorted({*clips["label"]} - {*clips["label"][part == "train"]}):
+        raise UserError(
+            f"{where}, which leaves no clip of {', '.join(lacking)} to learn from: add some to train, or "
+            "take split.given out."
+        )
+    group = components(clips, group_by)
+    return clips[["id", "label"]].assign(group=group, twin=clips["twin"], part=part)
+
+
+def leaks(parts: pd.DataFrame) -> dict[str, list[str]]:
+    """Ids of the val clips that have a near twin in train, and of the test clips with one in train or val."""
+    seen = {part: {*parts["twin"][parts["part"] == part]} for part in PARTS}
+    known = {"val": seen["train"], "test": seen["train"] | seen["val"]}
+    return {
+        part: sorted(parts["id"][(parts["part"] == part) & parts["twin"].isin(twins)])
+        for part, twins in known.items()
+    }

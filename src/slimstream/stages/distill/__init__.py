@@ -1,0 +1,1 @@
+"""The stage distill, and its losses."""

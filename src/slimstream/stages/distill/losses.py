@@ -1,0 +1,86 @@
+"""Learning from other networks: from their answers (P3) and from where they look (attention transfer).
+
+The teachers' share is computed beforehand, once for every augmented view that a student will meet: asked
+online they would cost several times the student's own step.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimstream.training.hooks import logits_of, maps_of
+from slimstream.training.objectives import Batch, Objective, Terms
+
+
+class Distillation(nn.Module):
+    """P3, section 2: λ·KL(n, m) + (1 - λ)·`inner`, n being the mean of the teachers' softened outputs.
+
+    `teachers` is (views, teachers, clips, n) float32 logits, cached for every augmented view; epoch e shows
+    view e mod views. The KL term is multiplied by T² (Hinton et al. 2015, section 2.1), which P3 leaves out:
+    without it a higher temperature would silently be a smaller λ. λ = 0 is exactly `inner`.
+    """
+
+    def __init__(self, inner: Objective, teachers: Tensor, temperature: float, weight: float) -> None:
+        super().__init__()
+        self.inner, self.teachers, self.temperature, self.weight = inner, teachers, temperature, weight
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        with logits_of(model) as heard:
+            terms = self.inner(model, batch, epoch)
+        logits, hard = heard[-1].float(), terms["loss"]
+        view = self.teachers[epoch % len(self.teachers)][:, batch.indices].to(logits.device)
+        target = (view / self.temperature).softmax(dim=-1).mean(dim=0)
+        student = (logits / self.temperature).log_softmax(dim=-1)
+        soft = F.kl_div(student, target, reduction="batchmean") * self.temperature**2
+        loss = self.weight * soft + (1 - self.weight) * hard
+        return {**terms, "loss": loss, "hard": hard, "soft": soft}
+
+
+class AttentionTransfer(nn.Module):
+    """`inner` + β·½·Σ‖q_s - q_t‖² over pairs of maps, mean over clips, frames and teachers.
+
+    Zagoruyko & Komodakis, "Paying more attention to attention" (ICLR 2017), eq. 2, activation-based. The
+    difference is squared, as in the authors' own code: a norm has no gradient where the student equals its
+    teacher. Maps are paired from the last one backwards.
+
+    Args:
+        inner: the objective it is added to.
+        teachers: of each teacher, of each of its maps, `attention` (views, clips, T, h, w); epoch e shows
+            view e mod views.
+        weight: β.
+    """
+
+    def __init__(self, inner: Objective, teachers: Sequence[Sequence[Tensor]], weight: float) -> None:
+        super().__init__()
+        self.inner, self.teachers, self.weight = inner, teachers, weight
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        with maps_of(model) as heard:
+            terms = self.inner(model, batch, epoch)
+        own = [attention(map_, len(batch.labels)) for map_ in heard[-1]]
+        differences = [
+            difference(mine, theirs[epoch % len(theirs)][batch.indices].to(mine.device))
+            for maps in self.teachers
+            for mine, theirs in zip(reversed(own), reversed(maps), strict=False)
+        ]
+        transfer = torch.stack(differences).sum() / (2 * len(self.teachers))
+        return {**terms, "loss": terms["loss"] + self.weight * transfer, "attention": transfer}
+
+
+def attention(map_: Tensor, clips: int) -> Tensor:
+    """Where a map A (B·T, C, h, w) or (B, C, T, h, w) of B `clips` is strong: Σ_c A_c², (B, T, h, w)."""
+    strength = map_.float().square().sum(1)
+    return strength.reshape(clips, -1, *strength.shape[-2:])
+
+
+def difference(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over (B, T) of ‖a/‖a‖ - b/‖b‖‖², 0..2, for attention (B, T, h, w) of either network.
+
+    Where their sizes differ, the larger one is averaged down to the smaller.
+    """
+    frames, height, width = (min(pair) for pair in zip(a.shape[1:], b.shape[1:], strict=True))
+    a, b = (F.adaptive_avg_pool3d(x, (frames, height, width)).flatten(2) for x in (a, b))
+    a, b = F.normalize(a, dim=2), F.normalize(b, dim=2)
+    return (a - b).square().sum(2).mean()

@@ -1,0 +1,168 @@
+"""distill: a small network learns from the original and further teachers (P3, section 2).
+
+The student is the pruned network, or (P3) the recipe's own, newly initialised. Beside it runs the control:
+same start, same epochs, same augmented views, λ = 0, that is plain cross-entropy. Only the difference between
+the two is owed to the teachers.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimstream.core.errors import UserError
+from slimstream.core.params import Distill, Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.core.schema import Section
+from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_card, load_model
+from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
+from slimstream.training import distributed
+from slimstream.training.hooks import maps_of
+from slimstream.training.objectives import Objective
+from slimstream.training.study import Study, named, with_prefix
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.distill
+    study = Study.open(params.extract, paths)
+    folders = teacher_folders(p, paths, paths.trained_teachers())
+    wanted = {"classes": study.classes, "input": study.input, "split_hash": study.split_hash}
+    teachers = [_teacher(folder, wanted) for folder in folders]
+    student, card = new_student(p, paths)
+    study.check(student, p.fit)
+    if p.attention:
+        check_maps(student, dict(zip(folders, teachers, strict=True)), study.example())
+    start = paths.model("pruned") / "weights.safetensors"
+    if p.student == "scratch":
+        start = paths.model("original") / "model.json"
+    inputs = [start, *(folder / "weights.safetensors" for folder in folders)]
+    study.check_shares(p.fit)
+    logits, maps = ask(teachers, study, p)
+
+    metrics: dict[str, float] = {"teachers": float(len(teachers))}
+    for name, weight in (("control", 0.0), ("distilled", p.weight)):
+        student, card = new_student(p, paths)
+        objective: Objective = Distillation(study.objective(student, p.fit), logits, p.temperature, weight)
+        if p.attention and name == "distilled":
+            objective = AttentionTransfer(objective, maps, p.attention)
+        scores = study.fit(
+            name, student, objective, p.fit, named(log, name), inputs=inputs, settings=[p], views=p.views
+        )
+        parent = "pruned" if p.student == "pruned" else None
+        size = study.save(name, student, base=card.model, args=card.args, pruning=card.pruning, parent=parent)
+        metrics |= with_prefix(name, scores | size)
+    study.forget()
+    return metrics
+
+
+def teacher_folders(p: Distill, paths: Paths, trained: list[str]) -> list[Path]:
+    """Where the teachers lie: the original, those of the stage `teachers`, further folders.
+
+    Raises UserError when there is none, or one is named that is not among the `trained`.
+    """
+    if unknown := sorted(set(p.trained or ()) - set(trained)):
+        raise UserError(
+            f"params.yaml: distill.trained names {unknown[0]}, which is not among the section teachers"
+            f" ({', '.join(trained) or 'empty'})."
+        )
+    folders = [paths.model("original")] if p.original else []
+    folders += [paths.teachers / name for name in (trained if p.trained is None else p.trained)]
+    folders += [paths.source_root / folder for folder in p.teachers]
+    if not folders:
+        raise UserError(
+            "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
+        )
+    return folders
+
+
+def new_student(p: Distill, paths: Paths) -> tuple[nn.Module, Card]:
+    """The student as it is before it learns, the same at every call."""
+    if p.student == "pruned":
+        return load_model(paths.model("pruned"), create_model)
+    card = load_card(paths.model("original"))
+    torch.manual_seed(p.fit.seed)
+    return create_model(card.model, len(card.classes), **card.args), card
+
+
+@torch.inference_mode()
+def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, list[list[Tensor]]]:
+    """What the teachers make of each augmented view, each asked once.
+
+    Logits (views, teachers, clips, n) float32 and, where attention is transferred, of each teacher, of each
+    of its maps, `attention` (views, clips, T, h, w). Processes that train together share the asking.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    logits = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
+    maps: list[list[Tensor]] = [[] for _ in teachers]
+    asked = [(index, view) for index in range(len(teachers)) for view in range(p.views)]
+    for index, view in bar(asked, "teacher views"):
+        teacher = teachers[index].to(device)
+        for batch in study.lessons(teacher, p.fit, view, p.views):
+            if not len(batch.indices):  # other processes have it
+                continue
+            with maps_of(teacher) if p.attention else nullcontext([()]) as heard:
+                logits[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
+            seen = [attention(map_, len(batch.labels)).cpu() for map_ in heard[-1]]
+            if not maps[index]:
+                maps[index] = [torch.zeros(p.views, len(study.train), *each.shape[1:]) for each in seen]
+            for store, each in zip(maps[index], seen, strict=True):
+                store[view, batch.indices] = each
+    distributed.add([logits, *(store for stores in maps for store in stores)])
+    return logits, maps
+
+
+def check_teachers(p: Params, paths: Paths, classes: list[str], split_hash: str | None = None) -> None:
+    """UserError, before any work, for a teacher that is not there or learnt of other clips or another split.
+
+    Which split is compared where `split_hash` says of this run's.
+    """
+    teacher_folders(p.distill, paths, list(p.teachers))
+    wanted: dict[str, Any] = {"classes": classes, "input": p.extract}
+    if split_hash is not None:
+        wanted["split_hash"] = split_hash
+    for name in p.distill.teachers:
+        _teacher(paths.source_root / name, wanted)
+
+
+def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
+    """The network in `folder`; a UserError when it was made for something else than `wanted`."""
+    model, card = load_model(folder, create_model)
+    for what, value in wanted.items():
+        expected = value.model_dump(mode="json") if isinstance(value, Section) else value
+        if (found := getattr(card, what)) != expected:
+            raise UserError(
+                f"{folder} cannot teach here: its {what.replace('_', ' ')} is {found}, "
+                f"this run's is {expected}; train the teacher on this split first."
+            )
+    return model.eval()
+
+
+def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor) -> None:
+    """UserError when attention cannot be compared: no maps, or streams that see something else.
+
+    All are shown `clip` (1, T, C, H, W), for a network may have maps and not ask for them on its way.
+    """
+    channels = getattr(student, "channels", None)
+    for who, net in (("the student", student), *((str(folder), net) for folder, net in teachers.items())):
+        if not _shows_maps(net, clip):
+            raise UserError(f"distill.attention compares maps, and {who} shows none; set attention: 0.")
+    for folder, teacher in teachers.items():
+        if getattr(teacher, "channels", None) != channels:
+            raise UserError(
+                f"distill.attention: {folder} sees other channels than the student; "
+                "leave that teacher out or set attention: 0."
+            )
+
+
+@torch.inference_mode()
+def _shows_maps(net: nn.Module, clip: Tensor) -> bool:
+    if not hasattr(net, "maps"):
+        return False
+    with maps_of(net) as heard:
+        net.eval()(clip)
+    return bool(heard)

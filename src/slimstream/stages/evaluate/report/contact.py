@@ -1,0 +1,65 @@
+"""Frames as pictures inside the page: contact sheets, flow in colour, heat maps laid over."""
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.runtimes.part import spread
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+
+def jpeg(picture: Picture, quality: int = 82) -> str:
+    """A data URI that needs no request."""
+    ok, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    if not ok:
+        raise ValueError(f"cannot encode a picture of shape {picture.shape}")
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def shown(picture: Picture, aspect: float, height: int = 120) -> Picture:
+    """The picture at the clip's own width:height, which extraction may have squeezed."""
+    size = (max(1, round(height * aspect)), height)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def visible(frame: npt.NDArray[np.uint8]) -> Picture:
+    """What of a packed frame (H, W, C) is a picture: its RGB, or its grey as RGB."""
+    return frame[..., :3] if frame.shape[-1] >= 3 else np.repeat(frame, 3, axis=-1)
+
+
+def sheet(pack: npt.NDArray[np.uint8], aspect: float, count: int = 6) -> list[str]:
+    """A contact sheet: at most `count` frames of a pack (T, H, W, C), first to last, as data URIs."""
+    return [jpeg(shown(visible(pack[t]), aspect)) for t in spread(len(pack), count)]
+
+
+def flow_picture(flow: npt.NDArray[np.uint8]) -> Picture:
+    """Packed flow (H, W, 2) in colour: hue is the direction, saturation the speed, white is rest.
+
+    The colour wheel of Baker et al. 2011 (Middlebury); saturated at the frame's own 99th percentile.
+    """
+    x, y = (np.moveaxis(flow, -1, 0).astype(np.float32) - 128) / 127
+    speed, angle = np.hypot(x, y), np.arctan2(y, x)
+    # At least three steps of quantisation, or the noise of a still clip would fill the picture.
+    full = max(float(np.percentile(speed, 99)), 3 / 127)
+    hsv = np.stack(
+        [(angle % (2 * np.pi)) * 90 / np.pi, np.clip(speed / full, 0, 1) * 255, np.full_like(speed, 255)],
+        axis=-1,
+    )
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
+
+
+def overlay(picture: Picture, heat: npt.NDArray[Any]) -> Picture:
+    """`heat` (h, w) in 0..1 over a picture that is greyed so that only the heat has colour."""
+    height, width = picture.shape[:2]
+    warm = np.clip(cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+    colour = cv2.applyColorMap((warm * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    opacity = 0.75 * warm[..., None]
+    return np.asarray(grey * 0.85 * (1 - opacity) + colour * opacity, np.uint8)

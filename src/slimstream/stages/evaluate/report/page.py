@@ -1,0 +1,270 @@
+"""The report: one HTML file with everything inside, for the plant manager and for the engineer.
+
+Every string of the user's goes through the template's autoescaping; only our own SVG is let through.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimstream.core.params import RUNTIMES
+from slimstream.runtimes.base import Form
+from slimstream.stages.evaluate.report import plots
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
+
+Rows = Sequence[Mapping[str, Any]]
+_RUNTIMES = {
+    "onnx": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "openvino-bf16": "OpenVINO, bfloat16",
+    "openvino-int8": "OpenVINO, 8-bit integers",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model on the test clips.
+
+    `scores`: what evaluate returns for it, without the prefix (accuracy, macro_f1, macro_f1_low, …, params,
+    macs, megabytes, latency_p50_ms, latency_p95_ms). `confusion` (n, n): truth in rows. `curve`: its
+    training, one row an epoch.
+    """
+
+    name: str
+    scores: Mapping[str, float]
+    confusion: Sequence[Sequence[int]]
+    per_class: Rows
+    reliability: Rows
+    curve: "pd.DataFrame | None"
+    form: Form
+    """What is deployed."""
+    forms: Sequence[Form]
+    """All that there was a choice of."""
+
+    @property
+    def title(self) -> str:
+        return plots.title(self.name)
+
+    def in_form(self, runtime: str) -> Form | None:
+        """What was measured of it there, if it was tried."""
+        return next((form for form in self.forms if form.runtime == runtime), None)
+
+    @property
+    def kind(self) -> str:
+        """What its colour is called."""
+        return plots.kind(self.name)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One model's answer on one clip, with its heat maps as data URIs where they are shown."""
+
+    title: str
+    predicted: str
+    probability: float
+    rgb: str = ""
+    flow: str = ""
+    layers: Sequence[tuple[int, str]] = ()
+    """Of a network of one stream: number of a convolution, counted from 1, and its heat map."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip that is shown: `frames` is its contact sheet, or one instant, with `flow` of the same."""
+
+    id: str
+    label: str
+    frames: Sequence[str]
+    verdicts: Sequence[Verdict]
+    flow: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page tells; `models` in the order of the table, `preferred` the name of one of them."""
+
+    recipe: str
+    simulated: bool
+    classes: Sequence[str]
+    absent: Sequence[str]
+    split: Mapping[str, Any]
+    """data/split.json."""
+    models: Sequence[Judged]
+    preferred: str | None
+    interval: str
+    """What was resampled, `Resampling.label`."""
+    conditional: bool
+    test_groups: int
+    test_clips: int
+    differences: Rows
+    """name, versus, delta, low, high."""
+    prepare: tuple[float, float]
+    """What is done to one raw clip before a network sees it, one thread: p50 and p95 in ms."""
+    frames: int
+    """Sampled frames of the clip that latency was measured on."""
+    preparation: str = "decoding and optical flow"
+    """What that is, in words."""
+    sweep: Sequence[Mapping[str, float]] = ()
+    """The original pruned at several rates: rate, latency_p50_ms, val_macro_f1."""
+    validation: Mapping[str, Any] | None = None
+    """reports/validation/summary.json."""
+    explained: Sequence[Clip] = ()
+    wrong: Sequence[Clip] = ()
+    wrong_in_all: int = 0
+    date: datetime = field(default_factory=datetime.now)
+
+    def model(self, name: str | None) -> Judged | None:
+        return next((m for m in self.models if m.name == name), None)
+
+
+def render(report: Report) -> str:
+    """The page as HTML (a str to be written as UTF-8)."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _soft}
+    environment.filters["runtime"] = _RUNTIMES.__getitem__
+    scored = [{"name": m.name, **m.scores} for m in report.models]
+    lowest = min(m.scores["macro_f1_low"] for m in report.models)
+    return environment.get_template("page.html").render(
+        r=report,
+        runtimes=[name for name in RUNTIMES if any(m.in_form(name) for m in report.models)],
+        original=report.model("original"),
+        chosen=report.model(report.preferred),
+        verdict=verdict(report),
+        notes=notes(report),
+        size_quality=Markup(plots.size_quality(scored)),
+        differences=Markup(plots.differences(report.differences)) if report.differences else None,
+        pruning_rates=Markup(plots.pruning_rates(report.sweep)) if report.sweep else None,
+        curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],
+        reliability=[(m, Markup(plots.reliability(m.name, m.reliability))) for m in report.models],
+        floor=int(10 * max(0.0, lowest - 0.05)) / 10,
+        slowest=max(report.prepare[0] + m.scores["latency_p50_ms"] for m in report.models),
+    )
+
+
+def verdict(report: Report) -> str:
+    """The result in one or two plain sentences."""
+    small, large = report.model(report.preferred), report.model("original")
+    where = (
+        "On simulated clips" if report.simulated else f"On {report.test_clips} clips never used for training"
+    )
+    if small is None or large is None:
+        best = max(report.models, key=lambda m: m.scores["macro_f1"])
+        return f"{where}, the best model is “{best.title}” with a macro-F1 of {best.scores['macro_f1']:.2f}."
+    size = small.scores["params"] / large.scores["params"]
+    speed = large.scores["latency_p50_ms"] / small.scores["latency_p50_ms"]
+    difference = next(
+        (d for d in report.differences if (d["name"], d["versus"]) == (small.name, large.name)), None
+    )
+    scores = f"macro-F1 {small.scores['macro_f1']:.2f} against {large.scores['macro_f1']:.2f}"
+    if difference is None:
+        judgement = f"reaches {scores}"
+    elif difference["high"] < 0:
+        judgement = f"is measurably worse than the original: {scores}"
+    elif difference["low"] > 0:
+        judgement = f"is measurably better than the original: {scores}"
+    elif difference["delta"] == difference["low"] == difference["high"] == 0:
+        judgement = f"judges these clips as well as the original: {scores}"
+    else:
+        judgement = (
+            f"shows no measurable loss against the original ({scores}; "
+            f"a true loss of up to {-difference['low']:.2f} is not excluded)"
+        )
+    pace = (
+        f"{speed:.1f} times as fast"
+        if speed >= 1.05
+        else "no faster"
+        if speed > 0.95
+        else f"{1 / speed:.1f} times slower"
+    )
+    return f"{where}, the compressed model {judgement}, with {100 * size:.0f} % of the parameters and {pace}."
+
+
+def notes(report: Report) -> list[str]:
+    """What a careful reader must know before believing a number."""
+    told = []
+    if report.simulated:
+        told.append(
+            "All clips are simulated: rendered video of a multiphase-flow rig. The numbers show that "
+            "the pipeline works; they say nothing about a real plant."
+        )
+    if report.conditional:
+        groups = "one group" if report.test_groups == 1 else f"{report.test_groups} groups"
+        told.append(
+            f"The test part holds {groups} only (a group: clips that must stay together, such as those "
+            "of one camera). The intervals tell how far the scores may be off for further clips of "
+            "these groups; they cannot tell how well the models will do on a new one."
+        )
+    if without := report.split.get("without"):
+        told.append(
+            f"The clips have no column {' or '.join(without)}: groups are near-twin sets, so clips of one "
+            f"{without[0]} may lie in train and in test, and the scores may be flattered."
+        )
+    if leaking := report.split.get("leaks", {}).get("test"):
+        told.append(
+            f"{len(leaking)} test clips have a near twin among training or validation clips: the split came "
+            f"with the data (column {report.split['given']}), and the scores are flattered."
+        )
+    if report.absent:
+        told.append(
+            f"No test clip of {', '.join(report.absent)}: macro means run over the remaining classes, "
+            "and nothing is known about these."
+        )
+    flawless = [m.title for m in report.models if m.scores["accuracy"] == 1]
+    if flawless:
+        # Hanley & Lippman-Hand 1983: no event among n still allows a rate of 3/n at 95 %.
+        told.append(
+            f"No error in {report.test_clips} clips ({', '.join(flawless)}): resampling then gives an "
+            "interval without width, which promises too much. Even if all clips were independent, up to "
+            f"{100 * min(1, 3 / report.test_clips):.0f} % errors would be compatible with it (rule of three)."
+        )
+    plain, small = report.model("baseline"), report.model(report.preferred)
+    if plain and small and plain.scores["macro_f1"] > small.scores["macro_f1"]:
+        told.append(
+            f"“{plain.title}”, which learns nothing but its last layer, has a macro-F1 of "
+            f"{plain.scores['macro_f1']:.2f} here, more than the {small.scores['macro_f1']:.2f} of the "
+            "compressed model: on these clips training a network has not paid off in quality."
+        )
+    shortcuts = [s["cue"] for s in (report.validation or {}).get("shortcuts", []) if s["flagged"]]
+    if shortcuts:
+        told.append(
+            f"Cues that no model should use predict the class in these clips: {', '.join(shortcuts)}. "
+            "A score may be flattered by them; see Data and validation."
+        )
+    return told
+
+
+def _percent(x: float | None) -> str:
+    return "–" if x is None else f"{100 * x:.1f}"
+
+
+def _si(x: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if x >= size:
+            return f"{x / size:.2f} {unit}"
+    return f"{x:.0f}"
+
+
+def _soft(name: str) -> "Markup":
+    """A name that may break after an underscore."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
+def _ms(x: float) -> str:
+    return f"{x:.0f}" if x >= 20 else f"{x:.1f}"

@@ -1,0 +1,268 @@
+"""evaluate: every model in its deployed form, side by side on the same test clips, and the report of it."""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import nn
+
+from slimstream.clips.packs import pack_clip
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores
+from slimstream.core.params import Extract, Params
+from slimstream.core.paths import MODELS, Paths
+from slimstream.core.progress import Log
+from slimstream.metrics import classification as metrics
+from slimstream.metrics.intervals import Resampling, confusions, interval, resampling, with_interval
+from slimstream.models import create_model
+from slimstream.models.checkpoint import Card, load_model
+from slimstream.models.latency import Latency, latencies, percentiles, time_calls
+from slimstream.runtimes.base import Form, Network, open_network, read_forms
+from slimstream.runtimes.part import Floats, Part, spread
+from slimstream.stages.evaluate.report import examples, page
+from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
+from slimstream.stages.evaluate.report.plots import title
+
+PREPARED_CLIPS = 5
+"""Raw clips whose decoding and flow is timed."""
+SHEETS = 18
+"""Wrong clips shown; more would make the page heavy."""
+
+RESAMPLED = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+"""Scores that are shown with an interval."""
+COMPARED = [
+    ("pruned", "original"),
+    ("control", "original"),
+    ("distilled", "original"),
+    ("distilled", "control"),
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model: probabilities (N, n) of its deployed form on the test clips."""
+
+    name: str
+    model: nn.Module
+    card: Card
+    test: Floats
+    deployed: Network
+    form: Form
+    forms: list[Form]
+    """All it was exported in."""
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        return self.test.argmax(1)
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.evaluate
+    info = json.loads(paths.split_info.read_text())
+    classes, split = info["classes"], pd.read_parquet(paths.split)
+    test = Part.of(split, "test", classes, paths)
+    if test.rows.empty:
+        raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
+    results = [judge(name, paths, test) for name in paths.final_models()]
+    if not results:
+        raise UserError(f"{paths.final} holds no model to evaluate; run the stages train and refit first.")
+    example = test.typical()
+    draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
+    clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
+    speed = latencies({r.name: partial(r.deployed, example) for r in results}, p.latency_runs)
+    input = Extract.model_validate(results[0].card.input)
+    prepare = time_preparation([paths.ingested / path for path in clips["path"]], input)
+    save_predictions(paths, classes, test, results)
+
+    scores = {r.name: score(r, test, draws, speed[r.name], prepare) for r in results}
+    differences = list(compare(results, test, draws))
+    flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
+    for d in differences:
+        key = "delta_macro_f1" if d["versus"] == "original" else f"delta_{d['versus']}_macro_f1"
+        flat |= {f"{d['name']}.{key}": d["delta"]}
+        flat |= {f"{d['name']}.{key}_{end}": d[end] for end in ("low", "high")}
+    flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
+    flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
+
+    preferred = metrics.preferred(flat)
+    aspects = (clips["width"] / clips["height"]).tolist()
+    shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
+    mistakes = examples.wrong(test.truth, [r.test for r in shown])
+    report = page.Report(
+        recipe=params.recipe,
+        simulated=params.ingest.source == "rig",
+        classes=classes,
+        absent=metrics.absent(test.truth, classes),
+        split=info,
+        models=[judged(r, scores[r.name], test, classes, paths) for r in results],
+        preferred=preferred,
+        interval=draws.label,
+        conditional=draws.conditional,
+        test_groups=draws.groups,
+        test_clips=len(test.rows),
+        differences=differences,
+        prepare=(prepare.p50 / input.clips, prepare.p95 / input.clips),
+        frames=example.shape[1],
+        preparation="decoding" if input.flow == "none" else "decoding and optical flow",
+        sweep=read_rows(paths.sweep),
+        validation=read_json(paths.validation / "summary.json"),
+        explained=list(explained(results, shown, test, classes, aspects)),
+        wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
+        wrong_in_all=len(mistakes),
+    )
+    paths.report.parent.mkdir(parents=True, exist_ok=True)
+    paths.report.write_text(page.render(report), encoding="utf-8")
+    return flat
+
+
+def judge(name: str, paths: Paths, test: Part) -> Result:
+    """Let the deployed form of a model judge all clips."""
+    model, card = load_model(paths.final_model(name), create_model)
+    folder = paths.export(name)
+    form, forms = read_forms(folder)
+    answers = test.judge(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
+    return Result(name, model, card, answers, open_network(folder, form.runtime), form, forms)
+
+
+def time_preparation(files: list[Path], p: Extract) -> Latency:
+    """Decoding and optical flow of single raw files, one thread, as a model's own card wants them."""
+    calls = [partial(pack_clip, files[i], p) for i in spread(len(files), PREPARED_CLIPS)]
+    calls[0]()  # warm up
+    return percentiles(time_calls(calls))
+
+
+def score(r: Result, test: Part, draws: Resampling, speed: Latency, prepare: Latency) -> dict[str, float]:
+    """The row of one model in the table."""
+    resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
+    row = metrics.summary(test.truth, r.test)
+    for key, of in RESAMPLED.items():
+        row |= with_interval(key, row[key], of(resampled))
+    row |= by_video(r, test, draws)
+    clips = Extract.model_validate(r.card.input).clips
+    return (
+        row
+        | r.card.validation
+        | {
+            "params": r.card.params,
+            "macs": r.card.macs,
+            "megabytes": r.form.megabytes,
+            "latency_p50_ms": speed.p50,
+            "latency_p95_ms": speed.p95,
+            "total_p50_ms": clips * speed.p50 + prepare.p50,
+            "total_p95_ms": clips * speed.p95 + prepare.p95,
+        }
+    )
+
+
+def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
+    """Accuracy and macro-F1 of whole videos, whose clips vote; nothing where every clip is a video."""
+    first, votes = metrics.vote(r.test, test.rows["video"].tolist())
+    if len(first) == len(r.test):
+        return {}
+    truth, predicted = test.truth[first], votes.argmax(1)
+    whole = metrics.confusion(truth, predicted, r.test.shape[1])
+    # A video lies in one unit of the resampling, for its clips are one twin set.
+    resampled = confusions(truth, predicted, r.test.shape[1], replace(draws, unit=draws.unit[first]))
+    row = {"videos": float(len(first))}
+    for key, of in RESAMPLED.items():
+        row |= with_interval(f"video_{key}", float(of(whole)), of(resampled))
+    return row
+
+
+def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[dict[str, Any]]:
+    """Paired differences in macro-F1, on the same resamples for both."""
+    by_name = {r.name: r for r in results}
+    for name, versus in COMPARED:
+        if name in by_name and versus in by_name:
+            a, b = by_name[name], by_name[versus]
+            (delta_a, many_a), (delta_b, many_b) = (
+                (
+                    float(metrics.macro_f1(metrics.confusion(test.truth, r.predicted, r.test.shape[1]))),
+                    metrics.macro_f1(confusions(test.truth, r.predicted, r.test.shape[1], draws)),
+                )
+                for r in (a, b)
+            )
+            low, high = interval(many_a - many_b)
+            yield {"name": name, "versus": versus, "delta": delta_a - delta_b, "low": low, "high": high}
+
+
+def save_predictions(paths: Paths, classes: list[str], test: Part, results: list[Result]) -> None:
+    """data/predictions.parquet, and a table for `dvc plots` of what was taken for what."""
+    frames = []
+    for r in results:
+        frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
+        frame["predicted"] = [classes[i] for i in r.predicted]
+        for i, label in enumerate(classes):
+            frame[f"p_{label}"] = r.test[:, i]
+        frames.append(frame)
+        if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
+            file = paths.curves(f"confusion_{r.name}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            frame[["label", "predicted"]].rename(columns={"label": "actual"}).to_csv(file, index=False)
+    first = ["model", "id", "clip", "video", "label", "predicted"]
+    table = pd.concat(frames, ignore_index=True)
+    table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
+
+
+def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], paths: Paths) -> page.Judged:
+    file = paths.curves(r.name)
+    curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
+    return page.Judged(
+        r.name,
+        scores,
+        metrics.confusion(test.truth, r.predicted, len(classes)).tolist(),
+        metrics.per_class(test.truth, r.predicted, classes),
+        metrics.reliability(test.truth, r.test),
+        None if curve.empty else curve,  # a head fitted in closed form has no epochs
+        r.form,
+        r.forms,
+    )
+
+
+def explained(
+    results: list[Result], shown: list[Result], test: Part, classes: list[str], aspects: list[float]
+) -> Iterator[page.Clip]:
+    """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
+
+    Of networks with streams these are `shown`, the original and the compressed model; of networks for
+    pictures the student before and after distillation, layer by layer (P3, Fig. 9).
+    """
+    explain = examples.explained
+    if is_for_pictures(shown[-1].model):
+        shown = [r for r in results if r.name in ("control", "distilled")] or shown
+        explain = examples.explained_by_layer
+    else:
+        shown = [r for r in shown if has_streams(r.model)]
+    for i in examples.telling(test.truth, shown[-1].test) if shown else []:
+        row = test.rows.iloc[i]
+        models = [(r.model, verdict(r, i, classes)) for r in shown]
+        yield explain(row["id"], row["label"], test.clips.full(i), aspects[i], models)
+
+
+def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: list[float]) -> page.Clip:
+    row = test.rows.iloc[i]
+    verdicts = [verdict(r, i, classes) for r in shown]
+    return examples.judged(row["id"], row["label"], test.clips.full(i), aspects[i], verdicts)
+
+
+def verdict(r: Result, i: int, classes: list[str]) -> page.Verdict:
+    return page.Verdict(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Of a CSV file of numbers; none where there is no such file, as in folds."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,1 @@
+"""The stage extract, on this machine or on a cluster."""

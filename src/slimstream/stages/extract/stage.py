@@ -1,0 +1,198 @@
+"""extract: every accepted clip becomes one memory-mapped pack of RGB frames and dense optical flow, in step.
+
+Pictures are resized and packed without flow; zero mean and unit variance are the network's business, as all
+normalisation is, so that packs stay bytes and look like what they are. Packs of one frame, as all of pictures
+are, share one file: DVC handles one file in a fraction of the time that it takes for thousands.
+
+What is done lies in a work folder named by the hash of all that a pack depends on beside the clip, each pack
+by its clip's sha256: a killed run goes on where it was, and of a grown data set only new clips are extracted.
+The packs of the out are hard links to it, which costs no space until DVC puts copies in their place; what a
+finished run did not use is removed.
+
+With SLIMSTREAM_DASK the clips go to the workers of a Dask cluster, which see the project's folder as this
+machine does. That address is no setting of the packs: they are the same bytes wherever they are made.
+"""
+
+import errno
+import fcntl
+import hashlib
+import inspect
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+import simplejpeg
+
+from slimstream.clips import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
+from slimstream.clips.packs import SHARED, Job, check_flow, pack
+from slimstream.core import media
+from slimstream.core.environment import cluster
+from slimstream.core.errors import UserError
+from slimstream.core.parallel import Crashed, each
+from slimstream.core.params import Extract, Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.stages.extract.cluster import each_on
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.extract
+    clips = pd.read_parquet(paths.clips)
+    check_flow(clips["path"], p)
+    work = paths.work("extract", _key(p)).resolve()  # workers elsewhere have another current folder
+    raw = paths.ingested.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    with (work.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # worktrees may share a cache: see _tidy
+        jobs = {
+            sha256: Job(raw / path, work / sha256, p)
+            for sha256, path in zip(clips["sha256"].tolist(), clips["path"].tolist(), strict=True)
+        }
+        start = time.perf_counter()
+        extracted = _extract(list(jobs.values()))
+        seconds = time.perf_counter() - start
+
+        facts = pd.DataFrame([jobs[sha256].facts() for sha256 in clips["sha256"]])
+        facts["frames"] = facts["lengths"].map(sum)
+        try:
+            _assemble(clips, facts, work, paths.packs, p)
+        except OSError as error:
+            raise _no_space(error, paths.packs) from None
+        _tidy(work, set(jobs), lock)
+    saturation = float(np.average(facts["saturation"], weights=facts["frames"]))
+    return {
+        "clips": float(facts["lengths"].map(len).sum()),
+        "frames": float(facts["frames"].sum()),
+        "seconds": float(facts["seconds"].sum()),
+        "megabytes": sum(path.stat().st_size for path in paths.packs.glob("*.npy")) / 1e6,
+        "dropped_leading_frames": float(facts["dropped"].sum()),
+        "extracted": extracted,
+        "clips_per_second": extracted / seconds,
+    } | ({} if p.flow == "none" else {"flow_saturation": saturation})
+
+
+def _extract(jobs: list[Job]) -> int:
+    """Do what is not done yet and return how much that was. Raises UserError naming the clips that failed."""
+    todo = [job for job in jobs if job.facts() is None]
+    if len(todo) < len(jobs):
+        print(f"extract: {len(jobs) - len(todo)} of {len(jobs)} clips are already packed.")
+    failed = []
+    for position, result in bar(_results(todo), "extract", len(todo)) if todo else ():
+        job = todo[position]
+        if isinstance(result, video.UnreadableVideo | ValueError | cv2.error | Crashed):
+            failed.append(f"{job.clip.name} ({result})")
+        elif isinstance(result, OSError):
+            raise _no_space(result, job.done.parent) from None
+        elif isinstance(result, Exception):
+            raise result
+    if failed:
+        named = ", ".join(sorted(failed)[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+        raise UserError(
+            f"{len(failed)} of {len(jobs)} clips cannot be packed: {named}; mend or remove them at the "
+            "source and run again, the other clips are kept."
+        )
+    return len(todo)
+
+
+def _results(todo: list[Job]) -> Iterator[tuple[int, Exception | None]]:
+    """What comes of packing, by this machine's cores or by a cluster's workers."""
+    if (address := cluster()) is None:
+        yield from each(pack, todo)
+        return
+    p, work, raw = todo[0].p, todo[0].done.parent, todo[0].clip.parent
+    with tempfile.NamedTemporaryFile(prefix="temporary-", dir=work) as witness:
+        unfit = partial(_unfit, p, _key(p), [Path(witness.name), raw])
+        yield from each_on(address, pack, todo, unfit)
+
+
+def _unfit(p: Extract, key: str, seen: list[Path]) -> str | None:
+    """Asked in a worker: what keeps it from making the same packs as are made here."""
+    if missing := next((path for path in seen if not path.exists()), None):
+        return f"does not see {missing}: give it the same file system under the same path"
+    if _key(p) != key:
+        own = f"OpenCV {cv2.__version__} and PyAV {av.__version__}"
+        return f"has other code or libraries (its own: {own}): give it this environment"
+    return None
+
+
+def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p: Extract) -> None:
+    """Fill the folder of packs anew and write its index, the settings in its `attrs`."""
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    index = facts[["lengths", "frames", "dropped", "seconds"]].assign(id=clips["id"].to_numpy())
+    shared = index["frames"] == 1
+    sources = [work / f"{sha256}.npy" for sha256 in clips["sha256"]]
+    for source, id_ in zip(np.array(sources, object)[~shared], index["id"][~shared], strict=True):
+        try:
+            (out / f"{id_}.npy").hardlink_to(source)
+        except OSError:  # another file system
+            shutil.copyfile(source, out / f"{id_}.npy")
+    if shared.any():
+        _share(list(np.array(sources, object)[shared]), out / SHARED, p)
+    index["file"] = np.where(shared, SHARED, index["id"] + ".npy")
+    index["first"] = np.where(shared, shared.cumsum() - 1, 0)
+    _by_clip(index, p).to_parquet(out / "index.parquet")
+
+
+def _share(sources: list[Path], target: Path, p: Extract) -> None:
+    """One array (N, H, W, C) of N packs of one frame."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(sources), *p.size, p.channels)}
+    with target.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for source in sources:  # what follows a header whose reading takes longer than the frame's
+            file.write(source.read_bytes()[-p.size[0] * p.size[1] * p.channels :])
+
+
+def _by_clip(index: pd.DataFrame, p: Extract) -> pd.DataFrame:
+    """One row a clip of a video: `clip` counts them, `first` and `frames` say where in `file` each is."""
+    clips = index.drop(columns="frames").explode("lengths", ignore_index=True)
+    clips["frames"] = clips.pop("lengths").astype(np.int64)
+    clips["clip"] = clips.groupby("id").cumcount()
+    clips["first"] += clips.groupby("id")["frames"].cumsum() - clips["frames"]
+    clips = clips[["id", "clip", "file", "first", "frames", "dropped", "seconds"]]
+    clips.attrs.update(p.model_dump(mode="json"))
+    return clips
+
+
+def _tidy(work: Path, used: set[str], lock: IO[str]) -> None:
+    """Remove what this run did not use, unless another run is at work in the same cache: it will tidy up."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    for folder in work.parent.iterdir():
+        if re.fullmatch("[0-9a-f]{16}", folder.name) and folder.is_dir() and folder != work:
+            shutil.rmtree(folder)
+    for file in work.iterdir():
+        if file.stem not in used:
+            file.unlink()
+
+
+def _no_space(error: OSError, folder: Path) -> Exception:
+    if error.errno not in NO_SPACE:
+        return error
+    return UserError(
+        f"{folder} has no space left: free some and run again, the clips packed so far are kept."
+    )
+
+
+def _key(p: Extract) -> str:
+    """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
+    digest = hashlib.sha256(
+        f"{p.model_dump_json()} {cv2.__version__} {av.__version__} {simplejpeg.__version__}".encode()
+    )
+    for module in (media, headers, jpeg, tiff, pictures, timeline, deinterlace, video, flow, packs):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()[:16]

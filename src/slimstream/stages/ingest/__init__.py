@@ -1,0 +1,1 @@
+"""The stage ingest, and where clips come from."""

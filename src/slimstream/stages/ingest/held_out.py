@@ -1,0 +1,114 @@
+"""Who was in a test part before: known by content and by group, so that no move makes him learnt from.
+
+It is kept in source.lock.json and in the lineage of every registered version.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.stages.ingest.own_folders import dvc_cache, stages
+
+Group = frozenset[tuple[str, str]]
+"""The values that make a group, by column, such as {("camera", "roof")}."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clips that were in a test part, and groups that were so as a whole."""
+
+    sha256: frozenset[str] = frozenset()
+    groups: frozenset[Group] = frozenset()
+
+    def __or__(self, other: "HeldOut") -> "HeldOut":
+        return HeldOut(self.sha256 | other.sha256, self.groups | other.groups)
+
+    def __bool__(self) -> bool:
+        return bool(self.sha256 or self.groups)
+
+    def has_group(self, values: Mapping[str, str], group_by: Sequence[str]) -> bool:
+        """Whether a clip with these values is of a group that was held out, under today's group columns."""
+        return bool(group_by) and group(values, group_by) in self.groups
+
+    def to_json(self) -> dict[str, Any]:
+        groups = sorted(sorted(group) for group in self.groups)
+        return {"sha256": sorted(self.sha256), "groups": [dict(group) for group in groups]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "HeldOut":
+        """Raises KeyError, TypeError or AttributeError when `content` is nothing of the kind."""
+        groups = frozenset(frozenset(group.items()) for group in content["groups"])
+        return cls(frozenset(content["sha256"]), groups)
+
+
+def group(values: Mapping[Any, Any], group_by: Sequence[str]) -> Group:
+    """The group of a clip with these values."""
+    return frozenset((column, str(values.get(column, ""))) for column in group_by)
+
+
+@dataclass(frozen=True)
+class LastSplit:
+    """The test part of the last split, and what is known of the clips of that run."""
+
+    tested: frozenset[str] = frozenset()
+    """Ids of the test clips."""
+    held_out: HeldOut = HeldOut()
+    """Their contents, as far as they are known, and their groups."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of all clips of that run, by id."""
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Ids of test clips whose content nobody wrote down."""
+        return self.tested - self.contents.keys()
+
+
+def last_split(paths: Paths) -> LastSplit:
+    """What data/split.parquet and data/manifest.parquet say, or DVC's cache where these are gone.
+
+    Empty when nothing was ever split. Raises UserError when dvc.lock names a split that is not here.
+    """
+    import pandas as pd
+
+    split, info = _made(paths.split, paths), _made(paths.split_info, paths)
+    clips = _made(paths.manifest, paths) or _made(paths.clips, paths)
+    if split is None:
+        name = paths.split.relative_to(paths.root).as_posix()
+        if _recorded(paths.split, paths):
+            raise UserError(
+                f"{paths.split} is missing, so the scan cannot tell which clips must stay in the test part: "
+                f"run `dvc checkout {name}` (or `dvc pull {name}`), or delete dvc.lock to go on without."
+            )
+        return LastSplit()
+    parts = pd.read_parquet(split, columns=["id", "part"])
+    tested = frozenset(parts.loc[parts["part"] == "test", "id"])
+    if clips is None:
+        return LastSplit(tested)
+    table = pd.read_parquet(clips)
+    table = table[table["sha256"] != ""]  # never fetched
+    contents = dict(zip(table["id"], table["sha256"], strict=True))
+    group_by = json.loads(info.read_text(encoding="utf-8")).get("group_by", []) if info else []
+    rows = table[table["id"].isin(tested)]
+    known = set(group_by) <= set(table)
+    groups = (group(row, group_by) for row in rows.to_dict("records")) if group_by and known else ()
+    return LastSplit(tested, HeldOut(frozenset(rows["sha256"]), frozenset(groups)), contents)
+
+
+def _made(file: Path, paths: Paths) -> Path | None:
+    """`file`, an out, or the copy of it in DVC's cache; None when neither is there."""
+    if file.is_file():
+        return file
+    md5 = _recorded(file, paths)
+    copy = dvc_cache(paths.root) / "files/md5" / md5[:2] / md5[2:]
+    return copy if md5 and copy.is_file() else None
+
+
+def _recorded(file: Path, paths: Paths) -> str:
+    """The MD5 under which dvc.lock knows the out `file`; "" when it does not."""
+    name = file.relative_to(paths.root).as_posix()
+    outs = (out for stage in stages(paths.root / "dvc.lock") for out in stage.get("outs", ()))
+    return next((str(out["md5"]) for out in outs if out.get("path") == name and "md5" in out), "")

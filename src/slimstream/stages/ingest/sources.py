@@ -1,0 +1,163 @@
+"""Where clips come from: a folder, S3 or the simulated rig, all listed and fetched alike."""
+
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from slimstream.catalog.clutter import clutter
+from slimstream.catalog.listing import Item, Listing, Stat, arrange, table_of
+from slimstream.core.errors import UserError
+from slimstream.core.params import Ingest
+from slimstream.core.paths import Paths, as_text
+from slimstream.stages.ingest import rig
+from slimstream.stages.ingest.own_folders import check_source, source_folder
+
+
+class FetchError(Exception):
+    """One item cannot be had; the message is the reason, and the others go on."""
+
+
+class Source(Protocol):
+    """A place with labelled clips."""
+
+    name: str
+    """Tells it from every other source on this machine."""
+    workers: int
+    """How many items may be fetched at a time."""
+
+    def list(self) -> Listing:
+        """Look at everything there is. Raises UserError when nothing can be listed."""
+
+    def outdated(self, listing: Listing) -> bool:
+        """Whether it is known, without asking anybody, that the source now holds something else."""
+
+    def fetch(self, key: str, stat: Stat, target: Path) -> None:
+        """Write the item to `target`. Raises FetchError when it is gone or no longer what was listed."""
+
+
+def normalise(uri: str) -> str:
+    """The form in which a source is remembered: as given, without a slash at its end."""
+    return uri.strip().rstrip("/") or uri.strip()
+
+
+def open_source(params: Ingest, uri: str, paths: Paths) -> Source:
+    """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative one lies below `source_root`).
+
+    Raises UserError for what is no source, and for a folder of our own (see `own_folders`).
+    """
+    if uri == "rig":
+        return RigSource(params)
+    if uri.startswith("s3://"):
+        from slimstream.stages.ingest.s3 import S3Source
+
+        return S3Source(uri, params.endpoint_url)
+    if "://" in uri:
+        raise UserError(
+            f"{uri.split('://')[0]}://… is no source: give 'rig', a folder or s3://bucket/prefix."
+        )
+    check_source(uri, paths)
+    return FolderSource(uri, paths.source_root)
+
+
+class RigSource:
+    """The simulated rig (`slimstream.stages.ingest.rig`): fetching renders."""
+
+    workers = 1
+
+    def __init__(self, params: Ingest) -> None:
+        plant = params.rig
+        self.name = "rig"
+        self.clips = {
+            clip.key: clip
+            for clip in rig.clips(plant.recordings, plant.clips, plant.seconds, plant.fps, plant.seed)
+        }
+
+    def list(self) -> Listing:
+        items = [
+            Item(key, clip.state, Stat(0, clip.etag), {"recording": clip.name})
+            for key, clip in sorted(self.clips.items())
+        ]
+        return Listing(items, {})
+
+    def outdated(self, listing: Listing) -> bool:
+        return listing != self.list()
+
+    def fetch(self, key: str, stat: Stat, target: Path) -> None:
+        rig.write(self.clips[key], target)
+
+
+class FolderSource:
+    """A folder on this machine. Links that leave it are never followed."""
+
+    workers = 1
+
+    def __init__(self, uri: str, root: Path) -> None:
+        self.uri = uri
+        self.folder = source_folder(uri, root)
+        self.name = str(self.folder)
+
+    def list(self) -> Listing:
+        self._check()
+        files = {}
+        for folder, folders, names in os.walk(self.folder, onerror=_stop):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            # A folder of clutter counts as one thing and is not entered: it may not be readable.
+            closed = [name for name in folders if clutter(Path(name)) and name not in links]
+            folders[:] = sorted({*folders} - {*closed})
+            for name in sorted([*names, *links, *closed]):
+                path = Path(folder, name)
+                key = PurePosixPath(path.relative_to(self.folder))
+                files[as_text(key)] = Stat(0) if clutter(key) else self._stat(path)
+        table = table_of(files, self.uri)
+        if table and files[table].fault:
+            raise UserError(f"{self.folder / table} is {files[table].fault}; put the file itself there.")
+        return arrange(files, (self.folder / table).read_bytes() if table else None, self.uri)
+
+    def outdated(self, listing: Listing) -> bool:
+        return False
+
+    def fetch(self, key: str, stat: Stat, target: Path) -> None:
+        self._check()
+        path = self.folder / key
+        if not path.resolve().is_relative_to(self.folder):
+            raise FetchError("the path leaves the source")
+        if not path.is_file():
+            raise FetchError("the file is missing")
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise FetchError(f"cannot be read: {error.strerror}") from error
+        with file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns) != (stat.size, stat.mtime_ns) or target.stat().st_size != stat.size:
+            raise FetchError("changed since the scan; scan again")
+
+    def _check(self) -> None:
+        if not self.folder.is_dir():
+            what = "is not a folder" if self.folder.exists() else "does not exist"
+            raise UserError(
+                f"{self.uri} {what}: give a folder of clips, s3://bucket/prefix or 'rig' as the source."
+            )
+
+    def _stat(self, path: Path) -> Stat:
+        try:
+            path.relative_to(self.folder).as_posix().encode()
+            if not path.resolve(strict=True).is_relative_to(self.folder):
+                return Stat(0, fault="a link that leaves the source")
+            if not path.is_file():
+                return Stat(
+                    0,
+                    fault="a link to a folder, which is not followed" if path.is_dir() else "no regular file",
+                )
+            found = path.stat()
+            return Stat(found.st_size, mtime_ns=found.st_mtime_ns)
+        except UnicodeEncodeError:
+            return Stat(0, fault="the name is not UTF-8")
+        except (OSError, RuntimeError):
+            return Stat(0, fault="a broken link")
+
+
+def _stop(error: OSError) -> None:
+    raise UserError(f"{error.filename}: {error.strerror}; the whole source must be readable.")

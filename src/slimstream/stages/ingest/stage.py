@@ -1,0 +1,119 @@
+"""ingest: fetch the clips that source.lock.json lists, look at their headers, write the manifest.
+
+A clip that cannot be had or opened is a row with a `problem`; the others go on.
+"""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from slimstream.catalog.listing import Item
+from slimstream.catalog.manifest import clip_id, write_manifest
+from slimstream.clips.video import probe
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.stages.ingest.own_folders import check_ingested
+from slimstream.stages.ingest.scan import read_lock
+from slimstream.stages.ingest.sources import FetchError, Source, normalise, open_source
+from slimstream.stages.ingest.store import Store, Stored, link, plain_words
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    """Fill data/ingested, write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
+    lock = read_lock(paths.source_lock)
+    source = open_source(params.ingest, lock.source, paths)
+    if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
+        raise UserError(
+            f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "
+            "run `python -m slimstream scan`, or set ingest.source back."
+        )
+    check_ingested(paths)
+    store = Store(paths.store)
+    with plain_words(paths.ingested):
+        if paths.ingested.is_symlink():  # what it leads to stays
+            paths.ingested.unlink()
+        elif paths.ingested.exists():
+            shutil.rmtree(paths.ingested)
+        paths.ingested.mkdir(parents=True)
+    rows: list[dict[str, Any]] = [
+        {"id": clip_id(key), "key": key, "problem": reason} for key, reason in lock.listing.rejected.items()
+    ]
+    fetched = 0
+    try:
+        for item, stored, reused in _gather(source, store, lock.listing.items):
+            row: dict[str, Any] = {**item.groups, "id": clip_id(item.key), "key": item.key}
+            row |= {"label": item.label, "held_out": item.key in lock.held_out}
+            if isinstance(stored, Stored):
+                row |= _place(stored, f"{row['id']}{stored.path.suffix}", paths.ingested)
+                row["held_out"] |= stored.sha256 in lock.memory.sha256
+                fetched += not reused
+            else:
+                row["problem"] = stored
+            rows.append(row)
+    finally:
+        store.close()
+    with plain_words(paths.manifest):
+        write_manifest(rows, paths.manifest)
+    good = [row for row in rows if not row["problem"]]
+    there = [row for row in rows if "sha256" in row]
+    return {
+        "clips": float(len(good)),
+        "bytes": float(sum(row["bytes"] for row in there)),
+        "fetched": float(fetched),
+        "reused": float(len(there) - fetched),
+        "problems": float(len(rows) - len(good)),
+    }
+
+
+def _gather(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[Item, Stored | str, bool]]:
+    """Every item with its clip in the store (or why there is none) and whether it was there before."""
+
+    def fetch(item: Item) -> Stored | str:
+        try:
+            return store.put(lambda target: source.fetch(item.key, item.stat, target), _suffix(item))
+        except FetchError as error:
+            return str(error)
+
+    wanted = []
+    for item in items:
+        if stored := store.get(source.name, item.key, item.stat, _suffix(item)):
+            yield item, stored, True
+        else:
+            wanted.append(item)
+    if not wanted:
+        return
+    pool = ThreadPoolExecutor(source.workers)
+    try:
+        for item, outcome in bar(zip(wanted, pool.map(fetch, wanted), strict=True), "ingest", len(wanted)):
+            if isinstance(outcome, Stored):
+                store.remember(source.name, item.key, item.stat, outcome)
+            yield item, outcome, False
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _suffix(item: Item) -> str:
+    return PurePosixPath(item.key).suffix.lower()
+
+
+def _place(stored: Stored, name: str, raw: Path) -> dict[str, Any]:
+    link(stored, raw / name)
+    row: dict[str, Any] = {"path": name, "sha256": stored.sha256, "bytes": stored.bytes, "problem": ""}
+    try:
+        info = probe(raw / name)
+    except UnreadableVideo as error:
+        return row | {"problem": str(error)}
+    return row | {
+        "frames": info.frames,
+        "fps": info.fps,
+        "width": info.width,
+        "height": info.height,
+        "seconds": info.seconds,
+        "codec": info.codec,
+        "interlaced": info.interlaced,
+    }

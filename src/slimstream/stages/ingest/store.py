@@ -1,0 +1,157 @@
+"""A content-addressed store, `<first two of sha256>/<sha256><suffix>`, that knows which clip came from where.
+
+It lies outside what DVC tracks, so a clip is fetched once however often DVC empties the outs. Its files are
+read-only and shared with data/ingested by hard links; one that was changed all the same is noticed and
+fetched anew.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimstream.catalog.listing import Stat
+from slimstream.core.errors import UserError
+
+_INDEX = """CREATE TABLE IF NOT EXISTS fetched (
+    source TEXT, key TEXT, size INTEGER, version TEXT, sha256 TEXT, bytes INTEGER, mtime_ns INTEGER,
+    PRIMARY KEY (source, key, size, version))"""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A clip in the store."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+class Store:
+    """A store below `root`, made when it is not there. Several threads and processes may `put` at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with plain_words(root):
+            (root / "tmp").mkdir(parents=True, exist_ok=True)
+            for left in (root / "tmp").iterdir():  # by a run that was killed
+                if not re.fullmatch("[0-9a-f]{32}", left.stem):  # SLIMSTREAM_CACHE may name any folder
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - left.stat().st_mtime > 86_400:
+                        left.unlink()
+            self._index = sqlite3.connect(root / "index.db", timeout=60)
+            # There is a commit an item, and with thousands of pictures none can wait for the disk.
+            self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.execute("PRAGMA synchronous = NORMAL")
+            self._index.execute(_INDEX)
+
+    def get(self, source: str, key: str, stat: Stat, suffix: str) -> Stored | None:
+        """What was fetched before for this version of this item, if its bytes are still the same."""
+        row = self._index.execute(
+            """SELECT sha256, bytes, mtime_ns FROM fetched
+            WHERE source = ? AND key = ? AND size = ? AND version = ?""",
+            (source, key, stat.size, _version(stat)),
+        ).fetchone()
+        if row is None:
+            return None
+        sha256, size, mtime_ns = row
+        path = self._path(sha256, suffix)
+        try:
+            now = path.stat()
+        except FileNotFoundError:
+            return None
+        if (now.st_size, now.st_mtime_ns) != (size, mtime_ns) and _sha256(path) != sha256:
+            path.unlink()  # somebody wrote through a hard link
+            return None
+        return Stored(path, sha256, size)
+
+    def put(self, fetch: Callable[[Path], object], suffix: str) -> Stored:
+        """Let `fetch(target)` write a file and keep it under its hash. Whatever it raises goes on."""
+        temporary = self.root / "tmp" / f"{uuid.uuid4().hex}{suffix}"
+        try:
+            with plain_words(self.root):
+                fetch(temporary)
+                sha256 = _sha256(temporary)
+                path = self._path(sha256, suffix)
+                path.parent.mkdir(exist_ok=True)
+                temporary.chmod(0o444)
+                temporary.replace(path)
+                return Stored(path, sha256, path.stat().st_size)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def remember(self, source: str, key: str, stat: Stat, stored: Stored) -> None:
+        """Note that this version of this item is `stored`."""
+        mtime_ns = stored.path.stat().st_mtime_ns
+        with plain_words(self.root), self._index:
+            self._index.execute(
+                "INSERT OR REPLACE INTO fetched VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (source, key, stat.size, _version(stat), stored.sha256, stored.bytes, mtime_ns),
+            )
+
+    def unnamed(self, named: Iterable[tuple[str, Stat]], before: float) -> list[Path]:
+        """Clips fetched before that time that are none of the `named` items (key, what was listed of it)."""
+        wanted = {(key, stat.size, _version(stat)) for key, stat in named}
+        rows = self._index.execute("SELECT key, size, version, sha256 FROM fetched").fetchall()
+        kept = {sha256 for *item, sha256 in rows if tuple(item) in wanted}
+        ours = (file for file in self.root.glob("??/*") if re.fullmatch("[0-9a-f]{64}", file.stem))
+        clips = (file for file in ours if file.stem not in kept)
+        return sorted(file for file in clips if file.stat().st_mtime < before)
+
+    def forget(self, clips: Iterable[Path]) -> None:
+        """Delete clips of the store; listed again, they are fetched again."""
+        with plain_words(self.root), self._index:
+            for file in clips:
+                self._index.execute("DELETE FROM fetched WHERE sha256 = ?", (file.stem,))
+                file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._index.close()
+
+    def _path(self, sha256: str, suffix: str) -> Path:
+        return self.root / sha256[:2] / f"{sha256}{suffix}"
+
+
+def link(stored: Stored, target: Path) -> None:
+    """Put the clip at `target`: a hard link, or a copy where the file system has none."""
+    with plain_words(target):
+        try:
+            os.link(stored.path, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            shutil.copyfile(stored.path, target)
+
+
+@contextmanager
+def plain_words(path: Path) -> Iterator[None]:
+    """Turn a full disk or a lack of permission into one sentence that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or path}: {error.strerror}; make room or give permission there."
+        ) from error
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{path / 'index.db'}: {error}; make room, or delete it to fetch all anew."
+        ) from error
+
+
+def _version(stat: Stat) -> str:
+    """What tells one state of an item from another, beside its size."""
+    return stat.etag or str(stat.mtime_ns)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""The stage prune, and the algorithm."""

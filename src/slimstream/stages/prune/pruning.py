@@ -1,0 +1,236 @@
+"""Structured channel pruning: the channels that matter least leave a network (P1, section 3.2, Fig. 7)."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import partial
+from math import floor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimstream.core.errors import UserError
+from slimstream.models.surgery import Sizes, batch_norm_scales, is_attention, is_frozen, sizes
+from slimstream.stages.prune.channels import (
+    HEAD,
+    Channels,
+    Importance,
+    left_alone,
+    traceable,
+)
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    history: Sizes
+    """The new sizes of every layer that changed."""
+    effective_rate: float
+    """Share of the prunable channels that was removed, counted; rounding makes it more than was asked for."""
+    params_before: int
+    params_after: int
+
+
+def prune_channels(
+    model: nn.Module,
+    example_clip: Tensor,
+    *,
+    rate: float | None = None,
+    target_params: float | None = None,
+    importance: Importance = "l1",
+    leave: Sequence[str] = ("fusion", "head"),
+    round_to: int | None = None,
+) -> PruneReport:
+    """Remove the channels of least importance, ranked over the whole model, for good and in place.
+
+    P1 scores the channels of all convolution and fully connected layers by L1 norm, sorts them over the
+    model and removes the share λ. Channels that must go together (residual sums, depthwise layers,
+    attention's q, k and v) are scored as one by Torch-Pruning (Fang et al., CVPR 2023), relative to their
+    group's mean. Network slimming (Liu et al., ICCV 2017, section 3) scores a channel by the absolute scale
+    of the batch norm behind it, as it is; channels without one stay.
+
+    Every layer keeps a channel at least, its best (or `round_to`), and what goes at a rate also goes at every
+    higher one: so the network never grows with the rate, and never falls apart.
+
+    Args:
+        model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels, and so
+            does the classifier.
+        example_clip: (B, T, C, H, W) to trace the network with; its first two frames are used.
+        rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
+        target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
+            where the channels allow it.
+        importance: 'l1' (P1) or 'bn_scale' (network slimming), which `training.slimming.Slimming` prepares.
+        leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
+            the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
+            A module with a true attribute `keep_channels` is left in any case: a network knows its own.
+        round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
+
+    Raises:
+        UserError: `rate` or the target is more than can be removed, a pattern of `leave` names no layer, or
+            the network has no batch norm to score by.
+    """
+    if (rate is None) == (target_params is None):
+        raise ValueError("give either rate or target_params")
+    check_importance(model, importance)
+    check_leave(model, leave)
+    before = _count(model)
+    old = sizes(model)
+    channels = partial(_channels, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
+    if rate is None:
+        assert target_params is not None
+        rate = _search(model, target_params, channels)
+    with channels(model) as found:
+        _check_rate(rate, found, "prune.rate")
+        removed = found.remove(rate)
+    history = {name: size for name, size in sizes(model).items() if size != old[name]}
+    return PruneReport(history, removed, before, _count(model))
+
+
+def check_pruning(
+    model: nn.Module,
+    example_clip: Tensor,
+    rates: Mapping[str, float],
+    target_params: float | None = None,
+    *,
+    importance: Importance = "l1",
+    leave: Sequence[str] = ("fusion", "head"),
+    round_to: int | None = None,
+) -> None:
+    """UserError for what `prune_channels` would refuse, whatever the weights; `model` is pruned to the least.
+
+    `rates`: setting of params.yaml → rate, as {"prune.rate": 0.5}. The other arguments are those of
+    `prune_channels`.
+    """
+    check_importance(model, importance)
+    check_leave(model, leave)
+    before = _count(model)
+    with _channels(model, example_clip, importance, leave, round_to) as channels:
+        for setting, rate in rates.items():
+            _check_rate(rate, channels, setting)
+        if target_params is not None:
+            channels.remove(channels.highest_rate)
+            _check_target(target_params, _count(model) / before)
+
+
+def check_leave(model: nn.Module, leave: Sequence[str]) -> None:
+    """UserError when a pattern of `leave` matches no layer of `model`.
+
+    `fusion` and `head` are names of the house, so a recipe may keep them for a network that has no fusion.
+    """
+    names = [name for name, m in model.named_modules() if name and any(True for _ in m.parameters())]
+    for pattern in leave:
+        if pattern in ("fusion", HEAD) or any(fnmatchcase(name, pattern) for name in names):
+            continue
+        known = dict.fromkeys([*names, *(f"*.{name.rpartition('.')[2]}" for name in names if "." in name)])
+        near = get_close_matches(pattern, known, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {_some(names)}."
+        raise UserError(f"params.yaml: prune.leave: {pattern!r} matches no layer of the network; {hint}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The parts that a network consists of: names without a dot."""
+    return ", ".join(name for name in names if "." not in name)
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
+    """Take batch norm's statistics anew, as the mean over `clips` (B, T, C, H, W) each, in place.
+
+    The channels that are left see other inputs than those their statistics were taken from, and fine-tuning
+    starts far better from right ones (Li et al., EagleEye, ECCV 2020). Frozen layers keep theirs.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and not is_frozen(m)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.training = True
+    for clip in clips:
+        model(clip)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, mode in modes.items():
+        module.training = mode
+
+
+def check_importance(model: nn.Module, importance: Importance) -> None:
+    """UserError when `model` has nothing that channels could be ranked by."""
+    if importance == "bn_scale" and not batch_norm_scales(model):
+        raise UserError(
+            "prune.importance: bn_scale ranks channels by batch norms that learn, and this network has none; "
+            "choose l1."
+        )
+
+
+@contextmanager
+def _channels(
+    model: nn.Module, clip: Tensor, importance: Importance, leave: Sequence[str], round_to: int | None
+) -> Iterator[Channels]:
+    """The channels of `model` that may go, to be removed within the block."""
+    attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
+    left = left_alone(model, leave)
+    with traceable(model):
+        yield Channels.of(model, clip[:1, :2], left=left, importance=importance, round_to=round_to)
+    for a in attentions:
+        a.attn_dim = a.qkv.out_features // 3
+        a.head_dim = a.attn_dim // a.num_heads
+        a.scale = a.head_dim**-0.5
+
+
+def _check_rate(rate: float, channels: Channels, setting: str) -> None:
+    # A network whose layers are all frozen stays as it is, and what is reported says so.
+    if channels.groups and rate > channels.highest_rate:
+        highest = floor(1000 * channels.highest_rate) / 1000
+        raise UserError(
+            f"params.yaml: {setting} {rate:g} would leave layers without channels; the highest rate that "
+            f"works with this network, prune.leave and prune.round_to is {highest:g}."
+        )
+
+
+def _check_target(target: float, least: float) -> None:
+    if least > 1.01 * target:
+        raise UserError(
+            f"params.yaml: prune.target_params {target:g} cannot be reached: what pruning leaves alone makes "
+            f"{least:.3f} of the parameters; choose a larger share."
+        )
+
+
+def _search(
+    model: nn.Module, target: float, channels: Callable[[nn.Module], AbstractContextManager[Channels]]
+) -> float:
+    """The rate that keeps the share `target` of the parameters, by bisection on copies."""
+
+    def kept(rate: float) -> float:
+        pruned = copy.deepcopy(model)
+        with channels(pruned) as found:
+            found.remove(rate)
+        return _count(pruned) / _count(model)
+
+    with channels(model) as found:
+        highest = found.highest_rate
+    low = high = share = 0.0
+    for high in (*(step for step in (0.25, 0.5, 0.7, 0.8, 0.9) if step < highest), highest):
+        share = kept(high)
+        if share <= 1.01 * target:
+            break
+        low = high
+    _check_target(target, share)
+    rate = high
+    for _ in range(10):
+        if abs(share / target - 1) < 0.01:
+            break
+        rate = (low + high) / 2
+        share = kept(rate)
+        low, high = (rate, high) if share > target else (low, rate)
+    return rate
+
+
+def _count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,105 @@
+"""prune: the channels that matter least leave the network for good; then it is fine-tuned (P1, 3.3)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from slimstream.core.params import Params, Prune
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
+from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model
+from slimstream.models.latency import latency
+from slimstream.stages.prune.pruning import PruneReport, prune_channels, recalibrate
+from slimstream.stages.prune.reconstruct import reconstruct
+from slimstream.training.study import Study, with_prefix
+
+
+def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    p = params.prune
+    study = Study.open(params.extract, paths)
+    model, card = load_model(paths.model("original"), create_model)
+    study.check(model, p.fit)
+    before = {
+        "params": float(card.params),
+        "macs": float(card.macs),
+        "latency_ms": _eager_latency(model, study),
+    }
+
+    report, restored = compress(model, study, p)
+    before_tuning = study.validate(model)
+    tuned = study.fit(
+        "pruned",
+        model,
+        study.objective(model, p.fit),
+        p.fit,
+        log,
+        inputs=[paths.model("original") / "weights.safetensors"],
+        settings=[p],
+    )
+    after = study.save(
+        "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
+    ) | {"latency_ms": _eager_latency(model, study)}
+    study.forget()
+    kept = {f"{what}_kept": after[what] / before[what] for what in ("params", "macs")}
+    return (
+        tuned
+        | kept
+        | {"rate": report.effective_rate}  # measured, whatever was asked for
+        | with_prefix("before", before)
+        | with_prefix("before_tuning", before_tuning)
+        | with_prefix("restore", restored)
+        | with_prefix("after", after)
+    )
+
+
+def compress(model: nn.Module, study: Study, p: Prune) -> tuple[PruneReport, dict[str, float]]:
+    """Remove channels in place as `p` says, and let what is left make the original's maps again.
+
+    Returns what was removed and, where `p.restore` is set, the errors of the restoration.
+    """
+    with _all_free(model) if p.frozen else nullcontext():
+        report = prune_channels(
+            model,
+            study.example(),
+            rate=p.rate,
+            target_params=p.target_params,
+            importance=p.importance,
+            leave=p.leave,
+            round_to=p.round_to,
+        )
+
+        def clips(of: nn.Module) -> Iterator[Tensor]:
+            return study.clips(of, p.restore_clips, whole=p.frozen)
+
+        if p.restore is None:
+            recalibrate(model, clips(model))
+            return report, {}
+        # Batch norm keeps the original's statistics: the maps they were taken from are what is restored.
+        original, _ = load_model(study.paths.model("original"), create_model)
+        restored = reconstruct(
+            model, original, lambda: clips(model), lambda: clips(original), ridge=p.restore
+        )
+    return report, asdict(restored)
+
+
+@contextmanager
+def _all_free(model: nn.Module) -> Iterator[None]:
+    """Within the block every layer may change, afterwards those are frozen that were."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    model.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for name, p in model.named_parameters():  # others than before: pruned ones are new
+            p.requires_grad_(name not in frozen)
+
+
+@torch.inference_mode()
+def _eager_latency(model: nn.Module, study: Study) -> float:
+    """Median milliseconds for one clip in PyTorch; evaluate times the exported form."""
+    clip = study.example()
+    return latency(lambda: model.eval()(clip), runs=10).p50

@@ -1,0 +1,1 @@
+"""The stage validate, and what it asks of clips."""

@@ -1,1 +1,0 @@
-"""A paper's tables on real clips: `spec` says what they hold, `run` fills, `results` writes them."""

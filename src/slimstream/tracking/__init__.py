@@ -1,0 +1,1 @@
+"""MLflow's store, and the run of a stage in it."""

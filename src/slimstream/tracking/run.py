@@ -1,0 +1,276 @@
+"""MLflow, as far as a stage needs it: a run with its settings, its data set and its curves.
+
+Without `MLFLOW_TRACKING_URI` everything goes to `mlflow.db` and `mlartifacts/` in the project's root, no
+server needed; `SLIMSTREAM_TRACKING=off` tracks nothing. A tracker must never cost a training: what is logged
+lands in a buffer, a thread sends it in batches, and a server that is away only delays it.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.tracking.store import experiment_id, explained, open_store, sqlite_uri
+
+TRAINING = frozenset({"train", "teachers", "prune", "distill"})
+"""Stages whose use of the machine is recorded too."""
+AFTER_SPLIT = TRAINING | {"baseline", "sweep", "refit", "export", "evaluate", "publish"}
+"""Stages that look at the data through the split (before it, data/split.json is a run of old)."""
+SEND_EVERY = 2.0
+"""Seconds between batches."""
+BATCH = 1000
+"""Metrics in one request; MLflow takes no more."""
+PARAMS = 100
+"""Settings in one request; MLflow takes no more."""
+LAST_CALL = 15.0
+"""Seconds that the end of a run waits for a server that is away."""
+
+_log = logging.getLogger(__name__)
+
+
+class Run(Protocol):
+    """What a stage sees of tracking."""
+
+    @property
+    def run_id(self) -> str | None: ...
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Note numbers; returns at once and never raises."""
+
+    def artifact(self, path: Path) -> None:
+        """Keep a copy of a file with the run, at its end."""
+
+
+class NullRun:
+    run_id: str | None = None
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        pass
+
+    def artifact(self, path: Path) -> None:
+        pass
+
+
+class MlflowRun:
+    """A run that is fed from a buffer by a thread of its own."""
+
+    def __init__(self, create: Callable[[], tuple[Any, str]], uri: str, monitored: bool = False) -> None:
+        """`create` opens the run in the store `uri` and returns MLflow's client and the run id; it is tried
+        until it can."""
+        self._create, self._uri, self._monitored = create, uri, monitored
+        self._client: Any = None
+        self._monitor: Any = None
+        self._metrics: list[Any] = []
+        self._artifacts: list[Path] = []
+        self._warned = False
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._sender = threading.Thread(target=self._send_until_done, daemon=True)
+        self.run_id: str | None = None
+        self._send()
+        self._sender.start()
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        with self._lock:
+            self._metrics += [(name, float(value), now, step) for name, value in metrics.items()]
+
+    def artifact(self, path: Path) -> None:
+        self._artifacts.append(path)
+
+    def close(self, status: str) -> None:
+        """Send what is left, wait LAST_CALL seconds at most; end as FINISHED, FAILED or KILLED."""
+        self._done.set()
+        self._sender.join()
+        if self._monitor:
+            self._monitor.finish()
+        deadline = time.monotonic() + LAST_CALL
+        while not (sent := self._send(status)) and time.monotonic() < deadline:
+            time.sleep(SEND_EVERY)
+        if not sent:
+            _log.warning(
+                "MLflow did not take them: %d numbers of this run are only in metrics/.", len(self._metrics)
+            )
+
+    def _send_until_done(self) -> None:
+        while not self._done.wait(SEND_EVERY):
+            self._send()
+
+    def _send(self, end: str | None = None) -> bool:
+        """Send the buffer; keep what could not be sent. True when the server took everything."""
+        try:
+            if self._client is None:
+                self._client, self.run_id = self._create()
+                self._watch_machine()
+            while self._metrics:
+                batch = self._metrics[:BATCH]
+                self._client.log_batch(self.run_id, metrics=[_metric(*row) for row in batch])
+                with self._lock:
+                    del self._metrics[: len(batch)]
+            if end:
+                while self._artifacts:
+                    self._client.log_artifact(self.run_id, str(self._artifacts[0]))
+                    del self._artifacts[0]
+                self._client.set_terminated(self.run_id, end)
+            return True
+        except Exception as error:  # whatever a tracker may raise, the work goes on
+            if not self._warned:
+                _log.warning("%s The work goes on, the numbers wait.", explained(error, self._uri))
+                self._warned = True
+            return False
+
+    def _watch_machine(self) -> None:
+        if self._monitored:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            self._monitor = SystemMetricsMonitor(
+                self.run_id, sampling_interval=5, tracking_uri=self._client.tracking_uri
+            )
+            self._monitor.start()
+
+
+@contextmanager
+def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
+    """Track one stage: its section of `params`, recipe, commit, data set and whatever is logged.
+
+    An exception ends the run as FAILED, an interrupt as KILLED. `run_id` is None while no server was reached.
+    """
+    if tracking_off():
+        yield NullRun()
+        return
+    create = partial(_create_run, stage, params, paths)
+    run = MlflowRun(create, tracking_uri(paths), monitored=stage in TRAINING)
+    status = "KILLED"
+    try:
+        yield run
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        run.close(status)
+
+
+def tracking_off() -> bool:
+    return os.environ.get("SLIMSTREAM_TRACKING", "").lower() in {"off", "0", "false"}
+
+
+def tracking_uri(paths: Paths) -> str:
+    """MLFLOW_TRACKING_URI, or the database in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_uri(paths)
+
+
+def own_uri(paths: Paths) -> str:
+    """The database in the project's root."""
+    return sqlite_uri(paths.root.resolve() / "mlflow.db")
+
+
+def connect(paths: Paths) -> Any:
+    """An `MlflowClient` on the project's store; raises as `open_store` does."""
+    return open_store(tracking_uri(paths))
+
+
+def git(paths: Paths, *arguments: str) -> str | None:
+    """What `git` answers in the project's root; None without git, a commit, or a repository that holds it."""
+    return _git(paths, *arguments) if in_git(paths) else None
+
+
+def in_git(paths: Paths) -> bool:
+    """Whether a git repository holds the project: one of its own, or a larger one that tracks its dvc.yaml.
+
+    Unpacked somewhere below a repository of other things it is not in that one, whatever git answers there.
+    """
+    if (paths.root / ".git").exists():
+        return True
+    return _git(paths, "ls-files", "--error-unmatch", "dvc.yaml") is not None
+
+
+def _git(paths: Paths, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=paths.root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`; empty when there is no such file."""
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _create_run(stage: str, params: Params, paths: Paths) -> tuple[Any, str]:
+    client = connect(paths)
+    split = read_json(paths.split_info) if stage in AFTER_SPLIT else {}
+    tags = {
+        "stage": stage,
+        "recipe": params.recipe,
+        "source": params.ingest.source,
+        "mlflow.source.git.commit": (git(paths, "rev-parse", "HEAD") or "").strip(),
+        "split_hash": split.get("hash", ""),
+    }
+    run = client.create_run(
+        experiment_id(client), run_name=stage, tags={key: value for key, value in tags.items() if value}
+    )
+    run_id = str(run.info.run_id)
+    settings = params.model_dump(mode="json", by_alias=True)
+    # A version is known by the run that publishes it: two of them compared show every setting that differs.
+    chosen = settings if stage == "publish" else settings.get(stage, {})
+    known = list(flatten(chosen))
+    for start in range(0, len(known), PARAMS):
+        client.log_batch(run_id, params=[_param(*item) for item in known[start : start + PARAMS]])
+    if split:
+        client.log_inputs(run_id, [_dataset(params, split)])
+    return client, run_id
+
+
+def flatten(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """`{"fit": {"lr": 0.1}}` as `("fit.lr", "0.1")`."""
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value)
+
+
+def _metric(name: str, value: float, timestamp: int, step: int) -> Any:
+    from mlflow.entities import Metric
+
+    return Metric(name, value, timestamp, step)
+
+
+def _param(name: str, value: str) -> Any:
+    from mlflow.entities import Param
+
+    return Param(name, value[:6000])
+
+
+def dataset_name(params: Params) -> str:
+    """What MLflow calls the data: the last part of its location."""
+    return params.ingest.source.rstrip("/").rpartition("/")[-1] or "clips"
+
+
+def dataset_digest(split: Mapping[str, Any]) -> str:
+    """The split hash as far as MLflow's field holds it (36 characters)."""
+    return str(split["hash"])[:36]
+
+
+def _dataset(params: Params, split: Mapping[str, Any]) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": params.ingest.source})
+    profile = json.dumps({"clips": split.get("counts"), "groups": split.get("groups")})
+    return DatasetInput(
+        Dataset(dataset_name(params), dataset_digest(split), "local", source, profile=profile[:16_000_000]),
+        tags=[InputTag("mlflow.data.context", "split")],
+    )

@@ -1,0 +1,1 @@
+"""Networks learn: the loop, what it minimises, and what its state and results are."""

@@ -1,0 +1,63 @@
+"""What a training minimises, as its settings say."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from slimstream.core.errors import UserError
+from slimstream.core.params import Fit
+from slimstream.models.layers.heads import CosineHead
+from slimstream.models.surgery import batch_norm_scales
+from slimstream.training.closed_form import HasHead, HasMemory
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
+from slimstream.training.slimming import Slimming
+
+
+def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:
+    """The objective for `model`, to learn from clips of `labels`; refuses what `check_objective` does."""
+    check_objective(model, p)
+    plain = CrossEntropy(class_weights(labels, classes, p.class_balance), p.label_smoothing)
+    objective: Objective = plain
+    head: Any = getattr(model, "head", None)
+    if p.loss == "am_softmax":
+        head.scale.fill_(p.scale)
+        objective = AMSoftmax(plain, p.margin, p.scale)
+    if p.center:
+        cosine = isinstance(head, CosineHead)
+        width = head.in_features
+        objective = CenterLoss(objective, p.center, classes=classes, features=width, directions=cosine)
+    return Slimming(objective, p.slimming) if p.slimming else objective
+
+
+def with_head(model: nn.Module) -> HasHead | HasMemory:
+    """`model`, whose head can be fitted in closed form; UserError when it cannot."""
+    cosine = isinstance(getattr(model, "head", None), CosineHead)
+    if cosine or not isinstance(model, HasHead | HasMemory):
+        raise UserError(
+            f"params.yaml: {type(model).__name__} has no linear head to fit; "
+            "leave out fit.head and refit.strength."
+        )
+    return model
+
+
+def check_objective(model: nn.Module, p: Fit) -> None:
+    """UserError when `p` asks for what `model` does not have."""
+    head, name = getattr(model, "head", None), type(model).__name__
+    if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(
+            f"params.yaml: nothing of {name} learns in {p.epochs} epochs; set epochs: 0, and head to fit it."
+        )
+    if p.loss == "am_softmax" and not isinstance(head, CosineHead):
+        raise UserError(
+            "params.yaml: the loss am_softmax compares angles, which this network's linear head does not; "
+            "set `head: cosine` in its model_args."
+        )
+    if p.head is not None and isinstance(head, CosineHead):
+        raise UserError(
+            "params.yaml: fit.head fits a linear head, and this network has a cosine one; leave either out."
+        )
+    if p.center and not isinstance(head, nn.Linear):
+        raise UserError(f"params.yaml: {name} has no head whose features have centres; set center: 0.")
+    if p.slimming and not batch_norm_scales(model):
+        raise UserError(f"params.yaml: {name} has no batch norm that learns its scale; set slimming: 0.")

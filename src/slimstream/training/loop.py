@@ -1,0 +1,246 @@
+"""The only training loop.
+
+Every random draw of an epoch is a function of (seed, epoch), and after each epoch the whole state is written
+at once. A training that was killed therefore goes on at the last finished epoch and, on a CPU, ends with the
+very weights it would have had. Several processes may share the steps (`training.distributed`): one reads as
+if alone.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from slimstream.core.params import Fit
+from slimstream.core.progress import Log, bar
+from slimstream.models.checkpoint import load_state, save_state
+from slimstream.training import distributed, objectives
+from slimstream.training.objectives import Objective
+from slimstream.training.schedules import multiplier
+
+STREAMS = ("rgb.", "flow.", "joint.")
+"""Parameters below these attributes are backbones and learn at `backbone_lr`."""
+
+Row = dict[str, float]
+
+
+class Batch(objectives.Batch, Protocol):
+    """The clips of a step or, where processes share it, those of this one's pieces."""
+
+    @property
+    def size(self) -> int:
+        """Clips of the step, over all processes."""
+
+
+@dataclass
+class State:
+    """Everything that changes while training."""
+
+    model: nn.Module
+    objective: nn.Module
+    """The objective; an empty module where it is a plain function, which has nothing that changes."""
+    optimiser: torch.optim.Optimizer
+    average: AveragedModel | None
+    epoch: int = 0
+    history: list[Row] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_row: Row = field(default_factory=dict)
+
+
+def fit(
+    model: nn.Module,
+    *,
+    objective: Objective,
+    batches: Callable[[int], Iterable[Batch]],
+    validate: Callable[[nn.Module], Mapping[str, float]],
+    p: Fit,
+    clips: int,
+    folder: Path,
+    log: Log,
+    title: str = "train",
+) -> list[Row]:
+    """Train `model` in place and return its curves, one row an epoch.
+
+    `batches(epoch)` yields the epoch's batches of `clips` clips in all; `validate(model)` returns at least
+    `val_macro_f1` and `val_loss`. The model ends with the weights of the best validation epoch or of the last
+    (`p.select`), and on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used
+    when there is one, with automatic mixed precision. An objective that is a module learns along.
+    """
+    if not p.epochs:  # a head that was fitted in closed form needs no optimiser, and may have nothing for one
+        model.cpu().eval()
+        return []
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _channels_last(model.to(device))
+    learning = (objective if isinstance(objective, nn.Module) else nn.Module()).to(device).train()
+    state = State(model, learning, _optimiser(model, learning, p), _average(model, p))
+    checkpoint = folder / "state.safetensors"
+    if checkpoint.exists():
+        _restore(state, checkpoint)
+    distributed.meet(state.epoch, folder, model, learning)
+    scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
+    for epoch in bar(range(state.epoch, p.epochs), title, total=p.epochs - state.epoch):
+        torch.manual_seed(p.seed * 1_000_003 + epoch)
+        row = {
+            "epoch": float(epoch),
+            **_epoch(state, objective, batches(epoch), epoch, p, clips, scaler, device),
+        }
+        row |= validate(state.average.module if state.average else model)
+        state.history.append(row)
+        state.epoch = epoch + 1
+        if p.select == "last" or not state.best_row or _score(row) > _score(state.best_row):
+            source = state.average.module if state.average else model
+            state.best = {k: v.detach().clone() for k, v in source.state_dict().items()}
+            state.best_row = row
+        if distributed.number() == 0:
+            save_state(checkpoint, *_dump(state))
+            log({k: v for k, v in row.items() if k != "epoch"}, epoch)
+    if state.best:
+        model.load_state_dict(state.best)
+    model.cpu().eval()
+    return state.history
+
+
+def _channels_last(model: nn.Module) -> None:
+    """Lay the weights of 2-D convolutions out as they are fastest; a 3-D one's have no such layout."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+
+
+def _epoch(
+    state: State,
+    objective: Objective,
+    batches: Iterable[Batch],
+    epoch: int,
+    p: Fit,
+    clips: int,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+) -> Row:
+    model, optimiser = state.model.train(), state.optimiser
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    buffers = distributed.Buffers(model, state.objective)
+    sums: dict[str, Tensor] = {}  # read at the end alone: a GPU would be waited for at every step
+    seen = 0
+    for batch in batches:
+        share = multiplier(epoch + seen / clips, p, state.history)
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * share
+        buffers.begin(pieces=math.ceil(batch.size / p.micro_batch))
+        for number, part in _pieces(batch, p.micro_batch, device):
+            weight = len(part.labels) / batch.size
+            with (
+                distributed.draws(number, p.seed, epoch, seen),
+                torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"),
+            ):
+                terms = objective(model, part, epoch)
+            scaler.scale(terms["loss"] * weight).backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value.detach().double() * len(part.labels)
+            buffers.take(weight)
+        distributed.add_gradients(parameters, beside=buffers.moved)
+        buffers.end()
+        scaler.step(optimiser)
+        scaler.update()
+        optimiser.zero_grad(set_to_none=True)
+        if state.average:
+            state.average.update_parameters(model)
+        seen += batch.size
+    distributed.add(list(sums.values()))
+    return {f"train_{k}": v.item() / seen for k, v in sums.items()} | {"lr": optimiser.param_groups[-1]["lr"]}
+
+
+@dataclass(frozen=True)
+class _Part:
+    indices: Tensor
+    clip: Tensor
+    labels: Tensor
+
+
+def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int, _Part]]:
+    """Cut a batch into numbered pieces that fit into memory; their gradients add up to the batch's."""
+    if not len(batch.labels):  # a small batch, all of whose pieces others have
+        return
+    pieces = zip(
+        batch.indices.split(size), batch.clip.split(size), batch.labels.to(device).split(size), strict=True
+    )
+    for turn, (indices, clip, labels) in enumerate(pieces):
+        part = _Part(indices, clip.to(device, non_blocking=True), labels)
+        yield distributed.number() + turn * distributed.count(), part
+
+
+def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (AdamW), none of it on biases and norms."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in (*model.named_parameters(), *objective.named_parameters()):
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith(STREAMS), parameter.ndim > 1), []).append(parameter)
+    backbone_lr = p.lr if p.backbone_lr is None else p.backbone_lr
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": p.lr,
+                "peak": backbone_lr if backbone else p.lr,
+                "weight_decay": p.weight_decay if decays else 0.0,
+            }
+            for (backbone, decays), parameters in sorted(
+                groups.items(), key=lambda item: item[0], reverse=True
+            )
+        ],
+        fused=next(model.parameters()).is_cuda or None,
+    )
+
+
+def _average(model: nn.Module, p: Fit) -> AveragedModel | None:
+    if not p.ema:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(p.ema), use_buffers=True)
+
+
+def _score(row: Row) -> tuple[float, float]:
+    return row["val_macro_f1"], -row["val_loss"]
+
+
+def _dump(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    optimiser = state.optimiser.state_dict()
+    tensors = {f"model/{k}": v for k, v in state.model.state_dict().items()}
+    tensors |= {f"objective/{k}": v for k, v in state.objective.state_dict().items()}
+    tensors |= {f"best/{k}": v for k, v in state.best.items()}
+    if state.average:
+        tensors |= {f"average/{k}": v for k, v in state.average.state_dict().items()}
+    for index, slots in optimiser["state"].items():
+        tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
+    facts = {
+        "epoch": state.epoch,
+        "history": state.history,
+        "best_row": state.best_row,
+        "groups": optimiser["param_groups"],
+    }
+    return tensors, facts
+
+
+def _restore(state: State, checkpoint: Path) -> None:
+    tensors, facts = load_state(checkpoint)
+    names = ("model", "objective", "best", "average", "optimiser")
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+    for key, value in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = value
+    state.model.load_state_dict(parts["model"])
+    state.objective.load_state_dict(parts["objective"])
+    if state.average:
+        state.average.load_state_dict(parts["average"])
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimiser"].items():
+        index, slot = name.split("/")
+        slots.setdefault(int(index), {})[slot] = value
+    state.optimiser.load_state_dict({"state": slots, "param_groups": facts["groups"]})
+    device = next(state.model.parameters()).device
+    state.epoch, state.history, state.best_row = facts["epoch"], facts["history"], facts["best_row"]
+    state.best = {k: v.to(device) for k, v in parts["best"].items()}

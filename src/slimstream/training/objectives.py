@@ -1,0 +1,129 @@
+"""What a training minimises. An objective lets a network answer a batch and returns the terms of its loss.
+
+Those that add a term take the `inner` objective that they add it to, so that any may be combined. One that is
+an nn.Module may hold parameters, which are learnt with the network's, and buffers, which it changes itself;
+both are saved with the training's state.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimstream.training.hooks import features_of
+
+
+class Batch(Protocol):
+    """What training needs of a batch of B clips."""
+
+    @property
+    def indices(self) -> Tensor:
+        """(B,) int64: which clips of the set."""
+
+    @property
+    def clip(self) -> Tensor:
+        """(B, T, C, H, W) uint8 or float, 0..255."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(B,) int64: which class."""
+
+
+Terms = dict[str, Tensor]
+Objective = Callable[[nn.Module, Batch, int], Mapping[str, Tensor]]
+"""`objective(model, batch, epoch)` → terms, each a scalar; `loss` is the one to minimise.
+
+Clip and labels are on the model's device, indices on the CPU.
+"""
+
+
+def class_weights(labels: Sequence[int], classes: int, balance: float) -> Tensor:
+    """(classes,) float32 weights proportional to n_class^-balance, averaging 1 over the clips.
+
+    `balance` 0 weighs every clip alike, 1 every class; a class without a clip gets 0.
+    """
+    counts = np.bincount(np.asarray(labels), minlength=classes).astype(float)
+    weights = np.where(counts > 0, np.maximum(counts, 1) ** -balance, 0)
+    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Softmax cross-entropy; a batch's mean is over clips, so that weights mean the same in every batch."""
+
+    weights: Tensor
+    label_smoothing: float = 0.0
+
+    def __call__(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        return {"loss": self.of(model(batch.clip).float(), batch.labels)}
+
+    def of(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, n) float32 and labels (B,) to the loss."""
+        weights = self.weights.to(logits.device)[labels]
+        each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
+        return (weights * each).mean()
+
+
+@dataclass(frozen=True)
+class AMSoftmax:
+    """P2's -log(e^{s(cos θ_y - m)} / (e^{s(cos θ_y - m)} + Σ_{j≠y} e^{s·cos θ_j})) (Wang et al. 2018).
+
+    The network's logits are s·cos θ_j already (`models.layers.heads.CosineHead`); the true class must win by
+    the margin m, an angle's cosine, while it learns.
+    """
+
+    plain: CrossEntropy
+    margin: float
+    scale: float
+
+    def __call__(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        logits = model(batch.clip).float()
+        handicap = self.scale * self.margin * F.one_hot(batch.labels, logits.shape[1])
+        return {"loss": self.plain.of(logits - handicap, batch.labels)}
+
+
+class CenterLoss(nn.Module):
+    """`inner` + θ·½·‖x - c_y‖², mean over the batch: features x of a class draw near its centre c.
+
+    Wen et al., "A discriminative feature learning approach for deep face recognition" (ECCV 2016), section
+    3.2; P2 has θ = 0.1 beside AM-softmax. Centres do not follow the gradient but their own rule,
+    c_j ← c_j - α·Σ_{y=j}(c_j - x) / (1 + n_j) with α = 0.5, once every forward pass.
+
+    Args:
+        inner: the objective it is added to.
+        weight: θ.
+        classes: classes to tell apart.
+        features: F, the head's inputs.
+        directions: compare x / ‖x‖. P2 does not say; where the head judges by directions alone, the loss
+            could otherwise be escaped by ever smaller features.
+    """
+
+    centers: Tensor
+    RATE = 0.5
+
+    def __init__(
+        self, inner: Objective, weight: float, *, classes: int, features: int, directions: bool
+    ) -> None:
+        super().__init__()
+        self.inner, self.weight, self.directions = inner, weight, directions
+        self.register_buffer("centers", torch.zeros(classes, features))
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        with features_of(model) as heard:
+            terms = self.inner(model, batch, epoch)
+        x = heard[-1].float()
+        if self.directions:
+            x = F.normalize(x)
+        center = (x - self.centers[batch.labels]).square().sum(1).mean() / 2
+        self._follow(x.detach(), batch.labels)
+        return {**terms, "loss": terms["loss"] + self.weight * center, "center": center}
+
+    @torch.no_grad()
+    def _follow(self, x: Tensor, labels: Tensor) -> None:
+        away = torch.zeros_like(self.centers).index_add_(0, labels, self.centers[labels] - x)
+        count = labels.bincount(minlength=len(self.centers))
+        self.centers -= self.RATE * away / (1 + count.unsqueeze(1))

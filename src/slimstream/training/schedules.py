@@ -1,0 +1,51 @@
+"""Learning rates as pure functions of time and of past epochs, so that resuming needs no further state."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from slimstream.core.params import Fit
+
+
+def multiplier(epoch: float, p: Fit, history: Sequence[Mapping[str, float]] = ()) -> float:
+    """Share (0..1] of the peak learning rate at `epoch` (fractions count steps within an epoch).
+
+    Linear warm-up from 0 over `warmup_epochs`, then
+
+    - constant: the peak.
+    - cosine: half a cosine down to 0 at the end. With several `cycles`, warm-up and cosine are run through so
+      many times, each in its equal share of the epochs (P3; Loshchilov & Hutter, "SGDR", ICLR 2017).
+    - step: times `decay` after each share `decay_at` of the epochs (P2: times 0.1).
+    - plateau: times `decay` whenever validation's loss was no better for more than `patience` epochs;
+      `history` holds the rows of the epochs behind.
+    """
+    length = p.epochs / p.cycles if p.schedule == "cosine" else p.epochs
+    since = epoch - length * min(epoch // length, p.cycles - 1) if p.schedule == "cosine" else epoch
+    if since < p.warmup_epochs:
+        return max(since, 1e-3) / p.warmup_epochs
+    match p.schedule:
+        case "cosine":
+            return 0.5 * (
+                1 + math.cos(math.pi * (since - p.warmup_epochs) / max(1, length - p.warmup_epochs))
+            )
+        case "step":
+            return math.prod(p.decay for share in p.decay_at if epoch >= share * p.epochs)
+        case "plateau":
+            return p.decay ** plateaus([row["val_loss"] for row in history], p.patience)
+        case "constant":
+            return 1.0
+
+
+def plateaus(losses: Sequence[float], patience: int) -> int:
+    """How often more than `patience` epochs in a row were no better than the best before by a ten-thousandth.
+
+    Each time the count starts anew, as in PyTorch's ReduceLROnPlateau.
+    """
+    found, waited, best = 0, 0, math.inf
+    for loss in losses:
+        if loss < best * (1 - 1e-4):
+            best, waited = loss, 0
+        else:
+            waited += 1
+        if waited > patience:
+            found, waited = found + 1, 0
+    return found

@@ -1,0 +1,267 @@
+"""What training, pruning and distilling share: a split's clips, judging on validation, where to resume."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimstream.core.environment import PROCESSES
+from slimstream.core.errors import UserError
+from slimstream.core.fingerprint import fingerprint
+from slimstream.core.params import Extract, Fit
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, bar
+from slimstream.core.schema import Section
+from slimstream.datasets.dataset import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
+from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
+from slimstream.models import check_channels, with_pretrained
+from slimstream.models.checkpoint import Card, save_model
+from slimstream.models.cost import count_macs, count_params
+from slimstream.training import distributed
+from slimstream.training.build import check_objective, objective_of, with_head
+from slimstream.training.closed_form import fit_head
+from slimstream.training.feature_cache import through_trunk
+from slimstream.training.loop import Row, fit
+from slimstream.training.objectives import Objective
+
+EVALUATION_FRAMES = 32
+"""Frames judged at once, but a clip at least: memory sets the bound."""
+
+
+CURVES = ["epoch", "train_loss", "lr", "val_loss", "val_accuracy", "val_macro_f1", "val_brier"]
+"""Columns of the curves of a training without epochs."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One split of one set of packs, ready to learn from."""
+
+    paths: Paths
+    classes: list[str]
+    split_hash: str
+    input: Extract
+    train: ClipSet
+    val: ClipSet
+    both: ClipSet
+    """train and val."""
+    finished: list[Path] = field(default_factory=list)
+    """Folders of trainings that are done, kept until `forget`: a stage may be killed in its last one."""
+
+    @classmethod
+    def open(cls, input: Extract, paths: Paths) -> "Study":
+        info = json.loads(paths.split_info.read_text())
+        split = pd.read_parquet(paths.split)
+        classes = info["classes"]
+
+        def clips(*parts: str) -> ClipSet:
+            rows = split[split["part"].isin(parts)].sort_values("id")
+            return ClipSet(
+                paths.packs, rows["id"].tolist(), [classes.index(label) for label in rows["label"]]
+            )
+
+        return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))
+
+    def objective(self, model: nn.Module, p: Fit) -> Objective:
+        return objective_of(model, p, self.train.labels, len(self.classes))
+
+    def batches(self, p: Fit, epoch: int, view: int) -> Iterable[Batch]:
+        """This process's training clips, in the order of `epoch` and augmented by the draw of `view`."""
+        return training_batches(
+            self.train,
+            batch_size=p.batch_size,
+            frames=p.frames,
+            augment=p.augment,
+            seed=p.seed,
+            epoch=epoch,
+            view=view,
+            share=Share(distributed.number(), distributed.count(), p.micro_batch),
+        )
+
+    def lessons(self, model: nn.Module, p: Fit, epoch: int, views: int | None) -> Iterable[Batch]:
+        """What `model` meets in `epoch`: with `views`, the augmented view epoch mod `views` of every clip."""
+        batches = self.batches(p, epoch, epoch % views if views else epoch)
+        # Views that never come again are not worth keeping.
+        comes_again = views or not p.augment.active
+        return through_trunk(model, batches, self.paths.cache) if comes_again else batches
+
+    def evaluation(self, model: nn.Module, clips: ClipSet) -> Iterable[Batch]:
+        """All of `clips` as they are, in batches."""
+        return through_trunk(model, in_batches(clips), self.paths.cache)
+
+    def validate(self, model: nn.Module) -> Row:
+        """Judge on all frames of the validation clips: loss, accuracy, macro-F1, Brier score (0..2).
+
+        Processes that train together share the clips, and each learns what all have found.
+        """
+        batches = in_batches(self.val)
+        mine = Batches(batches.chunks[distributed.number() :: distributed.count()], batches.load)
+        logits, labels = torch.zeros(len(self.val), len(self.classes)), torch.tensor(self.val.labels)
+        for indices, answers, _ in answered(model, through_trunk(model, mine, self.paths.cache)):
+            logits[indices] = answers
+        distributed.add([logits])
+        matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
+        return {
+            "val_loss": F.cross_entropy(logits, labels).item(),
+            "val_accuracy": float(accuracy(matrix)),
+            "val_macro_f1": float(macro_f1(matrix)),
+            "val_brier": brier(labels.numpy(), logits.softmax(dim=1).numpy()),
+        }
+
+    def check(self, model: nn.Module, p: Fit, section: str = "train") -> None:
+        """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
+        check_channels(model, self.input.channels, section)
+        check_objective(model, p)
+
+    def check_shares(self, p: Fit) -> None:
+        """UserError when there are more processes than a step of `p` has pieces."""
+        pieces = math.ceil(min(p.batch_size, len(self.train)) / p.micro_batch)
+        if pieces < distributed.count():
+            raise UserError(
+                f"params.yaml: a step has {pieces} micro-batches (batch_size {p.batch_size}, micro_batch "
+                f"{p.micro_batch}, {len(self.train)} clips) for {distributed.count()} processes to share: "
+                f"lower micro_batch or {PROCESSES}."
+            )
+
+    def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
+        """Fit the head of `model`, in evaluation mode, to `clips` as they are."""
+        judge = with_head(model)
+        batches = in_batches(clips)
+        seen = through_trunk(model, batches, self.paths.cache)
+        fit_head(judge, bar(seen, "features", len(batches)), len(self.classes), strength)
+
+    def fit(
+        self,
+        name: str,
+        model: nn.Module,
+        objective: Objective,
+        p: Fit,
+        log: Log,
+        *,
+        inputs: Iterable[Path] = (),
+        settings: Iterable[Section] = (),
+        views: int | None = None,
+    ) -> Row:
+        """Train `model` as `name`, write its curves, return its best validation metrics.
+
+        A killed training resumes when nothing it depends on has changed: the hash of its settings, its input
+        files, the code and the lock file is the name of the folder it resumes from. With `views`, epoch e
+        sees the augmented view e mod `views` of every clip.
+        """
+        start = time.perf_counter()
+        if p.epochs:
+            self.check_shares(p)
+        if p.head is not None:
+            self.fit_head(model.eval(), self.train, p.head)
+        lock = self.paths.root / "requirements.lock"
+        key = fingerprint(
+            (section.model_dump_json() for section in (p, self.input, *settings)),
+            [self.paths.split_info, self.paths.packs / "index.parquet", *inputs, lock],
+        )
+        folder = self.paths.work(name, key)
+        history = fit(
+            model,
+            objective=objective,
+            batches=lambda epoch: self.lessons(model, p, epoch, views),
+            validate=self.validate,
+            p=p,
+            clips=len(self.train),
+            folder=folder,
+            log=log,
+            title=name,
+        )
+        self.finished.append(folder)
+        if distributed.number() == 0:
+            curves = self.paths.curves(name)
+            curves.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
+        return self.validate(model) | {"seconds": time.perf_counter() - start}
+
+    def forget(self) -> None:
+        """Drop the states of finished trainings: all that they led to is written."""
+        for folder in self.finished if distributed.number() == 0 else ():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def save(
+        self,
+        name: str,
+        model: nn.Module,
+        *,
+        base: str,
+        args: dict[str, Any],
+        pruning: Any = None,
+        parent: str | None = None,
+    ) -> Row:
+        """Write `models/<name>` and return its size: parameters and multiply-accumulates for one clip."""
+        size = {"params": count_params(model), "macs": count_macs(model, tuple(self.example().shape))}
+        card = Card(
+            model=base,
+            args=with_pretrained(base, args),
+            classes=self.classes,
+            input=self.input.model_dump(mode="json"),
+            pruning=pruning,
+            split_hash=self.split_hash,
+            parent=parent,
+            **size,
+        )
+        if distributed.number() == 0:
+            save_model(self.paths.model(name), model, card)
+        return {key: float(value) for key, value in size.items()}
+
+    def clips(self, model: nn.Module, at_most: int | None = None, *, whole: bool = False) -> Iterator[Tensor]:
+        """Train and val clips as they are, in batches, as `model` takes them: for what asks no labels.
+
+        Validation is then a little kinder to what follows. It only chooses among compressed networks, which
+        have this in common, and with few cameras it is worth it. Of more than `at_most` clips so many are
+        drawn, always the same; `whole` clips have not been through frozen layers.
+        """
+        batches = in_batches(self.both)
+        if at_most and at_most < len(self.both):
+            drawn = np.sort(np.random.default_rng(0).choice(len(self.both), at_most, replace=False))
+            kept = (chunk[np.isin(chunk, drawn)] for chunk in batches.chunks)
+            batches = Batches([chunk for chunk in kept if len(chunk)], batches.load)
+        seen = batches if whole else through_trunk(model, batches, self.paths.cache)
+        return (batch.clip for batch in seen)
+
+    def example(self) -> Tensor:
+        """(1, T, C, H, W) uint8: one clip as the network will meet it."""
+        return next(iter(evaluation_batches(self.train, batch_size=1))).clip
+
+
+def in_batches(clips: ClipSet) -> Batches:
+    """All clips as they are, every frame, as many at once as memory bears."""
+    longest = max(clips.lengths, default=1)
+    return evaluation_batches(clips, batch_size=max(1, EVALUATION_FRAMES // longest))
+
+
+def judge(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """Logits (N, n) and labels (N,) of all clips in the order of their indices."""
+    outputs = answered(model, batches)
+    order = torch.cat([indices for indices, _, _ in outputs]).argsort()
+    return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
+
+
+@torch.inference_mode()
+def answered(model: nn.Module, batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Of each batch the indices (B,), the model's logits (B, n) and the labels (B,)."""
+    device = next(model.parameters()).device
+    model.eval()
+    return [(batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels) for batch in batches]
+
+
+def with_prefix(prefix: str, row: Mapping[str, float]) -> Row:
+    return {f"{prefix}.{key}": value for key, value in row.items()}
+
+
+def named(log: Log, prefix: str) -> Log:
+    """A log whose metrics carry `prefix`."""
+    return lambda metrics, step: log(with_prefix(prefix, metrics), step)

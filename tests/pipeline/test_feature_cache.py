@@ -1,0 +1,61 @@
+"""Frozen layers are computed once, and nothing about the answers shows it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from slimstream.datasets.dataset import Batch
+from slimstream.models import create_model
+from slimstream.training.feature_cache import through_trunk
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.randint(0, 256, (2, 3, 5, 64, 64), generator=generator, dtype=torch.uint8)
+    return Batch(torch.arange(2), clip, torch.tensor([0, 1]), 2)
+
+
+def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).eval()
+    short = next(iter(through_trunk(model, [batch], tmp_path)))
+    assert short.clip.shape[:3] == (2, 3, 2) and short.clip.shape[3:] == (112, 4, 4)
+    with torch.inference_mode():
+        assert torch.allclose(model(short.clip), model(batch.clip), atol=1e-2)
+        assert torch.equal(model.maps(model.trunk(batch.clip))[1], model.maps(batch.clip)[1])
+
+
+def test_what_follows_the_trunk_learns(batch: Batch, tmp_path: Path) -> None:
+    model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).train()
+    # Made while the trunk is at work, as a training's are: labels are kept for the gradient, too.
+    made = (Batch(batch.indices.clone(), batch.clip.clone(), batch.labels.clone(), 2) for _ in range(1))
+    short = next(iter(through_trunk(model, made, tmp_path)))
+    torch.nn.functional.cross_entropy(model(short.clip), short.labels).backward()
+    learnt = {
+        name.split(".stages.")[1][0] for name, p in model.rgb.named_parameters("rgb") if p.grad is not None
+    }
+    assert learnt == {"6", "7"}
+
+
+def test_what_was_computed_once_is_read(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = next(iter(through_trunk(create_model("frozen_efficientnet_lite0", 3), [batch], tmp_path)))
+    again = create_model("frozen_efficientnet_lite0", 3)
+    monkeypatch.setattr(again, "trunk", lambda clip: pytest.fail("computed again"))
+    # One clip and one frame fewer: what counts is the frame, not the batch it came in.
+    part = Batch(batch.indices[:1], batch.clip[:1, 1:], batch.labels[:1], 1)
+    assert torch.equal(next(iter(through_trunk(again, [part], tmp_path))).clip, first.clip[:1, 1:])
+
+
+def test_other_weights_have_files_of_their_own(batch: Batch, tmp_path: Path) -> None:
+    pretrained, random = (create_model("frozen_efficientnet_lite0", 3, pretrained=p) for p in (True, False))
+    one, other = (next(iter(through_trunk(m, [batch], tmp_path))).clip for m in (pretrained, random))
+    assert not torch.equal(one, other)
+
+
+def test_a_network_that_learns_throughout_sees_the_pixels(batch: Batch, tmp_path: Path) -> None:
+    for name in ("two_stream_mobilevit", "two_stream_efficientnet_lite0"):
+        assert next(iter(through_trunk(create_model(name, 3), [batch], tmp_path))) is batch
+    assert not list(tmp_path.iterdir())

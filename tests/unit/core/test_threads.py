@@ -1,0 +1,42 @@
+"""Threads that wait for work sleep, unless the user has said otherwise."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slimstream.core.threads import SLEEP, let_waiting_threads_sleep
+
+
+def test_what_the_user_has_set_stays() -> None:
+    environ = {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
+    let_waiting_threads_sleep(environ)
+    assert environ == SLEEP | {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
+
+
+COMMAND = "from slimstream.__main__ import main; main(['--root', 'nowhere', 'train'])"
+
+
+@pytest.mark.parametrize("begins", [COMMAND, "import flows"])
+@pytest.mark.parametrize(("user", "policy"), [(None, "PASSIVE"), ("active", "ACTIVE")])
+def test_it_is_set_before_pytorch_is_loaded(
+    begins: str, user: str | None, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenMP itself writes, when PyTorch loads it, how its threads will wait."""
+    for name in SLEEP:
+        monkeypatch.delenv(name, raising=False)
+    if user:
+        monkeypatch.setenv("OMP_WAIT_POLICY", user)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
+    monkeypatch.setenv("PYTHONPATH", "src")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{begins}; import torch"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "OMP_WAIT_POLICY" not in done.stderr:
+        pytest.skip("this PyTorch's OpenMP does not write its settings")
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr

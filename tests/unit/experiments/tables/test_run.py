@@ -1,0 +1,27 @@
+"""What counts as a finished seed."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from slimstream.experiments.tables.run import finished
+
+
+def test_what_draws_nothing_has_one_seed() -> None:
+    """A head in closed form: its cells are the same whatever the seed."""
+
+    def cells(where: Any, seed: int) -> list[Any]:
+        return [SimpleNamespace(scores=Path(f"{where}-{fold}"), done=lambda: "scores") for fold in range(4)]
+
+    assert finished(cells, ("t", "closed")) == [["scores"] * 4]  # type: ignore[comparison-overlap]
+
+
+def test_a_seed_counts_when_all_of_its_folds_are_there() -> None:
+    def cells(where: Any, seed: int) -> list[Any]:
+        there = [True, seed < 2]
+        return [
+            SimpleNamespace(scores=Path(f"{seed}-{fold}"), done=lambda fold=fold: there[fold] or None)
+            for fold in range(2)
+        ]
+
+    assert len(finished(cells, ("t", "drawn"))) == 2

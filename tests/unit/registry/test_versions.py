@@ -1,0 +1,246 @@
+"""From a finished pipeline to a champion, on a real MLflow store: the story, the way back, the record."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.registry import artifacts
+from slimstream.registry.publish import publish
+from slimstream.registry.versions import Registry, held_out, rollback, versions
+from slimstream.serving.predict import deployed_model, predict
+from slimstream.stages.ingest.held_out import HeldOut
+from slimstream.tracking import run as tracking
+from tests.unit.plant import PARAMS, clips, evaluated
+
+FIRST = {"north": "train", "south": "val", "east": "test"}
+
+
+@pytest.fixture(autouse=True)
+def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in (
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_REGISTRY_URI",
+        "SLIMSTREAM_TRACKING",
+        "SLIMSTREAM_FLOW_RUN_ID",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    yield
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = Paths(tmp_path_factory.mktemp("project"))
+    subprocess.run(["git", "init", "-q", paths.root], check=True)
+    (paths.root / "params.yaml").write_text("recipe: tiny\n")
+    (paths.root / ".gitignore").write_text("*\n!params.yaml\n")
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *who, "add", "params.yaml"], cwd=paths.root, check=True)
+    subprocess.run(["git", *who, "commit", "-qm", "start"], cwd=paths.root, check=True)
+    (paths.root / "params.yaml").write_text("recipe: tiny # tried something\n")
+    (paths.root / "dvc.lock").write_text("stages: {}\n")
+    paths.run("train").parent.mkdir()
+    paths.run("train").write_text('{"run_id": "abc"}')
+    clips(paths, FIRST)
+    return paths
+
+
+def in_process(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> list[pd.DataFrame]:
+    """`deploy.score_clips` without a process for every model: each spends seconds on importing MLflow."""
+    import mlflow
+
+    with artifacts._store(uri):
+        return [
+            mlflow.pyfunc.load_model(model).predict([str(file) for file in files]) for model in model_uris
+        ]
+
+
+def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One test, since its steps build on each other."""
+    monkeypatch.setattr(artifacts, "score_clips", in_process)
+    # A fair first version is promoted: it misses the faintest leak.
+    evaluated(project, red=9, bias=-1.8)
+    first = publish(PARAMS, project, flow_run_id="flow-7")
+    assert (first.version, first.promoted, first.model) == (1, True, "distilled"), first
+    assert json.loads(project.run("publish").read_text())["version"] == 1
+    with pytest.raises(UserError, match="no earlier champion"):
+        rollback("tiny", project)
+
+    # Publishing the same again makes no new version.
+    assert publish(PARAMS, project).version == 1
+
+    # A new camera arrives and goes to train; what was held out stays held out. The retrained model is better:
+    # promoted, once that is wanted.
+    clips(project, {**FIRST, "west": "train"})
+    evaluated(project, red=9)
+    quiet = publish(PARAMS, project, promote=False)
+    assert (quiet.version, quiet.promoted) == (2, False) and "switched off" in quiet.reasons[-1]
+    better = publish(PARAMS, project)
+    assert (better.version, better.promoted) == (2, True), better
+
+    # Worse than the champion: registered, refused, and the reasons are on the version.
+    evaluated(project, red=-9)
+    worse = publish(PARAMS, project)
+    assert (worse.version, worse.promoted) == (3, False)
+    registry = Registry("tiny", project)
+    assert registry.champion() == 2
+    found = registry.client.get_model_version("tiny", "3")
+    assert found.tags["gate"] == "refused" and "champion" in found.tags["gate_reasons"]
+    assert "champion" in found.description
+    # Versions are compared by their runs, so these hold every setting, not the registry's own alone.
+    logged = registry.client.get_run(found.run_id).data.params
+    assert (logged["prune.rate"], logged["extract.frames"]) == ("0.5", "2") and logged[
+        "publish.name"
+    ] == "tiny"
+
+    # A split whose test clips the champion has learnt from leaves no fair clip.
+    clips(project, {"north": "test", "south": "train", "east": "train", "west": "val"})
+    evaluated(project, red=12)
+    few = publish(PARAMS, project)
+    assert few.reasons == ("0 test clips that no compared model has learnt from; 8 are needed",)
+    tags, measured = registry.tags()[few.version], registry.metric(few.version, "macro_f1")
+    assert tags["macro_f1"] == f"{measured:.4f}" and measured > 0
+
+    # The way back; there is no third step, and what was rolled back does not return by itself.
+    assert rollback("tiny", project) == "tiny version 1 is champion again; version 2 was rolled back."
+    with pytest.raises(UserError, match="no earlier champion"):
+        rollback("tiny", project)
+    clips(project, {**FIRST, "west": "train"})
+    evaluated(project, red=9)
+    again = publish(PARAMS, project)
+    assert (again.version, again.promoted) == (2, False) and "rolled back" in again.reasons[0]
+
+    table = versions("tiny", project)
+    assert list(table["version"]) == [4, 3, 2, 1]
+    assert list(table[table["champion"] == "*"]["version"]) == [1]
+
+    # The lineage of version 1.
+    lineage = registry.lineage(1)
+    head = tracking.git(project, "rev-parse", "HEAD")
+    assert head and lineage["git_commit"] == head.strip() and lineage["dirty"]
+    assert lineage["flow_run_id"] == "flow-7" and lineage["mlflow_runs"] == {"train": "abc"}
+    assert lineage["runtime"] == "onnx" and registry.find(lineage) == 1
+    assert registry.find({**lineage, "form_sha256": "of another form"}) is None
+    assert len(lineage["dvc_lock_sha256"]) == 64 and lineage["group_by"] == ["camera"]
+    assert {clip["groups"]["camera"] for clip in lineage["training_clips"]} == {"north", "south"}
+    assert len(lineage["training_clips"]) == 16
+    # Versions know who was test, so that a lost source.lock.json costs nobody's memory.
+    assert lineage["held_out"]["groups"] == [{"camera": "east"}] and len(lineage["held_out"]["sha256"]) == 8
+    known, notes = held_out("tiny", project)
+    assert set(lineage["held_out"]["sha256"]) <= known.sha256 and notes == []
+    assert known.has_group({"camera": "east"}, ["camera"])
+    assert held_out("another", project) == (HeldOut(), [])
+    names = [item.path for item in registry.client.list_artifacts(first.run_id)]
+    assert "uncommitted.diff" in names
+
+    # Metrics hang on the logged model and the data set, under the same names for every version.
+    one, two = (registry.client.get_run(run).data.metrics for run in (first.run_id, quiet.run_id))
+    assert one["macro_f1"] < two["macro_f1"] and set(one) == set(two)
+    logged = registry.client.search_logged_models([tracking.experiment_id(registry.client)])
+    assert len(logged) == 4
+    assert all("macro_f1" in {m.key for m in model.metrics if m.dataset_digest} for model in logged)
+
+
+def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
+    """models:/tiny@champion in a bare process: equal to evaluate, no torch, no pickle, one bad file alone."""
+    if not versions("tiny", project)["champion"].any():
+        evaluated(project, red=9, bias=-1.8)
+        publish(PARAMS, project)
+    clips(project, FIRST)
+    evaluated(project, red=9, bias=-1.8)
+    test = pd.read_parquet(project.predictions)
+    (tmp_path / "empty.mp4").touch()
+    files = [
+        *(project.ingested / f"{name}.mp4" for name in test["id"]),
+        tmp_path / "empty.mp4",
+        tmp_path / "no.mp4",
+    ]
+    uri = tracking.tracking_uri(project)
+    (answers,) = artifacts.score_clips(uri, ["models:/tiny@champion"], files)
+    assert list(answers.columns) == ["path", "label", "p_leak", "p_normal", "error"]
+    assert list(answers["error"][-2:]) == ["the file is empty", "the file is missing"]
+    assert answers["label"].isna().tolist() == [False] * len(test) + [True, True]
+    said, other = answers.head(len(test)), test.assign(p_leak=test["p_leak"] + 2e-4)
+    artifacts.check_parity(test["id"], said, test, "onnx")
+    with pytest.raises(RuntimeError, match="off the probabilities"):
+        artifacts.check_parity(test["id"], said, other, "onnx")
+    with pytest.raises(UserError, match="processor"):  # which rounds in its own way
+        artifacts.check_parity(test["id"], said, other, "openvino-bf16")
+    program = (
+        "import sys, mlflow, pandas\n"
+        "model = mlflow.pyfunc.load_model('models:/tiny@champion')\n"
+        "frame = model.predict(pandas.DataFrame({'path': sys.argv[1:]}))\n"
+        "assert frame.label.notna().all() and 'torch' not in sys.modules\n"
+        "assert '/code' in sys.modules['slimstream'].__file__, sys.modules['slimstream'].__file__\n"
+    )
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    subprocess.run([sys.executable, "-c", program, str(files[0])], env=environment, check=True, cwd=tmp_path)
+    stored = [file.name for file in (project.root / "mlartifacts").rglob("*") if file.is_file()]
+    assert not [name for name in stored if name.endswith((".pkl", ".pickle", ".pt", ".pt2", ".pyc"))]
+
+
+def test_predict_asks_the_champion_and_needs_the_registry_once(
+    project: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not versions("tiny", project)["champion"].any():
+        evaluated(project, red=9, bias=-1.8)
+        publish(PARAMS, project)
+    champion = Registry("tiny", project).champion()
+    model = deployed_model("tiny", project)
+    assert model.is_relative_to(project.cache) and (model / "lineage.json").exists()
+    monkeypatch.setattr(artifacts, "download", lambda *_: pytest.fail("it asks again"))
+    assert deployed_model(f"tiny/{champion}", project) == model
+    test = pd.read_parquet(project.predictions)
+    said = predict([project.ingested / f"{name}.mp4" for name in test["id"]], model, workers=1)
+    artifacts.check_parity(test["id"], said, test, "onnx")
+
+
+def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
+    clips(project, FIRST)
+    evaluated(project, red=9, bias=-1.8)
+    client = tracking.connect(project)
+    number = tracking.experiment_id(client)
+    client.delete_experiment(number)
+    try:
+        with pytest.raises(UserError, match="experiments restore"):
+            publish(PARAMS, project)
+    finally:
+        client.restore_experiment(number)
+
+
+def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:
+    with pytest.raises(RuntimeError, match="models:/nobody"):
+        artifacts.score_clips(tracking.tracking_uri(project), ["models:/nobody/1"], [])
+
+
+def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = Paths(tmp_path)
+    with pytest.raises(UserError, match=r"evaluate\.json scores no compressed model"):
+        publish(PARAMS, paths)
+    paths.metrics("evaluate").parent.mkdir()
+    paths.metrics("evaluate").write_text('{"pruned.val_macro_f1": 1.0}')
+    monkeypatch.setenv("SLIMSTREAM_TRACKING", "off")
+    with pytest.raises(UserError, match="SLIMSTREAM_TRACKING is off"):
+        publish(PARAMS, paths)
+
+
+def test_a_registry_that_cannot_tell_who_was_test_is_said(
+    project: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Registry, "tags", lambda self: {1: {}, 2: {}})
+    monkeypatch.setattr(Registry, "lineage", lambda self, version: {"training_clips": []})
+    assert held_out("tiny", project) == (
+        HeldOut(),
+        ["tiny 1, 2 does not record its test clips: they may be learnt from now."],
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    known, (note,) = held_out("tiny", project)
+    assert not known and note.startswith("the registry does not say who was in a test part before (")

@@ -1,0 +1,135 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from slimstream.stages.evaluate.report import page
+from tests.unit.stages.evaluate.report.made_up import report
+
+PAIR = ("original", "distilled")
+EVIL = "<script>alert(1)</script>"
+
+
+class Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return page.render(report())
+
+
+def test_the_page_loads_nothing(html: str) -> None:
+    tags = Tags(html).seen
+    assert not {"script", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in tags}
+    for tag, attributes in tags:
+        for name, value in attributes.items():
+            if name in {"src", "href", "srcset", "poster", "data", "xlink:href", "action"}:
+                assert value and value.startswith(("data:image/", "#")), (tag, name, value[:80])
+            assert not (name.startswith("on")), (tag, name)
+    assert not re.search(r"url\((?!['\"]?#)", html) and "@import" not in html
+    assert "default-src 'none'" in html
+    assert len(html) < 5_000_000
+
+
+def test_every_picture_can_be_heard(html: str) -> None:
+    tags = Tags(html).seen
+    assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
+    charts = [attributes for tag, attributes in tags if tag == "svg"]
+    assert charts and all(c.get("role") == "img" and c.get("aria-label") for c in charts)
+
+
+def test_names_of_the_user_are_escaped() -> None:
+    made = report(classes=(EVIL, "a & b", "c_d"), names=PAIR)
+    clip = dataclasses.replace(made.wrong[0], id=EVIL, label=EVIL)
+    split = {**made.split, "groups": {"test": [EVIL]}, "counts": {"test": {EVIL: 1}}}
+    html = page.render(
+        dataclasses.replace(made, recipe=EVIL, absent=[EVIL], wrong=[clip], explained=[clip], split=split)
+    )
+    assert "<script" not in html and "&lt;script&gt;" in html
+    assert "a &amp; b" in html and "c_<wbr>d" in html
+
+
+def test_simulated_data_is_named_wherever_numbers_are(html: str) -> None:
+    assert html.count("imulated") >= 5
+    assert "simulated" in page.verdict(report())
+    assert "imulated" not in page.render(report(simulated=False, names=PAIR))
+
+
+def test_few_groups_are_said_to_be_few() -> None:
+    few, many = (report(groups=n, names=PAIR) for n in (3, 9))
+    assert any("3 groups only" in note for note in page.notes(few))
+    assert "conditional on these 3 test groups" in page.render(few)
+    assert not any("groups only" in note for note in page.notes(many))
+    assert "conditional on" not in page.render(many)
+
+
+def test_no_errors_do_not_make_certainty() -> None:
+    assert any("rule of three" in note and "4 %" in note for note in page.notes(report(right=1.0)))
+    assert not any("rule of three" in note for note in page.notes(report()))
+
+
+def test_flagged_shortcuts_are_told_at_the_top() -> None:
+    assert any("border of the first frame" in n and "file size" not in n for n in page.notes(report()))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.2, -0.1, "measurably worse"),
+        (0.1, 0.2, "measurably better"),
+        (-0.1, 0.1, "a true loss of up to 0.10 is not excluded"),
+        (0.0, 0.0, "as well as"),
+    ],
+)
+def test_the_verdict_follows_the_interval(low: float, high: float, words: str) -> None:
+    difference = {"name": "distilled", "versus": "original", "delta": low and (low + high) / 2}
+    made = dataclasses.replace(report(), differences=[{**difference, "low": low, "high": high}])
+    assert words in page.verdict(made)
+    assert "34 % of the parameters and 2.9 times as fast" in page.verdict(made)
+
+
+def test_a_split_that_flatters_is_said() -> None:
+    made = report()
+    given = {**made.split, "without": ["camera"], "given": "set", "leaks": {"val": [], "test": ["a", "b"]}}
+    html = page.render(dataclasses.replace(made, split=given))
+    assert "The clips have no column camera: groups are near-twin sets" in html
+    assert "2 test clips have a near twin" in html and "(column set)" in html
+    assert "left as the given split has them" in html and "kept within one part" in page.render(made)
+
+
+def test_networks_for_pictures_are_shown_layer_by_layer() -> None:
+    made = report(names=PAIR)
+    picture = made.explained[0].frames[0]
+    verdicts = [
+        page.Verdict(title, made.classes[0], 0.9, layers=[(number, picture) for number in (1, 5, 10)])
+        for title in ("Before", "After")
+    ]
+    clip = dataclasses.replace(made.explained[0], verdicts=verdicts, flow="")
+    html = page.render(dataclasses.replace(made, explained=[clip]))
+    shown = [a["alt"] for tag, a in Tags(html).seen if tag == "img" and "convolution" in (a["alt"] or "")]
+    assert shown == [f"Where convolution {n} of {t} looks" for t in ("Before", "After") for n in (1, 5, 10)]
+    assert "convolution by convolution" in html and "white is rest" not in html
+
+
+def test_one_model_alone_makes_a_page_too() -> None:
+    made = report(names=("baseline",))
+    bare = dataclasses.replace(made, validation=None, explained=(), wrong=(), wrong_in_all=0)
+    assert "the best model is “Frozen features”" in page.verdict(bare)
+    html = page.render(bare)
+    assert "Clips judged wrongly" in html and "What the networks look at" not in html
+
+
+def test_the_page_follows_the_readers_colours_and_prints(html: str, tmp_path: Path) -> None:
+    assert "prefers-color-scheme: dark" in html and "@media print" in html
+    # No stand-in colour of the charts is left, and what they stand for is defined.
+    assert not re.search(r"#0000[01]\d", html)
+    assert all(f"--{name}:" in html for name in ("original", "pruned", "distilled", "muted", "line"))
