@@ -40,7 +40,7 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
     else:
         return
     # Before anything is touched: the first stage empties what the next scan would have listed.
-    check_source(_source(wanted), home)
+    check_source(_source(wanted) or Ingest().source, home)
     check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text() != wanted:
         paths.params.write_text(wanted)
@@ -71,7 +71,7 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
     return text not in (with_source(recipe.read_text(), source) for recipe in recipes)
 
 
-def _source(text: str) -> str:
-    """What the params file `text` names as the source of the clips."""
+def _source(text: str) -> str | None:
+    """What the params file `text` names as the source of the clips; None when it names none."""
     ingest = (YAML(typ="safe").load(text) or {}).get("ingest") or {}
-    return str(ingest.get("source", Ingest().source))
+    return ingest.get("source")
