@@ -16,7 +16,8 @@ from flows.services.control import SIGNALS
 from tests.faults.box import RECIPE, RETRAINING, Box, box
 from tests.flows.browser import Browser, browser
 
-pytestmark = pytest.mark.box
+# Three retrainings in a row: ten minutes are little on a box where other work runs.
+pytestmark = [pytest.mark.box, pytest.mark.timeout(1800)]
 POOR = RECIPE.read_text().replace("source: rig", "source: s3://plant/clips", 1).replace("0.01", "1.0e-30")
 """A head so restrained that it always says the same."""
 
