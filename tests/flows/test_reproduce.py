@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows import dvc, retrain
+from flows import dvc, retrain, retries
 from flows.services import process
 from flows.services.servers import client_environment, services
 from flows.services.settings import Home, Settings, load_secrets
@@ -218,7 +218,7 @@ def test_a_push_that_fails_is_seen_and_loses_nothing(
     ask(root, *["remote", "modify", "--local", "store", "access_key_id", "test-key"])
     ask(root, *["remote", "modify", "--local", "store", "secret_access_key", "wrong-secret"])
     monkeypatch.setattr(retrain, "ROOT", root)
-    monkeypatch.setattr(retrain, "NETWORKED", frozenset())  # do not try again
+    monkeypatch.setattr(retries, "NETWORKED", frozenset())  # do not try again
     with pytest.raises(
         dvc.StageFailed, match=r"dvc push ended .*Forbidden.*`dvc push --all-branches`"
     ) as error:
