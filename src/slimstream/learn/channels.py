@@ -157,16 +157,25 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 @contextmanager
-def traceable(model: nn.Module) -> Iterator[None]:
-    """Within the block every layer needs gradients, along which a network is traced; then it is as it was."""
+def all_free(model: nn.Module) -> Iterator[None]:
+    """Within the block every layer may change, afterwards those are frozen that were."""
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    training = {name: module.training for name, module in model.named_modules()}
     model.requires_grad_(True)
     try:
         yield
     finally:
         for name, p in model.named_parameters():  # others than before: pruned ones are new
             p.requires_grad_(name not in frozen)
+
+
+@contextmanager
+def traceable(model: nn.Module) -> Iterator[None]:
+    """Within the block every layer needs gradients, along which a network is traced; then it is as it was."""
+    training = {name: module.training for name, module in model.named_modules()}
+    try:
+        with all_free(model):
+            yield
+    finally:
         for name, module in model.named_modules():
             module.training = training[name]
 

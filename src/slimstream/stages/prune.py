@@ -1,12 +1,13 @@
 """prune: the channels that matter least leave the network for good; then it is fine-tuned (P1, 3.3)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
+from slimstream.learn.channels import all_free
 from slimstream.learn.checkpoint import load_model
 from slimstream.learn.latency import latency
 from slimstream.learn.pruning import PruneReport, prune_channels, recalibrate
@@ -61,7 +62,7 @@ def compress(model: nn.Module, study: Study, p: Prune) -> tuple[PruneReport, dic
 
     Returns what was removed and, where `p.restore` is set, the errors of the restoration.
     """
-    with _all_free(model) if p.frozen else nullcontext():
+    with all_free(model) if p.frozen else nullcontext():
         report = prune_channels(
             model,
             study.example(),
@@ -84,18 +85,6 @@ def compress(model: nn.Module, study: Study, p: Prune) -> tuple[PruneReport, dic
             model, original, lambda: clips(model), lambda: clips(original), ridge=p.restore
         )
     return report, asdict(restored)
-
-
-@contextmanager
-def _all_free(model: nn.Module) -> Iterator[None]:
-    """Within the block every layer may change, afterwards those are frozen that were."""
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    model.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for name, p in model.named_parameters():  # others than before: pruned ones are new
-            p.requires_grad_(name not in frozen)
 
 
 @torch.inference_mode()
