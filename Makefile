@@ -78,11 +78,14 @@ audit: setup  ## ask PyPI for known holes in what requirements.lock pins: docs/s
 bench: setup  ## measure each part against what one would use instead: benchmarks/README.md
 	@python -m benchmarks --demo $(PARTS)
 
+# A worker a core, at most four. A file stays with one worker, for its fixtures; the slow rooms come first.
+WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: setup lint  ## lint, type-check and test
-	@pytest
+	@pytest $(WORKERS)
 
 test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3, a browser and ffmpeg (Debian: postgresql chromium ffmpeg)
-	@pytest -m box
+	@pytest $(WORKERS) -m box
 
 lint: setup
 	@ruff check src flows tests benchmarks

@@ -1,13 +1,16 @@
 """Shared by all tests: few threads, no reporting home, real data only where it lies."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Beside other workers of pytest-xdist, each computes on one core.
+threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "2")
+    os.environ.setdefault(name, threads)
 os.environ |= {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -29,6 +32,22 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def log_records() -> Iterator[list[logging.LogRecord]]:
+    """What slimstream's loggers say during the test; caplog loses it after Prefect has set up its logging."""
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.message = record.getMessage()
+            records.append(record)
+
+    handler = Keep()
+    logging.getLogger("slimstream").addHandler(handler)
+    yield records
+    logging.getLogger("slimstream").removeHandler(handler)
 
 
 @pytest.fixture

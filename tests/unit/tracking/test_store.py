@@ -110,23 +110,23 @@ def test_a_folder_of_any_name_holds_a_registry(made: Path) -> None:
 
 
 def test_a_project_that_moved_finds_its_models(
-    made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    made: Path, tmp_path: Path, log_records: list[logging.LogRecord]
 ) -> None:
     shutil.copytree(made, tmp_path / "before")
     open_store(tracking.tracking_uri(Paths(tmp_path / "before")))
-    caplog.clear()
+    log_records.clear()
     (tmp_path / "before").rename(tmp_path / "after ?")
     registry = Registry("tiny", Paths(tmp_path / "after ?"))
     assert registry.lineage(1) == {"from": NAME}
-    (told,) = (record.message for record in caplog.records if record.name == "slimstream.tracking.store")
+    (told,) = (record.message for record in log_records if record.name == "slimstream.tracking.store")
     assert f"came here from {tmp_path / 'before'}" in told and "4 places" in told
     # A run goes on where the files are.
     run = registry.client.get_model_version("tiny", "1").run_id
     registry.client.log_text(run, "x", "note.txt")
     assert list((tmp_path / "after ?").rglob("note.txt")) and not (tmp_path / "before").exists()
-    caplog.clear()
+    log_records.clear()
     Registry("tiny", Paths(tmp_path / "after ?"))
-    assert not caplog.records
+    assert not log_records
 
 
 def test_a_copy_reads_and_writes_its_own_files_and_leaves_the_first_alone(made: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_places_that_somebody_chose_stay(tmp_path: Path) -> None:
 
 
 def test_a_deleted_experiment_is_named_with_the_way_back(
-    root: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    root: Path, capsys: pytest.CaptureFixture[str], log_records: list[logging.LogRecord]
 ) -> None:
     client = open_store(tracking.tracking_uri(Paths(root)))
     number = experiment_id(client)
@@ -187,7 +187,7 @@ def test_a_deleted_experiment_is_named_with_the_way_back(
         run._done.set()  # type: ignore[attr-defined]
         tracking.LAST_CALL, patience = 0.0, tracking.LAST_CALL
     tracking.LAST_CALL = patience
-    (first, *_) = (record.message for record in caplog.records if record.name == "slimstream.tracking.run")
+    (first, *_) = (record.message for record in log_records if record.name == "slimstream.tracking.run")
     assert "was deleted" in first and "The work goes on" in first
     # What is registered is there all the same, and the command named brings the experiment back.
     assert main(["--root", str(root), "versions", "--name", "tiny"]) == 0
@@ -287,7 +287,7 @@ def test_what_a_server_says(
     assert type(told.value) is kind and "secret" not in str(told.value)
 
 
-def test_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_away() -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     with pytest.raises(
         Unavailable,
