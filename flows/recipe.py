@@ -30,8 +30,8 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
 
     The file then holds every setting; comments of the recipe survive. `home` is the checkout that a relative
     source belongs to, if not `paths`. Raises UserError for an unknown recipe, when params.yaml holds edits
-    that are neither committed nor a recipe (they would be lost), and for a source that is a folder of the
-    pipeline's own.
+    that are neither committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC
+    looks up, and for a source that is a folder of the pipeline's own.
     """
     home = home or paths
     if recipe is not None:
@@ -48,11 +48,12 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
                 f"{paths.params} has {edits} that the recipe {recipe!r} would overwrite; "
                 f"{keep}save them as a recipe of their own in recipes/."
             )
-    elif source is not None:
-        load_params(paths.params)
-        wanted = with_source(paths.params.read_text(), source)
     else:
-        return
+        load_params(paths.params)
+        _check_whole(paths)
+        if source is None:
+            return
+        wanted = with_source(paths.params.read_text(), source)
     # Before anything is touched: the first stage empties what the next scan would have listed.
     check_source(_source(wanted) or Ingest().source, home)
     check_ingested(paths)
@@ -102,6 +103,24 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
     if last.is_file() and text == with_source(last.read_text(), source):
         return False
     return not any(text in _as_params(file, source) for file in (paths.root / "recipes").glob("*.yaml"))
+
+
+def _check_whole(paths: Paths) -> None:
+    """UserError when params.yaml, perhaps a copy of a recipe, lacks what dvc.yaml names: DVC would stop."""
+    safe = YAML(typ="safe")
+    found = safe.load(paths.params.read_text()) or {}
+    stages = (safe.load((paths.root / "dvc.yaml").read_text()) or {}).get("stages") or {}
+    for name in (
+        name for stage in stages.values() for name in stage.get("params", ()) if isinstance(name, str)
+    ):
+        settings = found
+        for part in name.split("."):
+            if not isinstance(settings, dict) or part not in settings:
+                raise UserError(
+                    f"{paths.params} lacks '{name}', which DVC looks up there: save it as recipes/NAME.yaml "
+                    "and run `python -m flows.recipe NAME`, which makes a params.yaml with all settings."
+                )
+            settings = settings[part]
 
 
 def _written(paths: Paths) -> Path:

@@ -59,6 +59,7 @@ HERE = {
     TRIED: "test_trying_something_works_with_every_recipe",
     "dvc metrics diff": "test_what_a_reader_does_with_dvc",
     "dvc plots show": "test_what_a_reader_does_with_dvc",
+    "dvc params diff": "test_what_a_reader_does_with_dvc",
     "dvc status": "test_what_a_reader_does_with_dvc",
     "dvc exp": "test_what_a_reader_does_with_dvc",
     "python -m slimstream": "test_options_are_those_that_there_are",
@@ -73,6 +74,7 @@ ELSEWHERE = {
     "dvc dag": "tests/flows/test_dvc.py::test_order_comes_from_the_graph_and_dvc_skips",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
+    "python -m flows.recipe": "tests/flows/test_recipe.py::test_the_command_writes_params_and_runs_nothing",
     "make folds": "tests/unit/experiments/test_folds.py",
     "make tables": "tests/pipeline/test_tables.py",
     "make up": "tests/flows/test_services.py::test_up_starts_what_is_missing_and_nothing_else",
@@ -257,6 +259,7 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     ask(tmp_path, "dvc repro")
     commit(tmp_path)
     ask(tmp_path, TRIED)
+    assert "prune.target_params" in ask(tmp_path, "dvc params diff")
     assert "0.3" in ask(tmp_path, "dvc metrics diff")
     assert "file://" in ask(tmp_path, shown)
     assert "up to date" in ask(tmp_path, "dvc status")

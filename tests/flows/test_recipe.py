@@ -108,6 +108,18 @@ def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
     assert paths.params.stat().st_mtime_ns == before
 
 
+def test_params_that_lack_what_dvc_looks_up_are_refused_before_it_does(paths: Paths) -> None:
+    """As a recipe does that was copied there."""
+    (paths.root / "dvc.yaml").write_text("stages: {ingest: {cmd: x, params: [ingest.source, split]}}\n")
+    paths.params.write_text("split: {group_by: [part]}\n")
+    for source in (None, "../c"):
+        with pytest.raises(UserError, match=r"params\.yaml lacks 'ingest\.source', which DVC looks up there"):
+            recipe.apply(paths, None, source)
+    shutil.copy(paths.params, paths.root / "recipes/mine.yaml")  # what it says that one should do
+    recipe.apply(paths, "mine", None)
+    recipe.apply(paths, None, None)
+
+
 def test_a_source_that_is_another_value_too_changes_alone(paths: Paths) -> None:
     text = "publish: {name: &name plant}\ningest:\n  source: *name\n"
     found = YAML(typ="safe").load(recipe.with_source(text, "../c"))

@@ -29,30 +29,36 @@ def from_recipe(path: Path) -> str:
     comments = read_comments(path.read_text(encoding="utf-8"))
     about = (
         f"Made from {path.parent.name}/{path.name}: all settings, those of the recipe and the defaults of "
-        f"the others. Comments that begin with '{path.stem}:' are the recipe's. You may edit this file: "
+        f"the others. Comments that begin with '{params.recipe}:' are the recipe's. You may edit this file: "
         "edits that are not committed are never overwritten."
     )
-    head = comments.pop((), [])
-    return render(params, [*head, *([""] if head else []), *wrap(about, WIDTH - 2)], comments, path.stem)
+    head: list[str] = []
+    for line in comments.pop((), []):
+        if re.match(r"Made from \S+: all settings", line):  # the recipe is a copy of a params.yaml
+            break
+        head.append(line)
+    while head and not head[-1]:
+        head.pop()
+    return render(params, [*head, *([""] if head else []), *_wrapped(about, WIDTH - 2)], comments)
 
 
-def render(params: Params, head: list[str], comments: dict[Key, list[str]], author: str) -> str:
+def render(params: Params, head: list[str], comments: dict[Key, list[str]]) -> str:
     """All of `params` as YAML, below the lines of `head`.
 
-    The description of a setting stands where its type of section comes first. The `comments` of the `author`
-    stand above the settings that they are about.
+    The description of a setting stands where its type of section comes first. The recipe's own `comments`
+    stand above the settings that they are about, and begin with its name.
     """
-    writer = _Writer(comments, author)
+    writer = _Writer(comments, params.recipe)
     writer.lines += [f"# {line}".rstrip() for line in head]
     writer.section(params, ())
     return "\n".join(writer.lines) + "\n"
 
 
 class _Writer:
-    def __init__(self, comments: dict[Key, list[str]], author: str) -> None:
+    def __init__(self, comments: dict[Key, list[str]], recipe: str) -> None:
         self.lines: list[str] = []
         self._comments = comments
-        self._author = author
+        self._recipe = recipe
         self._described: dict[type[Section], str] = {}
 
     def section(self, section: Section, at: Key) -> None:
@@ -70,7 +76,7 @@ class _Writer:
                 self._subsection(value, key, description)
             elif isinstance(value, dict) and any(isinstance(inner, Section) for inner in value.values()):
                 self._comment(description, key)
-                self._own_comments(key)
+                self._own_comments(key, description)
                 self._line(key)
                 for inner_name, inner in value.items():
                     self._subsection(inner, (*key, inner_name), "")
@@ -79,11 +85,16 @@ class _Writer:
 
     def _subsection(self, section: Section, key: Key, description: str) -> None:
         known = self._described.get(type(section))
-        if known is None:
-            for paragraph in inspect.cleandoc(description or type(section).__doc__ or "").split("\n\n"):
+        if known:
+            described = f"described at {known}"
+            self._own_comments(key, described)
+            self._line(key, f"  # {described}")
+        else:
+            described = inspect.cleandoc(description or type(section).__doc__ or "")
+            for paragraph in described.split("\n\n"):
                 self._comment(paragraph, key)
-        self._own_comments(key)
-        self._line(key, f"  # described at {known}" if known else "")
+            self._own_comments(key, described)
+            self._line(key)
         self.section(section, key)
 
     def _setting(self, key: Key, value: Any, description: str) -> None:
@@ -91,22 +102,31 @@ class _Writer:
         if 2 * len(key) + len(f"{key[-1]}: {inline(value)}{beside}") - 2 > WIDTH:
             self._comment(description, key)
             beside = ""
-        self._own_comments(key, below=True)
+        self._own_comments(key, description, below=True)
         self._line(key, f" {inline(value)}{beside}")
 
-    def _own_comments(self, key: Key, below: bool = False) -> None:
-        """What the author says of `key`; `below`: and of what lies below it."""
+    def _own_comments(self, key: Key, description: str, below: bool = False) -> None:
+        """What the recipe says of `key`; `below`: and of what lies below it.
+
+        Without `description` and name, which are there already where the recipe is a copy of a params.yaml.
+        """
         for about, comments in self._comments.items():
             if about == key or (below and about[: len(key)] == key):
                 for comment in comments:
-                    self._comment(f"{self._author}: {comment}", key)
+                    own = comment.removeprefix(" ".join(description.split())).strip()
+                    if own := own.removeprefix(f"{self._recipe}: "):
+                        self._comment(f"{self._recipe}: {own}", key)
 
     def _comment(self, text: str, key: Key) -> None:
         indent = "  " * (len(key) - 1) + "# "
-        self.lines += [indent + line for line in wrap(text, WIDTH - len(indent))]
+        self.lines += [indent + line for line in _wrapped(text, WIDTH - len(indent))]
 
     def _line(self, key: Key, rest: str = "") -> None:
         self.lines.append(f"{'  ' * (len(key) - 1)}{inline(key[-1])}:{rest}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def inline(value: Any) -> str:

@@ -64,6 +64,19 @@ def test_comments_of_the_recipe_stand_above_what_they_are_about(recipe: Path) ->
     assert '  # may: the first\n  leave: [head, "*#1"]' in text
 
 
+def test_a_copy_of_params_is_a_recipe_whose_descriptions_do_not_double(recipe: Path) -> None:
+    text = from_recipe(recipe)
+    copy = recipe.with_name("mine.yaml")
+    copy.write_text(text)
+    assert from_recipe(copy) == text.replace("from recipes/may.yaml", "from recipes/mine.yaml")
+    copy.write_text(
+        text.replace("recipe: may", "recipe: mine").replace("flow: farneback  #", "flow: dis  # try:")
+    )
+    again = from_recipe(copy)
+    assert "  # mine: may: the stem counts\n" in again and again.count("how flow is computed") == 2
+    assert sum("peak learning rate" in line for line in again.splitlines()) == 1
+
+
 def test_a_hash_inside_of_a_value_is_no_comment() -> None:
     text = "--- # start\na: 'x # y'  # z\nb: |\n  one # two\nc: s3://b#c\nd: [1, # in\n  2]\n"
     assert read_comments(text) == {(): ["start"], ("a",): ["z"], ("d",): ["in"]}
