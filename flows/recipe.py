@@ -53,15 +53,15 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
         _check_whole(paths)
         if source is None:
             return
-        wanted = with_source(paths.params.read_text(), source)
+        wanted = with_source(paths.params.read_text(encoding="utf-8"), source)
     # Before anything is touched: the first stage empties what the next scan would have listed.
     check_source(_source(wanted) or Ingest().source, home)
     check_ingested(paths)
-    if not paths.params.exists() or paths.params.read_text() != wanted:
-        paths.params.write_text(wanted)
+    if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
+        paths.params.write_text(wanted, encoding="utf-8")
     if recipe is not None:
         _written(paths).parent.mkdir(parents=True, exist_ok=True)
-        _written(paths).write_text(wanted)
+        _written(paths).write_text(wanted, encoding="utf-8")
 
 
 def with_source(text: str, source: str | None) -> str:
@@ -92,7 +92,7 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
 
     Nor what was last made from one, for the recipe itself may have been edited since.
     """
-    text = paths.params.read_text()
+    text = paths.params.read_text(encoding="utf-8")
     if text in (wanted, git(paths, "show", "HEAD:./params.yaml")):
         return False
     try:
@@ -100,7 +100,7 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
     except YAMLError:
         return True
     last = _written(paths)
-    if last.is_file() and text == with_source(last.read_text(), source):
+    if last.is_file() and text == with_source(last.read_text(encoding="utf-8"), source):
         return False
     return not any(text in _as_params(file, source) for file in (paths.root / "recipes").glob("*.yaml"))
 
@@ -108,8 +108,8 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
 def _check_whole(paths: Paths) -> None:
     """UserError when params.yaml, perhaps a copy of a recipe, lacks what dvc.yaml names: DVC would stop."""
     safe = YAML(typ="safe")
-    found = safe.load(paths.params.read_text()) or {}
-    stages = (safe.load((paths.root / "dvc.yaml").read_text()) or {}).get("stages") or {}
+    found = safe.load(paths.params.read_text(encoding="utf-8")) or {}
+    stages = (safe.load((paths.root / "dvc.yaml").read_text(encoding="utf-8")) or {}).get("stages") or {}
     for name in (
         name for stage in stages.values() for name in stage.get("params", ()) if isinstance(name, str)
     ):
@@ -131,7 +131,9 @@ def _written(paths: Paths) -> Path:
 def _as_params(recipe: Path, source: str | None) -> list[str]:
     """What params.yaml holds after the `recipe` was applied with `source`, or was copied there."""
     try:
-        return [with_source(text, source) for text in (from_recipe(recipe), recipe.read_text())]
+        return [
+            with_source(text, source) for text in (from_recipe(recipe), recipe.read_text(encoding="utf-8"))
+        ]
     except UserError:  # a recipe with a mistake in it has made no params.yaml
         return []
 

@@ -61,6 +61,8 @@ def _sentence(error: ValidationError, model: type[Section]) -> str:
         return f"unknown setting '{field}'" + (
             f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}."
         )
+    if first["input"] is None:
+        return f"'{field}' is null; give it a value, or leave it out to keep its default."
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"'{field}': {first['msg'].removeprefix('Value error, ')}{more}."
 

@@ -70,7 +70,8 @@ def test_a_whole_params_file_is_a_recipe_too(tmp_path: Path) -> None:
     [
         ("train: {fit: {epoch: 3}}", "unknown setting 'train.fit.epoch'; did you mean 'epochs'?"),
         ("trian: {}", "unknown setting 'trian'; did you mean 'train'?"),
-        ("train: {fit: null}", "'train.fit'"),
+        ("train: {fit: null}", "'train.fit' is null; give it a value, or leave it out"),
+        ("sweep:\n#  rates: [0.2]\n", "'sweep' is null; give it a value, or leave it out"),
         ("train: 5", "'train'"),
         ("extract: {frames: many}", "'extract.frames'"),
         ("- train", "must hold settings by section"),
