@@ -60,8 +60,8 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
         paths.params.write_text(wanted, encoding="utf-8")
     if recipe is not None:
-        _written(paths).parent.mkdir(parents=True, exist_ok=True)
-        _written(paths).write_text(wanted, encoding="utf-8")
+        _last_made(paths).parent.mkdir(parents=True, exist_ok=True)
+        _last_made(paths).write_text(wanted, encoding="utf-8")
 
 
 def with_source(text: str, source: str | None) -> str:
@@ -92,38 +92,20 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
 
     Nor what was last made from one, for the recipe itself may have been edited since.
     """
-    text = paths.params.read_text(encoding="utf-8")
+    try:
+        text = paths.params.read_text(encoding="utf-8")
+        source = _source(text)
+    except (UnicodeDecodeError, YAMLError):
+        return True
     if text in (wanted, git(paths, "show", "HEAD:./params.yaml")):
         return False
-    try:
-        source = _source(text)
-    except YAMLError:
-        return True
-    last = _written(paths)
+    last = _last_made(paths)
     if last.is_file() and text == with_source(last.read_text(encoding="utf-8"), source):
         return False
     return not any(text in _as_params(file, source) for file in (paths.root / "recipes").glob("*.yaml"))
 
 
-def _check_whole(paths: Paths) -> None:
-    """UserError when params.yaml, perhaps a copy of a recipe, lacks what dvc.yaml names: DVC would stop."""
-    safe = YAML(typ="safe")
-    found = safe.load(paths.params.read_text(encoding="utf-8")) or {}
-    stages = (safe.load((paths.root / "dvc.yaml").read_text(encoding="utf-8")) or {}).get("stages") or {}
-    for name in (
-        name for stage in stages.values() for name in stage.get("params", ()) if isinstance(name, str)
-    ):
-        settings = found
-        for part in name.split("."):
-            if not isinstance(settings, dict) or part not in settings:
-                raise UserError(
-                    f"{paths.params} lacks '{name}', which DVC looks up there: save it as recipes/NAME.yaml "
-                    "and run `python -m flows.recipe NAME`, which makes a params.yaml with all settings."
-                )
-            settings = settings[part]
-
-
-def _written(paths: Paths) -> Path:
+def _last_made(paths: Paths) -> Path:
     """A copy of the params.yaml that was last made from a recipe."""
     return paths.cache / "params.yaml"
 
@@ -131,17 +113,36 @@ def _written(paths: Paths) -> Path:
 def _as_params(recipe: Path, source: str | None) -> list[str]:
     """What params.yaml holds after the `recipe` was applied with `source`, or was copied there."""
     try:
-        return [
-            with_source(text, source) for text in (from_recipe(recipe), recipe.read_text(encoding="utf-8"))
-        ]
+        texts = [from_recipe(recipe), recipe.read_text(encoding="utf-8")]
     except UserError:  # a recipe with a mistake in it has made no params.yaml
         return []
+    return [with_source(text, source) for text in texts]
+
+
+def _check_whole(paths: Paths) -> None:
+    """UserError when params.yaml, perhaps a copy of a recipe, lacks what dvc.yaml names: DVC would stop."""
+    settings, graph = (
+        YAML(typ="safe").load(file.read_text(encoding="utf-8")) or {}
+        for file in (paths.params, paths.root / "dvc.yaml")
+    )
+    for stage in graph.get("stages", {}).values():
+        for name in stage.get("params", []):
+            found = settings
+            for part in name.split("."):
+                if part not in found:
+                    raise UserError(
+                        f"{paths.params} lacks '{name}', which DVC looks up there: save it as "
+                        "recipes/NAME.yaml and run `python -m flows.recipe NAME`, which makes a params.yaml "
+                        "with all settings."
+                    )
+                found = found[part]
 
 
 def _source(text: str) -> str | None:
     """What the params file `text` names as the source of the clips; None when it names none."""
-    node = _source_node(text)
-    return None if node is None else str(node.value)
+    settings = YAML(typ="safe").load(text)
+    ingest = settings.get("ingest") if isinstance(settings, dict) else None
+    return ingest.get("source") if isinstance(ingest, dict) else None
 
 
 def _source_node(text: str) -> Node | None:

@@ -89,9 +89,10 @@ def test_a_recipe_with_a_mistake_is_told_and_is_in_nobodys_way(paths: Paths) -> 
     paths.params.write_text("recipe: mine\n")
     with pytest.raises(UserError, match="uncommitted edits"):
         recipe.apply(paths, "tank", None)
-    paths.params.write_text("<<<<<<< HEAD\nrecipe: mine\n")
-    with pytest.raises(UserError, match="uncommitted edits"):
-        recipe.apply(paths, "tank", None)
+    for text in (b"<<<<<<< HEAD\nrecipe: mine\n", "recipe: Prüfstand".encode("latin-1"), b"- a list\n"):
+        paths.params.write_bytes(text)
+        with pytest.raises(UserError, match="uncommitted edits"):
+            recipe.apply(paths, "tank", None)
 
 
 def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
