@@ -1,5 +1,6 @@
 """The recipes of the house: each can be run as it is, and says no more than what it changes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,20 @@ def test_it_says_only_what_it_changes(recipe: Path) -> None:
             root = YAML(typ="safe", pure=True).compose(text)
             name, _ = list(mapping(root))[place].value.pop(number)
             assert settings(root) != whole, f"line {name.start_mark.line + 1}: {name.value} is the default"
+
+
+def test_the_example_of_the_docs_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(
+        r"Five lines in `recipes/press.yaml` .*?```yaml\n(.*?)```",
+        (ROOT / "docs/operations.md").read_text(),
+        re.DOTALL,
+    )
+    path = tmp_path / "press.yaml"
+    path.write_text(example)
+    params = load_recipe(path)
+    assert len(example.splitlines()) == 5 and params.publish.name == "press"
+    check_trainings(params)
+    check_compression(params)
 
 
 def settings(root: Node) -> Params | None:
