@@ -50,7 +50,6 @@ def test_the_example_of_the_docs_is_one(tmp_path: Path) -> None:
     params = load_recipe(path)
     assert len(example.splitlines()) == 5 and params.publish.name == "press"
     check_trainings(params)
-    check_compression(params)
 
 
 def settings(root: Node) -> Params | None:
