@@ -40,11 +40,10 @@ def resolve(overrides: Any, where: str) -> Params:
     if not isinstance(overrides, Mapping):
         raise UserError(f"{where} must hold settings by section, such as 'extract: {{frames: 8}}'.")
     # A section's own default may say more than the defaults of its fields: which of two alternatives is set.
-    sections = {field.alias or name: field.default for name, field in Params.model_fields.items()}
     defaults = {
-        name: section.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        for name, section in sections.items()
-        if isinstance(section, Section)
+        field.alias or name: section.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        for name, field in Params.model_fields.items()
+        if isinstance(section := field.get_default(call_default_factory=True), Section)
     }
     return parse(merge(defaults, overrides), Params, where)
 
