@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from benchmarks.compare import Call, Result, duel
 from benchmarks.overhead import ROOT, ask
 from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.pipeline.recipes import load_recipe
 
 STEPS = 2
 """Training steps that are timed at once."""
@@ -127,8 +128,7 @@ def _asked(process: "subprocess.Popen[str]") -> Call:
 
 def _project(root: Path) -> Path:
     """A folder in which the stage `baseline` can run: the simulated rig, small."""
-    with (ROOT / "recipes" / "rig.yaml").open() as file:
-        settings = YAML(typ="safe").load(file)
+    settings = load_recipe(ROOT / "recipes" / "rig.yaml").model_dump(mode="json", by_alias=True)
     settings["ingest"]["rig"] = CLIPS
     with (root / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(settings, file)

@@ -1,7 +1,6 @@
 """What the workflow itself takes: starting, a repro with nothing to do, and (with --demo) a whole run."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,6 @@ def whole_run(folder: Path) -> list[Result]:
     flow, bare = folder / "flow", folder / "bare"
     for clone in (flow, bare):
         subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    shutil.copyfile(bare / "recipes/rig.yaml", bare / "params.yaml")
 
     def stages() -> None:
         for stage in STAGES:

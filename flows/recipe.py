@@ -1,22 +1,37 @@
-"""params.yaml from a recipe, without ever losing what a user wrote there."""
+"""params.yaml from a recipe, without ever losing what a user wrote there.
 
+    python -m flows.recipe tank --source ../clips
+
+writes it and runs nothing; `flows.retrain` does the same before it runs the stages.
+"""
+
+import argparse
 import io
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node
 
 from slimstream.core.errors import UserError
 from slimstream.core.params import Ingest, load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params_file import from_recipe, inline
 from slimstream.stages.ingest.own_folders import check_ingested, check_source
 from slimstream.tracking.run import git, in_git
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:
     """Make params.yaml the recipe of that name, reading from `source`; None leaves either as it is.
 
-    Comments survive. `home` is the checkout that a relative source belongs to, if not `paths`. Raises
-    UserError for an unknown recipe, when params.yaml holds edits that are neither committed nor a recipe
-    (they would be lost), and for a source that is a folder of the pipeline's own.
+    The file then holds every setting; comments of the recipe survive. `home` is the checkout that a relative
+    source belongs to, if not `paths`. Raises UserError for an unknown recipe, when params.yaml holds edits
+    that are neither committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC
+    looks up, and for a source that is a folder of the pipeline's own.
     """
     home = home or paths
     if recipe is not None:
@@ -24,8 +39,7 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
         if not file.is_file():
             known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
             raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
-        load_params(file)  # a mistake in it is one sentence
-        wanted = with_source(file.read_text(), source)
+        wanted = with_source(from_recipe(file), source)  # a mistake in it is one sentence
         if paths.params.exists() and _is_edited(paths, wanted):
             edits, keep = "uncommitted edits", "commit them, or "
             if not in_git(paths):
@@ -34,26 +48,39 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
                 f"{paths.params} has {edits} that the recipe {recipe!r} would overwrite; "
                 f"{keep}save them as a recipe of their own in recipes/."
             )
-    elif source is not None:
-        load_params(paths.params)
-        wanted = with_source(paths.params.read_text(), source)
     else:
-        return
+        load_params(paths.params)
+        _check_whole(paths)
+        if source is None:
+            return
+        wanted = with_source(paths.params.read_text(encoding="utf-8"), source)
     # Before anything is touched: the first stage empties what the next scan would have listed.
     check_source(_source(wanted) or Ingest().source, home)
     check_ingested(paths)
-    if not paths.params.exists() or paths.params.read_text() != wanted:
-        paths.params.write_text(wanted)
+    if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
+        paths.params.write_text(wanted, encoding="utf-8")
+    if recipe is not None:
+        _last_made(paths).parent.mkdir(parents=True, exist_ok=True)
+        _last_made(paths).write_text(wanted, encoding="utf-8")
 
 
 def with_source(text: str, source: str | None) -> str:
     """The params file `text` with another `ingest.source`; everything else stays as it is written."""
-    if source is None:
+    node = _source_node(text)
+    if source is None or (node is not None and node.value == source):
         return text
+    safe = YAML(typ="safe")
+    wanted = safe.load(text) or {}
+    wanted.setdefault("ingest", {})["source"] = source
+    if node is not None:
+        replaced = text[: node.start_mark.index] + inline(source) + text[node.end_mark.index :]
+        with suppress(YAMLError):  # the source may be an alias: the node is then that of another setting
+            if safe.load(replaced) == wanted:
+                return replaced
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
-    content = yaml.load(text)
+    content = yaml.load(text) or {}
     content.setdefault("ingest", {})["source"] = source
     out = io.StringIO()
     yaml.dump(content, out)
@@ -61,17 +88,87 @@ def with_source(text: str, source: str | None) -> str:
 
 
 def _is_edited(paths: Paths, wanted: str) -> bool:
-    """Whether params.yaml is neither what is wanted, nor committed, nor a recipe (with whatever source)."""
-    text = paths.params.read_text()
-    kept = [wanted, git(paths, "show", "HEAD:./params.yaml")]
-    if text in kept:
+    """Whether params.yaml is neither what is wanted, nor committed, nor a recipe (with whatever source).
+
+    Nor what was last made from one, for the recipe itself may have been edited since.
+    """
+    try:
+        text = paths.params.read_text(encoding="utf-8")
+        source = _source(text)
+    except (UnicodeDecodeError, YAMLError):
+        return True
+    if text in (wanted, git(paths, "show", "HEAD:./params.yaml")):
         return False
-    source = _source(text)
-    recipes = (paths.root / "recipes").glob("*.yaml")
-    return text not in (with_source(recipe.read_text(), source) for recipe in recipes)
+    last = _last_made(paths)
+    if last.is_file() and text == with_source(last.read_text(encoding="utf-8"), source):
+        return False
+    return not any(text in _as_params(file, source) for file in (paths.root / "recipes").glob("*.yaml"))
+
+
+def _last_made(paths: Paths) -> Path:
+    """A copy of the params.yaml that was last made from a recipe."""
+    return paths.cache / "params.yaml"
+
+
+def _as_params(recipe: Path, source: str | None) -> list[str]:
+    """What params.yaml holds after the `recipe` was applied with `source`, or was copied there."""
+    try:
+        texts = [from_recipe(recipe), recipe.read_text(encoding="utf-8")]
+    except UserError:  # a recipe with a mistake in it has made no params.yaml
+        return []
+    return [with_source(text, source) for text in texts]
+
+
+def _check_whole(paths: Paths) -> None:
+    """UserError when params.yaml, perhaps a copy of a recipe, lacks what dvc.yaml names: DVC would stop."""
+    settings, graph = (
+        YAML(typ="safe").load(file.read_text(encoding="utf-8")) or {}
+        for file in (paths.params, paths.root / "dvc.yaml")
+    )
+    for stage in graph.get("stages", {}).values():
+        for name in stage.get("params", []):
+            found = settings
+            for part in name.split("."):
+                if part not in found:
+                    raise UserError(
+                        f"{paths.params} lacks '{name}', which DVC looks up there: save it as "
+                        "recipes/NAME.yaml and run `python -m flows.recipe NAME`, which makes a params.yaml "
+                        "with all settings."
+                    )
+                found = found[part]
 
 
 def _source(text: str) -> str | None:
     """What the params file `text` names as the source of the clips; None when it names none."""
-    ingest = (YAML(typ="safe").load(text) or {}).get("ingest") or {}
-    return ingest.get("source")
+    settings = YAML(typ="safe").load(text)
+    ingest = settings.get("ingest") if isinstance(settings, dict) else None
+    return ingest.get("source") if isinstance(ingest, dict) else None
+
+
+def _source_node(text: str) -> Node | None:
+    """Where the params file `text` says what the source of the clips is."""
+    node = YAML(typ="safe").compose(text)
+    for name in ("ingest", "source"):
+        pairs = node.value if isinstance(node, MappingNode) else []
+        node = next((value for key, value in pairs if key.value == name), None)
+    return node
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write params.yaml; returns 0, or 2 after a mistake that the user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.recipe", description="Write params.yaml from a recipe; nothing is run."
+    )
+    parser.add_argument("recipe", help="a file of recipes/ (without .yaml)")
+    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
+    args = parser.parse_args(argv)
+    try:
+        apply(Paths(ROOT), args.recipe, args.source)
+    except UserError as error:
+        print(f"recipe: {error}", file=sys.stderr)
+        return error.status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

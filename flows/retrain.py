@@ -38,7 +38,7 @@ from slimstream.core.params import load_params
 from slimstream.core.paths import Paths, models_in
 from slimstream.tracking.run import tracking_uri
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = recipes.ROOT
 COLUMNS = {
     "macro_f1": "macro-F1",
     "accuracy": "accuracy",

@@ -77,7 +77,7 @@ def repository(root: Path) -> Path:
         root / "wish.txt": "nothing\n",
         root / "params.yaml": "recipe: rig  # the default\n",
         root / "recipes" / "rig.yaml": "recipe: rig  # the default\n",
-        root / "recipes" / "tank.yaml": "recipe: tank\ningest:\n  source: ../clips  # four cameras\n",
+        root / "recipes" / "tank.yaml": "ingest:\n  source: ../clips  # four cameras\n",
         root / ".dvc" / "config": "[core]\n    analytics = false\n",
         root / ".dvc" / ".gitignore": "/config.local\n/tmp\n/cache\n",
         root / ".gitignore": "\n".join(IGNORED),

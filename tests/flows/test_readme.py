@@ -25,6 +25,8 @@ from ruamel.yaml import YAML
 from flows.services.__main__ import _parser as services_parser
 from slimstream.cli.parser import _parser as slimstream_parser
 from slimstream.core.params import load_params
+from slimstream.pipeline.params_file import from_recipe
+from slimstream.pipeline.recipes import load_recipe
 from tests.flows.conftest import PROJECT
 from tests.flows.mini import commit, git
 from tests.weed import free_ports
@@ -57,6 +59,7 @@ HERE = {
     TRIED: "test_trying_something_works_with_every_recipe",
     "dvc metrics diff": "test_what_a_reader_does_with_dvc",
     "dvc plots show": "test_what_a_reader_does_with_dvc",
+    "dvc params diff": "test_what_a_reader_does_with_dvc",
     "dvc status": "test_what_a_reader_does_with_dvc",
     "dvc exp": "test_what_a_reader_does_with_dvc",
     "python -m slimstream": "test_options_are_those_that_there_are",
@@ -71,6 +74,7 @@ ELSEWHERE = {
     "dvc dag": "tests/flows/test_dvc.py::test_order_comes_from_the_graph_and_dvc_skips",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
+    "python -m flows.recipe": "tests/flows/test_recipe.py::test_the_command_writes_params_and_runs_nothing",
     "make folds": "tests/unit/experiments/test_folds.py",
     "make tables": "tests/pipeline/test_tables.py",
     "make up": "tests/flows/test_services.py::test_up_starts_what_is_missing_and_nothing_else",
@@ -202,7 +206,7 @@ def test_trying_something_works_with_every_recipe(recipe: Path, tmp_path: Path) 
     """What `dvc exp run` does with its -S before it runs anything."""
     assert ("README.md", TRIED) in ALL
     overrides = [word for word in shlex.split(TRIED)[3:] if word != "-S"]
-    shutil.copy(recipe, tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(from_recipe(recipe))
     apply_overrides(tmp_path / "params.yaml", overrides)
     params = load_params(tmp_path / "params.yaml")
     assert (params.prune.rate, params.prune.target_params) == (0.3, None)
@@ -244,7 +248,7 @@ def ask(root: Path, command: str) -> str:
 def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     """In a project of one stage: the commands are DVC's, what they have to fit are our settings."""
     (shown,) = (c for _, c in ALL if c.startswith("dvc plots show"))
-    shutil.copy(PROJECT / "recipes/tank.yaml", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/tank.yaml"))
     (tmp_path / "dvc.yaml").write_text(STAGE)
     (tmp_path / "work.py").write_text(WORK)
     git(tmp_path, "init", "-q", "-b", "main")
@@ -255,6 +259,7 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     ask(tmp_path, "dvc repro")
     commit(tmp_path)
     ask(tmp_path, TRIED)
+    assert "prune.target_params" in ask(tmp_path, "dvc params diff")
     assert "0.3" in ask(tmp_path, "dvc metrics diff")
     assert "file://" in ask(tmp_path, shown)
     assert "up to date" in ask(tmp_path, "dvc status")
@@ -292,7 +297,7 @@ def test_mlflow_shows_the_runs(tmp_path: Path) -> None:
 def test_the_example_in_python_names_what_its_recipe_registers() -> None:
     name, block = example()
     compile(block, "README.md", "exec")
-    assert load_params(PROJECT / f"recipes/{name}.yaml").publish.name == name
+    assert load_recipe(PROJECT / f"recipes/{name}.yaml").publish.name == name
 
 
 def example() -> tuple[str, str]:

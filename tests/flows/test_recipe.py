@@ -1,9 +1,10 @@
-"""params.yaml from a recipe: comments stay, and no edit is lost."""
+"""params.yaml from a recipe: whole, with its comments, and no edit is lost."""
 
 import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from flows import recipe, retrain
 from slimstream.core.errors import UserError
@@ -19,8 +20,18 @@ def paths(tmp_path: Path) -> Paths:
 
 def test_a_recipe_with_a_source_keeps_its_comments(paths: Paths) -> None:
     recipe.apply(paths, "tank", "s3://plant/2026")
-    assert paths.params.read_text() == "recipe: tank\ningest:\n  source: s3://plant/2026 # four cameras\n"
-    assert load_params(paths.params).ingest.source == "s3://plant/2026"
+    assert '  # tank: four cameras\n  source: "s3://plant/2026"' in paths.params.read_text()
+    params = load_params(paths.params)
+    assert params.recipe == "tank" and params.ingest.source == "s3://plant/2026"
+
+
+def test_params_then_hold_every_setting(paths: Paths) -> None:
+    """What `dvc exp run -S prune.rate=0.3 -S prune.target_params=null` looks up, among others."""
+    (paths.root / "recipes/mine.yaml").write_text("prune:\n  target_params: 0.5\n")
+    recipe.apply(paths, "mine", None)
+    settings = YAML(typ="safe").load(paths.params.read_text())
+    assert settings == load_params(paths.params).model_dump(mode="json", by_alias=True)
+    assert settings["prune"]["rate"] is None and settings["prune"]["target_params"] == 0.5
 
 
 def test_uncommitted_edits_are_never_overwritten(paths: Paths) -> None:
@@ -45,8 +56,43 @@ def test_without_git_edits_are_safe_too(paths: Paths) -> None:
 def test_what_an_earlier_run_wrote_is_no_edit(paths: Paths) -> None:
     recipe.apply(paths, "tank", "../a")
     recipe.apply(paths, "tank", "../b")
+    recipe.apply(paths, None, "../a rather long name")
+    shutil.rmtree(paths.cache)
     recipe.apply(paths, "rig", None)
-    assert paths.params.read_text() == "recipe: rig  # the default\n"
+    assert load_params(paths.params).recipe == "rig"
+
+
+def test_a_copied_recipe_is_no_edit(paths: Paths) -> None:
+    shutil.copy(paths.root / "recipes/tank.yaml", paths.params)
+    recipe.apply(paths, "rig", None)
+    assert load_params(paths.params).recipe == "rig"
+
+
+def test_a_recipe_may_be_edited_and_applied_again(paths: Paths) -> None:
+    own = paths.root / "recipes/own.yaml"
+    for frames in (8, 12):
+        own.write_text(f"extract: {{frames: {frames}}}\n")
+        recipe.apply(paths, "own", "../a")
+        assert load_params(paths.params).extract.frames == frames
+    with paths.params.open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(UserError, match="uncommitted edits"):
+        recipe.apply(paths, "own", "../a")
+
+
+def test_a_recipe_with_a_mistake_is_told_and_is_in_nobodys_way(paths: Paths) -> None:
+    before = paths.params.read_bytes()
+    (paths.root / "recipes/odd.yaml").write_text("train: {epochs: 3}\n")
+    with pytest.raises(UserError, match=r"recipes/odd\.yaml: unknown setting 'train\.epochs'"):
+        recipe.apply(paths, "odd", None)
+    assert paths.params.read_bytes() == before
+    paths.params.write_text("recipe: mine\n")
+    with pytest.raises(UserError, match="uncommitted edits"):
+        recipe.apply(paths, "tank", None)
+    for text in (b"<<<<<<< HEAD\nrecipe: mine\n", "recipe: Prüfstand".encode("latin-1"), b"- a list\n"):
+        paths.params.write_bytes(text)
+        with pytest.raises(UserError, match="uncommitted edits"):
+            recipe.apply(paths, "tank", None)
 
 
 def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
@@ -54,10 +100,42 @@ def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
     recipe.apply(paths, None, "../c")
     assert paths.params.read_text().startswith("# mine\nrecipe: mine\nprune:\n  rate: 0.4\n")
     assert load_params(paths.params).ingest.source == "../c"
+    paths.params.write_text("split: {group_by:  [part]}\ningest: {source: '../a' }  # here\n")
+    recipe.apply(paths, None, "../c")
+    assert paths.params.read_text() == "split: {group_by:  [part]}\ningest: {source: ../c }  # here\n"
     before = paths.params.stat().st_mtime_ns
     recipe.apply(paths, None, None)
     recipe.apply(paths, None, "../c")
     assert paths.params.stat().st_mtime_ns == before
+
+
+def test_params_that_lack_what_dvc_looks_up_are_refused_before_it_does(paths: Paths) -> None:
+    """As a recipe does that was copied there."""
+    (paths.root / "dvc.yaml").write_text("stages: {ingest: {cmd: x, params: [ingest.source, split]}}\n")
+    paths.params.write_text("split: {group_by: [part]}\n")
+    for source in (None, "../c"):
+        with pytest.raises(UserError, match=r"params\.yaml lacks 'ingest\.source', which DVC looks up there"):
+            recipe.apply(paths, None, source)
+    shutil.copy(paths.params, paths.root / "recipes/mine.yaml")  # what it says that one should do
+    recipe.apply(paths, "mine", None)
+    recipe.apply(paths, None, None)
+
+
+def test_a_source_that_is_another_value_too_changes_alone(paths: Paths) -> None:
+    text = "publish: {name: &name plant}\ningest:\n  source: *name\n"
+    found = YAML(typ="safe").load(recipe.with_source(text, "../c"))
+    assert found == {"publish": {"name": "plant"}, "ingest": {"source": "../c"}}
+
+
+def test_the_command_writes_params_and_runs_nothing(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recipe, "ROOT", paths.root)
+    assert recipe.main(["tank", "--source", "../b"]) == 0
+    assert load_params(paths.params).ingest.source == "../b"
+    assert git(paths.root, "status", "--porcelain") == "M params.yaml"
+    assert recipe.main(["tanc"]) == 2
+    assert "recipe: There is no recipe 'tanc'; there are: rig, tank." in capsys.readouterr().err
 
 
 def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
+from slimstream.pipeline.recipes import load_recipe
 from slimstream.stages.validate import stage as validate
 from tests.unit.clips.rendered import texture, write_picture
 
@@ -32,7 +33,7 @@ def pictures(folder: Path, *classes: str, count: int = 4, seed: int = 0) -> None
 
 def project(root: Path, recipe: str, **split: Any) -> Paths:
     """A project below `root` with a recipe's settings and the source `root/plant`."""
-    settings = YAML(typ="safe").load((ROOT / "recipes" / f"{recipe}.yaml").read_text())
+    settings = load_recipe(ROOT / "recipes" / f"{recipe}.yaml").model_dump(mode="json", by_alias=True)
     settings["ingest"]["source"] = "plant"
     settings["split"] |= split
     with (root / "params.yaml").open("w") as file:

@@ -238,7 +238,10 @@ class Train(Section):
 
 
 class Prune(Section):
-    """Global structured channel pruning, then fine-tuning (P1, section 3.3)."""
+    """Global structured channel pruning, then fine-tuning (P1, section 3.3).
+
+    Exactly one of `rate` and `target_params` is set, the other is null.
+    """
 
     importance: Literal["l1", "bn_scale"] = Field(
         "l1",
@@ -382,4 +385,4 @@ class Params(Section):
 
 def load_params(path: Path) -> Params:
     """Read `path`; raise UserError, naming the field and the mend, when it does not fit."""
-    return load(path, Params, "run in the project's root or copy a recipe there.")
+    return load(path, Params, "run in the project's root, or make it there: python -m flows.recipe rig.")

@@ -25,13 +25,23 @@ def load(path: Path, model: type[S], where: str) -> S:
 
     `where` says how to come by a file that is missing.
     """
+    return parse(read(path, where), model, str(path))
+
+
+def read(path: Path, where: str) -> Any:
+    """The content of the YAML file `path`, {} when it holds none; raises UserError when it cannot be read.
+
+    `where` says how to come by a file that is missing.
+    """
     try:
-        content = YAML(typ="safe").load(path.read_text()) or {}
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: {where}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: save it as such.") from error
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse(content, model, str(path))
+    return {} if content is None else content
 
 
 def parse(content: Any, model: type[S], where: str) -> S:
@@ -51,6 +61,8 @@ def _sentence(error: ValidationError, model: type[Section]) -> str:
         return f"unknown setting '{field}'" + (
             f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}."
         )
+    if first["input"] is None:
+        return f"'{field}' is null; give it a value, or leave it out to keep its default."
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"'{field}': {first['msg'].removeprefix('Value error, ')}{more}."
 

@@ -5,9 +5,8 @@ the row's own `set`, and by the row's own for that budget. What none of them nam
 rows of a table share it, epochs and input above all.
 """
 
-from collections.abc import Mapping
 from functools import reduce
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,9 +14,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.params import Params
 from slimstream.core.paths import MODELS, TEACHERS, Paths
 from slimstream.core.schema import Section, load, parse
+from slimstream.pipeline.recipes import Settings, merge, resolve
 
 FOLDER = "recipes/tables"
-Settings = dict[str, Any]
 Metric = Literal["accuracy", "macro_precision", "macro_recall", "macro_f1"]
 Curve = Literal["train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr"]
 
@@ -112,20 +111,10 @@ class Spec(Section):
         Teachers keep theirs, unless it is they who are judged: what a row varies is who learns from them.
         """
         where = f"{self.paper}, row '{row.name}'"
-        params = parse(self.content(row, budget), Params, where)
+        params = resolve(self.content(row, budget), where)
         settings = params.model_dump(mode="json", by_alias=True)
         taught = {} if row.model.startswith(TEACHERS) else {"teachers": settings["teachers"]}
         return parse({**seeded(settings, seed), **taught}, Params, where)
-
-
-def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
-    """`lower` overridden by `upper`, mapping by mapping; lists are replaced.
-
-    Whoever names another `model` leaves the old one's `model_args` behind.
-    """
-    kept = {k: v for k, v in lower.items() if k != "model_args" or "model" not in upper}
-    both = {k: merge(kept[k], v) for k, v in upper.items() if _map(kept.get(k)) and _map(v)}
-    return {**kept, **upper, **both}
 
 
 def seeded(settings: Settings, seed: int) -> Settings:
@@ -163,7 +152,3 @@ def listing(spec: Spec, budget: str) -> str:
             of = f" of {net}" if row.model == "original" else ""
             lines.append(f"  {row.name}: {row.model}{of}, {work}")
     return "\n".join(lines)
-
-
-def _map(value: Any) -> bool:
-    return isinstance(value, Mapping)

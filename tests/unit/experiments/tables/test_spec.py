@@ -1,4 +1,4 @@
-"""Tables as data: how settings are merged, what a mistake is told, and that every row can be built."""
+"""Tables as data: what a mistake is told, and that every row can be built."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments.tables.run import check
-from slimstream.experiments.tables.spec import Row, Spec, listing, load_spec, load_specs, merge, seeded
+from slimstream.experiments.tables.spec import Row, Spec, listing, load_spec, load_specs, seeded
 
 ROOT = Path(__file__).parents[4]
 PAPERS = ("p1", "p2", "p3")
@@ -17,24 +17,6 @@ BUDGETS = {"p1": ("cpu", "paper"), "p2": ("cpu", "paper"), "p3": ("cpu", "gpu", 
 
 def rows(paper: str) -> list[tuple[str, Row]]:
     return [(name, row) for name, table in load_spec(paper, Paths(ROOT)).tables.items() for row in table.rows]
-
-
-def test_mappings_are_merged_and_lists_replaced() -> None:
-    lower = {"train": {"fit": {"epochs": 3, "lr": 0.1}}, "split": {"group_by": ["a", "b"]}}
-    upper = {"train": {"fit": {"lr": 0.2}}, "split": {"group_by": ["c"]}}
-    assert merge(lower, upper) == {
-        "train": {"fit": {"epochs": 3, "lr": 0.2}},
-        "split": {"group_by": ["c"]},
-    }
-
-
-def test_another_model_leaves_the_old_ones_settings_behind() -> None:
-    lower = {"train": {"model": "a", "model_args": {"freeze": 6}, "fit": {"lr": 0.1}}}
-    assert merge(lower, {"train": {"model": "b"}})["train"] == {"model": "b", "fit": {"lr": 0.1}}
-    assert merge(lower, {"train": {"model_args": {"size": "s"}}})["train"]["model_args"] == {
-        "freeze": 6,
-        "size": "s",
-    }
 
 
 def test_a_seed_reaches_every_training() -> None:

@@ -1,0 +1,63 @@
+"""Recipes: files of settings that differ from their defaults, and how settings override others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimstream.core.errors import UserError
+from slimstream.core.params import Params
+from slimstream.core.schema import Section, parse, read
+
+Settings = dict[str, Any]
+"""Settings by section, as they stand in a YAML file."""
+
+REPLACES = {
+    "model": "model_args",
+    "rate": "target_params",
+    "target_params": "rate",
+    "frames": "fraction",
+    "fraction": "frames",
+}
+"""A setting → the one of the same section that an override of the first leaves behind.
+
+Arguments belong to their model, and of two ways to say the same thing exactly one is set.
+"""
+
+
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
+    """`lower` overridden by `upper`: mappings are merged; lists and values, null too, are replaced."""
+    behind = {REPLACES.get(key) for key, value in upper.items() if value is not None}
+    kept = {key: value for key, value in lower.items() if key not in behind}
+    both = {k: merge(kept[k], v) for k, v in upper.items() if _is_map(kept.get(k)) and _is_map(v)}
+    return {**kept, **upper, **both}
+
+
+def resolve(overrides: Any, where: str) -> Params:
+    """All settings: the `overrides`, and the default of whatever they do not name.
+
+    Raises UserError, naming `where` they stand and the setting, for one that is unknown or does not fit.
+    """
+    if not isinstance(overrides, Mapping):
+        raise UserError(f"{where} must hold settings by section, such as 'extract: {{frames: 8}}'.")
+    # A section's own default may say more than the defaults of its fields: which of two alternatives is set.
+    defaults = {
+        field.alias or name: section.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        for name, field in Params.model_fields.items()
+        if isinstance(section := field.get_default(call_default_factory=True), Section)
+    }
+    return parse(merge(defaults, overrides), Params, where)
+
+
+def load_recipe(path: Path) -> Params:
+    """The settings of the recipe `path`. It is called like its file unless it names itself.
+
+    A recipe may be a whole params.yaml: that overrides every default. Raises UserError when it does not fit.
+    """
+    overrides = read(path, "recipes are files of the folder recipes/.")
+    if isinstance(overrides, Mapping):
+        overrides = {"recipe": path.stem, **overrides}
+    return resolve(overrides, str(path))
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping)
