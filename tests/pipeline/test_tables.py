@@ -18,7 +18,7 @@ from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments.tables import cells
-from slimstream.pipeline import stages
+from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
 from tests.pipeline.test_pictures import each, tiny_picture_net
 from tests.pipeline.tiny import study
@@ -66,7 +66,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run_stage(folder: Paths, stage: str, paths: Paths, quietly: bool) -> None:
         found.append(stage)
         start = time.perf_counter()
-        module = stages.load(stage)
+        module = STAGES[stage].module
         metrics = module.run(load_params(folder.params), folder, null_log)
         folder.metrics(stage).parent.mkdir(exist_ok=True)
         folder.metrics(stage).write_text(json.dumps(metrics))

@@ -17,37 +17,37 @@ from slimstream.core.environment import processes
 from slimstream.core.errors import UserError
 from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
-from slimstream.pipeline import stages
+from slimstream.pipeline.stages import STAGES
 
 if TYPE_CHECKING:
     from slimstream.stages.ingest.held_out import HeldOut
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.tracking.run import TRAINING, NullRun, stage_run
+    from slimstream.tracking.run import NullRun, stage_run
 
-    params = load_params(paths.params)
+    params, stage = load_params(paths.params), STAGES[args.command]
     if not torchrun.by_torchrun():
-        if args.command in TRAINING and processes() > 1:
-            return torchrun.together(args.command, args.root, processes())
+        if stage.trains and processes() > 1:
+            return torchrun.together(stage.name, args.root, processes())
         ours: AbstractContextManager[None] = nullcontext()
-    elif args.command in TRAINING:
+    elif stage.trains:
         torchrun.follow_launcher()
         from slimstream.training.distributed import joined
 
         ours = joined()
     else:
-        raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
-    if args.command == "train":
+        shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
+        raise UserError(f"torchrun is for {shared}; run this stage without it.")
+    if stage.name == "train":
         _refuse_early(params, paths)
     first = torchrun.is_first()
-    work = stages.load(args.command)
-    with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
-        metrics = work.run(params, paths, run.log)
+    with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
+        metrics = stage.module.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)
-            _write_json(paths.metrics(args.command), metrics)
-            _write_json(paths.run(args.command), {"run_id": run.run_id})
+            _write_json(paths.metrics(stage.name), metrics)
+            _write_json(paths.run(stage.name), {"run_id": run.run_id})
     return 0
 
 

@@ -26,16 +26,11 @@ from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments.folds import done, lay_out, run_stage, validated
 from slimstream.experiments.tables.results import Done
+from slimstream.pipeline.stages import STAGES
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
 
-MAKERS = {
-    "baseline": "baseline",
-    "original": "train",
-    "pruned": "prune",
-    "control": "distill",
-    "distilled": "distill",
-}
+MAKERS = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
 
 LATER: dict[str, dict[str, Any]] = {
