@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from slimstream.cli import torchrun
 from slimstream.core.environment import processes
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
         _refuse_early(params, paths)
     first = torchrun.is_first()
     with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
-        metrics = stage.module.run(params, paths, run.log)
+        metrics = stage.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)
             _write_json(paths.metrics(stage.name), metrics)
@@ -60,7 +60,9 @@ def _refuse_early(params: Params, paths: Paths) -> None:
     check_compression(params)
     if paths.split_info.exists():
         info = json.loads(paths.split_info.read_text())
-        check_teachers(params, paths, info["classes"], info["hash"])
+        check_teachers(
+            params.distill, list(params.teachers), params.extract, paths, info["classes"], info["hash"]
+        )
 
 
 def _write_json(path: Path, content: object) -> None:
@@ -80,15 +82,26 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     check_trainings(params)
     check_compression(params)
     result = source.scan(
-        params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
+        params.ingest,
+        params.split.group_by,
+        paths,
+        args.source,
+        not args.dry_run,
+        partial(_held_out_before, params, paths),
     )
-    for sentence in columns.check(result.items, params):
+    for sentence in columns.check(result.items, params.split, params.validate_.classes):
         print(f"scan: {sentence}", file=sys.stderr, flush=True)
     told = {name: value for name, value in asdict(result).items() if name != "items"}
     print(json.dumps(told) if args.json else result)
     if args.dry_run:
         return
-    check_teachers(params, paths, sorted({item.label for item in result.items}))
+    check_teachers(
+        params.distill,
+        list(params.teachers),
+        params.extract,
+        paths,
+        sorted({item.label for item in result.items}),
+    )
     check_flow((item.key for item in result.items), params.extract)
 
 

@@ -4,9 +4,18 @@ What a stage depends on and what it makes stands in dvc.yaml; tests/unit/pipelin
 two together. `publish` is no stage of the graph: it changes the registry, which DVC does not know.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import Parameter, signature
 from types import ModuleType
+from typing import Any, TypeVar
+
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
+from slimstream.pipeline.params import Params
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,18 @@ class Stage:
         """The module that holds `run`. Heavy libraries are imported here, not with the list."""
         found = import_module(f"slimstream.stages.{self.name}")
         return found if hasattr(found, "run") else import_module(f"{found.__name__}.stage")
+
+    @property
+    def sections(self) -> list[str]:
+        """The sections and single settings of params.yaml that `run` takes, as "extract", "ingest.source"."""
+        return [
+            _setting(name) for name in signature(self.module.run).parameters if name not in ("paths", "log")
+        ]
+
+    def run(self, params: Params, paths: Paths, log: Log) -> dict[str, float]:
+        """Run it with its own sections of `params`; returns its metrics. Raises UserError."""
+        metrics: dict[str, float] = call(self.module.run, params, paths=paths, log=log)
+        return metrics
 
 
 _LIST = (
@@ -60,3 +81,20 @@ STAGES = {stage.name: stage for stage in _LIST}
 def following(name: str) -> list[Stage]:
     """The stage `name` and all after it."""
     return list(_LIST[list(STAGES).index(name) :])
+
+
+def call(function: Callable[..., T], params: Params, **known: Any) -> T:
+    """Call `function` with what its parameters name: something `known`, or a section of `params`.
+
+    A parameter `extract` gets the section of that name, `ingest__source` the setting `ingest.source` alone.
+    One that has a default keeps it unless it is `known`.
+    """
+    given = {name: known[name] for name in signature(function).parameters if name in known}
+    for name, parameter in signature(function).parameters.items():
+        if name not in given and parameter.default is Parameter.empty:
+            given[name] = params.section(_setting(name))
+    return function(**given)
+
+
+def _setting(parameter: str) -> str:
+    return parameter.replace("__", ".")

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES, following
 from slimstream.tracking.store import experiment_id, explained, open_store, sqlite_uri
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from slimstream.cli.parser import main
-from slimstream.core.params import Params
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
+from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 
 

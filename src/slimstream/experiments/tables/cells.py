@@ -21,11 +21,11 @@ import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments.folds import done, lay_out, run_stage, validated
 from slimstream.experiments.tables.results import Done
+from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
@@ -227,9 +227,7 @@ class Cell:
         if stage != "split":
             run_stage(folder, stage, self.data.checkout, quietly)
             return
-        from slimstream.stages import split  # a moment's work, not worth a process
-
-        split.run(self.params, folder, null_log)
+        STAGES["split"].run(self.params, folder, null_log)  # a moment's work, not worth a process
         done(folder, stage).write_text("0")
 
 
