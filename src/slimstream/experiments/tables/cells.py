@@ -55,6 +55,12 @@ def needs(stage: str, params: Params) -> list[str]:
     return [] if stage == "split" else ["split"]
 
 
+def chain(stage: str, params: Params) -> list[str]:
+    """`stage` and all that it goes on from, each once, in an order in which they can be run."""
+    before = (name for earlier in needs(stage, params) for name in chain(earlier, params))
+    return list(dict.fromkeys([*before, stage]))
+
+
 @dataclass(frozen=True)
 class Data:
     """Accepted clips: those of the checkout, or of a source, then in a home of their own."""
