@@ -140,17 +140,11 @@ class Cell:
     def folders(self) -> dict[str, Paths]:
         """Of every stage that the model takes, in an order in which they can be run."""
         found: dict[str, Paths] = {}
-
-        def visit(stage: str) -> None:
-            before = needs(stage, self.params)
-            for earlier in before:
-                visit(earlier)
-            from_: list[object] = [found[earlier].root.name for earlier in before]
+        for stage in chain(maker(self.model), self.params):
+            from_: list[object] = [found[earlier].root.name for earlier in needs(stage, self.params)]
             if stage == "split":
                 from_ = [self.packs.root.name, sorted(self.clips["id"] + self.clips["fold"])]
             found[stage] = self.data.folder(key(stage, named_by(stage, self.settings[stage]), from_))
-
-        visit(maker(self.model))
         return found
 
     @property
