@@ -11,11 +11,11 @@ from benchmarks.clips import P1, videos
 from benchmarks.compare import Result, duel
 from benchmarks.inference import SMALL, pruned, seen
 from slimstream.clips.packs import pack_clip
-from slimstream.core.params import Runtime
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
 from slimstream.runtimes.base import PROCESSORS_OWN, Form, runs_here, write_forms
 from slimstream.runtimes.export import export
+from slimstream.runtimes.names import Runtime
 from slimstream.serving.classifier import ClipClassifier
 
 CLASSES = ["normal", "air_leakage", "diverted_flow"]

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from benchmarks.compare import Call, Result, duel
-from slimstream.core.params import RUNTIMES, Runtime
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
 from slimstream.runtimes.base import import_openvino, network_files, open_network, runs_here
 from slimstream.runtimes.export import export
+from slimstream.runtimes.names import RUNTIMES, Runtime
 from slimstream.stages.prune.pruning import prune_channels, recalibrate
 
 FRAMES, SIDE = 10, 224

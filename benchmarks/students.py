@@ -8,9 +8,9 @@ import torch
 
 from benchmarks.compare import Call, Result, result, seconds
 from benchmarks.inference import call, noise, present, seen
-from slimstream.core.params import RUNTIMES
 from slimstream.models import create_model
 from slimstream.runtimes.export import export
+from slimstream.runtimes.names import RUNTIMES
 
 TEACHERS = ("vgg16", "vgg19", "resnet18")
 STUDENTS = {"light_residual_net": 0.5, "light_residual_net_small": 0.08}

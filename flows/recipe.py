@@ -16,10 +16,11 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest, load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
 from slimstream.stages.ingest.own_folders import check_ingested, check_source
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking.run import git, in_git
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,7 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
             return
         wanted = with_source(paths.params.read_text(encoding="utf-8"), source)
     # Before anything is touched: the first stage empties what the next scan would have listed.
-    check_source(_source(wanted) or Ingest().source, home)
+    check_source(_source(wanted) or IngestParams().source, home)
     check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
         paths.params.write_text(wanted, encoding="utf-8")

@@ -8,8 +8,8 @@ from ruamel.yaml import YAML
 
 from flows import recipe, retrain
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import load_params
 from tests.flows.mini import commit, git, repository
 
 

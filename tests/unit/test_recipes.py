@@ -9,9 +9,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
+from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
 from slimstream.pipeline.params_file import from_recipe
-from slimstream.pipeline.preflight import check_compression, check_trainings
+from slimstream.pipeline.preflight import preflight
 from slimstream.pipeline.recipes import load_recipe, resolve
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +23,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 def test_its_networks_can_be_trained_and_pruned_as_it_says(recipe: Path) -> None:
     params = load_recipe(recipe)
     assert params.recipe == recipe.stem
-    check_trainings(params)
-    check_compression(params)  # among others every pattern of prune.leave
+    preflight(params, Paths())  # among others every pattern of prune.leave
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -49,7 +49,7 @@ def test_the_example_of_the_docs_is_one(tmp_path: Path) -> None:
     path.write_text(example)
     params = load_recipe(path)
     assert len(example.splitlines()) == 5 and params.publish.name == "press"
-    check_trainings(params)
+    preflight(params, Paths())
 
 
 def settings(root: Node) -> Params | None:

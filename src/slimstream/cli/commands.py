@@ -15,52 +15,41 @@ from typing import TYPE_CHECKING
 from slimstream.cli import torchrun
 from slimstream.core.environment import processes
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
-from slimstream.pipeline import stages
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.stages import STAGES
 
 if TYPE_CHECKING:
     from slimstream.stages.ingest.held_out import HeldOut
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.tracking.run import TRAINING, NullRun, stage_run
+    from slimstream.pipeline.preflight import before_training
+    from slimstream.tracking.run import NullRun, stage_run
 
-    params = load_params(paths.params)
+    params, stage = load_params(paths.params), STAGES[args.command]
     if not torchrun.by_torchrun():
-        if args.command in TRAINING and processes() > 1:
-            return torchrun.together(args.command, args.root, processes())
+        if stage.trains and processes() > 1:
+            return torchrun.together(stage.name, args.root, processes())
         ours: AbstractContextManager[None] = nullcontext()
-    elif args.command in TRAINING:
+    elif stage.trains:
         torchrun.follow_launcher()
         from slimstream.training.distributed import joined
 
         ours = joined()
     else:
-        raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
-    if args.command == "train":
-        _refuse_early(params, paths)
+        shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
+        raise UserError(f"torchrun is for {shared}; run this stage without it.")
+    if stage.trains:  # it may take hours, so what another stage would refuse is said first
+        before_training(params, paths)
     first = torchrun.is_first()
-    work = stages.load(args.command)
-    with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
-        metrics = work.run(params, paths, run.log)
+    with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
+        metrics = stage.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)
-            _write_json(paths.metrics(args.command), metrics)
-            _write_json(paths.run(args.command), {"run_id": run.run_id})
+            _write_json(paths.metrics(stage.name), metrics)
+            _write_json(paths.run(stage.name), {"run_id": run.run_id})
     return 0
-
-
-def _refuse_early(params: Params, paths: Paths) -> None:
-    """What a later stage would refuse is said before the first training takes its hours."""
-    from slimstream.pipeline.preflight import check_compression, check_trainings
-    from slimstream.stages.distill.stage import check_teachers
-
-    check_trainings(params)
-    check_compression(params)
-    if paths.split_info.exists():
-        info = json.loads(paths.split_info.read_text())
-        check_teachers(params, paths, info["classes"], info["hash"])
 
 
 def _write_json(path: Path, content: object) -> None:
@@ -69,27 +58,24 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.clips.packs import check_flow
-    from slimstream.pipeline.preflight import check_compression, check_trainings
-    from slimstream.splits import columns
-    from slimstream.stages.distill.stage import check_teachers
+    from slimstream.pipeline.preflight import preflight
     from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
-    # What cannot come out right is said here, before anything is fetched.
-    check_trainings(params)
-    check_compression(params)
+    preflight(params, paths)  # what cannot come out right is said before anything is listed
     result = source.scan(
-        params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
+        params.ingest,
+        params.split.group_by,
+        paths,
+        args.source,
+        not args.dry_run,
+        partial(_held_out_before, params, paths),
     )
-    for sentence in columns.check(result.items, params):
-        print(f"scan: {sentence}", file=sys.stderr, flush=True)
     told = {name: value for name, value in asdict(result).items() if name != "items"}
-    print(json.dumps(told) if args.json else result)
-    if args.dry_run:
-        return
-    check_teachers(params, paths, sorted({item.label for item in result.items}))
-    check_flow((item.key for item in result.items), params.extract)
+    print(json.dumps(told) if args.json else result, flush=True)
+    classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
+    for sentence in preflight(params, paths, items=result.items, keys=keys, classes=classes):
+        print(f"scan: {sentence}", file=sys.stderr)
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
@@ -255,7 +241,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     for source in filter(None, (args.source, args.pictures)):
         check_source(source, paths)
     for spec in specs[1:]:  # a mistake in the last one should not wait for the first
-        check(spec, chosen(spec, args.table, args.row).values(), args.budget)
+        check(spec, chosen(spec, args.table, args.row).values(), args.budget, paths)
     failed = 0
     for spec in specs:
         source = args.pictures or args.source if spec.pictures else args.source

@@ -11,8 +11,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
-from slimstream.core.params import Params
 from slimstream.core.schema import Section
+from slimstream.pipeline.params import Params
 from slimstream.pipeline.recipes import load_recipe
 
 WIDTH = 110

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.schema import Section, parse, read
+from slimstream.pipeline.params import Params
 
 Settings = dict[str, Any]
 """Settings by section, as they stand in a YAML file."""

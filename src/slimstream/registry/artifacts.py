@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Runtime
 from slimstream.runtimes.base import PROCESSORS_OWN
+from slimstream.runtimes.names import Runtime
 from slimstream.tracking.store import plain_words
 
 PARITY = 1e-4

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Runtime
+from slimstream.runtimes.names import Runtime
 
 _FILES: dict[Runtime, tuple[str, ...]] = {
     "onnx": ("network.onnx",),

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from slimstream.core.params import Runtime
 from slimstream.runtimes.base import import_openvino, network_files
+from slimstream.runtimes.names import Runtime
 
 OPSET = 20
 FLOATS = 2

@@ -14,10 +14,10 @@ from slimstream.catalog.clutter import clutter
 from slimstream.core.errors import UserError
 from slimstream.core.media import PICTURES, VIDEOS, is_picture
 from slimstream.core.parallel import Crashed, cores, each
-from slimstream.core.params import Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import bar
 from slimstream.runtimes.base import runs_here
+from slimstream.runtimes.names import Runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, refused
 
 BEGINS = ("path,label,", '[\n  {\n    "path":')

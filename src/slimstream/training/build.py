@@ -6,15 +6,16 @@ from typing import Any
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Fit
+from slimstream.models import check_channels
 from slimstream.models.layers.heads import CosineHead
 from slimstream.models.surgery import batch_norm_scales
 from slimstream.training.closed_form import HasHead, HasMemory
 from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
+from slimstream.training.params import FitParams
 from slimstream.training.slimming import Slimming
 
 
-def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:
+def objective_of(model: nn.Module, p: FitParams, labels: Sequence[int], classes: int) -> Objective:
     """The objective for `model`, to learn from clips of `labels`; refuses what `check_objective` does."""
     check_objective(model, p)
     plain = CrossEntropy(class_weights(labels, classes, p.class_balance), p.label_smoothing)
@@ -41,7 +42,7 @@ def with_head(model: nn.Module) -> HasHead | HasMemory:
     return model
 
 
-def check_objective(model: nn.Module, p: Fit) -> None:
+def check_objective(model: nn.Module, p: FitParams) -> None:
     """UserError when `p` asks for what `model` does not have."""
     head, name = getattr(model, "head", None), type(model).__name__
     if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
@@ -61,3 +62,10 @@ def check_objective(model: nn.Module, p: Fit) -> None:
         raise UserError(f"params.yaml: {name} has no head whose features have centres; set center: 0.")
     if p.slimming and not batch_norm_scales(model):
         raise UserError(f"params.yaml: {name} has no batch norm that learns its scale; set slimming: 0.")
+
+
+def check_training(model: nn.Module, p: FitParams, channels: int, section: str = "train") -> None:
+    """UserError when `model`, which `section` of params.yaml names, cannot look at clips of so many
+    `channels` or lacks what `p` asks for."""
+    check_channels(model, channels, section)
+    check_objective(model, p)

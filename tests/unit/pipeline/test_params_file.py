@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from slimstream.core.params import Params, load_params
+from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.params_file import WIDTH, from_recipe, inline, read_comments
 from slimstream.pipeline.recipes import load_recipe
 

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
+from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.recipes import load_recipe, merge, resolve
 
 

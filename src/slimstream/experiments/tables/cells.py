@@ -21,21 +21,16 @@ import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments.folds import done, lay_out, run_stage, validated
 from slimstream.experiments.tables.results import Done
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
 
-MAKERS = {
-    "baseline": "baseline",
-    "original": "train",
-    "pruned": "prune",
-    "control": "distill",
-    "distilled": "distill",
-}
+MAKERS = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
 
 LATER: dict[str, dict[str, Any]] = {
@@ -58,6 +53,12 @@ def needs(stage: str, params: Params) -> list[str]:
         start = "prune" if params.distill.student == "pruned" else "train"
         return [start, *["teachers"] * bool(params.teachers)]
     return [] if stage == "split" else ["split"]
+
+
+def chain(stage: str, params: Params) -> list[str]:
+    """`stage` and all that it goes on from, each once, in an order in which they can be run."""
+    before = (name for earlier in needs(stage, params) for name in chain(earlier, params))
+    return list(dict.fromkeys([*before, stage]))
 
 
 @dataclass(frozen=True)
@@ -139,17 +140,11 @@ class Cell:
     def folders(self) -> dict[str, Paths]:
         """Of every stage that the model takes, in an order in which they can be run."""
         found: dict[str, Paths] = {}
-
-        def visit(stage: str) -> None:
-            before = needs(stage, self.params)
-            for earlier in before:
-                visit(earlier)
-            from_: list[object] = [found[earlier].root.name for earlier in before]
+        for stage in chain(maker(self.model), self.params):
+            from_: list[object] = [found[earlier].root.name for earlier in needs(stage, self.params)]
             if stage == "split":
                 from_ = [self.packs.root.name, sorted(self.clips["id"] + self.clips["fold"])]
             found[stage] = self.data.folder(key(stage, named_by(stage, self.settings[stage]), from_))
-
-        visit(maker(self.model))
         return found
 
     @property
@@ -232,9 +227,7 @@ class Cell:
         if stage != "split":
             run_stage(folder, stage, self.data.checkout, quietly)
             return
-        from slimstream.stages import split  # a moment's work, not worth a process
-
-        split.run(self.params, folder, null_log)
+        STAGES["split"].run(self.params, folder, null_log)  # a moment's work, not worth a process
         done(folder, stage).write_text("0")
 
 

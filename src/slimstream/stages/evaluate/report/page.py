@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimstream.core.params import RUNTIMES
 from slimstream.runtimes.base import Form
+from slimstream.runtimes.names import RUNTIMES
 from slimstream.stages.evaluate.report import plots
 
 if TYPE_CHECKING:
