@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.compare import Call, Result, result, seconds
 from benchmarks.inference import call, noise, present, seen
-from slimstream.core.params import RUNTIMES
 from slimstream.models import create_model
+from slimstream.runtimes import RUNTIMES
 from slimstream.runtimes.export import export
 
 TEACHERS = ("vgg16", "vgg19", "resnet18")
@@ -24,7 +24,7 @@ def run() -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in (*TEACHERS, *STUDENTS):
-            export(seen(create_model(name, 2), pictures), pictures, root / name, RUNTIMES)
+            export(seen(create_model(name, 2), pictures), pictures, root / name, list(RUNTIMES))
         results = []
         for runtime in present():
             nets = {name: call(root / name, runtime, pictures[0]) for name in (*TEACHERS, *STUDENTS)}

@@ -14,7 +14,8 @@ from slimstream.metrics.classification import preferred
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
-from slimstream.runtimes.base import open_network, read_forms
+from slimstream.runtimes import open_network
+from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.part import softmax
 from slimstream.stages import export
 from slimstream.stages.evaluate import stage as evaluate

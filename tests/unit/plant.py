@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from slimstream.clips.packs import pack_clip
 from slimstream.core.params import Extract, Gate, Params, Publish, Split
 from slimstream.core.paths import Paths
-from slimstream.runtimes.base import Form, OnnxModel, write_forms
+from slimstream.runtimes.base import Form, write_forms
+from slimstream.runtimes.onnx import OnnxModel
 
 CLASSES = ["leak", "normal"]
 COLOURS = {"leak": (200, 60, 60), "normal": (60, 60, 200)}

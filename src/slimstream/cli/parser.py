@@ -7,10 +7,10 @@ from pathlib import Path
 
 from slimstream.cli import commands, torchrun
 from slimstream.core.errors import UserError
-from slimstream.core.params import RUNTIMES
 from slimstream.core.paths import Paths
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.runtimes import RUNTIMES
 
 STAGES = {
     "ingest": "fetch the clips that source.lock.json lists and write the manifest",

@@ -1,17 +1,15 @@
 """params.yaml as types: one section a stage, every field with its unit, nothing misspelt gets through."""
 
 import re
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from slimstream.core.schema import Section, load
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Runtime = Literal["onnx", "openvino", "openvino-bf16", "openvino-int8"]
-RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-"""From the plainest to the coarsest: 32-bit floats twice, bfloat16, 8-bit integers."""
 TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -326,14 +324,27 @@ class Refit(Section):
 class Export(Section):
     """In which form a network is deployed."""
 
-    runtimes: list[Runtime] = Field(
-        list(RUNTIMES), description="the forms there is a choice of; onnx is always among them"
+    runtimes: list[str] = Field(
+        default_factory=lambda: _runtimes(),
+        description="the forms there is a choice of; onnx is always among them",
     )
     max_changed: Fraction = Field(
         0.01, description="share of validation clips that a faster form may label otherwise than the network"
     )
     calibration_clips: int = Field(64, ge=1, description="training clips that give 8-bit numbers their range")
     latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each form")
+
+    @field_validator("runtimes")
+    @classmethod
+    def known(cls, names: list[str]) -> list[str]:
+        if unknown := sorted(set(names) - set(_runtimes())):
+            raise ValueError(f"there is no runtime {unknown[0]!r}; choose among {', '.join(_runtimes())}")
+        return names
+
+
+def _runtimes() -> list[str]:
+    # By name: the settings of all stages lie here, and those that run no network do not depend on runtimes.
+    return list(import_module("slimstream.runtimes").RUNTIMES)
 
 
 class Evaluate(Section):

@@ -18,14 +18,14 @@ import pandas as pd
 from slimstream.core.errors import UserError
 from slimstream.core.files import whole
 from slimstream.core.fingerprint import fingerprint
-from slimstream.core.params import Params, Prune, Runtime
+from slimstream.core.params import Params, Prune
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.models.cost import measure
 from slimstream.models.latency import Latency, latencies
-from slimstream.runtimes.base import open_network
+from slimstream.runtimes import open_network
 from slimstream.runtimes.export import export
 from slimstream.stages.prune.stage import compress
 from slimstream.training.study import Study, named
@@ -86,8 +86,7 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
 
 def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> dict[str, Latency]:
     """All in one runtime, or they could not be compared: OpenVINO, or ONNX where it does not run them."""
-    runtimes: tuple[Runtime, ...] = ("openvino", "onnx")
-    for runtime in runtimes:
+    for runtime in ("openvino", "onnx"):
         with suppress(RuntimeError, UserError):
             return latencies(
                 {name: partial(open_network(folder, runtime), clip) for name, folder in folders.items()}, runs
