@@ -15,10 +15,10 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
 from flows import dvc, retrain, retries
-from flows.services import process
-from flows.services.servers import client_environment, services
-from flows.services.settings import Home, Settings, load_secrets
 from flows.worktree import worktree
+from infra.services import process
+from infra.services.servers import client_environment, services
+from infra.services.settings import Home, Settings, load_secrets
 from slimstream.core.paths import Paths
 from slimstream.registry.versions import Registry
 from tests.flows.conftest import PROJECT, api

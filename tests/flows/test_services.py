@@ -22,13 +22,13 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows.services import automations, postgres, process
-from flows.services import mlflow as mlflow_server
-from flows.services.__main__ import main
-from flows.services.control import SIGNALS
-from flows.services.runs import client
-from flows.services.servers import client_environment, services
-from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
+from infra.services import automations, postgres, process
+from infra.services import mlflow as mlflow_server
+from infra.services.__main__ import main
+from infra.services.control import SIGNALS
+from infra.services.runs import client
+from infra.services.servers import client_environment, services
+from infra.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.core.errors import UserError
 
 if TYPE_CHECKING:
