@@ -68,7 +68,7 @@ HERE = {
 """Run by this file."""
 
 ELSEWHERE = {
-    "dvc dag": "tests/flows/test_dvc.py::test_order_comes_from_the_graph_and_dvc_skips",
+    "dvc dag": "tests/flows/test_dvc_runner.py::test_order_comes_from_the_graph_and_dvc_skips",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
     "make folds": "tests/unit/experiments/test_folds.py",
@@ -83,7 +83,7 @@ ELSEWHERE = {
     "python -m slimstream process": "tests/unit/sensors/test_table.py",
     "python -m slimstream gc": "tests/unit/registry/test_retention.py",
     "python -m slimstream scan": "tests/unit/stages/ingest/test_scan.py",
-    "dvc config --local core.no_scm": "tests/flows/test_dvc.py",
+    "dvc config --local core.no_scm": "tests/flows/test_dvc_runner.py",
     "make clean": "tests/unit/cli/test_clean.py",
     "make setup": "tests/unit/cli/test_clean.py",
     "mlflow experiments restore": "tests/unit/tracking/test_store.py",

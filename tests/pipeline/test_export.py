@@ -208,27 +208,28 @@ class Remembering(Runtime):
         return ask
 
 
-@pytest.mark.parametrize(
-    ("toy", "chosen"),
-    [(Remembering(), "toy"), (Remembering(0.01), "onnx"), (Remembering(0.01, exact=False), "toy")],
-    ids=["the fastest is chosen", "one that is off is refused", "one of fewer bits may be a little off"],
-)
-def test_a_runtime_that_is_added_to_the_list_is_exported_checked_and_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: Runtime, chosen: str
+def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry in the list is all that the settings, export, the classifier and predict need."""
-    monkeypatch.setitem(RUNTIMES, "toy", toy)
-    paths = tiny.study(tmp_path, export={"runtimes": ["onnx", "toy"], "latency_runs": 5, "max_changed": 1})
+    monkeypatch.setitem(RUNTIMES, "off", Remembering(0.01))
+    monkeypatch.setitem(RUNTIMES, "toy", Remembering())
+    monkeypatch.setitem(RUNTIMES, "coarse", Remembering(0.01, exact=False))
+    names = ["onnx", "off", "toy", "coarse"]
+    paths = tiny.study(tmp_path, export={"runtimes": names, "latency_runs": 5, "max_changed": 1})
     untrained(paths, "pruned", 0)
-    metrics = export.run(load_params(paths.params), paths, null_log)
+    params = load_params(paths.params)
+    metrics = export.run(params, paths, null_log)
     folder = paths.export("pruned")
-    form, forms = read_forms(folder)
-    assert [form.runtime for form in forms] == ["onnx", "toy"] and form.runtime == chosen
+    chosen, forms = read_forms(folder)
+    assert [form.runtime for form in forms] == names and chosen.runtime in ("toy", "coarse")
+    # Fewer bits explain a small difference; 32-bit floats do not.
+    assert [export.admitted(form, params.export) for form in forms] == [True, False, True, True]
+    assert metrics["pruned.toy.off"] == 0 and export.PARITY < metrics["pruned.off.off"] < export.MOVED
     assert metrics["pruned.toy.latency_p50_ms"] < 0.5 * metrics["pruned.onnx.latency_p50_ms"]
     assert metrics["pruned.toy.megabytes"] == metrics["pruned.onnx.megabytes"]
-    assert metrics["pruned.toy.off"] == pytest.approx(toy.shift / 5, abs=toy.shift / 5)
+    assert ClipClassifier(folder).runtime == chosen.runtime
     clip = next(paths.ingested.glob("*.mp4"))
-    assert ClipClassifier(folder).runtime == chosen
     assert predict([clip], folder, "toy", workers=1)["error"].tolist() == [""]
 
 
