@@ -86,7 +86,7 @@ def test_no_orphan_when_the_flow_is_killed(tmp_path: Path, how: signal.Signals) 
     (tmp_path / "stage.py").write_text(STUBBORN)
     program = (
         "import pathlib, sys; from flows import dvc_runner;"
-        "dvc.run([sys.executable, 'stage.py'], pathlib.Path(sys.argv[1]), print, 'x')"
+        "dvc_runner.run([sys.executable, 'stage.py'], pathlib.Path(sys.argv[1]), print, 'x')"
     )
     flow = subprocess.Popen([sys.executable, "-c", program, tmp_path], env=importing())
     pids = tmp_path / "pids"

@@ -33,12 +33,12 @@ def test_the_first_is_the_reference_and_names_the_files_of_old_exports() -> None
 def test_settings_name_runtimes_of_the_list(tmp_path: Path) -> None:
     assert Export().runtimes == list(RUNTIMES)
     (tmp_path / "params.yaml").write_text("export: {runtimes: [onnx, openvino-int4]}\n")
-    with pytest.raises(UserError, match=r"no runtime 'openvino-int4'; choose among onnx, openvino, "):
+    with pytest.raises(UserError, match=r"no runtime 'openvino-int4'; choose among onnx, "):
         load_params(tmp_path / "params.yaml")
 
 
 def test_a_name_that_is_not_in_the_list_is_told_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no runtime 'tensorrt'; choose one of onnx, openvino"):
+    with pytest.raises(UserError, match=r"no runtime 'tensorrt'; choose one of onnx, "):
         open_network(tmp_path, "tensorrt")
 
 
