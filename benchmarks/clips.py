@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.clips.packs import pack_clip, save_array
-from slimstream.core.params import Extract
+from slimstream.clips.params import ExtractParams
 from slimstream.stages.ingest import rig
 
 SIZE = (640, 480)
 FPS = 25.0
-P1 = Extract(fraction=0.2, size=(224, 224))
+P1 = ExtractParams(fraction=0.2, size=(224, 224))
 """Every fifth frame and the flow to the next one, at the size networks are shown."""
 
 
@@ -38,7 +38,7 @@ def read(file: Path, flags: int = cv2.IMREAD_GRAYSCALE) -> npt.NDArray[np.uint8]
     return np.asarray(picture, np.uint8)
 
 
-def packs(folder: Path, files: Sequence[Path], p: Extract) -> list[str]:
+def packs(folder: Path, files: Sequence[Path], p: ExtractParams) -> list[str]:
     """What extract makes of `files`, in `folder`; returns the clips' ids."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

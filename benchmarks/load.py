@@ -9,11 +9,11 @@ import torch
 
 from benchmarks.clips import packs, read, videos
 from benchmarks.compare import Result, duel
-from slimstream.core.params import Extract
+from slimstream.clips.params import ExtractParams
 from slimstream.datasets.dataset import ClipSet, evaluation_batches
 
 BATCH = 8
-P = Extract(frames=25, size=(224, 224), flow="dis")
+P = ExtractParams(frames=25, size=(224, 224), flow="dis")
 
 
 def run() -> list[Result]:

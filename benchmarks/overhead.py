@@ -8,12 +8,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.compare import Result, result, seconds
+from slimstream.pipeline.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
-STAGES = (
-    *("scan", "ingest", "validate", "extract", "split", "baseline", "train", "teachers", "prune", "sweep"),
-    *("distill", "refit", "export", "evaluate", "publish"),
-)
 
 
 def run(demo: bool = False) -> list[Result]:
@@ -40,7 +37,7 @@ def whole_run(folder: Path) -> list[Result]:
     shutil.copyfile(bare / "recipes/rig.yaml", bare / "params.yaml")
 
     def stages() -> None:
-        for stage in STAGES:
+        for stage in ("scan", *STAGES, "publish"):
             tracking = {} if stage == "publish" else {"SLIMSTREAM_TRACKING": "off"}
             ask([sys.executable, "-m", "slimstream", stage], bare, **tracking)
 

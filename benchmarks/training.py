@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.compare import Call, Result, duel
-from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
@@ -19,6 +18,7 @@ from slimstream.models.layers.fusion import CAFM
 from slimstream.stages.distill.losses import Distillation
 from slimstream.training.loop import fit
 from slimstream.training.objectives import CrossEntropy, Objective
+from slimstream.training.params import FitParams
 
 STEPS, BATCH, CLASSES = 20, 8, 3
 
@@ -101,7 +101,7 @@ def random_batches(steps: int) -> list[Batch]:
 
 def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Callable[[], object]:
     """One epoch of the training loop; its state is written to disk as always."""
-    p = Fit(epochs=1, batch_size=BATCH, micro_batch=BATCH, frames=1)
+    p = FitParams(epochs=1, batch_size=BATCH, micro_batch=BATCH, frames=1)
 
     def train() -> None:
         with tempfile.TemporaryDirectory() as folder:

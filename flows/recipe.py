@@ -5,9 +5,10 @@ import io
 from ruamel.yaml import YAML
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest, load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import load_params
 from slimstream.stages.ingest.own_folders import check_ingested, check_source
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking.run import git, in_git
 
 
@@ -40,7 +41,7 @@ def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | No
     else:
         return
     # Before anything is touched: the first stage empties what the next scan would have listed.
-    check_source(_source(wanted) or Ingest().source, home)
+    check_source(_source(wanted) or IngestParams().source, home)
     check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text() != wanted:
         paths.params.write_text(wanted)

@@ -34,8 +34,8 @@ from flows.logs import in_one_sentence
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths, models_in
+from slimstream.pipeline.params import load_params
 from slimstream.tracking.run import tracking_uri
 
 ROOT = Path(__file__).resolve().parent.parent

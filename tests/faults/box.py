@@ -20,7 +20,7 @@ import psutil
 from infra.services import process, runs
 from infra.services.servers import client_environment
 from infra.services.settings import Home, load, load_secrets
-from slimstream.core.params import load_params
+from slimstream.pipeline.params import load_params
 from tests import weed
 
 PROJECT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 
 from infra.services.__main__ import _parser as services_parser
 from slimstream.cli.parser import _parser as slimstream_parser
-from slimstream.core.params import load_params
+from slimstream.pipeline.params import load_params
 from tests.flows.conftest import PROJECT
 from tests.flows.mini import commit, git
 from tests.weed import free_ports
@@ -219,7 +219,7 @@ stages:
 """
 WORK = """
 import json, pathlib
-from slimstream.core.params import load_params
+from slimstream.pipeline.params import load_params
 rate = load_params(pathlib.Path("params.yaml")).prune.rate or 0.0
 pathlib.Path("model").write_text(str(rate))
 pathlib.Path("metrics.json").write_text(json.dumps({"rate": rate}))

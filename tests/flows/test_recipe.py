@@ -7,8 +7,8 @@ import pytest
 
 from flows import recipe, retrain
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import load_params
 from tests.flows.mini import commit, git, repository
 
 

@@ -18,6 +18,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.parallel import Crashed
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
+from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import cluster
 from slimstream.stages.extract import stage as extract
 from slimstream.stages.extract.cluster import each_on
@@ -78,7 +79,7 @@ def run(address: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Paths], dict
     """The extract stage on that cluster."""
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     monkeypatch.setenv("SLIMSTREAM_DASK", address)
-    return lambda paths: extract.run(PARAMS, paths, null_log)
+    return lambda paths: STAGES["extract"].run(PARAMS, paths, null_log)
 
 
 def fit_to_work() -> None:
@@ -102,7 +103,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     with monkeypatch.context() as here:
         here.delenv("SLIMSTREAM_DASK")
         here.setattr(extract, "each", lambda work, jobs: enumerate(map(work, jobs)))
-        extract.run(PARAMS, whole, null_log)
+        STAGES["extract"].run(PARAMS, whole, null_log)
 
     with Client(address, set_as_default=False) as client:
         first = next(iter(client.run(os.getpid).values()))
@@ -121,7 +122,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     assert contents(cut.packs) == contents(whole.packs)
     assert not [path for path in work(cut) if "temporary" in path.name]
     monkeypatch.delenv("SLIMSTREAM_DASK")
-    assert extract.run(PARAMS, cut, null_log)["extracted"] == 0, "the address is in no key"
+    assert STAGES["extract"].run(PARAMS, cut, null_log)["extracted"] == 0, "the address is in no key"
 
 
 def test_bad_clips_are_named_and_the_others_kept(

@@ -7,18 +7,17 @@ import pytest
 import torch
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.metrics.classification import preferred
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.part import softmax
-from slimstream.stages import export
-from slimstream.stages.evaluate import stage as evaluate
 from slimstream.stages.evaluate.report.plots import TITLES
 from tests.pipeline import tiny
 
@@ -62,8 +61,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str
 
 def judged(paths: Paths) -> dict[str, float]:
     params = load_params(paths.params)
-    export.run(params, paths, null_log)
-    return evaluate.run(params, paths, null_log)
+    STAGES["export"].run(params, paths, null_log)
+    return STAGES["evaluate"].run(params, paths, null_log)
 
 
 def test_the_metrics_are_flat_and_whole(evaluated: tuple[Paths, dict[str, float]]) -> None:
@@ -136,8 +135,8 @@ def test_no_test_clips_and_no_model_are_said_in_a_sentence(tmp_path: Path) -> No
     paths = tiny.study(tmp_path)
     params = load_params(paths.params)
     with pytest.raises(UserError, match="no model to evaluate"):
-        evaluate.run(params, paths, null_log)
+        STAGES["evaluate"].run(params, paths, null_log)
     split = pd.read_parquet(paths.split)
     split[split["part"] != "test"].to_parquet(paths.split)
     with pytest.raises(UserError, match="no test clips"):
-        evaluate.run(params, paths, null_log)
+        STAGES["evaluate"].run(params, paths, null_log)

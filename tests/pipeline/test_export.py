@@ -11,22 +11,24 @@ import torch
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Export, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model, save_model
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES, open_network
 from slimstream.runtimes.base import Form, Network, Runtime, read_forms
 from slimstream.runtimes.onnx import OnnxModel
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
-from slimstream.stages import export
+from slimstream.stages.export import stage as export
+from slimstream.stages.export.params import ExportParams
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
 
 Exported = tuple[Paths, dict[str, float]]
-POLICY = Export(max_changed=0.01)
+POLICY = ExportParams(max_changed=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     paths = tiny.study(tmp_path_factory.mktemp("study"), export=section)
     untrained(paths, "pruned", 0)
     (paths.export("dropped")).mkdir(parents=True)
-    return paths, export.run(load_params(paths.params), paths, null_log)
+    return paths, STAGES["export"].run(load_params(paths.params), paths, null_log)
 
 
 def test_every_form_is_there_and_measured(exported: Exported) -> None:
@@ -84,7 +86,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     save_model(paths.final_model("pruned"), model, card)
     untrained(paths, "other", 0)
     (paths.final_model("other")).rename(paths.model("pruned"))
-    metrics = export.run(load_params(paths.params), paths, null_log)
+    metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert metrics["pruned.openvino-int8.off"] > export.PARITY
     clip = tiny.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
     folder = paths.export("pruned")
@@ -106,7 +108,7 @@ def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.Monke
         return (lambda clip: network(clip)[:, ::-1]) if wrong else network
 
     monkeypatch.setattr(export, "open_network", opens)
-    metrics = export.run(load_params(paths.params), paths, null_log)
+    metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert metrics["pruned.openvino.changed"] == 0 and metrics["pruned.openvino.off"] > export.PARITY
     assert read_forms(paths.export("pruned"))[0].runtime == "onnx"
 
@@ -145,7 +147,7 @@ def test_a_graph_that_computes_otherwise_is_an_error(
     paths, _ = exported
     monkeypatch.setattr(export, "PARITY", -1.0)
     with pytest.raises(RuntimeError, match="off the network's"):
-        export.run(load_params(paths.params), paths, null_log)
+        STAGES["export"].run(load_params(paths.params), paths, null_log)
 
 
 def test_a_form_that_cannot_run_a_network_is_left_out(
@@ -163,7 +165,7 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
         return fails if runtime == "openvino" else open_network(folder, runtime)
 
     monkeypatch.setattr(export, "open_network", opens)
-    metrics = export.run(params, paths, null_log)
+    metrics = STAGES["export"].run(params, paths, null_log)
     assert "pruned.openvino.off" not in metrics and "pruned.openvino-int8.off" in metrics
     said = "openvino does not run pruned and is left out (the kernel is larger than the clip)"
     assert said in capsys.readouterr().err
@@ -178,7 +180,7 @@ def test_a_form_that_cannot_be_made_is_left_out(
         raise RuntimeError("Exception from a file\nno range for a layer")
 
     monkeypatch.setattr("slimstream.runtimes.openvino_int8.quantise", fails)
-    metrics = export.run(load_params(paths.params), paths, null_log)
+    metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert "pruned.openvino.off" in metrics and "pruned.openvino-int8.off" not in metrics
     assert "openvino-int8 does not run pruned and is left out (no range" in capsys.readouterr().err
 
@@ -219,7 +221,7 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
     paths = tiny.study(tmp_path, export={"runtimes": names, "latency_runs": 5, "max_changed": 1})
     untrained(paths, "pruned", 0)
     params = load_params(paths.params)
-    metrics = export.run(params, paths, null_log)
+    metrics = STAGES["export"].run(params, paths, null_log)
     folder = paths.export("pruned")
     chosen, forms = read_forms(folder)
     assert [form.runtime for form in forms] == names and chosen.runtime in ("toy", "coarse")
@@ -236,7 +238,7 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
 def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
     paths = tiny.study(tmp_path, export={"runtimes": ["openvino"], "latency_runs": 5})
     untrained(paths, "original", 0)
-    metrics = export.run(load_params(paths.params), paths, null_log)
+    metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert {key.split(".")[1] for key in metrics} == {"onnx", "openvino", "speedup"}
     assert not list(paths.export("original").glob("int8*"))
 
@@ -244,4 +246,4 @@ def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
 def test_no_model_is_said_in_a_sentence(tmp_path: Path) -> None:
     paths = tiny.study(tmp_path)
     with pytest.raises(UserError, match="no model to export"):
-        export.run(load_params(paths.params), paths, null_log)
+        STAGES["export"].run(load_params(paths.params), paths, null_log)

@@ -14,23 +14,25 @@ import pandas as pd
 import pytest
 
 from slimstream.clips.packs import Job, pack_clip
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
-from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
 from tests.unit.clips.rendered import boxed, moving, write_video
 
-EXTRACT = Extract(frames=4, size=(32, 48))
+EXTRACT = ExtractParams(frames=4, size=(32, 48))
 PARAMS = Params(extract=EXTRACT)
 SCRIPT = """
 import sys
 from pathlib import Path
-from slimstream.core.params import Extract, Params
+from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
-from slimstream.stages.extract import stage as extract
-params = Params(extract=Extract(frames=4, size=(32, 48)))
-print(extract.run(params, Paths(Path(sys.argv[1])), lambda metrics, step: None))
+from slimstream.stages.extract.stage import run
+extract = ExtractParams(frames=4, size=(32, 48))
+print(run(extract, Paths(Path(sys.argv[1])), lambda metrics, step: None))
 """
 
 
@@ -81,7 +83,7 @@ def work(paths: Paths) -> list[Path]:
 
 def test_packs_index_and_metrics(tmp_path: Path) -> None:
     paths = plant(tmp_path, 4)
-    metrics = extract.run(PARAMS, paths, null_log)
+    metrics = STAGES["extract"].run(PARAMS, paths, null_log)
     assert {path.name for path in paths.packs.iterdir()} == {*(f"{n}.npy" for n in range(4)), "index.parquet"}
     index = pd.read_parquet(paths.packs / "index.parquet")
     assert index.to_dict("list") == {
@@ -112,7 +114,7 @@ def test_packs_index_and_metrics(tmp_path: Path) -> None:
 def test_kill_9_then_resume_gives_the_same_packs_without_doing_them_twice(tmp_path: Path) -> None:
     clips = 24
     whole, cut = plant(tmp_path / "whole", clips), plant(tmp_path / "cut", clips)
-    extract.run(PARAMS, whole, null_log)
+    STAGES["extract"].run(PARAMS, whole, null_log)
 
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(cut.root)],
@@ -133,7 +135,7 @@ def test_kill_9_then_resume_gives_the_same_packs_without_doing_them_twice(tmp_pa
 
     done = {path: path.stat().st_mtime_ns for path in work(cut) if path.suffix == ".json"}
     assert 0 < len(done) < clips
-    metrics = extract.run(PARAMS, cut, null_log)
+    metrics = STAGES["extract"].run(PARAMS, cut, null_log)
     assert metrics["extracted"] == clips - len(done)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert contents(cut.packs) == contents(whole.packs)
@@ -151,12 +153,12 @@ def _alive(group: int) -> bool:
 @pytest.mark.usefixtures("one_process")
 def test_a_grown_data_set_costs_its_new_clips_alone(tmp_path: Path) -> None:
     paths = plant(tmp_path, 3)
-    extract.run(PARAMS, paths, null_log)
+    STAGES["extract"].run(PARAMS, paths, null_log)
     before = contents(paths.packs)
-    assert extract.run(PARAMS, plant(tmp_path, 5), null_log)["extracted"] == 2
+    assert STAGES["extract"].run(PARAMS, plant(tmp_path, 5), null_log)["extracted"] == 2
     after = contents(paths.packs)
     assert len(after) == 6 and all(after[f"{number}.npy"] == before[f"{number}.npy"] for number in range(3))
-    assert extract.run(PARAMS, plant(tmp_path, 2), null_log)["extracted"] == 0
+    assert STAGES["extract"].run(PARAMS, plant(tmp_path, 2), null_log)["extracted"] == 0
     assert len(contents(paths.packs)) == 3
     assert len(work(paths)) == 2 * 2, "what is no longer used does not fill the disk"
 
@@ -164,9 +166,9 @@ def test_a_grown_data_set_costs_its_new_clips_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("one_process")
 def test_other_settings_extract_anew_and_clear_the_old(tmp_path: Path) -> None:
     paths = plant(tmp_path, 2)
-    extract.run(PARAMS, paths, null_log)
+    STAGES["extract"].run(PARAMS, paths, null_log)
     other = Params(extract=EXTRACT.model_copy(update={"stride": 2}))
-    assert extract.run(other, paths, null_log)["extracted"] == 2
+    assert STAGES["extract"].run(other, paths, null_log)["extracted"] == 2
     assert len({path.parent for path in work(paths)}) == 1
 
 
@@ -182,34 +184,34 @@ def test_another_run_in_the_same_cache_keeps_its_work(tmp_path: Path) -> None:
         file.touch()
     with (theirs.parents[1] / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        extract.run(PARAMS, paths, null_log)
+        STAGES["extract"].run(PARAMS, paths, null_log)
         assert theirs.exists()
-    extract.run(PARAMS, paths, null_log)
+    STAGES["extract"].run(PARAMS, paths, null_log)
     assert not theirs.exists() and mine.exists()
 
 
 @pytest.mark.usefixtures("one_process")
 def test_emptying_or_spoiling_the_out_leaves_the_work_whole(tmp_path: Path) -> None:
     paths = plant(tmp_path, 2)
-    extract.run(PARAMS, paths, null_log)
+    STAGES["extract"].run(PARAMS, paths, null_log)
     before = contents(paths.packs)
     for path in paths.packs.glob("*.npy"):
         assert path.stat().st_nlink == 2 and path.stat().st_mode & 0o222 == 0
         path.unlink()
-    assert extract.run(PARAMS, paths, null_log)["extracted"] == 0
+    assert STAGES["extract"].run(PARAMS, paths, null_log)["extracted"] == 0
     assert contents(paths.packs) == before
 
 
 @pytest.mark.usefixtures("one_process")
 def test_a_torn_work_file_is_done_again(tmp_path: Path) -> None:
     paths = plant(tmp_path, 2)
-    extract.run(PARAMS, paths, null_log)
+    STAGES["extract"].run(PARAMS, paths, null_log)
     before = contents(paths.packs)
     torn = next(path for path in work(paths) if path.suffix == ".npy")
     data = torn.read_bytes()
     torn.unlink()
     torn.write_bytes(data[:-10])
-    assert extract.run(PARAMS, paths, null_log)["extracted"] == 1
+    assert STAGES["extract"].run(PARAMS, paths, null_log)["extracted"] == 1
     assert contents(paths.packs) == before
 
 
@@ -220,7 +222,7 @@ def test_bad_clips_are_named_after_the_others_are_done(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"^2 of 4 clips .*clip-1.avi \(no video.*clip-2.avi \(the file is miss"
     ):
-        extract.run(PARAMS, paths, null_log)
+        STAGES["extract"].run(PARAMS, paths, null_log)
     assert not paths.packs.exists()
     assert len([path for path in work(paths) if path.suffix == ".json"]) == 2
 
@@ -229,7 +231,7 @@ def test_bad_clips_are_named_after_the_others_are_done(tmp_path: Path) -> None:
 def test_too_long_a_stride_is_a_mistake_of_the_user(tmp_path: Path) -> None:
     params = Params(extract=EXTRACT.model_copy(update={"stride": 12}))
     with pytest.raises(UserError, match="stride of 12"):
-        extract.run(params, plant(tmp_path, 1), null_log)
+        STAGES["extract"].run(params, plant(tmp_path, 1), null_log)
 
 
 def test_no_space_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,4 +239,4 @@ def test_no_space_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     full = OSError(28, "No space left on device", "somewhere")
     monkeypatch.setattr(extract, "each", lambda work, jobs: [(0, full)])
     with pytest.raises(UserError, match="no space left: free some"):
-        extract.run(PARAMS, paths, null_log)
+        STAGES["extract"].run(PARAMS, paths, null_log)

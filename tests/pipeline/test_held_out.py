@@ -15,12 +15,13 @@ import pytest
 
 from slimstream.catalog.manifest import read_manifest
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest, Params, Split
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages import split
-from slimstream.stages.ingest import stage as ingest
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
+from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest.held_out import HeldOut
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.scan import ScanResult, read_lock, scan
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def run(
     seed: int = 0,
 ) -> tuple[ScanResult, dict[str, set[str]]]:
     """scan, ingest and split (validate accepts all); what the scan found and the contents of each part."""
-    params = Params(ingest=Ingest(source=source), split=Split(group_by=list(group_by), seed=seed))
-    found = scan(params, paths, ask=lambda: (known or HeldOut(), []))
-    ingest.run(params, paths, null_log)
+    params = Params(ingest=IngestParams(source=source), split=SplitParams(group_by=list(group_by), seed=seed))
+    found = scan(params.ingest, params.split.group_by, paths, ask=lambda: (known or HeldOut(), []))
+    STAGES["ingest"].run(params, paths, null_log)
     clips = read_manifest(paths.manifest)
     assert not clips["problem"].any()
     clips.assign(twin=clips["id"]).to_parquet(paths.clips)
-    split.run(params, paths, null_log)
+    STAGES["split"].run(params, paths, null_log)
     parts = pd.read_parquet(paths.split).merge(clips[["id", "sha256"]], on="id")
     return found, {part: set(rows["sha256"]) for part, rows in parts.groupby("part")}
 
@@ -230,4 +231,4 @@ def test_a_lock_without_sense_is_said(paths: Paths) -> None:
     for broken in ([], {"sha256": []}, {"sha256": [], "groups": ["roof"]}):
         paths.source_lock.write_text(json.dumps(content | {"held_out": broken}))
         with pytest.raises(UserError, match="take one of its versions from git, or delete it and scan again"):
-            scan(Params(ingest=Ingest(source="../clips")), paths)
+            scan(IngestParams(source="../clips"), [], paths)

@@ -9,19 +9,20 @@ import pytest
 
 from slimstream.catalog.manifest import clip_id, read_manifest
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest, Params, Rig
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages.ingest import stage as ingest
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
+from slimstream.stages.ingest.params import IngestParams, RigParams
 from slimstream.stages.ingest.scan import scan
 from tests.unit.clips.rendered import write_video
 
-RIG = Params(ingest=Ingest(rig=Rig(recordings=2, clips=1, seconds=0.2)))
-FOLDER = Params(ingest=Ingest(source="plant"))
+RIG = Params(ingest=IngestParams(rig=RigParams(recordings=2, clips=1, seconds=0.2)))
+FOLDER = Params(ingest=IngestParams(source="plant"))
 
 
 def run(params: Params, root: Path) -> tuple[dict[str, float], pd.DataFrame]:
-    metrics = ingest.run(params, Paths(root), null_log)
+    metrics = STAGES["ingest"].run(params, Paths(root), null_log)
     return metrics, read_manifest(Paths(root).manifest).set_index("key")
 
 
@@ -36,7 +37,7 @@ def plant(tmp_path: Path) -> Path:
 
 
 def test_the_rig_becomes_raw_clips_and_a_manifest(tmp_path: Path) -> None:
-    scan(RIG, Paths(tmp_path))
+    scan(RIG.ingest, RIG.split.group_by, Paths(tmp_path))
     metrics, table = run(RIG, tmp_path)
     assert metrics | {"bytes": 0} == {"clips": 6, "bytes": 0, "fetched": 6, "reused": 0, "problems": 0}
     first = table.loc["rig/recording_01/normal_0.mp4"]
@@ -48,7 +49,7 @@ def test_the_rig_becomes_raw_clips_and_a_manifest(tmp_path: Path) -> None:
 
 
 def test_what_was_fetched_once_is_linked(tmp_path: Path) -> None:
-    scan(RIG, Paths(tmp_path))
+    scan(RIG.ingest, RIG.split.group_by, Paths(tmp_path))
     _, before = run(RIG, tmp_path)
     manifest = Paths(tmp_path).manifest.read_bytes()
     shutil.rmtree(tmp_path / "data")  # as DVC does before a stage runs
@@ -58,8 +59,8 @@ def test_what_was_fetched_once_is_linked(tmp_path: Path) -> None:
 
 
 def test_a_changed_rig_asks_for_a_scan(tmp_path: Path) -> None:
-    scan(RIG, Paths(tmp_path))
-    other = Params(ingest=Ingest(rig=Rig(recordings=2, clips=1, seconds=0.2, seed=1)))
+    scan(RIG.ingest, RIG.split.group_by, Paths(tmp_path))
+    other = Params(ingest=IngestParams(rig=RigParams(recordings=2, clips=1, seconds=0.2, seed=1)))
     for params in (other, FOLDER):
         with pytest.raises(UserError, match="run `python -m slimstream scan`"):
             run(params, tmp_path)
@@ -79,7 +80,7 @@ def test_bad_clips_are_rows_with_a_problem_and_the_rest_goes_on(plant: Path) -> 
     (plant / "on/gone.avi").write_bytes(good)
     (plant / "on/new.avi").write_bytes(good)
     (plant / "stray.mp4").write_bytes(good)
-    scan(FOLDER, Paths(plant.parent))
+    scan(FOLDER.ingest, FOLDER.split.group_by, Paths(plant.parent))
     (plant / "on/gone.avi").unlink()
     (plant / "on/new.avi").write_bytes(good + b" ")
     metrics, table = run(FOLDER, plant.parent)
@@ -99,17 +100,17 @@ def test_bad_clips_are_rows_with_a_problem_and_the_rest_goes_on(plant: Path) -> 
 
 
 def test_a_new_scan_takes_the_changed_clip(plant: Path) -> None:
-    scan(FOLDER, Paths(plant.parent))
+    scan(FOLDER.ingest, FOLDER.split.group_by, Paths(plant.parent))
     run(FOLDER, plant.parent)
     shutil.copy(plant / "off/1.avi", plant / "on/0.avi")
-    scan(FOLDER, Paths(plant.parent))
+    scan(FOLDER.ingest, FOLDER.split.group_by, Paths(plant.parent))
     metrics, table = run(FOLDER, plant.parent)
     assert (metrics["fetched"], metrics["reused"]) == (1, 1)
     assert table.loc["on/0.avi", "sha256"] == table.loc["off/1.avi", "sha256"]
 
 
 def test_the_source_is_never_touched(plant: Path) -> None:
-    scan(FOLDER, Paths(plant.parent))
+    scan(FOLDER.ingest, FOLDER.split.group_by, Paths(plant.parent))
     _, table = run(FOLDER, plant.parent)
     before = (plant / "on/0.avi").read_bytes()
     assert (plant / "on/0.avi").stat().st_mode & 0o200
@@ -126,7 +127,7 @@ def test_where_the_clips_go_may_be_a_link_and_what_it_leads_to_stays(plant: Path
     elsewhere.mkdir()
     mine = elsewhere / "gate-0123abcd.avi"  # named as one of ours
     mine.write_text("the only copy")
-    scan(FOLDER, paths)
+    scan(FOLDER.ingest, FOLDER.split.group_by, paths)
     paths.ingested.parent.mkdir(parents=True)
     paths.ingested.symlink_to(elsewhere)
     run(FOLDER, paths.root)
@@ -136,7 +137,7 @@ def test_where_the_clips_go_may_be_a_link_and_what_it_leads_to_stays(plant: Path
 def test_groups_and_held_out_flags_reach_the_manifest(plant: Path) -> None:
     (plant / "metadata.csv").write_text("path,label,camera\non/0.avi,x,c1\noff/1.avi,y,c2\n../e.avi,y,c3\n")
     paths = Paths(plant.parent)
-    scan(FOLDER, paths)
+    scan(FOLDER.ingest, FOLDER.split.group_by, paths)
     text = paths.source_lock.read_text()
     paths.source_lock.write_text(text.replace('"key": "on/0.avi",', '"key": "on/0.avi", "held_out": true,'))
     _, table = run(FOLDER, plant.parent)
@@ -146,7 +147,7 @@ def test_groups_and_held_out_flags_reach_the_manifest(plant: Path) -> None:
 
 
 def test_a_source_that_went_away_is_told_unless_all_is_there(plant: Path) -> None:
-    scan(FOLDER, Paths(plant.parent))
+    scan(FOLDER.ingest, FOLDER.split.group_by, Paths(plant.parent))
     plant.rename(plant.parent / "elsewhere")
     with pytest.raises(UserError, match="plant does not exist"):
         run(FOLDER, plant.parent)
@@ -157,7 +158,7 @@ def test_a_source_that_went_away_is_told_unless_all_is_there(plant: Path) -> Non
 
 
 def test_no_place_to_write_is_one_sentence(plant: Path) -> None:
-    scan(FOLDER, Paths(plant.parent))
+    scan(FOLDER.ingest, FOLDER.split.group_by, Paths(plant.parent))
     (plant.parent / "data").touch()
     with pytest.raises(UserError, match="make room or give permission there"):
         run(FOLDER, plant.parent)

@@ -7,14 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from slimstream.core.params import load_params
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model
-from slimstream.stages import export, refit, train
-from slimstream.stages.distill import stage as distill
-from slimstream.stages.evaluate import stage as evaluate
-from slimstream.stages.prune import stage as prune
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -45,15 +42,17 @@ def test_from_training_to_the_report(
         distill={"views": 1, "fit": fit},
     )
     params = load_params(paths.params)
-    _, pruned, *_ = (stage.run(params, paths, null_log) for stage in (train, prune, distill, refit))
+    _, pruned, *_ = (
+        STAGES[stage].run(params, paths, null_log) for stage in ("train", "prune", "distill", "refit")
+    )
     learns = fit["epochs"] > 0
     assert (pruned["params_kept"] < 0.9) == learns
     card = load_card(paths.model("original"))
     assert card.args == {"pretrained": model == "cnn_features_knn", **model_args}
     load_model(paths.model("distilled"), create_model)
 
-    export.run(params, paths, null_log)  # compares each with the network
-    scores = evaluate.run(params, paths, null_log)
+    STAGES["export"].run(params, paths, null_log)  # compares each with the network
+    scores = STAGES["evaluate"].run(params, paths, null_log)
     assert {name.split(".")[0] for name in scores} >= {"original", "pruned", "control", "distilled"}
     assert set(pd.read_parquet(paths.predictions)["model"]) == {"original", "pruned", "control", "distilled"}
     explained = "What the networks look at" in paths.report.read_text()

@@ -6,15 +6,12 @@ import pandas as pd
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
-from slimstream.stages import export, refit, teachers, train
-from slimstream.stages.distill import stage as distill
-from slimstream.stages.evaluate import stage as evaluate
-from slimstream.stages.prune import stage as prune
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from tests.pipeline import tiny
 
 ONCE = {**tiny.FIT, "epochs": 1}
@@ -33,14 +30,14 @@ def study(root: Path, **train: object) -> Paths:
 def test_from_training_to_the_report(tmp_path: Path) -> None:
     paths = study(tmp_path)
     params = load_params(paths.params)
-    stages = (train, prune, distill, refit)
-    _, pruned, distilled, _ = (stage.run(params, paths, null_log) for stage in stages)
+    stages = ("train", "prune", "distill", "refit")
+    _, pruned, distilled, _ = (STAGES[stage].run(params, paths, null_log) for stage in stages)
     assert pruned["params_kept"] < 0.8
     assert pruned["restore.layers"] == 1 and pruned["restore.after"] <= pruned["restore.before"]
     assert distilled["distilled.params"] == pruned["after.params"]
 
-    export.run(params, paths, null_log)
-    scores = evaluate.run(params, paths, null_log)
+    STAGES["export"].run(params, paths, null_log)
+    scores = STAGES["evaluate"].run(params, paths, null_log)
     assert {name.split(".")[0] for name in scores} >= {"original", "pruned", "control", "distilled"}
     assert scores["original.megabytes"] < 7  # half of two streams
     assert set(pd.read_parquet(paths.predictions)["model"]) == {"original", "pruned", "control", "distilled"}
@@ -50,7 +47,7 @@ def test_from_training_to_the_report(tmp_path: Path) -> None:
 
 def test_a_head_is_fitted_to_one_stream_in_closed_form(tmp_path: Path) -> None:
     paths = study(tmp_path, fit={"head": 1.0, "epochs": 0})
-    scores = train.run(load_params(paths.params), paths, null_log)
+    scores = STAGES["train"].run(load_params(paths.params), paths, null_log)
     assert scores["val_macro_f1"] > 0.6  # a bright half can be seen in fresh features
     load_model(paths.model("original"), create_model)
 
@@ -64,10 +61,10 @@ def test_attention_of_a_network_without_maps_is_refused_before_any_work(
         distill={"student": "scratch", "attention": 1.0, "fit": ONCE},
     )
     params = load_params(paths.params)
-    train.run(params, paths, null_log)
+    STAGES["train"].run(params, paths, null_log)
     monkeypatch.setattr("slimstream.training.study.fit", lambda *_, **__: pytest.fail("it began to learn"))
     with pytest.raises(UserError, match="shows none; set attention: 0"):
-        distill.run(params, paths, null_log)
+        STAGES["distill"].run(params, paths, null_log)
 
 
 def test_clips_without_flow_are_refused_before_any_work(
@@ -78,7 +75,7 @@ def test_clips_without_flow_are_refused_before_any_work(
     sections = {"extract": {**tiny.PARAMS["extract"], "flow": "none"}, "train": two, "teachers": {"big": two}}
     paths = tiny.study(tmp_path, **sections)
     params = load_params(paths.params)
-    for stage, name in ((train, "train"), (teachers, r"teachers\.big")):
+    for stage, name in (("train", "train"), ("teachers", r"teachers\.big")):
         said = rf"{name}\.model takes .* optical flow \(5 channels\), but extract makes RGB pictures \(3\)"
         with pytest.raises(UserError, match=said):
-            stage.run(params, paths, null_log)
+            STAGES[stage].run(params, paths, null_log)

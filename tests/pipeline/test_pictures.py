@@ -16,18 +16,14 @@ from torch import Tensor, nn
 from slimstream import models
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import ClipSet
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.serving.pyfunc import ClipClassifier
-from slimstream.stages import baseline, export, refit, split, train
-from slimstream.stages.distill import stage as distill
-from slimstream.stages.evaluate import stage as evaluate
 from slimstream.stages.extract import stage as extract
-from slimstream.stages.ingest import stage as ingest
 from slimstream.stages.ingest.scan import scan
-from slimstream.stages.prune import stage as prune
 from slimstream.stages.validate import stage as validate
 from tests.unit.clips.rendered import write_picture
 
@@ -119,9 +115,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[
         for stage in (validate, extract):
             patch.setattr(stage, "each", each)
         params = load_params(paths.params)
-        scan(params, paths)
-        stages = (ingest, validate, extract, split, baseline, train, prune, distill, refit, export, evaluate)
-        yield paths, {s.__name__.split(".")[2]: s.run(params, paths, null_log) for s in stages}
+        scan(params.ingest, params.split.group_by, paths)
+        stages = [stage for name, stage in STAGES.items() if name not in ("teachers", "sweep")]
+        yield paths, {stage.name: stage.run(params, paths, null_log) for stage in stages}
 
 
 Run = tuple[Paths, dict[str, dict[str, float]]]
@@ -199,7 +195,7 @@ def test_flow_of_pictures_is_refused_before_any_work(run: Run, tmp_path: Path) -
         update={"extract": params.extract.model_copy(update={"flow": "dis", "grey": False})}
     )
     with pytest.raises(UserError, match=r"extract.flow is 'dis', .*has no motion: set extract.flow to none"):
-        extract.run(moving, run[0], null_log)
+        STAGES["extract"].run(moving, run[0], null_log)
     assert (run[0].packs / "frames.npy").exists()
 
 
@@ -223,9 +219,10 @@ def ten_bits(root: Path, bits: int | None, bright: bool) -> tuple[Params, Paths]
     with (root / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(settings, file)
     paths = Paths(root)
-    scan(load_params(paths.params), paths)
-    ingest.run(load_params(paths.params), paths, null_log)
-    return load_params(paths.params), paths
+    params = load_params(paths.params)
+    scan(params.ingest, params.split.group_by, paths)
+    STAGES["ingest"].run(params, paths, null_log)
+    return params, paths
 
 
 def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
@@ -234,7 +231,7 @@ def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
     monkeypatch.setattr(validate, "each", each)
     params, paths = ten_bits(tmp_path, None, bright=False)
     with pytest.raises(UserError, match=r"none of 24 clips can be used, 24 for this: .* set extract\.bits"):
-        validate.run(params, paths, null_log)
+        STAGES["validate"].run(params, paths, null_log)
     reasons = pd.read_csv(paths.validation / "quarantine.csv")["reason"]
     assert reasons.str.contains(r"only 10 are used .* set extract\.bits").all()
 
@@ -243,8 +240,8 @@ def test_with_the_setting_they_are_packed_as_it_says(tmp_path: Path, monkeypatch
     for stage in (validate, extract):
         monkeypatch.setattr(stage, "each", each)
     params, paths = ten_bits(tmp_path, 10, bright=False)
-    assert validate.run(params, paths, null_log)["accepted"] == 24
-    extract.run(params, paths, null_log)
+    assert STAGES["validate"].run(params, paths, null_log)["accepted"] == 24
+    STAGES["extract"].run(params, paths, null_log)
     assert np.load(paths.packs / "frames.npy").max() > 150
 
 
@@ -264,4 +261,4 @@ def test_one_bright_picture_says_that_the_others_are_dark_and_does_not_fit_10_bi
     monkeypatch.setattr(validate, "each", outcomes)
     monkeypatch.setattr(validate.twins, "near", lambda thumbs, _: list(range(len(thumbs))))  # most are black
     params, paths = ten_bits(tmp_path, bits, bright=True)
-    assert validate.run(params, paths, null_log)["accepted"] == accepted
+    assert STAGES["validate"].run(params, paths, null_log)["accepted"] == accepted

@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
-from slimstream.stages import train
-from slimstream.stages.prune import stage as prune
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.training.study import Study
 from tests.pipeline import tiny
 
@@ -24,7 +23,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     network = {"model": "two_stream_efficientnet_lite0", "model_args": {"freeze": 4}, "fit": HEAD}
     paths = tiny.study(tmp_path_factory.mktemp("study"), train=network, prune=PRUNE)
     params = load_params(paths.params)
-    train.run(params, paths, null_log)
+    STAGES["train"].run(params, paths, null_log)
     return paths, params
 
 
@@ -34,7 +33,7 @@ def test_frozen_layers_keep_their_channels_unless_told_otherwise(study: tuple[Pa
 
     def pruned(**settings: object) -> tuple[dict[str, float], torch.nn.Module]:
         p = params.model_copy(update={"prune": params.prune.model_copy(update=settings)})
-        metrics = prune.run(p, paths, null_log)
+        metrics = STAGES["prune"].run(p, paths, null_log)
         return metrics, load_model(paths.model("pruned"), create_model)[0]
 
     def width(model: torch.nn.Module, stage: int) -> int:

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model, weight_hash
-from slimstream.stages import baseline, refit, train
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.stages import STAGES
+from slimstream.stages.refit import stage as refit
 from slimstream.training.study import Study
 from tests.pipeline.tiny import study
 
@@ -23,9 +24,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
     paths = study(tmp_path_factory.mktemp("study"), refit={"strength": 0.1})
     params = load_params(paths.params)
-    for stage in (baseline, train):
-        stage.run(params, paths, null_log)
-    return params, paths, refit.run(params, paths, null_log)
+    for stage in ("baseline", "train"):
+        STAGES[stage].run(params, paths, null_log)
+    return params, paths, STAGES["refit"].run(params, paths, null_log)
 
 
 def test_heads_have_learnt_from_the_validation_clips(trained: Trained) -> None:
@@ -53,21 +54,21 @@ def test_what_validation_said_is_older_than_what_was_learnt_from_it(trained: Tra
 def test_without_a_strength_the_models_stay_as_they_are(trained: Trained) -> None:
     params, paths, _ = trained
     left_out = params.model_copy(update={"refit": params.refit.model_copy(update={"strength": None})})
-    refit.run(left_out, paths, null_log)
+    STAGES["refit"].run(left_out, paths, null_log)
     for name in ("baseline", "original"):
         final, card = load_model(paths.final_model(name), create_model)
         assert weight_hash(final) == weight_hash(load_model(paths.model(name), create_model)[0])
         assert set(card.validation) == {"val_loss", "val_accuracy", "val_macro_f1", "val_brier"}
-    refit.run(params, paths, null_log)
+    STAGES["refit"].run(params, paths, null_log)
 
 
 def test_a_model_that_is_gone_does_not_stay(trained: Trained, tmp_path: Path) -> None:
     params, paths, _ = trained
     aside = paths.model("original").rename(tmp_path / "original")
-    refit.run(params, paths, null_log)
+    STAGES["refit"].run(params, paths, null_log)
     assert paths.final_models() == ["baseline"]
     aside.rename(paths.model("original"))
-    refit.run(params, paths, null_log)
+    STAGES["refit"].run(params, paths, null_log)
     assert paths.final_models() == ["baseline", "original"]
 
 
@@ -78,6 +79,6 @@ def test_a_network_without_a_linear_head_is_said_in_a_sentence(
     monkeypatch.setattr(refit, "load_model", lambda folder, create: (torch.nn.Linear(1, 1), None))
     monkeypatch.setattr(Study, "validate", lambda self, model: {})
     with pytest.raises(UserError, match=r"Linear has no linear head to fit; .*refit\.strength"):
-        refit.run(params, paths, null_log)
+        STAGES["refit"].run(params, paths, null_log)
     monkeypatch.undo()
-    refit.run(params, paths, null_log)
+    STAGES["refit"].run(params, paths, null_log)

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, Split
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages import split
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
+from slimstream.splits.params import SplitParams
 
 
 def clips(cameras: int = 4) -> pd.DataFrame:
@@ -24,7 +25,9 @@ def run(root: Path, table: pd.DataFrame, **settings: Any) -> tuple[Paths, dict[s
     paths = Paths(root)
     paths.clips.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(paths.clips)
-    metrics = split.run(Params(split=Split(**{"group_by": ["camera"]} | settings)), paths, null_log)
+    metrics = STAGES["split"].run(
+        Params(split=SplitParams(**{"group_by": ["camera"]} | settings)), paths, null_log
+    )
     return paths, metrics, json.loads(paths.split_info.read_text())
 
 
@@ -82,4 +85,4 @@ def test_a_class_that_a_part_lacks_is_said(tmp_path: Path, capsys: pytest.Captur
 
 def test_without_validation(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the validate stage first"):
-        split.run(Params(), Paths(tmp_path), null_log)
+        STAGES["split"].run(Params(), Paths(tmp_path), null_log)

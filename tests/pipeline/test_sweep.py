@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages import sweep
-from slimstream.stages.prune import stage as prune
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
+from slimstream.stages.sweep import stage as sweep
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
 
@@ -28,8 +28,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 def test_every_rate_is_pruned_as_prune_does_it(paths: Paths) -> None:
     params = load_params(paths.params)
-    pruned = prune.run(params, paths, null_log)
-    metrics = sweep.run(params, paths, null_log)
+    pruned = STAGES["prune"].run(params, paths, null_log)
+    metrics = STAGES["sweep"].run(params, paths, null_log)
     table = pd.read_csv(paths.sweep).set_index("rate")
     assert list(table.index) == [0, 0.3, 0.5] and table["params"].is_monotonic_decreasing
     assert table.loc[0, "params"] == pruned["before.params"] and table.loc[0, "removed"] == 0
@@ -52,8 +52,8 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
 
     monkeypatch.setattr(sweep, "compress", once)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run(params, paths, null_log)
-    sweep.run(params, paths, null_log)
+        STAGES["sweep"].run(params, paths, null_log)
+    STAGES["sweep"].run(params, paths, null_log)
     assert rates == [0.3, 0.5, 0.5]
     assert sorted(file.name for file in paths.sweep.with_suffix("").iterdir()) == ["0.3.csv", "0.5.csv"]
     assert not [file for file in (paths.cache / "work").rglob("*") if file.is_file()]  # no state is left
@@ -74,17 +74,17 @@ def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "named", killed)
         with pytest.raises(KeyboardInterrupt):
-            sweep.run(params, paths, null_log)
+            STAGES["sweep"].run(params, paths, null_log)
     assert [file for file in (paths.cache / "work").rglob("state.safetensors")]
     untrained(paths, "original", 1)
     (paths.model("original")).rename(paths.root / "old")
     (paths.final_model("original")).rename(paths.model("original"))
-    assert list(sweep.run(params, paths, null_log))
+    assert list(STAGES["sweep"].run(params, paths, null_log))
 
 
 def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "compress", lambda *_: pytest.fail("it prunes"))
     params = load_params(paths.params)
     params = params.model_copy(update={"sweep": params.sweep.model_copy(update={"rates": []})})
-    assert sweep.run(params, paths, null_log) == {}
+    assert STAGES["sweep"].run(params, paths, null_log) == {}
     assert pd.read_csv(paths.sweep).empty

@@ -14,11 +14,11 @@ from ruamel.yaml import YAML
 from slimstream import models
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments.tables import cells
-from slimstream.pipeline import stages
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
 from tests.pipeline.test_pictures import each, tiny_picture_net
 from tests.pipeline.tiny import study
@@ -66,8 +66,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run_stage(folder: Paths, stage: str, paths: Paths, quietly: bool) -> None:
         found.append(stage)
         start = time.perf_counter()
-        module = stages.load(stage)
-        metrics = module.run(load_params(folder.params), folder, null_log)
+        metrics = STAGES[stage].run(load_params(folder.params), folder, null_log)
         folder.metrics(stage).parent.mkdir(exist_ok=True)
         folder.metrics(stage).write_text(json.dumps(metrics))
         (folder.root / f"{stage}.seconds").write_text(str(time.perf_counter() - start))

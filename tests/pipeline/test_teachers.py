@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model, weight_hash
-from slimstream.stages import teachers, train
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.stages.distill import stage as distill
 from tests.pipeline.tiny import FIT, study
 
@@ -49,7 +49,10 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     torch.set_num_threads(1)
     paths = study(tmp_path_factory.mktemp("study"), **SECTIONS)
     params = load_params(paths.params)
-    metrics = {"train": train.run(params, paths, null_log), "teachers": teachers.run(params, paths, null_log)}
+    metrics = {
+        "train": STAGES["train"].run(params, paths, null_log),
+        "teachers": STAGES["teachers"].run(params, paths, null_log),
+    }
 
     def kill(values: Mapping[str, float], step: int) -> None:
         if "distilled.train_loss" in values:
@@ -57,9 +60,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
 
     logged: set[str] = set()
     with pytest.raises(KeyboardInterrupt):
-        distill.run(params, paths, kill)
+        STAGES["distill"].run(params, paths, kill)
     done = [file.parent.name for file in paths.root.glob("models/*/model.json")]
-    metrics["distill"] = distill.run(params, paths, lambda values, step: logged.update(values))
+    metrics["distill"] = STAGES["distill"].run(params, paths, lambda values, step: logged.update(values))
     return Taught(paths, metrics, sorted(set(done) - {"original"}), logged)
 
 
@@ -102,7 +105,7 @@ def test_a_teacher_that_the_recipe_drops_teaches_no_more(tmp_path: Path) -> None
     paths = study(tmp_path)
     (paths.teachers / "old").mkdir(parents=True)
     (paths.teachers / "old/model.json").touch()
-    assert teachers.run(load_params(paths.params), paths, null_log) == {}
+    assert STAGES["teachers"].run(load_params(paths.params), paths, null_log) == {}
     assert paths.teachers.is_dir() and paths.teacher_curves.is_dir() and not paths.trained_teachers()
 
 
@@ -115,7 +118,7 @@ def test_a_teacher_that_the_recipe_drops_teaches_no_more(tmp_path: Path) -> None
 )
 def test_missing_teachers_are_named(taught: Taught, distilling: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        distill.run(changed(taught.paths, **distilling), taught.paths, null_log)
+        STAGES["distill"].run(changed(taught.paths, **distilling), taught.paths, null_log)
 
 
 class Detour(nn.Module):
@@ -160,5 +163,5 @@ def test_a_loss_that_the_network_cannot_have_is_refused_before_any_work(tmp_path
         folder = tmp_path / said
         paths = study(folder, teachers={"good": SECTIONS["teachers"]["lite"], "bad": teacher})
         with pytest.raises(UserError, match=said):
-            teachers.run(load_params(paths.params), paths, null_log)
+            STAGES["teachers"].run(load_params(paths.params), paths, null_log)
         assert not paths.trained_teachers()

@@ -12,14 +12,12 @@ import pytest
 
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model, weight_hash
-from slimstream.stages import baseline, train
-from slimstream.stages.distill import stage as distill
-from slimstream.stages.prune import stage as prune
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from tests.pipeline.tiny import FIT, study
 
 
@@ -28,8 +26,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, 
     paths = study(tmp_path_factory.mktemp("study"))
     params = load_params(paths.params)
     return paths, {
-        stage.__name__.split(".")[2]: stage.run(params, paths, null_log)
-        for stage in (train, prune, distill, baseline)
+        stage: STAGES[stage].run(params, paths, null_log)
+        for stage in ("train", "prune", "distill", "baseline")
     }
 
 
@@ -72,7 +70,7 @@ def test_the_control_differs_by_the_teacher_alone(
     assert len(set(hashes.values())) == 3
     params = load_params(paths.params)
     without = params.model_copy(update={"distill": params.distill.model_copy(update={"weight": 0.0})})
-    distill.run(without, paths, null_log)
+    STAGES["distill"].run(without, paths, null_log)
     assert weight_hash(load_model(paths.model("distilled"), create_model)[0]) == hashes["control"]
 
 
@@ -86,11 +84,11 @@ def test_a_teacher_of_another_split_is_refused(tmp_path: Path) -> None:
             )
         }
     )
-    train.run(short, paths, null_log)
+    STAGES["train"].run(short, paths, null_log)
     info = json.loads(paths.split_info.read_text())
     paths.split_info.write_text(json.dumps(info | {"hash": "another"}))
     with pytest.raises(UserError, match="cannot teach here: its split hash"):
-        distill.run(params, paths, null_log)
+        STAGES["distill"].run(params, paths, null_log)
 
 
 def test_kill_9_then_resume_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -131,8 +129,8 @@ def test_classical_classifiers_of_cnn_features_train_and_are_a_baseline(tmp_path
     fit = {**FIT, "epochs": 0, "head": 1.0}
     paths = study(tmp_path, train={"model": model, "fit": fit}, baseline={"model": model})
     params = load_params(paths.params)
-    for stage, name in ((train, "original"), (baseline, "baseline")):
-        assert stage.run(params, paths, null_log)["val_macro_f1"] == 1.0
+    for stage, name in (("train", "original"), ("baseline", "baseline")):
+        assert STAGES[stage].run(params, paths, null_log)["val_macro_f1"] == 1.0
         again, card = load_model(paths.model(name), create_model)
         assert (card.model, card.args) == (model, {"pretrained": True})
     if model == "cnn_features_knn":
@@ -142,13 +140,13 @@ def test_classical_classifiers_of_cnn_features_train_and_are_a_baseline(tmp_path
 def test_a_network_without_gradients_cannot_be_trained_by_them(tmp_path: Path) -> None:
     paths = study(tmp_path, train={"model": "cnn_features_knn", "fit": FIT})
     with pytest.raises(UserError, match="nothing of NearestNeighbours learns in 3 epochs"):
-        train.run(load_params(paths.params), paths, null_log)
+        STAGES["train"].run(load_params(paths.params), paths, null_log)
 
 
 def test_a_model_that_does_not_exist_names_the_near_one(tmp_path: Path) -> None:
     paths = study(tmp_path, train={"model": "two_stream_mobilvit"})
     with pytest.raises(UserError, match="two_stream_mobilevit"):
-        train.run(load_params(paths.params), paths, null_log)
+        STAGES["train"].run(load_params(paths.params), paths, null_log)
 
 
 def test_the_card_says_where_a_model_came_from(trained: tuple[Paths, dict[str, dict[str, float]]]) -> None:

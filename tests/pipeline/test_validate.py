@@ -15,11 +15,13 @@ from slimstream.catalog.manifest import clip_id, write_manifest
 from slimstream.clips.video import probe
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
-from slimstream.core.params import Params, Split, Validate
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages import split
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
+from slimstream.splits.params import SplitParams
 from slimstream.stages.validate import stage as validate
+from slimstream.stages.validate.params import ValidateParams
 from tests.unit.clips.rendered import boxed, texture, write_video
 
 LABELS = ("leak", "normal")
@@ -68,7 +70,7 @@ def lay_out(root: Path, rows: list[dict[str, Any]]) -> Paths:
 
 
 def params(**settings: Any) -> Params:
-    return Params(validate_=Validate(**settings), split=Split(group_by=["camera"]))
+    return Params(validate_=ValidateParams(**settings), split=SplitParams(group_by=["camera"]))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, fl
     soft = [np.clip(p.astype(int) + 1, 0, 255).astype(np.uint8) for p in clip(seed=12)]
     bad("normal/twin.avi", write_video(raw / "v.avi", soft, "MJPG").read_bytes(), "normal", camera="c1")
     paths = lay_out(root, rows)
-    return paths, validate.run(params(max_quarantined=0.5), paths, null_log)
+    return paths, STAGES["validate"].run(params(max_quarantined=0.5), paths, null_log)
 
 
 def test_each_bad_clip_is_quarantined_for_its_own_reason(plant: tuple[Paths, dict[str, float]]) -> None:
@@ -173,7 +175,7 @@ def test_a_planted_box_is_flagged_and_a_clean_set_is_not(tmp_path: Path) -> None
         raw = Paths(tmp_path / name).ingested
         raw.mkdir(parents=True)
         paths = lay_out(tmp_path / name, good(raw, cameras=4, box=box))
-        validate.run(params(), paths, null_log)
+        STAGES["validate"].run(params(), paths, null_log)
         found = json.loads((paths.validation / "summary.json").read_text())["shortcuts"]
         flagged[name] = {cue["cue"] for cue in found if cue["flagged"]}
     assert flagged["clean"] == set()
@@ -221,7 +223,7 @@ def test_the_run_stops_with_a_sentence(
     paths = lay_out(tmp_path, [row | change for row in rows])
     shutil.copytree(raw, paths.ingested)
     with pytest.raises(UserError, match=words):
-        validate.run(params(**settings), paths, null_log)
+        STAGES["validate"].run(params(**settings), paths, null_log)
     assert not paths.clips.exists()
 
 
@@ -233,12 +235,12 @@ def test_clips_of_one_video_are_kept_together(
     video = {row["key"]: f"v{i // 2}" for i, row in enumerate(rows)}  # two clips a camera and label
     paths = lay_out(tmp_path, [row | {"video": video[row["key"]]} for row in rows])
     shutil.copytree(raw, paths.ingested)
-    settings = Params(split=Split(video="video"), validate_=Validate(min_clips=1))
-    metrics = validate.run(settings, paths, null_log)
+    settings = Params(split=SplitParams(video="video"), validate_=ValidateParams(min_clips=1))
+    metrics = STAGES["validate"].run(settings, paths, null_log)
     clips = pd.read_parquet(paths.clips)
     assert (clips.groupby("video")["twin"].nunique() == 1).all() and clips["twin"].nunique() == 6
     assert metrics["twin_sets"] == 0, "they are no near twins"
-    split.run(settings, paths, null_log)
+    STAGES["split"].run(settings, paths, null_log)
     parts = pd.read_parquet(paths.split)
     assert (parts["video"] == parts["id"].map(clips.set_index("id")["video"])).all()
     assert (parts.groupby("video")["part"].nunique() == 1).all() and parts["part"].nunique() == 3
@@ -252,9 +254,9 @@ def test_a_video_of_two_labels_cannot_vote(clean: tuple[Path, list[dict[str, Any
     with pytest.raises(
         UserError, match="the clips of video c0 have several labels, leak, normal, and cannot"
     ):
-        validate.run(Params(split=Split(video="video")), paths, null_log)
+        STAGES["validate"].run(Params(split=SplitParams(video="video")), paths, null_log)
     with pytest.raises(UserError, match="'film', which is no column"):
-        validate.run(Params(split=Split(video="film")), paths, null_log)
+        STAGES["validate"].run(Params(split=SplitParams(video="film")), paths, null_log)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -270,7 +272,7 @@ def test_too_many_lost(clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path)
         UserError,
         match=r"3 of 12 clips are quarantined, more than the share of 0\.1 .*, 2 for this: truncated: 1",
     ):
-        validate.run(params(), paths, null_log)
+        STAGES["validate"].run(params(), paths, null_log)
     assert len(pd.read_csv(paths.validation / "quarantine.csv")) == 3
 
 
@@ -279,12 +281,12 @@ def test_a_missing_group_column_names_those_there_are(
 ) -> None:
     paths = lay_out(tmp_path, clean[1])
     with pytest.raises(UserError, match=r"'day', which is no column of the clips; there are .*camera"):
-        validate.run(Params(split=Split(group_by=["day"])), paths, null_log)
+        STAGES["validate"].run(Params(split=SplitParams(group_by=["day"])), paths, null_log)
 
 
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ingest"):
-        validate.run(params(), Paths(tmp_path), null_log)
+        STAGES["validate"].run(params(), Paths(tmp_path), null_log)
 
 
 @pytest.mark.shared
@@ -300,10 +302,10 @@ def test_real_plant_clips(tank_state: Path, tmp_path: Path) -> None:
         for r in table.itertuples(index=False)
     ]
     paths = lay_out(tmp_path, rows)
-    metrics = validate.run(params(), paths, null_log)
+    metrics = STAGES["validate"].run(params(), paths, null_log)
     assert 0 < metrics["quarantined"] < 10 and metrics["twin_sets"] > 5
     found = json.loads((paths.validation / "summary.json").read_text())["shortcuts"]
     assert {cue["cue"]: cue["flagged"] for cue in found}["border"]
-    split.run(params(), paths, null_log)
+    STAGES["split"].run(params(), paths, null_log)
     groups = json.loads(paths.split_info.read_text())["groups"]
     assert {part: len(names) for part, names in groups.items()} == {"train": 2, "val": 1, "test": 1}

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import ClipSet
+from slimstream.pipeline.params import load_params
+from slimstream.pipeline.stages import STAGES
 from slimstream.registry.artifacts import check_parity
 from slimstream.serving.pyfunc import ClipClassifier
 from slimstream.stages.extract import stage as extract
@@ -30,7 +31,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLIMSTREAM_CACHE", raising=False)
         patch.setattr(extract, "each", each)
-        extract.run(load_params(paths.params), paths, null_log)
+        STAGES["extract"].run(load_params(paths.params), paths, null_log)
     untrained(paths, "original", 0, input=CUT)
     return paths
 

@@ -12,17 +12,23 @@ import pandas as pd
 from onnx import TensorProto, helper
 
 from slimstream.clips.packs import pack_clip
-from slimstream.core.params import Extract, Gate, Params, Publish, Split
+from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
+from slimstream.registry.params import GateParams, PublishParams
 from slimstream.runtimes.base import Form, write_forms
 from slimstream.runtimes.onnx import OnnxModel
+from slimstream.splits.params import SplitParams
 
 CLASSES = ["leak", "normal"]
 COLOURS = {"leak": (200, 60, 60), "normal": (60, 60, 200)}
-EXTRACT = Extract(frames=2, size=(16, 24))
-GATE = Gate(margin=0.05, max_drop=0.1, min_clips=8, min_macro_f1=0.6)
+EXTRACT = ExtractParams(frames=2, size=(16, 24))
+GATE = GateParams(margin=0.05, max_drop=0.1, min_clips=8, min_macro_f1=0.6)
 PARAMS = Params(
-    recipe="tiny", extract=EXTRACT, split=Split(group_by=["camera"]), publish=Publish(name="tiny", gate=GATE)
+    recipe="tiny",
+    extract=EXTRACT,
+    split=SplitParams(group_by=["camera"]),
+    publish=PublishParams(name="tiny", gate=GATE),
 )
 
 

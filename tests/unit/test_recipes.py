@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.core.params import load_params
+from slimstream.pipeline.params import load_params
 from slimstream.pipeline.preflight import check_compression, check_trainings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

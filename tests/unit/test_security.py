@@ -18,10 +18,10 @@ from torch import nn
 
 from slimstream.catalog.listing import Stat, arrange
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.datasets.dataset import ClipSet
 from slimstream.models.checkpoint import Card, load_model, load_state, save_model
+from slimstream.pipeline.params import load_params
 from slimstream.registry import artifacts
 from slimstream.runtimes.onnx import OnnxModel
 from slimstream.stages.ingest.scan import read_lock

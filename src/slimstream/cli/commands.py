@@ -15,39 +15,39 @@ from typing import TYPE_CHECKING
 from slimstream.cli import torchrun
 from slimstream.core.environment import processes
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, load_params
 from slimstream.core.paths import Paths
-from slimstream.pipeline import stages
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.stages import STAGES
 
 if TYPE_CHECKING:
     from slimstream.stages.ingest.held_out import HeldOut
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.tracking.run import TRAINING, NullRun, stage_run
+    from slimstream.tracking.run import NullRun, stage_run
 
-    params = load_params(paths.params)
+    params, stage = load_params(paths.params), STAGES[args.command]
     if not torchrun.by_torchrun():
-        if args.command in TRAINING and processes() > 1:
-            return torchrun.together(args.command, args.root, processes())
+        if stage.trains and processes() > 1:
+            return torchrun.together(stage.name, args.root, processes())
         ours: AbstractContextManager[None] = nullcontext()
-    elif args.command in TRAINING:
+    elif stage.trains:
         torchrun.follow_launcher()
         from slimstream.training.distributed import joined
 
         ours = joined()
     else:
-        raise UserError(f"torchrun is for {', '.join(sorted(TRAINING))}; run this stage without it.")
-    if args.command == "train":
+        shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
+        raise UserError(f"torchrun is for {shared}; run this stage without it.")
+    if stage.name == "train":
         _refuse_early(params, paths)
     first = torchrun.is_first()
-    work = stages.load(args.command)
-    with ours, stage_run(args.command, params, paths) if first else nullcontext(NullRun()) as run:
-        metrics = work.run(params, paths, run.log)
+    with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
+        metrics = stage.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)
-            _write_json(paths.metrics(args.command), metrics)
-            _write_json(paths.run(args.command), {"run_id": run.run_id})
+            _write_json(paths.metrics(stage.name), metrics)
+            _write_json(paths.run(stage.name), {"run_id": run.run_id})
     return 0
 
 
@@ -60,7 +60,9 @@ def _refuse_early(params: Params, paths: Paths) -> None:
     check_compression(params)
     if paths.split_info.exists():
         info = json.loads(paths.split_info.read_text())
-        check_teachers(params, paths, info["classes"], info["hash"])
+        check_teachers(
+            params.distill, list(params.teachers), params.extract, paths, info["classes"], info["hash"]
+        )
 
 
 def _write_json(path: Path, content: object) -> None:
@@ -80,15 +82,26 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     check_trainings(params)
     check_compression(params)
     result = source.scan(
-        params, paths, args.source, not args.dry_run, partial(_held_out_before, params, paths)
+        params.ingest,
+        params.split.group_by,
+        paths,
+        args.source,
+        not args.dry_run,
+        partial(_held_out_before, params, paths),
     )
-    for sentence in columns.check(result.items, params):
+    for sentence in columns.check(result.items, params.split, params.validate_.classes):
         print(f"scan: {sentence}", file=sys.stderr, flush=True)
     told = {name: value for name, value in asdict(result).items() if name != "items"}
     print(json.dumps(told) if args.json else result)
     if args.dry_run:
         return
-    check_teachers(params, paths, sorted({item.label for item in result.items}))
+    check_teachers(
+        params.distill,
+        list(params.teachers),
+        params.extract,
+        paths,
+        sorted({item.label for item in result.items}),
+    )
     check_flow((item.key for item in result.items), params.extract)
 
 

@@ -10,23 +10,8 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES
-
-STAGES = {
-    "ingest": "fetch the clips that source.lock.json lists and write the manifest",
-    "validate": "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs",
-    "extract": "pack RGB frames and dense optical flow, in step",
-    "split": "part the clips into train, val and test by groups",
-    "baseline": "frozen ImageNet features with logistic regression: the bar to clear",
-    "train": "train the network of params.yaml",
-    "teachers": "train the networks that only teach, if the recipe has any",
-    "prune": "remove the channels that matter least, then fine-tune",
-    "sweep": "prune at several rates and show what each costs and saves, if the recipe names any",
-    "distill": "let a small network learn from the original and the teachers, beside its λ = 0 control",
-    "refit": "let the heads of all models learn from the validation clips too, if the recipe says so",
-    "export": "write all models in their deployed forms, check and time each, choose the fastest",
-    "evaluate": "judge all models on the test clips in their deployed form, write the report",
-}
 
 PROCESS_HELP = """\
 A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
@@ -104,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--source", help="'rig', a folder, or s3://bucket/prefix (default: params.yaml)")
     scan.add_argument("--dry-run", action="store_true", help="say what is new and write nothing")
     scan.add_argument("--json", action="store_true", help="for programs")
-    for name, text in STAGES.items():
-        add(name, text, commands.stage)
+    for stage in STAGES.values():
+        add(stage.name, stage.help, commands.stage)
     models = add("models", "list every network with its parameters and multiply-accumulates", commands.models)
     models.add_argument("--json", action="store_true", help="for programs")
     models.add_argument("--classes", type=_positive, default=3, help="number of classes (default: 3)")

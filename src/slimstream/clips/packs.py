@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.clips.flow import dense_flow, quantise, saturation
+from slimstream.clips.params import ExtractParams
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import open_clip
 from slimstream.core.errors import UserError
 from slimstream.core.files import whole
 from slimstream.core.media import Frame, UnreadableVideo, is_picture
-from slimstream.core.params import Extract
 
 Pack = npt.NDArray[np.uint8]
 """(T, H, W, C): C = 5 for r, g, b, x, y, the flow as `flow.quantise` has it; 3 for r, g, b; 1 for grey."""
@@ -58,7 +58,7 @@ class Packed:
         return np.split(self.array, np.cumsum(self.lengths)[:-1])
 
 
-def check_flow(names: Iterable[str], p: Extract) -> None:
+def check_flow(names: Iterable[str], p: ExtractParams) -> None:
     """Raise UserError when `p` wants the flow of files of which one is a picture."""
     picture = next((name for name in names if is_picture(name)), None)
     if picture is not None and p.flow != "none":
@@ -68,7 +68,7 @@ def check_flow(names: Iterable[str], p: Extract) -> None:
         )
 
 
-def pack_clip(path: Path, p: Extract) -> Packed:
+def pack_clip(path: Path, p: ExtractParams) -> Packed:
     """Decode, resize to `p.size` (aspect ratio not kept), sample and compute flow; the same bytes every time.
 
     Frames are chosen by their timestamps. Those that the container promises are believed first, and the clip
@@ -94,7 +94,7 @@ class Job:
     clip: Path
     done: Path
     """`<done>.npy` is the pack and `<done>.json` its facts, written last."""
-    p: Extract
+    p: ExtractParams
 
     def facts(self) -> dict[str, Any] | None:
         """What is known of a finished pack; None when it is not there."""
@@ -120,7 +120,7 @@ def pack(job: Job) -> None:
     _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
 
 
-def sample(count: int, dropped: int, p: Extract, frames: int | None = None) -> list[list[int]]:
+def sample(count: int, dropped: int, p: ExtractParams, frames: int | None = None) -> list[list[int]]:
     """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
     ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
     frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
@@ -149,7 +149,7 @@ def _evenly(start: int, end: int, wanted: int) -> list[int]:
     return [start + k * (end - start - 1) // (wanted - 1) for k in range(wanted)]
 
 
-def plan(seen: Timeline, dropped: int, p: Extract) -> list[list[Pair]]:
+def plan(seen: Timeline, dropped: int, p: ExtractParams) -> list[list[Pair]]:
     """Frames to be packed, a list a clip, each with the frame that its flow leads to (itself without flow).
 
     `sample` says which moments are wanted, in periods of the clip. At a constant rate a period is a frame.
@@ -245,7 +245,7 @@ class _Pass:
         return self.believed is not None and np.array_equal(self.believed.ticks, self.seen.ticks)
 
 
-def _read(path: Path, p: Extract, believed: Timeline | None) -> _Pass:
+def _read(path: Path, p: ExtractParams, believed: Timeline | None) -> _Pass:
     """Decode to the end and keep what is needed, resized; the container is believed unless told better."""
     size = (p.size[1], p.size[0])
     small: dict[int, Frame] = {}
@@ -263,7 +263,7 @@ def _read(path: Path, p: Extract, believed: Timeline | None) -> _Pass:
         return _Pass(believed, reader.timeline(), choice, small, reader.info.peak)
 
 
-def _choose(small: Mapping[int, Frame], seen: Timeline, p: Extract) -> _Choice:
+def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Choice:
     """`small` holds the frames of `_head`, resized."""
     dropped = leading_to_drop(small, len(seen.times))
     try:
@@ -277,7 +277,7 @@ def _choose(small: Mapping[int, Frame], seen: Timeline, p: Extract) -> _Choice:
     return _Choice(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
 
 
-def _pack(clip: _Pass, p: Extract) -> Pack:
+def _pack(clip: _Pass, p: ExtractParams) -> Pack:
     pairs = [pair for part in clip.choice.pairs for pair in part]
     array = np.empty((len(pairs), *p.size, p.channels), np.uint8)
     for row, (here, there) in enumerate(pairs):
@@ -288,7 +288,7 @@ def _pack(clip: _Pass, p: Extract) -> Pack:
     return array
 
 
-def _see(here: Frame, there: Frame, p: Extract, out: Pack) -> None:
+def _see(here: Frame, there: Frame, p: ExtractParams, out: Pack) -> None:
     """Fill `out` (H, W, C) with frame `here`, and where it is wanted with the flow from it to `there`."""
     if p.grey:
         out[..., 0] = cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)

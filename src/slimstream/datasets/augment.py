@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimstream.core.params import Augment
+from slimstream.datasets.params import AugmentParams
 
 FLOW = 3
 """The first flow channel of a clip that has any."""
 REST = 128.0
 
 
-def augment_clip(clip: Tensor, p: Augment, rng: np.random.Generator) -> Tensor:
+def augment_clip(clip: Tensor, p: AugmentParams, rng: np.random.Generator) -> Tensor:
     """Crop and enlarge, flip, change brightness and contrast; (K, C, H, W) float32 in 0..255, C in 1, 3, 5.
 
     `clip` is uint8 or float and is left as it is. Flow stays within 1..255. The result depends on nothing but

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from slimstream.clips.packs import Pack
 from slimstream.core.errors import UserError
-from slimstream.core.params import Augment
 from slimstream.datasets.augment import augment_clip
+from slimstream.datasets.params import AugmentParams
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def training_batches(
     *,
     batch_size: int,
     frames: int,
-    augment: Augment,
+    augment: AugmentParams,
     seed: int,
     epoch: int,
     view: int,

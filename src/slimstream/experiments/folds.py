@@ -21,13 +21,14 @@ from ruamel.yaml import YAML
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths, models_in
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import following
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import group_names
 from slimstream.stages.ingest.own_folders import check_source
 
-STAGES = ("split", "baseline", "train", "teachers", "prune", "distill", "refit", "export", "evaluate")
+STAGES = [stage.name for stage in following("split") if stage.in_folds]
 
 
 def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | None = None) -> str:

@@ -3,8 +3,8 @@
 import torch
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.models import blank, check_channels, sketch
+from slimstream.pipeline.params import Params
 from slimstream.stages.prune.pruning import check_pruning
 from slimstream.training.build import check_objective, with_head
 

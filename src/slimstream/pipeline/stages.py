@@ -1,10 +1,100 @@
-"""The stages by name."""
+"""The list of stages, in the order of `dvc dag`: the command line, tracking, folds and tables read it.
 
+What a stage depends on and what it makes stands in dvc.yaml; tests/unit/pipeline/test_stages.py holds the
+two together. `publish` is no stage of the graph: it changes the registry, which DVC does not know.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
+from inspect import Parameter, signature
 from types import ModuleType
+from typing import Any, TypeVar
+
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log
+from slimstream.pipeline.params import Params
+
+T = TypeVar("T")
 
 
-def load(stage: str) -> ModuleType:
-    """The module with a stage's `run`: a file of `slimstream.stages`, or `stage.py` of a folder there."""
-    module = import_module(f"slimstream.stages.{stage}")
-    return module if hasattr(module, "run") else import_module(f"{module.__name__}.stage")
+@dataclass(frozen=True)
+class Stage:
+    """`slimstream.stages.<name>`: a file with a function `run`, or a folder whose stage.py has it."""
+
+    name: str
+    help: str
+    """One line for `python -m slimstream --help`, and the `desc` of dvc.yaml."""
+    models: tuple[str, ...] = ()
+    """The models that it leaves; those of `teachers` are named by the recipe."""
+    trains: bool = False
+    """It trains by gradient steps: several processes may share it, and the use of the machine is recorded."""
+    in_folds: bool = True
+    """Folds need it. They begin with `split`."""
+
+    @property
+    def module(self) -> ModuleType:
+        """The module that holds `run`. Heavy libraries are imported here, not with the list."""
+        found = import_module(f"slimstream.stages.{self.name}")
+        return found if hasattr(found, "run") else import_module(f"{found.__name__}.stage")
+
+    @property
+    def sections(self) -> list[str]:
+        """The sections and single settings of params.yaml that `run` takes, as "extract", "ingest.source"."""
+        return [
+            _setting(name) for name in signature(self.module.run).parameters if name not in ("paths", "log")
+        ]
+
+    def run(self, params: Params, paths: Paths, log: Log) -> dict[str, float]:
+        """Run it with its own sections of `params`; returns its metrics. Raises UserError."""
+        metrics: dict[str, float] = call(self.module.run, params, paths=paths, log=log)
+        return metrics
+
+
+_LIST = (
+    Stage("ingest", "fetch the clips that source.lock.json lists and write the manifest"),
+    Stage("validate", "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs"),
+    Stage("extract", "pack RGB frames and dense optical flow, in step"),
+    Stage("split", "part the clips into train, val and test by groups"),
+    Stage("baseline", "frozen ImageNet features with logistic regression: the bar to clear", ("baseline",)),
+    Stage("train", "train the network of params.yaml", ("original",), trains=True),
+    Stage("teachers", "train the networks that only teach, if the recipe has any", trains=True),
+    Stage("prune", "remove the channels that matter least, then fine-tune", ("pruned",), trains=True),
+    Stage(
+        "sweep",
+        "prune at several rates and show what each costs and saves, if the recipe names any",
+        in_folds=False,
+    ),
+    Stage(
+        "distill",
+        "let a small network learn from the original and the teachers, beside its λ = 0 control",
+        ("control", "distilled"),
+        trains=True,
+    ),
+    Stage("refit", "let the heads of all models learn from the validation clips too, if the recipe says so"),
+    Stage("export", "write all models in their deployed forms, check and time each, choose the fastest"),
+    Stage("evaluate", "judge all models on the test clips in their deployed form, write the report"),
+)
+STAGES = {stage.name: stage for stage in _LIST}
+
+
+def following(name: str) -> list[Stage]:
+    """The stage `name` and all after it."""
+    return list(_LIST[list(STAGES).index(name) :])
+
+
+def call(function: Callable[..., T], params: Params, **known: Any) -> T:
+    """Call `function` with what its parameters name: something `known`, or a section of `params`.
+
+    A parameter `extract` gets the section of that name, `ingest__source` the setting `ingest.source` alone.
+    One that has a default keeps it unless it is `known`.
+    """
+    given = {name: known[name] for name in signature(function).parameters if name in known}
+    for name, parameter in signature(function).parameters.items():
+        if name not in given and parameter.default is Parameter.empty:
+            given[name] = params.section(_setting(name))
+    return function(**given)
+
+
+def _setting(parameter: str) -> str:
+    return parameter.replace("__", ".")

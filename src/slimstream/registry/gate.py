@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.core.params import Gate
 from slimstream.metrics import classification as metrics
 from slimstream.metrics import intervals
+from slimstream.registry.params import GateParams
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -70,7 +70,7 @@ class Verdict:
 def judge(
     clips: pd.DataFrame,
     candidate: Candidate,
-    policy: Gate,
+    policy: GateParams,
     classes: Sequence[str],
     recorded_best: float | None = None,
 ) -> Verdict:
@@ -102,21 +102,21 @@ def judge(
     return Verdict(tuple(checks), score, bounds)
 
 
-def enough_clips(count: int, policy: Gate) -> Check:
+def enough_clips(count: int, policy: GateParams) -> Check:
     return Check(
         count >= policy.min_clips,
         f"{count} test clips that no compared model has learnt from; {policy.min_clips} are needed",
     )
 
 
-def reaches_floor(score: float, policy: Gate) -> Check:
+def reaches_floor(score: float, policy: GateParams) -> Check:
     return Check(
         score >= policy.min_macro_f1,
         f"macro-F1 {score:.3f} of the first version; the floor is {policy.min_macro_f1:.3f}",
     )
 
 
-def not_worse_than_champion(bounds: tuple[float, float], policy: Gate) -> Check:
+def not_worse_than_champion(bounds: tuple[float, float], policy: GateParams) -> Check:
     low, high = bounds
     return Check(
         low > -policy.margin,
@@ -125,7 +125,7 @@ def not_worse_than_champion(bounds: tuple[float, float], policy: Gate) -> Check:
     )
 
 
-def not_below_best(score: float, best: float, policy: Gate) -> Check:
+def not_below_best(score: float, best: float, policy: GateParams) -> Check:
     return Check(
         score >= best - policy.margin,
         f"macro-F1 {score:.3f}; the best version ever promoted has {best:.3f} "
@@ -133,7 +133,7 @@ def not_below_best(score: float, best: float, policy: Gate) -> Check:
     )
 
 
-def keeps_up_with_original(candidate: Candidate, policy: Gate) -> Check:
+def keeps_up_with_original(candidate: Candidate, policy: GateParams) -> Check:
     drop = candidate.original_macro_f1 - candidate.macro_f1
     return Check(
         drop <= policy.max_drop,
@@ -141,14 +141,14 @@ def keeps_up_with_original(candidate: Candidate, policy: Gate) -> Check:
     )
 
 
-def fast_enough(candidate: Candidate, policy: Gate) -> Check:
+def fast_enough(candidate: Candidate, policy: GateParams) -> Check:
     return Check(
         candidate.latency_p95_ms <= policy.max_latency_ms,
         f"p95 latency {candidate.latency_p95_ms:.1f} ms; the limit is {policy.max_latency_ms:.1f} ms",
     )
 
 
-def small_enough(candidate: Candidate, policy: Gate) -> Check:
+def small_enough(candidate: Candidate, policy: GateParams) -> Check:
     return Check(
         candidate.megabytes <= policy.max_megabytes,
         f"model file of {candidate.megabytes:.2f} MB; the limit is {policy.max_megabytes:.2f} MB",

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from slimstream.catalog.manifest import RESERVED
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
 from slimstream.registry.gate import Seen
 from slimstream.runtimes import REFERENCE, find_runtime
 from slimstream.runtimes.base import read_forms

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.experiments.folds import validated
+from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.lineage import seen
 from slimstream.registry.versions import Registry, now

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.metrics.classification import preferred
+from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.lineage import seen, trace
 from slimstream.registry.versions import Registry

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking

@@ -10,12 +10,12 @@ from slimstream.catalog.manifest import COLUMNS
 from slimstream.catalog.names import alike, normal
 from slimstream.catalog.parts import GIVEN
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, Split
 from slimstream.splits.given import parts_of
 from slimstream.splits.groups import missing_column
+from slimstream.splits.params import SplitParams
 
 
-def effective_group_by(columns: Iterable[str], split: Split) -> list[str]:
+def effective_group_by(columns: Iterable[str], split: SplitParams) -> list[str]:
     """The group columns that a split of clips with `columns` goes by; none: near-twin sets are the groups.
 
     A source without any column to group by, such as a folder per class, is split by near-twin sets whatever
@@ -30,7 +30,7 @@ def effective_group_by(columns: Iterable[str], split: Split) -> list[str]:
     return [] if missing else wanted
 
 
-def ungrouped(group_by: Sequence[str], split: Split) -> str:
+def ungrouped(group_by: Sequence[str], split: SplitParams) -> str:
     """The sentence that says near-twin sets stand in for the columns of `split.group_by`; "" where not."""
     if group_by or not split.group_by:
         return ""
@@ -54,12 +54,12 @@ def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[s
         )
 
 
-def check(items: Sequence[Item], params: Params) -> list[str]:
+def check(items: Sequence[Item], split: SplitParams, classes: Sequence[str]) -> list[str]:
     """What a user should hear of labels and columns, a sentence each.
 
-    Raises UserError when params.yaml asks for what they do not give.
+    `classes` are the labels there may be; none allow all. Raises UserError when params.yaml asks for what the
+    items do not give.
     """
-    split = params.split
     columns = sorted({column for item in items for column in item.groups})
     group_by = effective_group_by(columns, split)
     if split.video and split.video not in columns:
@@ -75,7 +75,6 @@ def check(items: Sequence[Item], params: Params) -> list[str]:
             f"the folders name a split ({_counted(counts, sorted(counts))}), which is kept as the column "
             f"'{GIVEN}' and not used: set split.given to '{GIVEN}' to use it."
         )
-    classes = params.validate_.classes
     check_labels((item.label for item in items), (item.key for item in items), classes)
     allowed = {normal(label) for label in classes}
     labels = Counter(item.label for item in items)

@@ -9,36 +9,36 @@ import pandas as pd
 from slimstream.catalog.manifest import group_columns
 from slimstream.catalog.parts import PARTS
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, Split
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
+from slimstream.splits import groups
 from slimstream.splits.columns import effective_group_by, ungrouped
 from slimstream.splits.given import leaks, split_as_given
-from slimstream.splits.groups import CARVED, group_names, missing_column, split, summary
+from slimstream.splits.groups import CARVED, group_names, missing_column, summary
+from slimstream.splits.params import SplitParams
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
     """Write data/split.parquet and data/split.json; returns clips and groups by part, and what is wrong.
 
     `lacking` counts (part, class) pairs without a clip, `released` clips that were test and, because
     split.test_group or split.given says so, are not any more. Of a given split also `leaks`, val and test
     clips with a near twin in an earlier part, and `shared_groups`, groups that lie in several parts.
     """
-    settings = params.split
     if not paths.clips.is_file():
         raise UserError(f"{paths.clips} is missing: run the validate stage first (dvc repro validate).")
     clips = pd.read_parquet(paths.clips)
-    group_by = effective_group_by(group_columns(clips), settings)
-    parts = _parts(clips, group_by, settings)
-    parts["video"] = parts["id"].map(clips.set_index("id", drop=False)[settings.video or "id"])
+    group_by = effective_group_by(group_columns(clips), split)
+    parts = _parts(clips, group_by, split)
+    parts["video"] = parts["id"].map(clips.set_index("id", drop=False)[split.video or "id"])
     info: dict[str, Any] = summary(parts, group_by)
-    info |= {"without": [] if group_by else settings.group_by, "given": settings.given, "leaks": leaks(parts)}
-    told = [ungrouped(group_by, settings)]
+    info |= {"without": [] if group_by else split.group_by, "given": split.given, "leaks": leaks(parts)}
+    told = [ungrouped(group_by, split)]
     told += [f"no clip of {', '.join(lost)} is in {part}." for part, lost in info["lacking"].items() if lost]
     held = parts["id"].isin(clips["id"][clips["held_out"].astype(bool)])
     released = int((held & (parts["part"] != "test")).sum())
     if released:
-        why = "split.given" if settings.given else "test_group"
+        why = "split.given" if split.given else "test_group"
         told.append(f"{released} clips of earlier test parts are not test under {why}.")
     metrics = {
         **{f"{part}_clips": float(sum(info["counts"][part].values())) for part in PARTS},
@@ -46,7 +46,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         "lacking": float(sum(map(len, info["lacking"].values()))),
         "released": float(released),
     }
-    if settings.given:
+    if split.given:
         shared = _shared(clips, parts, group_by)
         metrics |= {
             "leaks": float(sum(map(len, info["leaks"].values()))),
@@ -72,7 +72,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return metrics
 
 
-def _parts(clips: pd.DataFrame, group_by: list[str], settings: Split) -> pd.DataFrame:
+def _parts(clips: pd.DataFrame, group_by: list[str], settings: SplitParams) -> pd.DataFrame:
     """`id, label, group, twin, part`, as given or parted anew."""
     if settings.given:
         if settings.given not in clips:
@@ -80,7 +80,7 @@ def _parts(clips: pd.DataFrame, group_by: list[str], settings: Split) -> pd.Data
         val = settings.val / (settings.train + settings.val) if settings.val else CARVED
         return split_as_given(clips, group_by, settings.given, val, settings.seed)
     shares = settings.train, settings.val, settings.test
-    return split(clips, group_by, *shares, test_group=settings.test_group, seed=settings.seed)
+    return groups.split(clips, group_by, *shares, test_group=settings.test_group, seed=settings.seed)
 
 
 def _shared(clips: pd.DataFrame, parts: pd.DataFrame, group_by: list[str]) -> list[str]:

@@ -4,24 +4,25 @@ import shutil
 
 import torch
 
-from slimstream.core.params import Params
+from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.training import distributed
+from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, named, with_prefix
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
     for folder in (paths.teachers, paths.teacher_curves) if distributed.number() == 0 else ():
         # Or a teacher that the recipe has dropped would go on teaching.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    study = Study.open(params.extract, paths)
-    for name, p in params.teachers.items():  # a mistake in the last one should not wait for the others
+    study = Study.open(extract, paths)
+    for name, p in teachers.items():  # a mistake in the last one should not wait for the others
         study.check(create_model(p.model, len(study.classes), **p.model_args), p.fit, f"teachers.{name}")
     metrics: dict[str, float] = {}
-    for name, p in params.teachers.items():
+    for name, p in teachers.items():
         row = TEACHERS + name
         torch.manual_seed(p.fit.seed)
         model = create_model(p.model, len(study.classes), **p.model_args)

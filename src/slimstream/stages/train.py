@@ -2,20 +2,20 @@
 
 import torch
 
-from slimstream.core.params import Params
+from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
+from slimstream.training.params import TrainParams
 from slimstream.training.study import Study
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.train
-    study = Study.open(params.extract, paths)
-    torch.manual_seed(p.fit.seed)
-    model = create_model(p.model, len(study.classes), **p.model_args)
-    study.check(model, p.fit)
-    scores = study.fit("original", model, study.objective(model, p.fit), p.fit, log, settings=[p])
-    size = study.save("original", model, base=p.model, args=p.model_args)
+def run(train: TrainParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    study = Study.open(extract, paths)
+    torch.manual_seed(train.fit.seed)
+    model = create_model(train.model, len(study.classes), **train.model_args)
+    study.check(model, train.fit)
+    scores = study.fit("original", model, study.objective(model, train.fit), train.fit, log, settings=[train])
+    size = study.save("original", model, base=train.model, args=train.model_args)
     study.forget()
     return scores | size

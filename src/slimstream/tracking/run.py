@@ -17,13 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES, following
 from slimstream.tracking.store import experiment_id, explained, open_store, sqlite_uri
 
-TRAINING = frozenset({"train", "teachers", "prune", "distill"})
+TRAINING = {stage.name for stage in STAGES.values() if stage.trains}
 """Stages whose use of the machine is recorded too."""
-AFTER_SPLIT = TRAINING | {"baseline", "sweep", "refit", "export", "evaluate", "publish"}
+AFTER_SPLIT = {stage.name for stage in following("split")[1:]} | {"publish"}
 """Stages that look at the data through the split (before it, data/split.json is a run of old)."""
 SEND_EVERY = 2.0
 """Seconds between batches."""

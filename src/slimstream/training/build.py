@@ -6,15 +6,15 @@ from typing import Any
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Fit
 from slimstream.models.layers.heads import CosineHead
 from slimstream.models.surgery import batch_norm_scales
 from slimstream.training.closed_form import HasHead, HasMemory
 from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, class_weights
+from slimstream.training.params import FitParams
 from slimstream.training.slimming import Slimming
 
 
-def objective_of(model: nn.Module, p: Fit, labels: Sequence[int], classes: int) -> Objective:
+def objective_of(model: nn.Module, p: FitParams, labels: Sequence[int], classes: int) -> Objective:
     """The objective for `model`, to learn from clips of `labels`; refuses what `check_objective` does."""
     check_objective(model, p)
     plain = CrossEntropy(class_weights(labels, classes, p.class_balance), p.label_smoothing)
@@ -41,7 +41,7 @@ def with_head(model: nn.Module) -> HasHead | HasMemory:
     return model
 
 
-def check_objective(model: nn.Module, p: Fit) -> None:
+def check_objective(model: nn.Module, p: FitParams) -> None:
     """UserError when `p` asks for what `model` does not have."""
     head, name = getattr(model, "head", None), type(model).__name__
     if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from slimstream.core.params import Fit
 from slimstream.core.progress import Log, bar
 from slimstream.models.checkpoint import load_state, save_state
 from slimstream.training import distributed, objectives
 from slimstream.training.objectives import Objective
+from slimstream.training.params import FitParams
 from slimstream.training.schedules import multiplier
 
 STREAMS = ("rgb.", "flow.", "joint.")
@@ -58,7 +58,7 @@ def fit(
     objective: Objective,
     batches: Callable[[int], Iterable[Batch]],
     validate: Callable[[nn.Module], Mapping[str, float]],
-    p: Fit,
+    p: FitParams,
     clips: int,
     folder: Path,
     log: Log,
@@ -117,7 +117,7 @@ def _epoch(
     objective: Objective,
     batches: Iterable[Batch],
     epoch: int,
-    p: Fit,
+    p: FitParams,
     clips: int,
     scaler: torch.amp.GradScaler,
     device: torch.device,
@@ -174,7 +174,7 @@ def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int
         yield distributed.number() + turn * distributed.count(), part
 
 
-def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Optimizer:
+def _optimiser(model: nn.Module, objective: nn.Module, p: FitParams) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (AdamW), none of it on biases and norms."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in (*model.named_parameters(), *objective.named_parameters()):
@@ -197,7 +197,7 @@ def _optimiser(model: nn.Module, objective: nn.Module, p: Fit) -> torch.optim.Op
     )
 
 
-def _average(model: nn.Module, p: Fit) -> AveragedModel | None:
+def _average(model: nn.Module, p: FitParams) -> AveragedModel | None:
     if not p.ema:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(p.ema), use_buffers=True)

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from slimstream.core.params import Fit
+from slimstream.training.params import FitParams
 
 
-def multiplier(epoch: float, p: Fit, history: Sequence[Mapping[str, float]] = ()) -> float:
+def multiplier(epoch: float, p: FitParams, history: Sequence[Mapping[str, float]] = ()) -> float:
     """Share (0..1] of the peak learning rate at `epoch` (fractions count steps within an epoch).
 
     Linear warm-up from 0 over `warmup_epochs`, then

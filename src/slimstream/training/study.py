@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimstream.clips.params import ExtractParams
 from slimstream.core.environment import PROCESSES
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
-from slimstream.core.params import Extract, Fit
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
@@ -33,6 +33,7 @@ from slimstream.training.closed_form import fit_head
 from slimstream.training.feature_cache import through_trunk
 from slimstream.training.loop import Row, fit
 from slimstream.training.objectives import Objective
+from slimstream.training.params import FitParams
 
 EVALUATION_FRAMES = 32
 """Frames judged at once, but a clip at least: memory sets the bound."""
@@ -49,7 +50,7 @@ class Study:
     paths: Paths
     classes: list[str]
     split_hash: str
-    input: Extract
+    input: ExtractParams
     train: ClipSet
     val: ClipSet
     both: ClipSet
@@ -58,7 +59,7 @@ class Study:
     """Folders of trainings that are done, kept until `forget`: a stage may be killed in its last one."""
 
     @classmethod
-    def open(cls, input: Extract, paths: Paths) -> "Study":
+    def open(cls, input: ExtractParams, paths: Paths) -> "Study":
         info = json.loads(paths.split_info.read_text())
         split = pd.read_parquet(paths.split)
         classes = info["classes"]
@@ -71,10 +72,10 @@ class Study:
 
         return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))
 
-    def objective(self, model: nn.Module, p: Fit) -> Objective:
+    def objective(self, model: nn.Module, p: FitParams) -> Objective:
         return objective_of(model, p, self.train.labels, len(self.classes))
 
-    def batches(self, p: Fit, epoch: int, view: int) -> Iterable[Batch]:
+    def batches(self, p: FitParams, epoch: int, view: int) -> Iterable[Batch]:
         """This process's training clips, in the order of `epoch` and augmented by the draw of `view`."""
         return training_batches(
             self.train,
@@ -87,7 +88,7 @@ class Study:
             share=Share(distributed.number(), distributed.count(), p.micro_batch),
         )
 
-    def lessons(self, model: nn.Module, p: Fit, epoch: int, views: int | None) -> Iterable[Batch]:
+    def lessons(self, model: nn.Module, p: FitParams, epoch: int, views: int | None) -> Iterable[Batch]:
         """What `model` meets in `epoch`: with `views`, the augmented view epoch mod `views` of every clip."""
         batches = self.batches(p, epoch, epoch % views if views else epoch)
         # Views that never come again are not worth keeping.
@@ -117,12 +118,12 @@ class Study:
             "val_brier": brier(labels.numpy(), logits.softmax(dim=1).numpy()),
         }
 
-    def check(self, model: nn.Module, p: Fit, section: str = "train") -> None:
+    def check(self, model: nn.Module, p: FitParams, section: str = "train") -> None:
         """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
         check_channels(model, self.input.channels, section)
         check_objective(model, p)
 
-    def check_shares(self, p: Fit) -> None:
+    def check_shares(self, p: FitParams) -> None:
         """UserError when there are more processes than a step of `p` has pieces."""
         pieces = math.ceil(min(p.batch_size, len(self.train)) / p.micro_batch)
         if pieces < distributed.count():
@@ -144,7 +145,7 @@ class Study:
         name: str,
         model: nn.Module,
         objective: Objective,
-        p: Fit,
+        p: FitParams,
         log: Log,
         *,
         inputs: Iterable[Path] = (),

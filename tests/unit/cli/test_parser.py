@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.cli.parser import STAGES, main
-from slimstream.core.params import Params
+from slimstream.cli.parser import main
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
 
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from slimstream.clips import packs
 from slimstream.clips.packs import LEADING, check_flow, pack_clip, sample
+from slimstream.clips.params import ExtractParams
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import Reader
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
-from slimstream.core.params import Extract
 from tests.unit.clips.rendered import Picture, boxed, moving, write_picture, write_video
 
-SMALL = Extract(frames=6, size=(64, 64))
+SMALL = ExtractParams(frames=6, size=(64, 64))
 
 
 def drifting(count: int) -> list[Picture]:
@@ -39,7 +39,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fraction=st.floats(0, 1),
 )
 def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | None, fraction: float) -> None:
-    p = Extract(frames=frames, fraction=None if frames else fraction, stride=stride)
+    p = ExtractParams(frames=frames, fraction=None if frames else fraction, stride=stride)
     usable = range(dropped, count - stride)
     assert bool(sample(count, dropped, p)) == bool(usable)
     for chosen in sample(count, dropped, p):
@@ -56,7 +56,7 @@ def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | No
     count=st.integers(2, 300), dropped=st.integers(0, 5), parts=st.integers(1, 7), frames=st.integers(1, 30)
 )
 def test_a_video_is_cut_into_equal_parts(count: int, dropped: int, parts: int, frames: int) -> None:
-    p = Extract(frames=frames, clips=parts)
+    p = ExtractParams(frames=frames, clips=parts)
     usable = max(0, count - dropped - 1)
     cut = sample(count, dropped, p)
     assert len(cut) == min(parts, usable) and all(len(part) == frames for part in cut)
@@ -68,7 +68,7 @@ def test_a_video_is_cut_into_equal_parts(count: int, dropped: int, parts: int, f
 
 
 def test_a_fifth_of_the_frames(clip: Path) -> None:
-    packed = pack_clip(clip, Extract(fraction=0.2, size=(32, 48)))
+    packed = pack_clip(clip, ExtractParams(fraction=0.2, size=(32, 48)))
     assert packed.array.shape == (6, 32, 48, 5) and packed.array.dtype == np.uint8
     assert (packed.dropped, packed.seconds) == (0, pytest.approx(30 / 25))
 
@@ -79,7 +79,7 @@ def test_frames_and_flow_are_in_step(tmp_path: Path, stride: int) -> None:
     xs = [2 * min(index, 24 - index) for index in range(25)]
     pictures = moving([(x, 0) for x in xs])
     packed = pack_clip(
-        write_video(tmp_path / "clip.avi", pictures), Extract(frames=8, size=(64, 64), stride=stride)
+        write_video(tmp_path / "clip.avi", pictures), ExtractParams(frames=8, size=(64, 64), stride=stride)
     )
     (chosen,) = sample(25, 0, SMALL.model_copy(update={"frames": 8, "stride": stride}))
     for row, index in zip(packed.array, chosen, strict=True):
@@ -90,7 +90,7 @@ def test_frames_and_flow_are_in_step(tmp_path: Path, stride: int) -> None:
 
 
 def test_flow_is_in_pixels_of_the_resized_picture(clip: Path) -> None:
-    packed = pack_clip(clip, Extract(frames=4, size=(64, 128), stride=2))
+    packed = pack_clip(clip, ExtractParams(frames=4, size=(64, 128), stride=2))
     x = (np.median(packed.array[:, 16:-16, 32:-32, 3]) - 128) * 8 / 127
     assert x == pytest.approx(2 * 2, abs=0.4)
 
@@ -115,7 +115,7 @@ def test_leading_frames_with_another_border_are_dropped(tmp_path: Path, name: st
     render, expected = LEADS[name]
     pictures = render(drifting(30))
     path = write_video(tmp_path / "clip.avi", pictures)
-    p = Extract(fraction=1, size=(64, 64))
+    p = ExtractParams(fraction=1, size=(64, 64))
     packed = pack_clip(path, p)
     assert packed.dropped == expected
     assert len(packed.array) == 30 - expected - p.stride
@@ -136,7 +136,7 @@ def test_no_more_than_a_quarter_is_dropped(tmp_path: Path) -> None:
 def test_dropped_frames_do_not_shift_the_rest(tmp_path: Path) -> None:
     """A boxed frame put before a clip leaves no trace in its pack."""
     plain = drifting(20)
-    p = Extract(frames=5, size=(64, 64))
+    p = ExtractParams(frames=5, size=(64, 64))
     whole = pack_clip(write_video(tmp_path / "plain.avi", plain), p)
     led = pack_clip(write_video(tmp_path / "led.avi", [boxed(plain[0], left=14), *plain]), p)
     assert led.dropped == 1 and np.array_equal(led.array, whole.array)
@@ -174,7 +174,7 @@ def test_a_truncated_clip_is_packed_as_far_as_it_goes(clip: Path, tmp_path: Path
 
 def test_the_same_file_gives_the_same_bytes(clip: Path) -> None:
     for flow in ("farneback", "dis"):
-        p = Extract(frames=6, size=(48, 64), flow=flow)
+        p = ExtractParams(frames=6, size=(48, 64), flow=flow)
         first, again = pack_clip(clip, p), pack_clip(clip, p)
         assert first.array.tobytes() == again.array.tobytes()
     assert not np.array_equal(
@@ -185,19 +185,19 @@ def test_the_same_file_gives_the_same_bytes(clip: Path) -> None:
 @pytest.mark.parametrize("frames", [10, 15, 20, 25, 30])
 def test_frames_per_clip(clip: Path, frames: int) -> None:
     """The numbers of P2's Table 3, on a clip whose flow leaves 29 frames to choose from."""
-    packed = pack_clip(clip, Extract(frames=frames, size=(16, 16), flow="dis"))
+    packed = pack_clip(clip, ExtractParams(frames=frames, size=(16, 16), flow="dis"))
     assert packed.array.shape == (frames, 16, 16, 5) and packed.lengths == [frames]
 
 
 def test_without_flow_the_last_frame_counts_too(tmp_path: Path) -> None:
     pictures = drifting(5)
     path = write_video(tmp_path / "clip.avi", pictures)
-    rgb = pack_clip(path, Extract(frames=5, size=(64, 64), flow="none", stride=9)).array
+    rgb = pack_clip(path, ExtractParams(frames=5, size=(64, 64), flow="none", stride=9)).array
     assert rgb.shape == (5, 64, 64, 3)
     assert all(
         np.abs(row.astype(int) - picture).mean() < 3 for row, picture in zip(rgb, pictures, strict=True)
     )
-    grey = pack_clip(path, Extract(frames=5, size=(64, 64), flow="none", grey=True)).array
+    grey = pack_clip(path, ExtractParams(frames=5, size=(64, 64), flow="none", grey=True)).array
     assert grey.shape == (5, 64, 64, 1)
     assert np.array_equal(grey[2, ..., 0], cv2.cvtColor(rgb[2], cv2.COLOR_RGB2GRAY))
 
@@ -205,7 +205,7 @@ def test_without_flow_the_last_frame_counts_too(tmp_path: Path) -> None:
 def test_a_cut_video_is_its_parts(tmp_path: Path) -> None:
     """Each clip of a video is what a video of these frames alone would be."""
     pictures = drifting(20)
-    p = Extract(frames=4, size=(64, 64), flow="none")
+    p = ExtractParams(frames=4, size=(64, 64), flow="none")
     packed = pack_clip(write_video(tmp_path / "whole.avi", pictures), p.model_copy(update={"clips": 2}))
     assert packed.lengths == [4, 4] and packed.seconds == pytest.approx(20 / 25)
     halves = (write_video(tmp_path / f"{k}.avi", pictures[10 * k : 10 * k + 10]) for k in range(2))
@@ -217,7 +217,7 @@ def test_a_cut_video_is_its_parts(tmp_path: Path) -> None:
 def test_a_picture_is_packed_once(tmp_path: Path, frames: int | None, fraction: float | None) -> None:
     (picture,) = drifting(1)
     path = write_picture(tmp_path / "a.png", picture)
-    p = Extract(frames=frames, fraction=fraction, size=(64, 64), flow="none", clips=3)
+    p = ExtractParams(frames=frames, fraction=fraction, size=(64, 64), flow="none", clips=3)
     packed = pack_clip(path, p)
     assert np.array_equal(packed.array, picture[None])
     assert (packed.lengths, packed.dropped, packed.seconds) == ([1], 0, 0)
@@ -227,7 +227,7 @@ def test_a_picture_is_packed_once(tmp_path: Path, frames: int | None, fraction: 
 
 def test_flow_of_pictures_is_a_mistake_of_the_user() -> None:
     check_flow(["a.mp4", "b.avi"], SMALL)
-    check_flow(["a.png"], Extract(frames=1, flow="none"))
+    check_flow(["a.png"], ExtractParams(frames=1, flow="none"))
     with pytest.raises(UserError, match=r"extract.flow is 'farneback', .*such as b.png has no motion"):
         check_flow(["a.mp4", "b.png"], SMALL)
 
@@ -243,7 +243,7 @@ def test_short_clips_repeat_frames(tmp_path: Path, count: int) -> None:
 def test_too_short_for_the_stride(tmp_path: Path, count: int, stride: int) -> None:
     path = write_video(tmp_path / "clip.avi", drifting(count))
     with pytest.raises(ValueError, match=f"{count} usable frames .* stride of {stride}"):
-        pack_clip(path, Extract(frames=4, size=(64, 64), stride=stride))
+        pack_clip(path, ExtractParams(frames=4, size=(64, 64), stride=stride))
 
 
 def test_what_cannot_be_decoded(tmp_path: Path) -> None:
@@ -257,5 +257,5 @@ def test_real_first_frames(tank_state: Path) -> None:
     """Pillar-boxed, pillar-boxed at night, black, and clean ones."""
     folder = tank_state / "videos/bridge_down"
     names = {"01531ae3db6e8494": 1, "d5f116cebb515b51": 1, "01a9dd89287598bb": 1, "05a2f0b1101a474a": 0}
-    p = Extract(frames=1, size=(160, 160))
+    p = ExtractParams(frames=1, size=(160, 160))
     assert {name: pack_clip(folder / f"{name}.mp4", p).dropped for name in names} == names

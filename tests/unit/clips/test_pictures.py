@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from slimstream.clips.packs import pack_clip
+from slimstream.clips.params import ExtractParams
 from slimstream.clips.pictures import MAX_PIXELS, Still, check_visible, unscaled
 from slimstream.clips.video import count_frames, frames, open_clip, probe
 from slimstream.core.media import UnreadableVideo, is_picture
-from slimstream.core.params import Extract
 from slimstream.stages.validate.survey import survey
 from tests.unit.clips.rendered import texture, write_picture, write_video
 
@@ -323,7 +323,7 @@ def test_of_16_bits_the_upper_8_that_the_camera_fills_remain(
         assert np.array_equal(clip.picture(), wanted if colour else np.stack([wanted] * 3, axis=-1))
         assert clip.info.peak == 2**bits - 1
     assert survey(path, bits).peak == 2**bits - 1
-    packed = pack_clip(path, Extract(frames=1, size=(24, 40), flow="none", bits=bits))
+    packed = pack_clip(path, ExtractParams(frames=1, size=(24, 40), flow="none", bits=bits))
     assert np.array_equal(packed.array[0], wanted if colour else np.stack([wanted] * 3, axis=-1))
 
 

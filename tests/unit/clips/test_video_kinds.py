@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from slimstream.clips.packs import pack_clip
+from slimstream.clips.params import ExtractParams
 from slimstream.clips.video import Reader, frames, probe
 from slimstream.core.media import UnreadableVideo
-from slimstream.core.params import Extract
 from slimstream.stages.validate.survey import survey
 from tests.unit.clips.rendered import encode, moving, texture
 
@@ -65,7 +65,11 @@ def test_a_clip_that_turns_interlaced_keeps_its_frames(tmp_path: Path) -> None:
 )
 def test_a_colour_matrix_that_cannot_be_converted_is_named(matrix: int, name: str, tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", STEPS[:5], matrix=matrix)
-    for look in (survey, lambda p: list(frames(p)), lambda p: pack_clip(p, Extract(frames=2, size=(32, 32)))):
+    for look in (
+        survey,
+        lambda p: list(frames(p)),
+        lambda p: pack_clip(p, ExtractParams(frames=2, size=(32, 32))),
+    ):
         with pytest.raises(UnreadableVideo, match=f"colour matrix {name}"):
             look(path)
 
@@ -84,7 +88,7 @@ def test_frames_that_an_edit_list_hides_are_left_out(tmp_path: Path) -> None:
     seen = survey(path)
     assert probe(path).frames == 50 and len(seen.timeline.times) == 37 and seen.defect == ""
     assert close(next(frames(path))[1], STEPS[13])
-    assert pack_clip(path, Extract(frames=4, size=(64, 64))).seconds == pytest.approx(37 / 25)
+    assert pack_clip(path, ExtractParams(frames=4, size=(64, 64))).seconds == pytest.approx(37 / 25)
 
 
 @pytest.mark.parametrize("fps", [2000, 240])
@@ -197,7 +201,7 @@ def test_a_hole_in_the_stream_is_damage_up_to_the_next_key_frame(tmp_path: Path)
     damage(path, 0.3, 2000)
     assert "damaged: " in survey(path).defect
     with pytest.raises(UnreadableVideo, match=r"damaged: .* of .* frames lack a part"):
-        pack_clip(path, Extract(frames=4, size=(64, 64)))
+        pack_clip(path, ExtractParams(frames=4, size=(64, 64)))
 
 
 def test_a_clip_of_three_frames_may_not_be_damaged_all_over(tmp_path: Path) -> None:
@@ -231,7 +235,7 @@ VARIABLE = [*(k / 25 for k in range(25)), *(1.0 + 3 * k for k in range(1, 5))]
 
 def test_a_clip_of_variable_rate_is_sampled_by_time(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", STEPS[:29], times=VARIABLE)
-    packed = pack_clip(path, Extract(frames=8, size=(64, 64), flow="none"))
+    packed = pack_clip(path, ExtractParams(frames=8, size=(64, 64), flow="none"))
     assert packed.seconds == pytest.approx(13, abs=0.2)
     shown = [min(range(29), key=lambda k: np.abs(STEPS[k].astype(int) - row).mean()) for row in packed.array]
     assert shown == [0, 24, 24, 25, 26, 26, 27, 28]
@@ -240,7 +244,7 @@ def test_a_clip_of_variable_rate_is_sampled_by_time(tmp_path: Path) -> None:
 def test_where_frames_are_missing_there_is_no_flow(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", STEPS[:29], times=VARIABLE)
     with pytest.raises(ValueError, match=r"it has gaps: about second .* no two frames are 0\.04 s apart"):
-        pack_clip(path, Extract(frames=8, size=(64, 64)))
+        pack_clip(path, ExtractParams(frames=8, size=(64, 64)))
 
 
 def test_a_dropped_frame_moves_its_pair_by_little(tmp_path: Path) -> None:
@@ -248,6 +252,6 @@ def test_a_dropped_frame_moves_its_pair_by_little(tmp_path: Path) -> None:
     kept = [k for k in range(50) if k not in (13, 24, 25, 37)]
     path = encode(tmp_path / "a.mp4", [STEPS[k] for k in kept], times=[k / 25 for k in kept])
     for frames_ in (5, 40):
-        packed = pack_clip(path, Extract(frames=frames_, size=(64, 64), bound=4))
+        packed = pack_clip(path, ExtractParams(frames=frames_, size=(64, 64), bound=4))
         x = (packed.array[..., 8:-8, 8:-8, 3].astype(float) - 128) * 4 / 127
         assert np.abs(x.mean(axis=(1, 2)) - 1).max() < 0.25

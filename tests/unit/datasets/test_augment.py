@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from slimstream.clips.flow import dense_flow, quantise
-from slimstream.core.params import Augment
 from slimstream.datasets.augment import augment_clip
+from slimstream.datasets.params import AugmentParams
 from tests.unit.clips.rendered import moving
 
-NOTHING = Augment(crop=1, hflip=0, vflip=0, brightness=0)
+NOTHING = AugmentParams(crop=1, hflip=0, vflip=0, brightness=0)
 
 
-def with_(**settings: float) -> Augment:
+def with_(**settings: float) -> AugmentParams:
     return NOTHING.model_copy(update=settings)
 
 
@@ -104,12 +104,12 @@ def test_pictures_without_flow(channels: int) -> None:
     clip = torch.randint(0, 256, (1, channels, 32, 32), dtype=torch.uint8)
     out = augment_clip(clip, with_(hflip=1), draw())
     assert torch.equal(out, clip.float().flip(-1))
-    full = Augment(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.3)
+    full = AugmentParams(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.3)
     assert augment_clip(clip, full, draw()).shape == clip.shape
 
 
 def test_it_is_a_function_of_its_draw_and_leaves_its_input_alone(clip: Tensor) -> None:
-    full = Augment(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.3)
+    full = AugmentParams(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.3)
     before, floats = clip.clone(), clip.float()
     first, again, other = (augment_clip(floats, full, draw(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Augment
 from slimstream.datasets.dataset import Batch, Batches, ClipSet, evaluation_batches, training_batches
+from slimstream.datasets.params import AugmentParams
 
-PLAIN = Augment(crop=1, hflip=0)
+PLAIN = AugmentParams(crop=1, hflip=0)
 LENGTHS = [6, 6, 4, 6, 4, 6, 6, 4, 6]
 
 
@@ -103,7 +103,7 @@ def test_order_follows_seed_and_epoch(clips: ClipSet) -> None:
 
 
 def test_a_view_is_the_same_in_every_epoch_order_and_set(clips: ClipSet) -> None:
-    full = Augment(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.2)
+    full = AugmentParams(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.2)
     first, later = (
         by_clip(train(clips, augment=full)),
         by_clip(train(clips, augment=full, epoch=7, batch_size=2)),

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
 from slimstream.core.paths import Paths
 from slimstream.experiments import folds
+from slimstream.pipeline.params import load_params
 from tests.pipeline.tiny import study
 
 

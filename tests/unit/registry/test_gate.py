@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from slimstream.core.params import Gate
 from slimstream.registry.gate import Candidate, Seen, judge, macro_f1, paired_interval, unseen
+from slimstream.registry.params import GateParams
 
 CLASSES = ["leak", "normal"]
 FINE = Candidate(macro_f1=0.95, original_macro_f1=0.96, latency_p95_ms=20, megabytes=8)
-POLICY = Gate(
+POLICY = GateParams(
     margin=0.05, max_drop=0.05, min_clips=12, min_macro_f1=0.6, max_latency_ms=100, max_megabytes=10
 )
 
@@ -32,7 +32,7 @@ def scored(clips: int = 40, groups: int = 4, **errors: float) -> pd.DataFrame:
     return frame
 
 
-def refusals(clips: pd.DataFrame, candidate: Candidate = FINE, policy: Gate = POLICY) -> list[str]:
+def refusals(clips: pd.DataFrame, candidate: Candidate = FINE, policy: GateParams = POLICY) -> list[str]:
     verdict = judge(clips, candidate, policy, CLASSES)
     assert verdict.passed == all(check.passed for check in verdict.checks)
     return [] if verdict.passed else verdict.reasons

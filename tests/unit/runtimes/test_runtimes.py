@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Export, load_params
+from slimstream.pipeline.params import load_params
 from slimstream.registry.artifacts import requirements
 from slimstream.runtimes import REFERENCE, RUNTIMES, open_network
 from slimstream.runtimes.base import Network, Runtime
+from slimstream.stages.export.params import ExportParams
 
 
 def test_the_list_is_read_without_what_runs_networks() -> None:
@@ -31,7 +32,7 @@ def test_the_first_is_the_reference_and_names_the_files_of_old_exports() -> None
 
 
 def test_settings_name_runtimes_of_the_list(tmp_path: Path) -> None:
-    assert Export().runtimes == list(RUNTIMES)
+    assert ExportParams().runtimes == list(RUNTIMES)
     (tmp_path / "params.yaml").write_text("export: {runtimes: [onnx, openvino-int4]}\n")
     with pytest.raises(UserError, match=r"no runtime 'openvino-int4'; choose among onnx, "):
         load_params(tmp_path / "params.yaml")

@@ -6,8 +6,8 @@ import pytest
 
 from slimstream.catalog.listing import Item, Stat
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params, Split
 from slimstream.splits.columns import check, effective_group_by
+from slimstream.splits.params import SplitParams
 
 
 def items(*labels: str, **columns: list[str]) -> list[Item]:
@@ -19,7 +19,7 @@ def items(*labels: str, **columns: list[str]) -> list[Item]:
 
 
 def said(found: list[Item], classes: list[str] | None = None, **split: Any) -> list[str]:
-    return check(found, Params.model_validate({"split": split, "validate": {"classes": classes or []}}))
+    return check(found, SplitParams(**split), classes or [])
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def said(found: list[Item], classes: list[str] | None = None, **split: Any) -> l
     ],
 )
 def test_groups_are_columns_or_near_twin_sets(columns: list[str], settings: Any, group_by: list[str]) -> None:
-    assert effective_group_by(columns, Split(**settings)) == group_by
+    assert effective_group_by(columns, SplitParams(**settings)) == group_by
 
 
 def test_a_folder_per_class_is_grouped_by_near_twins_and_that_is_said() -> None:
@@ -99,4 +99,4 @@ def test_groups_that_differ_in_case_or_spacing_are_told() -> None:
 
 def test_a_given_split_and_a_test_group_exclude_one_another() -> None:
     with pytest.raises(ValueError, match="'given' or 'test_group', not both"):
-        Split(given="split", test_group="c1")
+        SplitParams(given="split", test_group="c1")

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking import run as tracking
 
-PARAMS = Params(recipe="tiny", ingest=Ingest(source="../clips/plant"))
+PARAMS = Params(recipe="tiny", ingest=IngestParams(source="../clips/plant"))
 
 
 @pytest.fixture(scope="module")

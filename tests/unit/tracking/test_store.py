@@ -16,8 +16,8 @@ import pytest
 
 from slimstream.cli.parser import main
 from slimstream.core.errors import Unavailable, UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
+from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking

@@ -11,7 +11,6 @@ from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import Share
 from slimstream.models.base import Standardise
@@ -19,10 +18,11 @@ from slimstream.models.layers.heads import CosineHead
 from slimstream.training import distributed
 from slimstream.training.loop import fit
 from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy
+from slimstream.training.params import FitParams
 from slimstream.training.slimming import Slimming
 
 CLIPS = 21
-P = Fit(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", weight_decay=0.1)
+P = FitParams(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", weight_decay=0.1)
 
 
 class Net(nn.Module):

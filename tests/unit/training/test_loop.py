@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.core.params import Fit
 from slimstream.core.progress import null_log
 from slimstream.models.checkpoint import weight_hash
 from slimstream.models.layers.heads import CosineHead
 from slimstream.training.loop import fit
 from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
+from slimstream.training.params import FitParams
 from slimstream.training.slimming import Slimming
 from tests.unit.training.made_up import Batch
 
@@ -56,7 +56,7 @@ def validate(model: nn.Module) -> dict[str, float]:
 
 def train(
     folder: Path,
-    p: Fit,
+    p: FitParams,
     until: int | None = None,
     objective: Objective = PLAIN,
     head: type[nn.Linear] = nn.Linear,
@@ -82,7 +82,7 @@ def train(
     return net, history
 
 
-SETTINGS = Fit(epochs=6, lr=0.05, warmup_epochs=1, batch_size=4, micro_batch=4)
+SETTINGS = FitParams(epochs=6, lr=0.05, warmup_epochs=1, batch_size=4, micro_batch=4)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_finished_training_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_the_rate_of_every_epoch_is_in_the_curves(tmp_path: Path) -> None:
-    p = Fit(epochs=4, lr=0.1, batch_size=4, micro_batch=4, cycles=2)
+    p = FitParams(epochs=4, lr=0.1, batch_size=4, micro_batch=4, cycles=2)
     _, curves = train(tmp_path, p)
     # The last of an epoch's three steps is at 2/3 of it: cos² of 1/6 and of 5/12 of a half turn, twice.
     assert [row["lr"] for row in curves] == pytest.approx([0.075, 0.00670, 0.075, 0.00670], abs=1e-5)
@@ -159,7 +159,7 @@ def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
         torch.manual_seed(0)
         net = Net().eval()  # no dropout; fit() turns training on, so replace the random parts
         net.norm, net.dropout = nn.Identity(), nn.Identity()  # type: ignore[assignment]
-        p = Fit(epochs=1, batch_size=12, micro_batch=micro, lr=0.1, schedule="constant", weight_decay=0)
+        p = FitParams(epochs=1, batch_size=12, micro_batch=micro, lr=0.1, schedule="constant", weight_decay=0)
         one = lambda epoch: iter([data()])  # noqa: E731
         fit(
             net,

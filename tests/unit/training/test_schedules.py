@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from slimstream.core.params import Fit
+from slimstream.training.params import FitParams
 from slimstream.training.schedules import multiplier, plateaus
 
 
 def at(epoch: float, **settings: Any) -> float:
-    return multiplier(epoch, Fit(epochs=10, **settings))
+    return multiplier(epoch, FitParams(epochs=10, **settings))
 
 
 def test_warm_up_is_linear_and_never_zero() -> None:
@@ -57,7 +57,7 @@ def test_plateaus_are_those_of_pytorch() -> None:
     losses = (torch.rand(60, generator=generator) + torch.linspace(1, 0, 60)).tolist()
     optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=3)
-    p = Fit(epochs=60, schedule="plateau", decay=0.5, patience=3)
+    p = FitParams(epochs=60, schedule="plateau", decay=0.5, patience=3)
     history: list[dict[str, float]] = []
     for epoch, loss in enumerate(losses):
         assert multiplier(epoch, p, history) == pytest.approx(optimiser.param_groups[0]["lr"])

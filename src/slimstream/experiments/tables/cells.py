@@ -21,21 +21,16 @@ import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments.folds import done, lay_out, run_stage, validated
 from slimstream.experiments.tables.results import Done
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
 
-MAKERS = {
-    "baseline": "baseline",
-    "original": "train",
-    "pruned": "prune",
-    "control": "distill",
-    "distilled": "distill",
-}
+MAKERS = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
 
 LATER: dict[str, dict[str, Any]] = {
@@ -232,9 +227,7 @@ class Cell:
         if stage != "split":
             run_stage(folder, stage, self.data.checkout, quietly)
             return
-        from slimstream.stages import split  # a moment's work, not worth a process
-
-        split.run(self.params, folder, null_log)
+        STAGES["split"].run(self.params, folder, null_log)  # a moment's work, not worth a process
         done(folder, stage).write_text("0")
 
 

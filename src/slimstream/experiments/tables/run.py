@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.experiments.tables.cells import Cell, Data, maker, needs
 from slimstream.experiments.tables.results import Done
 from slimstream.experiments.tables.schedule import carry_out
 from slimstream.experiments.tables.spec import Row, Spec
 from slimstream.experiments.tables.write import write_results
+from slimstream.pipeline.params import Params
 
 SEEDS = 5
 """So many at most are looked for when the results are written."""

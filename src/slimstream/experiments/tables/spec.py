@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import MODELS, TEACHERS, Paths
 from slimstream.core.schema import Section, load, parse
+from slimstream.pipeline.params import Params
 
 FOLDER = "recipes/tables"
 Settings = dict[str, Any]

@@ -13,54 +13,63 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
-from slimstream.core.params import Distill, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
+from slimstream.stages.distill.params import DistillParams
 from slimstream.training import distributed
 from slimstream.training.hooks import maps_of
 from slimstream.training.objectives import Objective
 from slimstream.training.study import Study, named, with_prefix
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.distill
-    study = Study.open(params.extract, paths)
-    folders = teacher_folders(p, paths, paths.trained_teachers())
+def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    study = Study.open(extract, paths)
+    folders = teacher_folders(distill, paths, paths.trained_teachers())
     wanted = {"classes": study.classes, "input": study.input, "split_hash": study.split_hash}
     teachers = [_teacher(folder, wanted) for folder in folders]
-    student, card = new_student(p, paths)
-    study.check(student, p.fit)
-    if p.attention:
+    student, card = new_student(distill, paths)
+    study.check(student, distill.fit)
+    if distill.attention:
         check_maps(student, dict(zip(folders, teachers, strict=True)), study.example())
     start = paths.model("pruned") / "weights.safetensors"
-    if p.student == "scratch":
+    if distill.student == "scratch":
         start = paths.model("original") / "model.json"
     inputs = [start, *(folder / "weights.safetensors" for folder in folders)]
-    study.check_shares(p.fit)
-    logits, maps = ask(teachers, study, p)
+    study.check_shares(distill.fit)
+    logits, maps = ask(teachers, study, distill)
 
     metrics: dict[str, float] = {"teachers": float(len(teachers))}
-    for name, weight in (("control", 0.0), ("distilled", p.weight)):
-        student, card = new_student(p, paths)
-        objective: Objective = Distillation(study.objective(student, p.fit), logits, p.temperature, weight)
-        if p.attention and name == "distilled":
-            objective = AttentionTransfer(objective, maps, p.attention)
-        scores = study.fit(
-            name, student, objective, p.fit, named(log, name), inputs=inputs, settings=[p], views=p.views
+    for name, weight in (("control", 0.0), ("distilled", distill.weight)):
+        student, card = new_student(distill, paths)
+        objective: Objective = Distillation(
+            study.objective(student, distill.fit), logits, distill.temperature, weight
         )
-        parent = "pruned" if p.student == "pruned" else None
+        if distill.attention and name == "distilled":
+            objective = AttentionTransfer(objective, maps, distill.attention)
+        scores = study.fit(
+            name,
+            student,
+            objective,
+            distill.fit,
+            named(log, name),
+            inputs=inputs,
+            settings=[distill],
+            views=distill.views,
+        )
+        parent = "pruned" if distill.student == "pruned" else None
         size = study.save(name, student, base=card.model, args=card.args, pruning=card.pruning, parent=parent)
         metrics |= with_prefix(name, scores | size)
     study.forget()
     return metrics
 
 
-def teacher_folders(p: Distill, paths: Paths, trained: list[str]) -> list[Path]:
+def teacher_folders(p: DistillParams, paths: Paths, trained: list[str]) -> list[Path]:
     """Where the teachers lie: the original, those of the stage `teachers`, further folders.
 
     Raises UserError when there is none, or one is named that is not among the `trained`.
@@ -80,7 +89,7 @@ def teacher_folders(p: Distill, paths: Paths, trained: list[str]) -> list[Path]:
     return folders
 
 
-def new_student(p: Distill, paths: Paths) -> tuple[nn.Module, Card]:
+def new_student(p: DistillParams, paths: Paths) -> tuple[nn.Module, Card]:
     """The student as it is before it learns, the same at every call."""
     if p.student == "pruned":
         return load_model(paths.model("pruned"), create_model)
@@ -90,7 +99,7 @@ def new_student(p: Distill, paths: Paths) -> tuple[nn.Module, Card]:
 
 
 @torch.inference_mode()
-def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, list[list[Tensor]]]:
+def ask(teachers: list[nn.Module], study: Study, p: DistillParams) -> tuple[Tensor, list[list[Tensor]]]:
     """What the teachers make of each augmented view, each asked once.
 
     Logits (views, teachers, clips, n) float32 and, where attention is transferred, of each teacher, of each
@@ -116,16 +125,23 @@ def ask(teachers: list[nn.Module], study: Study, p: Distill) -> tuple[Tensor, li
     return logits, maps
 
 
-def check_teachers(p: Params, paths: Paths, classes: list[str], split_hash: str | None = None) -> None:
+def check_teachers(
+    distill: DistillParams,
+    trained: list[str],
+    extract: ExtractParams,
+    paths: Paths,
+    classes: list[str],
+    split_hash: str | None = None,
+) -> None:
     """UserError, before any work, for a teacher that is not there or learnt of other clips or another split.
 
     Which split is compared where `split_hash` says of this run's.
     """
-    teacher_folders(p.distill, paths, list(p.teachers))
-    wanted: dict[str, Any] = {"classes": classes, "input": p.extract}
+    teacher_folders(distill, paths, trained)
+    wanted: dict[str, Any] = {"classes": classes, "input": extract}
     if split_hash is not None:
         wanted["split_hash"] = split_hash
-    for name in p.distill.teachers:
+    for name in distill.teachers:
         _teacher(paths.source_root / name, wanted)
 
 

@@ -14,9 +14,9 @@ import pandas as pd
 from torch import nn
 
 from slimstream.clips.packs import pack_clip
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
-from slimstream.core.params import Extract, Params
 from slimstream.core.paths import MODELS, Paths
 from slimstream.core.progress import Log
 from slimstream.metrics import classification as metrics
@@ -27,6 +27,7 @@ from slimstream.models.latency import Latency, latencies, percentiles, time_call
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import Form, Network, read_forms
 from slimstream.runtimes.part import Floats, Part, spread
+from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
@@ -64,8 +65,9 @@ class Result:
         return self.test.argmax(1)
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.evaluate
+def run(
+    evaluate: EvaluateParams, recipe: str, ingest__source: str, paths: Paths, log: Log
+) -> dict[str, float]:
     info = json.loads(paths.split_info.read_text())
     classes, split = info["classes"], pd.read_parquet(paths.split)
     test = Part.of(split, "test", classes, paths)
@@ -75,10 +77,12 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if not results:
         raise UserError(f"{paths.final} holds no model to evaluate; run the stages train and refit first.")
     example = test.typical()
-    draws = resampling(test.rows["group"].tolist(), test.rows["twin"].tolist(), p.resamples, p.seed)
+    draws = resampling(
+        test.rows["group"].tolist(), test.rows["twin"].tolist(), evaluate.resamples, evaluate.seed
+    )
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
-    speed = latencies({r.name: partial(r.deployed, example) for r in results}, p.latency_runs)
-    input = Extract.model_validate(results[0].card.input)
+    speed = latencies({r.name: partial(r.deployed, example) for r in results}, evaluate.latency_runs)
+    input = ExtractParams.model_validate(results[0].card.input)
     prepare = time_preparation([paths.ingested / path for path in clips["path"]], input)
     save_predictions(paths, classes, test, results)
 
@@ -97,8 +101,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
     mistakes = examples.wrong(test.truth, [r.test for r in shown])
     report = page.Report(
-        recipe=params.recipe,
-        simulated=params.ingest.source == "rig",
+        recipe=recipe,
+        simulated=ingest__source == "rig",
         classes=classes,
         absent=metrics.absent(test.truth, classes),
         split=info,
@@ -132,7 +136,7 @@ def judge(name: str, paths: Paths, test: Part) -> Result:
     return Result(name, model, card, answers, open_network(folder, form.runtime), form, forms)
 
 
-def time_preparation(files: list[Path], p: Extract) -> Latency:
+def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
     """Decoding and optical flow of single raw files, one thread, as a model's own card wants them."""
     calls = [partial(pack_clip, files[i], p) for i in spread(len(files), PREPARED_CLIPS)]
     calls[0]()  # warm up
@@ -146,7 +150,7 @@ def score(r: Result, test: Part, draws: Resampling, speed: Latency, prepare: Lat
     for key, of in RESAMPLED.items():
         row |= with_interval(key, row[key], of(resampled))
     row |= by_video(r, test, draws)
-    clips = Extract.model_validate(r.card.input).clips
+    clips = ExtractParams.model_validate(r.card.input).clips
     return (
         row
         | r.card.validation

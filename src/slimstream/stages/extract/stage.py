@@ -34,11 +34,11 @@ import simplejpeg
 
 from slimstream.clips import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
 from slimstream.clips.packs import SHARED, Job, check_flow, pack
+from slimstream.clips.params import ExtractParams
 from slimstream.core import media
 from slimstream.core.environment import cluster
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import Crashed, each
-from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.stages.extract.cluster import each_on
@@ -46,17 +46,16 @@ from slimstream.stages.extract.cluster import each_on
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.extract
+def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
     clips = pd.read_parquet(paths.clips)
-    check_flow(clips["path"], p)
-    work = paths.work("extract", _key(p)).resolve()  # workers elsewhere have another current folder
+    check_flow(clips["path"], extract)
+    work = paths.work("extract", _key(extract)).resolve()  # workers elsewhere have another current folder
     raw = paths.ingested.resolve()
     work.mkdir(parents=True, exist_ok=True)
     with (work.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)  # worktrees may share a cache: see _tidy
         jobs = {
-            sha256: Job(raw / path, work / sha256, p)
+            sha256: Job(raw / path, work / sha256, extract)
             for sha256, path in zip(clips["sha256"].tolist(), clips["path"].tolist(), strict=True)
         }
         start = time.perf_counter()
@@ -66,7 +65,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         facts = pd.DataFrame([jobs[sha256].facts() for sha256 in clips["sha256"]])
         facts["frames"] = facts["lengths"].map(sum)
         try:
-            _assemble(clips, facts, work, paths.packs, p)
+            _assemble(clips, facts, work, paths.packs, extract)
         except OSError as error:
             raise _no_space(error, paths.packs) from None
         _tidy(work, set(jobs), lock)
@@ -79,7 +78,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         "dropped_leading_frames": float(facts["dropped"].sum()),
         "extracted": extracted,
         "clips_per_second": extracted / seconds,
-    } | ({} if p.flow == "none" else {"flow_saturation": saturation})
+    } | ({} if extract.flow == "none" else {"flow_saturation": saturation})
 
 
 def _extract(jobs: list[Job]) -> int:
@@ -116,7 +115,7 @@ def _results(todo: list[Job]) -> Iterator[tuple[int, Exception | None]]:
         yield from each_on(address, pack, todo, unfit)
 
 
-def _unfit(p: Extract, key: str, seen: list[Path]) -> str | None:
+def _unfit(p: ExtractParams, key: str, seen: list[Path]) -> str | None:
     """Asked in a worker: what keeps it from making the same packs as are made here."""
     if missing := next((path for path in seen if not path.exists()), None):
         return f"does not see {missing}: give it the same file system under the same path"
@@ -126,7 +125,7 @@ def _unfit(p: Extract, key: str, seen: list[Path]) -> str | None:
     return None
 
 
-def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p: Extract) -> None:
+def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p: ExtractParams) -> None:
     """Fill the folder of packs anew and write its index, the settings in its `attrs`."""
     if out.exists():
         shutil.rmtree(out)
@@ -146,7 +145,7 @@ def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p
     _by_clip(index, p).to_parquet(out / "index.parquet")
 
 
-def _share(sources: list[Path], target: Path, p: Extract) -> None:
+def _share(sources: list[Path], target: Path, p: ExtractParams) -> None:
     """One array (N, H, W, C) of N packs of one frame."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(sources), *p.size, p.channels)}
     with target.open("wb") as file:
@@ -155,7 +154,7 @@ def _share(sources: list[Path], target: Path, p: Extract) -> None:
             file.write(source.read_bytes()[-p.size[0] * p.size[1] * p.channels :])
 
 
-def _by_clip(index: pd.DataFrame, p: Extract) -> pd.DataFrame:
+def _by_clip(index: pd.DataFrame, p: ExtractParams) -> pd.DataFrame:
     """One row a clip of a video: `clip` counts them, `first` and `frames` say where in `file` each is."""
     clips = index.drop(columns="frames").explode("lengths", ignore_index=True)
     clips["frames"] = clips.pop("lengths").astype(np.int64)
@@ -188,7 +187,7 @@ def _no_space(error: OSError, folder: Path) -> Exception:
     )
 
 
-def _key(p: Extract) -> str:
+def _key(p: ExtractParams) -> str:
     """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
     digest = hashlib.sha256(
         f"{p.model_dump_json()} {cv2.__version__} {av.__version__} {simplejpeg.__version__}".encode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimstream.catalog.listing import Listing, Stat, arrange, table_of
 from slimstream.core.errors import Unavailable, UserError
-from slimstream.core.params import holds_credentials
+from slimstream.stages.ingest.params import holds_credentials
 from slimstream.stages.ingest.sources import FetchError
 
 if TYPE_CHECKING:

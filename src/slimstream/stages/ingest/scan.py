@@ -13,10 +13,10 @@ from slimstream.catalog.listing import Item, Listing, Stat
 from slimstream.catalog.manifest import clip_id
 from slimstream.core.errors import UserError
 from slimstream.core.files import whole
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.stages.ingest.held_out import HeldOut, last_split
 from slimstream.stages.ingest.own_folders import check_ingested
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.sources import normalise, open_source
 
 Ask = Callable[[], tuple[HeldOut, list[str]]]
@@ -71,15 +71,21 @@ class ScanResult:
 
 
 def scan(
-    params: Params, paths: Paths, source: str | None = None, write: bool = True, ask: Ask | None = None
+    ingest: IngestParams,
+    group_by: list[str],
+    paths: Paths,
+    source: str | None = None,
+    write: bool = True,
+    ask: Ask | None = None,
 ) -> ScanResult:
-    """List `source` (or params.ingest.source) and update source.lock.json when something is not as it was.
+    """List `source` (or ingest.source) and update source.lock.json when something is not as it was.
 
-    Without `write` only the result says so. `ask` is called when the lock or the last split is lost: it
+    `group_by` is split.group_by, by which groups that were test stay so. Without `write` only the result
+    says so. `ask` is called when the lock or the last split is lost: it
     returns who else is known to have been in a test part, and what to say of it.
     """
-    uri = normalise(source or params.ingest.source)
-    source_ = open_source(params.ingest, uri, paths)
+    uri = normalise(source or ingest.source)
+    source_ = open_source(ingest, uri, paths)
     check_ingested(paths)
     listing = source_.list()
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
@@ -88,7 +94,7 @@ def scan(
     differs = old is None or old.source != uri or old.listing != listing
     notes: list[str] = []
     if differs and write:
-        held_out, memory, notes = _remember(params, paths, uri, found, old, ask)
+        held_out, memory, notes = _remember(group_by, paths, uri, found, old, ask)
         _write_lock(Lock(uri, listing, held_out, memory), paths.source_lock)
     return ScanResult(
         source=uri,
@@ -105,7 +111,12 @@ def scan(
 
 
 def _remember(
-    params: Params, paths: Paths, uri: str, found: Mapping[str, Item], old: Lock | None, ask: Ask | None
+    group_by: list[str],
+    paths: Paths,
+    uri: str,
+    found: Mapping[str, Item],
+    old: Lock | None,
+    ask: Ask | None,
 ) -> tuple[frozenset[str], HeldOut, list[str]]:
     """Keys that stay test by name or group, all that was ever test, and what is to be said of it."""
     last = last_split(paths)
@@ -117,7 +128,6 @@ def _remember(
     # Who is known by content is found by it anywhere; a name says something of the same source alone.
     unknown = last.unknown | (set(flagged.values()) - last.contents.keys())
     by_name = unknown if old and old.source != uri else last.tested | set(flagged.values())
-    group_by = params.split.group_by
     held_out = frozenset(
         key
         for key, item in found.items()

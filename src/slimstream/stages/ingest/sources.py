@@ -8,10 +8,10 @@ from typing import Protocol
 from slimstream.catalog.clutter import clutter
 from slimstream.catalog.listing import Item, Listing, Stat, arrange, table_of
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest
 from slimstream.core.paths import Paths, as_text
 from slimstream.stages.ingest import rig
 from slimstream.stages.ingest.own_folders import check_source, source_folder
+from slimstream.stages.ingest.params import IngestParams
 
 
 class FetchError(Exception):
@@ -41,7 +41,7 @@ def normalise(uri: str) -> str:
     return uri.strip().rstrip("/") or uri.strip()
 
 
-def open_source(params: Ingest, uri: str, paths: Paths) -> Source:
+def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
     """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative one lies below `source_root`).
 
     Raises UserError for what is no source, and for a folder of our own (see `own_folders`).
@@ -65,7 +65,7 @@ class RigSource:
 
     workers = 1
 
-    def __init__(self, params: Ingest) -> None:
+    def __init__(self, params: IngestParams) -> None:
         plant = params.rig
         self.name = "rig"
         self.clips = {

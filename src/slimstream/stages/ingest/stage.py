@@ -14,20 +14,20 @@ from slimstream.catalog.manifest import clip_id, write_manifest
 from slimstream.clips.video import probe
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.stages.ingest.own_folders import check_ingested
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.stages.ingest.sources import FetchError, Source, normalise, open_source
 from slimstream.stages.ingest.store import Store, Stored, link, plain_words
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
     """Fill data/ingested, write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
     lock = read_lock(paths.source_lock)
-    source = open_source(params.ingest, lock.source, paths)
-    if lock.source != normalise(params.ingest.source) or source.outdated(lock.listing):
+    source = open_source(ingest, lock.source, paths)
+    if lock.source != normalise(ingest.source) or source.outdated(lock.listing):
         raise UserError(
             f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "
             "run `python -m slimstream scan`, or set ingest.source back."

@@ -7,39 +7,39 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from slimstream.core.params import Params, Prune
+from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.models.latency import latency
 from slimstream.stages.prune.channels import all_free
+from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.pruning import PruneReport, prune_channels, recalibrate
 from slimstream.stages.prune.reconstruct import reconstruct
 from slimstream.training.study import Study, with_prefix
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.prune
-    study = Study.open(params.extract, paths)
+def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    study = Study.open(extract, paths)
     model, card = load_model(paths.model("original"), create_model)
-    study.check(model, p.fit)
+    study.check(model, prune.fit)
     before = {
         "params": float(card.params),
         "macs": float(card.macs),
         "latency_ms": _eager_latency(model, study),
     }
 
-    report, restored = compress(model, study, p)
+    report, restored = compress(model, study, prune)
     before_tuning = study.validate(model)
     tuned = study.fit(
         "pruned",
         model,
-        study.objective(model, p.fit),
-        p.fit,
+        study.objective(model, prune.fit),
+        prune.fit,
         log,
         inputs=[paths.model("original") / "weights.safetensors"],
-        settings=[p],
+        settings=[prune],
     )
     after = study.save(
         "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
@@ -57,7 +57,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     )
 
 
-def compress(model: nn.Module, study: Study, p: Prune) -> tuple[PruneReport, dict[str, float]]:
+def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneReport, dict[str, float]]:
     """Remove channels in place as `p` says, and let what is left make the original's maps again.
 
     Returns what was removed and, where `p.restore` is set, the errors of the restoration.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from slimstream.catalog.manifest import COLUMNS
 from slimstream.clips.packs import plan
-from slimstream.core.params import Extract
+from slimstream.clips.params import ExtractParams
 from slimstream.stages.validate.survey import Survey
 
 LEAST, MOST = 16, 16384
@@ -34,7 +34,7 @@ def outside(path: str) -> bool:
     return not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]
 
 
-def defect(seen: Survey, p: Extract) -> str:
+def defect(seen: Survey, p: ExtractParams) -> str:
     """Why a clip that could be decoded is of no use to a model that sees it as `p` says; "" when it is."""
     height, width = seen.size
     if len(seen.timeline.times) < 2 and not seen.still:

@@ -20,36 +20,40 @@ import pandas as pd
 from slimstream.catalog.manifest import group_columns, read_manifest
 from slimstream.catalog.names import normal
 from slimstream.clips import pictures
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import each
-from slimstream.core.params import Extract, Params, Split, Validate
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.splits.columns import check_labels, effective_group_by, ungrouped
 from slimstream.splits.given import parts_of, split_as_given
 from slimstream.splits.groups import components, group_names, missing_column
+from slimstream.splits.params import SplitParams
 from slimstream.stages.validate import checks, shortcuts, twins
+from slimstream.stages.validate.params import ValidateParams
 from slimstream.stages.validate.survey import Survey, survey
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+def run(
+    validate: ValidateParams, split: SplitParams, extract: ExtractParams, paths: Paths, log: Log
+) -> dict[str, float]:
     """Write data/clips.parquet and reports/validation; returns how many clips, twins, shortcuts."""
-    settings, video = params.validate_, params.split.video
+    video = split.video
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
-    group_by = effective_group_by(group_columns(manifest), params.split)
-    if sentence := ungrouped(group_by, params.split):
+    group_by = effective_group_by(group_columns(manifest), split)
+    if sentence := ungrouped(group_by, split):
         print(f"validate: {sentence}", file=sys.stderr)
     usable = manifest[manifest["problem"] == ""]
-    check_labels(usable["label"], usable["key"], settings.classes)
+    check_labels(usable["label"], usable["key"], validate.classes)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
-    part = _given(manifest, reasons, params.split)
-    seen = _decoded(manifest, reasons, paths, params.extract)
-    reasons |= pictures.unscaled({row: look.peak for row, look in seen.items()}, params.extract.bits)
+    part = _given(manifest, reasons, split)
+    seen = _decoded(manifest, reasons, paths, extract)
+    reasons |= pictures.unscaled({row: look.peak for row, look in seen.items()}, extract.bits)
     copies = twins.identical(manifest.loc[sorted(seen)], None if part is None else part[sorted(seen)])
     reasons |= copies
     across = {} if part is None else {"copies_across_parts": _across(manifest, part, copies)}
     clips = _accepted(manifest, seen, reasons)
-    clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), settings.twin_distance))
+    clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), validate.twin_distance))
     if group_by:
         # Near twins across a given split are a leak to be told, not a wrong name.
         sets = clips["twin"] if part is None else clips["twin"] + " " + part[clips.index]
@@ -62,24 +66,24 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         _one_label(clips, video)
         clips["twin"] = _first(clips, components(clips, [video]))
 
-    classes = sorted({*map(normal, settings.classes)} or clips["label"].unique())
+    classes = sorted({*map(normal, validate.classes)} or clips["label"].unique())
     paths.validation.mkdir(parents=True, exist_ok=True)
     failed = checks.expect(manifest, clips, classes, paths.validation / "data_docs")
-    found = _shortcuts(clips, seen, group_by, settings) if len(clips) else []
+    found = _shortcuts(clips, seen, group_by, validate) if len(clips) else []
     summary = _summary(manifest, clips.assign(twin=near), classes, found) | across
     (paths.validation / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     bad = manifest.loc[sorted(reasons), ["id", "key", "label"]]
     bad = bad.assign(reason=[reasons[row] for row in bad.index])
     bad.to_csv(paths.validation / "quarantine.csv", index=False)
 
-    _little_lost(list(reasons.values()), len(manifest), settings, paths.validation / "quarantine.csv")
+    _little_lost(list(reasons.values()), len(manifest), validate, paths.validation / "quarantine.csv")
     if failed:
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
         raise UserError(
             f"{paths.manifest} does not meet what is expected: {'; '.join(failed[:3])}{more}; "
             f"{paths.validation / 'data_docs/index.html'} shows all."
         )
-    _enough(clips, classes, settings, group_by, params.split)
+    _enough(clips, classes, validate, group_by, split)
     for cue in found:
         if cue.flagged:
             told = f"tells {cue.label} across groups (AUC {cue.score:.2f}, p = {cue.p:.3f})"
@@ -117,7 +121,7 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
 
 
-def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: Split) -> pd.Series | None:
+def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: SplitParams) -> pd.Series | None:
     """The part that split.given puts each row without a reason in; None where nothing is given."""
     if not settings.given:
         return None
@@ -143,7 +147,7 @@ def _across(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) 
 
 
 def _decoded(
-    manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths, extract: Extract
+    manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths, extract: ExtractParams
 ) -> dict[int, Survey]:
     """Decode every row without a reason; what cannot be used gets one, the others are returned."""
     rows = [row for row in range(len(manifest)) if row not in reasons]
@@ -200,7 +204,7 @@ def _summary(
 
 
 def _shortcuts(
-    clips: pd.DataFrame, seen: dict[int, Survey], group_by: list[str], settings: Validate
+    clips: pd.DataFrame, seen: dict[int, Survey], group_by: list[str], settings: ValidateParams
 ) -> list[shortcuts.Shortcut]:
     mean = _stack(clips, seen, "mean").reshape(len(clips), -1)
     cues: dict[str, npt.ArrayLike] = {
@@ -229,7 +233,7 @@ def _stack(clips: pd.DataFrame, seen: dict[int, Survey], name: str) -> npt.NDArr
     return np.array([getattr(seen[row], name) for row in clips.index], np.float32)
 
 
-def _little_lost(reasons: list[str], total: int, settings: Validate, table: Path) -> None:
+def _little_lost(reasons: list[str], total: int, settings: ValidateParams, table: Path) -> None:
     """Raise UserError, with the commonest of `reasons`, when too many of `total` clips have one."""
     if len(reasons) <= settings.max_quarantined * total and len(reasons) < total:
         return
@@ -247,7 +251,7 @@ def _little_lost(reasons: list[str], total: int, settings: Validate, table: Path
 
 
 def _enough(
-    clips: pd.DataFrame, classes: list[str], settings: Validate, group_by: list[str], split: Split
+    clips: pd.DataFrame, classes: list[str], settings: ValidateParams, group_by: list[str], split: SplitParams
 ) -> None:
     """Raise UserError when the split could not give every class clips to learn from and to be judged on."""
     if len(classes) < 2:

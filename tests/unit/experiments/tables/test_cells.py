@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.experiments.tables import cells
 from slimstream.experiments.tables.cells import Cell, Data, needs
+from slimstream.pipeline.params import Params
 
 TEACHERS = {"vgg": {"model": "vgg16"}}
 

@@ -9,16 +9,17 @@ from ruamel.yaml import YAML
 
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments import folds
-from slimstream.stages.ingest import stage as ingest
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
 from slimstream.stages.ingest.own_folders import PROJECT, check_ingested, check_source, dvc_cache, outs
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.scan import scan
 
 CHECKOUT = Path(__file__).parents[4]
-PARAMS = Params(ingest=Ingest(source="data/ingested"))
+PARAMS = Params(ingest=IngestParams(source="data/ingested"))
 
 
 @pytest.fixture
@@ -191,8 +192,8 @@ def test_scan_ingest_and_tables_refuse_it_before_anything_is_written(
     original.write_text("the only copy")
     before = sorted(paths.root.rglob("*"))
     for run in (
-        lambda: scan(PARAMS, paths),
-        lambda: scan(Params(), paths, "data"),
+        lambda: scan(PARAMS.ingest, PARAMS.split.group_by, paths),
+        lambda: scan(IngestParams(), [], paths, "data"),
         lambda: folds.validated(PARAMS, Paths(paths.cache / "fresh"), "data/ingested", paths),
     ):
         with pytest.raises(UserError, match="cannot be the source"):
@@ -208,19 +209,22 @@ def test_scan_ingest_and_tables_refuse_it_before_anything_is_written(
     text = '{"source": "data/ingested", "items": [], "rejected": []}'
     paths.source_lock.write_text(text)
     with pytest.raises(UserError, match="cannot be the source"):
-        ingest.run(PARAMS, paths, null_log)
+        STAGES["ingest"].run(PARAMS, paths, null_log)
     assert original.exists()
 
 
 def test_clips_that_somebody_put_into_data_raw_stop_the_run(paths: Paths) -> None:
-    params = Params(ingest=Ingest(source="my-clips"))
+    params = Params(ingest=IngestParams(source="my-clips"))
     (paths.root / "my-clips/on").mkdir()
     (paths.root / "my-clips/on/1.mp4").write_text("clip")
     (paths.ingested / "mp4-0123abcd.mp4").touch()
     (paths.ingested / ".DS_Store").touch()
-    scan(params, paths)
+    scan(params.ingest, params.split.group_by, paths)
     (paths.ingested / "monday.mp4").write_text("the only copy")
-    for run in (lambda: scan(params, paths), lambda: ingest.run(params, paths, null_log)):
+    for run in (
+        lambda: scan(params.ingest, params.split.group_by, paths),
+        lambda: STAGES["ingest"].run(params, paths, null_log),
+    ):
         with pytest.raises(UserError, match=r"data/ingested holds 'monday\.mp4', which the"):
             run()
     assert (paths.ingested / "monday.mp4").exists()

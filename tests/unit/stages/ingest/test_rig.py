@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from slimstream.clips import video
 from slimstream.core.errors import UserError
-from slimstream.core.params import Rig
 from slimstream.stages.ingest import rig
+from slimstream.stages.ingest.params import RigParams
 
 Array = npt.NDArray[np.float64]
 CLIP = rig.Clip(recording=1, state="diverted_flow", number=0, seconds=0.4, fps=25, seed=0)
@@ -72,7 +72,7 @@ def cues(clip: rig.Clip) -> tuple[Array, Array, Array]:
 
 def test_only_where_it_moves_tells_the_states_apart_across_recordings() -> None:
     """The default rig, one second a clip, every recording judged by a probe that never saw it."""
-    default = Rig()
+    default = RigParams()
     clips = rig.clips(default.recordings, default.clips, 1.0, default.fps, default.seed)
     states, recordings = [clip.state for clip in clips], [clip.recording for clip in clips]
     mean, histogram, where = (

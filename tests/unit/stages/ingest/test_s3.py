@@ -14,10 +14,11 @@ from slimstream.catalog.listing import Stat
 from slimstream.catalog.manifest import read_manifest
 from slimstream.cli.parser import main
 from slimstream.core.errors import Unavailable, UserError
-from slimstream.core.params import Ingest, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.stages.ingest import stage as ingest
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
+from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.s3 import TRIES, S3Source
 from slimstream.stages.ingest.scan import read_lock, scan
 from slimstream.stages.ingest.sources import FetchError
@@ -27,7 +28,7 @@ from tests.weed import PORTS, SECRET, SLOW_DOWN, Proxy, free_ports, proxy, serve
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PARAMS = Params(ingest=Ingest(source="s3://plant/clips"))
+PARAMS = Params(ingest=IngestParams(source="s3://plant/clips"))
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def clips(tmp_path: Path, s3: "S3Client") -> "S3Client":
 
 
 def run(root: Path) -> dict[str, float]:
-    return ingest.run(PARAMS, Paths(root), null_log)
+    return STAGES["ingest"].run(PARAMS, Paths(root), null_log)
 
 
 def problems(root: Path) -> dict[str, str]:
@@ -48,13 +49,14 @@ def problems(root: Path) -> dict[str, str]:
 
 
 def test_scan_and_ingest_fetch_once(clips: "S3Client", tmp_path: Path) -> None:
-    assert scan(PARAMS, Paths(tmp_path)).new == ["off/3.avi", "on/1.avi", "on/Überlauf 2.avi"]
+    found = scan(PARAMS.ingest, [], Paths(tmp_path))
+    assert found.new == ["off/3.avi", "on/1.avi", "on/Überlauf 2.avi"]
     assert run(tmp_path) | {"bytes": 0} == {"clips": 3, "bytes": 0, "fetched": 3, "reused": 0, "problems": 0}
     table = read_manifest(Paths(tmp_path).manifest).set_index("key")
     raw = tmp_path / "data/ingested" / table.loc["on/Überlauf 2.avi", "path"]
     assert raw.read_bytes() == (tmp_path / "1.avi").read_bytes()
     shutil.rmtree(tmp_path / "data")
-    assert not scan(PARAMS, Paths(tmp_path)).differs
+    assert not scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path)).differs
     for key in ("on/1.avi", "on/Überlauf 2.avi", "off/3.avi"):  # so that a second fetch could not succeed
         clips.delete_object(Bucket="plant", Key=f"clips/{key}")
     assert run(tmp_path)["reused"] == 3
@@ -86,7 +88,7 @@ def test_a_prefix_may_be_made_of_anything(s3: "S3Client", tmp_path: Path, prefix
     s3.put_object(Bucket="plant", Key=f"{prefix}/on #/1?.avi", Body=b"one clip")
     s3.put_object(Bucket="plant", Key=f"{prefix[:-1]}/off/2.avi", Body=b"of a neighbour")
     paths = Paths(tmp_path)
-    assert scan(Params(ingest=Ingest(source=f"s3://plant/{prefix}")), paths).new == ["on #/1?.avi"]
+    assert scan(IngestParams(source=f"s3://plant/{prefix}"), [], paths).new == ["on #/1?.avi"]
     (item,) = read_lock(paths.source_lock).listing.items
     S3Source(f"s3://plant/{prefix}").fetch(item.key, item.stat, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"one clip" and item.label == "on #"
@@ -97,7 +99,7 @@ def test_the_whole_bucket_may_be_the_source(clips: "S3Client") -> None:
 
 
 def test_an_object_that_changed_or_went_is_a_problem(clips: "S3Client", tmp_path: Path) -> None:
-    scan(PARAMS, Paths(tmp_path))
+    scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path))
     clips.put_object(Bucket="plant", Key="clips/on/1.avi", Body=b"something else")
     clips.delete_object(Bucket="plant", Key="clips/off/3.avi")
     assert run(tmp_path)["problems"] == 2
@@ -106,7 +108,7 @@ def test_an_object_that_changed_or_went_is_a_problem(clips: "S3Client", tmp_path
         "off/3.avi": "the file is missing",
         "on/Überlauf 2.avi": "",
     }
-    assert scan(PARAMS, Paths(tmp_path)).changed == ["on/1.avi"]
+    assert scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path)).changed == ["on/1.avi"]
 
 
 def test_an_object_of_several_parts_is_fetched(big: bytes, tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_mistake_is_one_sentence(
 def test_a_key_that_was_withdrawn_after_the_scan_is_one_sentence(
     clips: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scan(PARAMS, Paths(tmp_path))
+    scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
     with pytest.raises(UserError, match=r"s3://plant/clips/o\S+avi at .* the secret key is wrong") as caught:
         run(tmp_path)
@@ -240,7 +242,7 @@ def test_a_link_that_stays_broken_stops_with_what_was_fetched(
     between: Proxy, clips: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slimstream.stages.ingest.s3.time.sleep", lambda _: None)
-    scan(PARAMS, Paths(tmp_path))
+    scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path))
     between.fault = lambda path: 0 if path.endswith("/1.avi") else None
     with pytest.raises(Unavailable, match=r"plant/clips/on/1.avi at .*broke 4 times at byte 0 .* try again"):
         run(tmp_path)
@@ -256,7 +258,7 @@ def test_a_link_that_stays_broken_stops_with_what_was_fetched(
 def test_an_object_that_changes_between_two_halves_is_never_mixed(
     between: Proxy, s3: "S3Client", big: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scan(PARAMS, Paths(tmp_path))
+    scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path))
     between.faults(1_000_000, key="big.avi")
 
     def replaced(_: float) -> None:
@@ -272,7 +274,7 @@ def test_a_server_that_asks_to_slow_down_is_given_time(
     between: Proxy, clips: "S3Client", tmp_path: Path
 ) -> None:
     between.faults(SLOW_DOWN, SLOW_DOWN)
-    scan(PARAMS, Paths(tmp_path))
+    scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path))
     between.faults(SLOW_DOWN, SLOW_DOWN, key="/3.avi")
     between.asked.clear()
     assert run(tmp_path)["clips"] == 3
@@ -283,7 +285,7 @@ def test_a_server_that_stays_busy_is_one_sentence(
     between: Proxy, clips: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slimstream.stages.ingest.s3.PATIENCE", 2)
-    scan(PARAMS, Paths(tmp_path))
+    scan(PARAMS.ingest, PARAMS.split.group_by, Paths(tmp_path))
     between.fault = lambda path: SLOW_DOWN
     with pytest.raises(Unavailable, match=r"s3://plant/clips/\S+avi at .* busy .*\(SlowDown\); try again"):
         run(tmp_path)
@@ -313,7 +315,7 @@ def test_names_cannot_leave_the_folder(between: Proxy, clips: "S3Client", tmp_pa
     between.rewrite = renamed
     home = tmp_path / "deep/down/home"
     home.mkdir(parents=True)
-    found = scan(PARAMS, Paths(home))
+    found = scan(PARAMS.ingest, PARAMS.split.group_by, Paths(home))
     assert found.rejected == dict.fromkeys(evil[:2], "the path leaves the source") | {
         evil[2]: "an absolute path, not one in the source"
     }
@@ -343,7 +345,7 @@ def test_a_server_that_is_killed_in_the_middle_costs_no_clip(
         client.create_bucket(Bucket="plant")
         for key, body in bodies.items():
             client.put_object(Bucket="plant", Key=f"clips/{key}", Body=body)
-        scan(PARAMS, paths)
+        scan(PARAMS.ingest, PARAMS.split.group_by, paths)
 
         def killed(path: str) -> None:
             if path.endswith("/12.avi"):

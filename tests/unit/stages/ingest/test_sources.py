@@ -5,8 +5,8 @@ import pytest
 
 from slimstream.catalog.listing import Stat
 from slimstream.core.errors import UserError
-from slimstream.core.params import Ingest, Rig
 from slimstream.core.paths import Paths
+from slimstream.stages.ingest.params import IngestParams, RigParams
 from slimstream.stages.ingest.sources import FetchError, FolderSource, open_source
 
 
@@ -127,12 +127,14 @@ def test_what_is_fetched_is_what_was_listed(folder: Path, tmp_path: Path) -> Non
 )
 def test_an_impossible_source_is_one_sentence(folder: Path, uri: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as caught:
-        open_source(Ingest(), uri, Paths(folder.parent)).list()
+        open_source(IngestParams(), uri, Paths(folder.parent)).list()
     assert "word@" not in str(caught.value)
 
 
 def test_the_rig_is_listed_without_rendering() -> None:
-    small, large = (open_source(Ingest(rig=Rig(recordings=n, clips=2)), "rig", Paths()) for n in (2, 3))
+    small, large = (
+        open_source(IngestParams(rig=RigParams(recordings=n, clips=2)), "rig", Paths()) for n in (2, 3)
+    )
     listing = small.list()
     assert len(listing.items) == 12
     assert listing.items[0].key == "rig/recording_00/air_leakage_0.mp4"

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slimstream.clips.params import ExtractParams
 from slimstream.clips.timeline import Timeline
-from slimstream.core.params import Extract
 from slimstream.stages.validate.checks import defect, expect, outside
 from slimstream.stages.validate.survey import Survey
 
@@ -109,7 +109,7 @@ def surveyed(frames: int = 20, fps: float = 25.0, **more: Any) -> Survey:
     return replace(well, **more)
 
 
-SEEN_AS = Extract(frames=4)
+SEEN_AS = ExtractParams(frames=4)
 
 
 @pytest.mark.parametrize("fps", [2000.0, 25.0, 1 / 60])
@@ -135,13 +135,13 @@ def test_what_is_wrong_with_one_clip_is_its_own_reason(more: dict[str, Any], wor
 
 
 def test_one_frame_is_a_defect_of_a_video_alone() -> None:
-    assert not defect(surveyed(1, still=True), Extract(frames=4, flow="none"))
+    assert not defect(surveyed(1, still=True), ExtractParams(frames=4, flow="none"))
 
 
 def test_a_clip_must_serve_the_flow_that_is_asked_for() -> None:
     few, gaps = surveyed(5), surveyed(timeline=Timeline(np.array([*range(25), 100, 175, 250]) / 25))
-    assert not defect(few, SEEN_AS) and "too few for flow" in defect(few, Extract(frames=4, stride=5))
-    assert "has gaps" in defect(gaps, SEEN_AS) and not defect(gaps, Extract(frames=4, flow="none"))
+    assert not defect(few, SEEN_AS) and "too few for flow" in defect(few, ExtractParams(frames=4, stride=5))
+    assert "has gaps" in defect(gaps, SEEN_AS) and not defect(gaps, ExtractParams(frames=4, flow="none"))
 
 
 def test_pictures_have_no_length(manifest: pd.DataFrame, tmp_path: Path) -> None:

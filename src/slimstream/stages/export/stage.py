@@ -23,18 +23,19 @@ import pandas as pd
 import torch
 from torch import nn
 
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
-from slimstream.core.params import Export, Extract, Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import latencies
 from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
+from slimstream.runtimes import export as formats
 from slimstream.runtimes.base import Form, softmax, write_forms
-from slimstream.runtimes.export import export, why
 from slimstream.runtimes.part import Floats, Part, spread
+from slimstream.stages.export.params import ExportParams
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and a form that computes in 32-bit floats."""
@@ -47,8 +48,7 @@ FASTER = 0.95
 """A coarser form must take less than this share of a plainer one's time to be preferred to it."""
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.export
+def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: Log) -> dict[str, float]:
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
     train, val = (Part.of(split, part, classes, paths) for part in ("train", "val"))
@@ -56,22 +56,22 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if not names:
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
     shutil.rmtree(paths.exports, ignore_errors=True)  # or a model that the recipe has dropped would stay
-    runtimes = [runtime for runtime in RUNTIMES if runtime in p.runtimes]  # the plainer first
-    known = [train.batch(i) for i in spread(len(train), p.calibration_clips)]
+    runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the plainer first
+    known = [train.batch(i) for i in spread(len(train), export.calibration_clips)]
     metrics: dict[str, float] = {}
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
         written = write(name, model, known, folder, runtimes)
-        if params.refit.strength is None:
+        if refit__strength is None:
             answers = ask(name, folder, val, written)
         else:
             before, _ = load_model(paths.model(name), create_model)
             with TemporaryDirectory(dir=folder) as unlearnt:
                 written = write(name, before, known, Path(unlearnt), written)
                 answers = ask(name, Path(unlearnt), val, written)
-        forms = measure(model, folder, val, answers, p)
-        chosen = choose(forms, p)
+        forms = measure(model, folder, val, answers, export)
+        chosen = choose(forms, export)
         write_forms(folder, chosen, forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
@@ -90,7 +90,7 @@ def write(
     runtimes: Sequence[str],
 ) -> list[str]:
     """Write `model` into `folder`; return those of `runtimes` for which it could be."""
-    failed = export(model, known, folder, runtimes)
+    failed = formats.export(model, known, folder, runtimes)
     for runtime, reason in failed.items():
         _left_out(name, runtime, reason)
     return [runtime for runtime in runtimes if runtime not in failed]
@@ -108,12 +108,12 @@ def ask(name: str, folder: Path, val: Part, runtimes: Sequence[str]) -> dict[str
             network = open_network(folder, runtime, at_once=cores())
             answers[runtime] = val.judge(network, f"{name}: {runtime}")
         except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE read them all
-            _left_out(name, runtime, why(error))
+            _left_out(name, runtime, formats.why(error))
     return answers
 
 
 def measure(
-    model: nn.Module, folder: Path, val: Part, answers: Mapping[str, Floats], p: Export
+    model: nn.Module, folder: Path, val: Part, answers: Mapping[str, Floats], p: ExportParams
 ) -> list[Form]:
     """Time the forms of `model` in `folder`, and hold them and the `answers` of all against REFERENCE's.
 
@@ -141,7 +141,7 @@ def measure(
     ]
 
 
-def choose(forms: Sequence[Form], p: Export) -> Form:
+def choose(forms: Sequence[Form], p: ExportParams) -> Form:
     """The fastest of those that answer as the network does; of two about as fast, the plainer."""
     best = forms[0]
     for form in forms[1:]:
@@ -150,7 +150,7 @@ def choose(forms: Sequence[Form], p: Export) -> Form:
     return best
 
 
-def admitted(form: Form, p: Export) -> bool:
+def admitted(form: Form, p: ExportParams) -> bool:
     """Whether it answers as the network does: to rounding in 32-bit floats, for nearly all clips in fewer."""
     if find_runtime(form.runtime).exact:
         return form.off <= PARITY
@@ -170,7 +170,7 @@ def moved(one: Floats, other: Floats) -> float:
 
 def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
     """How a raw clip becomes the network's input and what its answer means, for people and programs."""
-    p = Extract.model_validate(card.input)
+    p = ExtractParams.model_validate(card.input)
     channels = {1: ["grey"], 3: ["r", "g", "b"], 5: ["r", "g", "b", "flow x", "flow y"]}[p.channels]
     height, width = p.size
     steps = [

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.files import whole
 from slimstream.core.fingerprint import fingerprint
-from slimstream.core.params import Params, Prune
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
@@ -27,30 +27,33 @@ from slimstream.models.cost import measure
 from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import open_network
 from slimstream.runtimes.export import export
+from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.stage import compress
+from slimstream.stages.sweep.params import SweepParams
 from slimstream.training.study import Study, named
 
 # `rate` is what was asked for, `removed` the share of channels that really went.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.sweep
+def run(
+    sweep: SweepParams, prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log
+) -> dict[str, float]:
     shutil.rmtree(paths.sweep.with_suffix(""), ignore_errors=True)
     paths.sweep.with_suffix("").mkdir(parents=True)
     rows = {}
-    if p.rates:
-        study = Study.open(params.extract, paths)
+    if sweep.rates:
+        study = Study.open(extract, paths)
         weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
-        key = fingerprint([params.prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
+        key = fingerprint([prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
         work = paths.work("sweep", key)
-        for rate in (0.0, *sorted(set(p.rates))):
-            rows[rate] = _at(rate, params.prune, study, work / f"{rate:g}", log)
+        for rate in (0.0, *sorted(set(sweep.rates))):
+            rows[rate] = _at(rate, prune, study, work / f"{rate:g}", log)
             study.forget()
         clip = study.example().numpy()
         for rate in filter(None, rows):
             shutil.copy(work / f"{rate:g}/curves.csv", paths.curves(f"sweep/{rate:g}"))
-        speed = _speed({f"{rate:g}": work / f"{rate:g}" for rate in rows}, clip, p.latency_runs)
+        speed = _speed({f"{rate:g}": work / f"{rate:g}" for rate in rows}, clip, sweep.latency_runs)
         for rate, row in rows.items():
             row["latency_p50_ms"] = speed[f"{rate:g}"].p50
         shutil.rmtree(work)
@@ -59,7 +62,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return {f"{row['rate']:g}.{key}": row[key] for row in rows.values() for key in COLUMNS[1:]}
 
 
-def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, float]:
+def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict[str, float]:
     """One point, without its latency; its network is exported into `work`. What is done is not done again."""
     done = work / "row.json"
     if done.exists():

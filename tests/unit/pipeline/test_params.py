@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.core.params import load_params
+from slimstream.pipeline.params import load_params
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,23 +7,24 @@ What validation said before stays on the network's card: afterwards it would onl
 
 import shutil
 
-from slimstream.core.params import Params
+from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model, save_model
+from slimstream.stages.refit.params import RefitParams
 from slimstream.training.study import Study, with_prefix
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    study = Study.open(params.extract, paths)
+def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    study = Study.open(extract, paths)
     shutil.rmtree(paths.final, ignore_errors=True)  # or a model that the recipe has dropped would stay
     metrics: dict[str, float] = {}
     for name in paths.trained_models():
         model, card = load_model(paths.model(name), create_model)
         judged = study.validate(model)
-        if params.refit.strength is not None:
-            study.fit_head(model, study.both, params.refit.strength)
+        if refit.strength is not None:
+            study.fit_head(model, study.both, refit.strength)
         save_model(paths.final_model(name), model, card.model_copy(update={"validation": judged}))
         metrics |= with_prefix(name, judged)
     return metrics

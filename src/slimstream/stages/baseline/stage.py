@@ -6,28 +6,28 @@ nothing but its last layer, and stands in every table, so that nobody pays for t
 
 import time
 
+from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
-from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
+from slimstream.stages.baseline.params import BaselineParams
 from slimstream.training.study import Study
 
 FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 
 
-def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
-    p = params.baseline
+def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
     start = time.perf_counter()
-    name: str = p.model
-    if params.extract.flow == "none":
+    name: str = baseline.model
+    if extract.flow == "none":
         if name != FROZEN:
             raise UserError(
                 f"params.yaml: baseline.model {name} looks at flow, and extract.flow is none; leave it out."
             )
         name = WITHOUT_FLOW
-    study = Study.open(params.extract, paths)
-    model = create_model(name, len(study.classes), **p.model_args).eval()
-    study.fit_head(model, study.train, p.strength)
+    study = Study.open(extract, paths)
+    model = create_model(name, len(study.classes), **baseline.model_args).eval()
+    study.fit_head(model, study.train, baseline.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}
-    return scores | study.save("baseline", model, base=name, args=p.model_args)
+    return scores | study.save("baseline", model, base=name, args=baseline.model_args)

@@ -1,0 +1,21 @@
+"""The section `publish` of params.yaml."""
+
+from pydantic import Field
+
+from slimstream.core.schema import Fraction, Section
+
+
+class GateParams(Section):
+    """When a challenger becomes champion."""
+
+    margin: float = Field(0.02, ge=0, description="macro-F1 the challenger may be worse than the champion")
+    max_drop: float = Field(0.05, ge=0, description="macro-F1 compression may cost against its own original")
+    min_clips: int = Field(12, ge=1, description="unseen clips a comparison needs")
+    min_macro_f1: Fraction = Field(0.5, description="floor for the first version")
+    max_latency_ms: float = Field(10_000, gt=0, description="exported model, one clip, one thread, p95")
+    max_megabytes: float = Field(50, gt=0, description="exported model file")
+
+
+class PublishParams(Section):
+    name: str = Field("slimstream", description="the registered model", pattern=r"^[A-Za-z0-9_-]+$")
+    gate: GateParams = GateParams()

@@ -1,0 +1,18 @@
+"""The section `baseline` of params.yaml."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimstream.core.schema import Section
+
+
+class BaselineParams(Section):
+    """Frozen features and a head fitted in closed form: cheap, and always in the table."""
+
+    model: Literal["frozen_efficientnet_lite0", "cnn_features_svm", "cnn_features_knn"] = Field(
+        "frozen_efficientnet_lite0",
+        description="features judged by logistic regression, a linear SVM or the nearest training clips",
+    )
+    model_args: dict[str, Any] = Field({}, description="what its factory takes, as backbone or freeze")
+    strength: float = Field(1.0, gt=0, description="inverse strength of the L2 penalty")

@@ -1,0 +1,1 @@
+"""The deployed forms of all models."""

@@ -1,0 +1,41 @@
+"""The section `ingest` of params.yaml."""
+
+import re
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from slimstream.core.schema import Section
+
+
+def holds_credentials(address: str) -> bool:
+    """Whether a URL names who asks: key:secret before the host, or the signature of a presigned one."""
+    signed = r"[?&](X-Amz-\w+|AWSAccessKeyId|Signature)="
+    return bool(re.match(r"\w+://[^/]*@|s3://[^/]*:", address) or re.search(signed, address, re.IGNORECASE))
+
+
+class RigParams(Section):
+    """The simulated multiphase-flow rig (P1's plant), the source of the embedded default."""
+
+    recordings: int = Field(10, ge=2, description="camera set-ups; each sees every state")
+    clips: int = Field(4, ge=1, description="clips per recording and state")
+    seconds: float = Field(3.0, gt=0, description="length of a clip")
+    fps: float = Field(25.0, gt=0, description="frames per second")
+    seed: int = 0
+
+
+class IngestParams(Section):
+    """Where labelled clips come from."""
+
+    source: str = Field("rig", description="'rig', a folder, or s3://bucket/prefix")
+    endpoint_url: str | None = Field(
+        None, description="an S3 server for clips alone; AWS_ENDPOINT_URL is for all"
+    )
+    rig: RigParams = RigParams()
+
+    @model_validator(mode="after")
+    def without_credentials(self) -> Self:
+        # What stands here is logged with every run.
+        if holds_credentials(self.source) or holds_credentials(self.endpoint_url or ""):
+            raise ValueError("credentials belong in the environment, not in an address")
+        return self

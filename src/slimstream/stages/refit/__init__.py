@@ -1,0 +1,1 @@
+"""Heads fitted to train and val clips."""

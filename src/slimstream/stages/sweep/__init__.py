@@ -1,0 +1,1 @@
+"""The network pruned at several rates."""

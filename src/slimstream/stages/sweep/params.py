@@ -1,0 +1,17 @@
+"""The section `sweep` of params.yaml."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from slimstream.core.schema import Section
+
+
+class SweepParams(Section):
+    """The network pruned at several rates, as `prune` does it: what each costs and saves. It only shows."""
+
+    rates: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [],
+        description="shares of channels removed (0.1 to 0.8); empty: no curve. Each is fine-tuned anew",
+    )
+    latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each exported network")
