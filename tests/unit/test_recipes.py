@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from slimstream.core.paths import Paths
 from slimstream.pipeline.params import load_params
-from slimstream.pipeline.preflight import check_compression, check_trainings
+from slimstream.pipeline.preflight import preflight
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -14,5 +15,4 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 def test_its_networks_can_be_trained_and_pruned_as_it_says(recipe: Path) -> None:
     params = load_params(recipe)
     assert params.recipe == recipe.stem
-    check_trainings(params)
-    check_compression(params)  # among others every pattern of prune.leave
+    preflight(params, Paths())  # among others every pattern of prune.leave

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
+    from slimstream.pipeline.preflight import before_training
     from slimstream.tracking.run import NullRun, stage_run
 
     params, stage = load_params(paths.params), STAGES[args.command]
@@ -39,8 +40,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     else:
         shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
         raise UserError(f"torchrun is for {shared}; run this stage without it.")
-    if stage.name == "train":
-        _refuse_early(params, paths)
+    if stage.trains:  # it may take hours, so what another stage would refuse is said first
+        before_training(params, paths)
     first = torchrun.is_first()
     with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
@@ -51,36 +52,17 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     return 0
 
 
-def _refuse_early(params: Params, paths: Paths) -> None:
-    """What a later stage would refuse is said before the first training takes its hours."""
-    from slimstream.pipeline.preflight import check_compression, check_trainings
-    from slimstream.stages.distill.stage import check_teachers
-
-    check_trainings(params)
-    check_compression(params)
-    if paths.split_info.exists():
-        info = json.loads(paths.split_info.read_text())
-        check_teachers(
-            params.distill, list(params.teachers), params.extract, paths, info["classes"], info["hash"]
-        )
-
-
 def _write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.clips.packs import check_flow
-    from slimstream.pipeline.preflight import check_compression, check_trainings
-    from slimstream.splits import columns
-    from slimstream.stages.distill.stage import check_teachers
+    from slimstream.pipeline.preflight import preflight
     from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
-    # What cannot come out right is said here, before anything is fetched.
-    check_trainings(params)
-    check_compression(params)
+    preflight(params, paths)  # what cannot come out right is said before anything is listed
     result = source.scan(
         params.ingest,
         params.split.group_by,
@@ -89,20 +71,11 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
         not args.dry_run,
         partial(_held_out_before, params, paths),
     )
-    for sentence in columns.check(result.items, params.split, params.validate_.classes):
-        print(f"scan: {sentence}", file=sys.stderr, flush=True)
     told = {name: value for name, value in asdict(result).items() if name != "items"}
-    print(json.dumps(told) if args.json else result)
-    if args.dry_run:
-        return
-    check_teachers(
-        params.distill,
-        list(params.teachers),
-        params.extract,
-        paths,
-        sorted({item.label for item in result.items}),
-    )
-    check_flow((item.key for item in result.items), params.extract)
+    print(json.dumps(told) if args.json else result, flush=True)
+    classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
+    for sentence in preflight(params, paths, items=result.items, keys=keys, classes=classes):
+        print(f"scan: {sentence}", file=sys.stderr)
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
@@ -268,7 +241,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     for source in filter(None, (args.source, args.pictures)):
         check_source(source, paths)
     for spec in specs[1:]:  # a mistake in the last one should not wait for the first
-        check(spec, chosen(spec, args.table, args.row).values(), args.budget)
+        check(spec, chosen(spec, args.table, args.row).values(), args.budget, paths)
     failed = 0
     for spec in specs:
         source = args.pictures or args.source if spec.pictures else args.source

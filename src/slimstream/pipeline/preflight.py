@@ -1,56 +1,45 @@
-"""What a later stage would refuse, asked before the first one works."""
+"""What a later stage would refuse, asked of all stages before the first one works.
 
-import torch
+A stage says it by a function `preflight` beside its `run`. It names the sections of params.yaml that it
+looks at (other stages' too) and, if it wants, facts about the clips: FACTS. It raises UserError, or returns
+sentences for the user.
+"""
 
-from slimstream.core.errors import UserError
-from slimstream.models import blank, check_channels, sketch
+import json
+from collections.abc import Iterable
+from inspect import Parameter, signature
+from typing import Any
+
+from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
-from slimstream.stages.prune.pruning import check_pruning
-from slimstream.training.build import check_objective, with_head
+from slimstream.pipeline.stages import STAGES, Stage, call
+
+FACTS = ("items", "keys", "classes", "split_hash")
+"""What may be known of the clips: listed items and their keys, names of the classes, hash of the split."""
 
 
-def check_trainings(params: Params) -> None:
-    """UserError for a network or an objective that cannot be, before a clip is fetched."""
-    student = sketch(params.train.model, params.train.model_args)
-    check_channels(student, params.extract.channels)
-    for p in (params.train, params.prune, params.distill):
-        check_objective(student, p.fit)
-    if params.refit.strength is not None:
-        with_head(student)
-    if params.distill.attention and not hasattr(student, "maps"):
-        raise UserError(
-            f"params.yaml: distill.attention compares maps, and {params.train.model} shows none; set it to 0."
-        )
-    sketch(params.baseline.model, params.baseline.model_args)
-    for name, teacher in params.teachers.items():
-        model = sketch(teacher.model, teacher.model_args)
-        check_channels(model, params.extract.channels, f"teachers.{name}")
-        check_objective(model, teacher.fit)
+def preflight(
+    params: Params, paths: Paths, stages: Iterable[Stage] = STAGES.values(), **facts: Any
+) -> list[str]:
+    """Ask `stages` and return what the user should hear, a sentence each. Raises UserError when one refuses.
+
+    Without `facts` the settings alone are looked at. With some of FACTS those stages are asked that name one
+    of them, and that need none which is not there (a parameter without a default is needed).
+    """
+    told: list[str] = []
+    for stage in stages:
+        ask = getattr(stage.module, "preflight", None)
+        named = {} if ask is None else {n: p for n, p in signature(ask).parameters.items() if n in FACTS}
+        lacking = any(p.default is Parameter.empty and name not in facts for name, p in named.items())
+        if ask is None or lacking or (facts and not named.keys() & facts.keys()):
+            continue
+        told += call(ask, params, paths=paths, **facts) or []
+    return told
 
 
-def check_compression(params: Params) -> None:
-    """UserError for what `prune` or `sweep` would refuse after the training, before a clip is fetched."""
-    p = params.prune
-    model = blank(params.train.model, params.train.model_args)
-    if p.frozen:
-        model.requires_grad_(True)
-    rates = {"prune.rate": p.rate, "sweep.rates": max(params.sweep.rates, default=None)}
-    clip = torch.zeros(1, 2, params.extract.channels, *params.extract.size, dtype=torch.uint8)
-    try:
-        with torch.no_grad():
-            model.eval()(clip)
-    except RuntimeError as error:
-        height, width = params.extract.size
-        raise UserError(
-            f"params.yaml: {params.train.model} cannot look at frames of {width} × {height} pixels "
-            f"({error}); choose a larger extract.size."
-        ) from error
-    check_pruning(
-        model,
-        clip,
-        {setting: rate for setting, rate in rates.items() if rate is not None},
-        p.target_params,
-        importance=p.importance,
-        leave=p.leave,
-        round_to=p.round_to,
-    )
+def before_training(params: Params, paths: Paths) -> None:
+    """Ask all stages, of the split too where there is one. Raises UserError when one refuses."""
+    preflight(params, paths)
+    if paths.split_info.exists():
+        info = json.loads(paths.split_info.read_text())
+        preflight(params, paths, classes=info["classes"], split_hash=info["hash"])

@@ -7,8 +7,9 @@ import torch
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
+from slimstream.models import create_model, sketch
 from slimstream.training import distributed
+from slimstream.training.build import check_training
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, named, with_prefix
 
@@ -31,3 +32,8 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
         metrics |= with_prefix(name, scores | study.save(row, model, base=p.model, args=p.model_args))
     study.forget()
     return metrics
+
+
+def preflight(teachers: dict[str, TrainParams], extract: ExtractParams) -> None:
+    for name, p in teachers.items():
+        check_training(sketch(p.model, p.model_args), p.fit, extract.channels, f"teachers.{name}")

@@ -5,7 +5,8 @@ import torch
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
+from slimstream.models import create_model, sketch
+from slimstream.training.build import check_training
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study
 
@@ -19,3 +20,7 @@ def run(train: TrainParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     size = study.save("original", model, base=train.model, args=train.model_args)
     study.forget()
     return scores | size
+
+
+def preflight(train: TrainParams, extract: ExtractParams) -> None:
+    check_training(sketch(train.model, train.model_args), train.fit, extract.channels)

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from slimstream.core.errors import UserError
+from slimstream.models import check_channels
 from slimstream.models.layers.heads import CosineHead
 from slimstream.models.surgery import batch_norm_scales
 from slimstream.training.closed_form import HasHead, HasMemory
@@ -61,3 +62,10 @@ def check_objective(model: nn.Module, p: FitParams) -> None:
         raise UserError(f"params.yaml: {name} has no head whose features have centres; set center: 0.")
     if p.slimming and not batch_norm_scales(model):
         raise UserError(f"params.yaml: {name} has no batch norm that learns its scale; set slimming: 0.")
+
+
+def check_training(model: nn.Module, p: FitParams, channels: int, section: str = "train") -> None:
+    """UserError when `model`, which `section` of params.yaml names, cannot look at clips of so many
+    `channels` or lacks what `p` asks for."""
+    check_channels(model, channels, section)
+    check_objective(model, p)

@@ -24,11 +24,11 @@ from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
 from slimstream.datasets.dataset import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
 from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
-from slimstream.models import check_channels, with_pretrained
+from slimstream.models import with_pretrained
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
 from slimstream.training import distributed
-from slimstream.training.build import check_objective, objective_of, with_head
+from slimstream.training.build import check_training, objective_of, with_head
 from slimstream.training.closed_form import fit_head
 from slimstream.training.feature_cache import through_trunk
 from slimstream.training.loop import Row, fit
@@ -120,8 +120,7 @@ class Study:
 
     def check(self, model: nn.Module, p: FitParams, section: str = "train") -> None:
         """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
-        check_channels(model, self.input.channels, section)
-        check_objective(model, p)
+        check_training(model, p, self.input.channels, section)
 
     def check_shares(self, p: FitParams) -> None:
         """UserError when there are more processes than a step of `p` has pieces."""

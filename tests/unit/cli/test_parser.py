@@ -101,14 +101,14 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
     ("settings", "complaint"),
     [
         (
-            "train: {model: two_stream_resnet, model_args: {head: cosine}}, refit: {strength: 0.1}",
+            "train: {model: two_stream_squeezenet, model_args: {head: cosine}}, refit: {strength: 0.1}",
             "no linear head",
         ),
         (
             "train: {model: two_stream_vit}, prune: {rate: 0.5, importance: bn_scale}",
             "ranks channels by batch norms",
         ),
-        ("train: {model: c3d}, distill: {attention: 1.0}", "distill.attention compares maps"),
+        ("train: {model: mobilevit_3d}, distill: {attention: 1.0}", "distill.attention compares maps"),
         (
             "train: {model: two_stream_mobilevit}, prune: {rate: 0.99}",
             "prune.rate 0.99 would leave layers without channels; the highest rate that works",
@@ -127,6 +127,15 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
             "two_stream_squeezenet cannot look at frames of 16 × 16 pixels",
         ),
         ("baseline: {model_args: {backbon: lite2}}", "backbon"),
+        (
+            "baseline: {model: cnn_features_svm}, extract: {frames: 2, flow: none}",
+            "baseline.model cnn_features_svm looks at flow, and extract.flow is none",
+        ),
+        (
+            "train: {model: two_stream_squeezenet}, refit: {strength: 0.1}, "
+            "teachers: {big: {model: two_stream_squeezenet, model_args: {head: cosine}}}",
+            "has no linear head to fit; leave out fit.head and refit.strength",
+        ),
     ],
 )
 def test_what_a_late_stage_would_refuse_is_refused_first(
@@ -137,6 +146,15 @@ def test_what_a_late_stage_would_refuse_is_refused_first(
         assert main(["--root", str(tmp_path), command]) == 2
         said = capsys.readouterr().err
         assert complaint in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["teachers", "prune", "distill"])
+def test_every_stage_that_trains_asks_the_others_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "params.yaml").write_text("baseline: {model_args: {backbon: lite2}}")
+    assert main(["--root", str(tmp_path), command]) == 2
+    assert "has no setting 'backbon'" in capsys.readouterr().err
 
 
 def save_teacher(folder: Path, classes: list[str]) -> Card:

@@ -55,6 +55,12 @@ def needs(stage: str, params: Params) -> list[str]:
     return [] if stage == "split" else ["split"]
 
 
+def chain(stage: str, params: Params) -> list[str]:
+    """`stage` and all that it goes on from, each once, in an order in which they can be run."""
+    before = (name for earlier in needs(stage, params) for name in chain(earlier, params))
+    return list(dict.fromkeys([*before, stage]))
+
+
 @dataclass(frozen=True)
 class Data:
     """Accepted clips: those of the checkout, or of a source, then in a home of their own."""
@@ -134,17 +140,11 @@ class Cell:
     def folders(self) -> dict[str, Paths]:
         """Of every stage that the model takes, in an order in which they can be run."""
         found: dict[str, Paths] = {}
-
-        def visit(stage: str) -> None:
-            before = needs(stage, self.params)
-            for earlier in before:
-                visit(earlier)
-            from_: list[object] = [found[earlier].root.name for earlier in before]
+        for stage in chain(maker(self.model), self.params):
+            from_: list[object] = [found[earlier].root.name for earlier in needs(stage, self.params)]
             if stage == "split":
                 from_ = [self.packs.root.name, sorted(self.clips["id"] + self.clips["fold"])]
             found[stage] = self.data.folder(key(stage, named_by(stage, self.settings[stage]), from_))
-
-        visit(maker(self.model))
         return found
 
     @property

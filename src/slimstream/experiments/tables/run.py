@@ -7,12 +7,14 @@ from pathlib import Path
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.experiments.tables.cells import Cell, Data, maker, needs
+from slimstream.experiments.tables.cells import Cell, Data, chain, maker
 from slimstream.experiments.tables.results import Done
 from slimstream.experiments.tables.schedule import carry_out
 from slimstream.experiments.tables.spec import Row, Spec
 from slimstream.experiments.tables.write import write_results
 from slimstream.pipeline.params import Params
+from slimstream.pipeline.preflight import preflight
+from slimstream.pipeline.stages import STAGES
 
 SEEDS = 5
 """So many at most are looked for when the results are written."""
@@ -40,7 +42,7 @@ def run_tables(
         raise UserError(f"--seeds {seeds}: it is 1 to {SEEDS} trainings per row and fold.")
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: at least one step is run at once.")
-    check(spec, rows.values(), budget)
+    check(spec, rows.values(), budget, paths)
     data = Data.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds)
     cells = planned(spec, budget, data)
     turns = [
@@ -94,23 +96,18 @@ def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
     return rows
 
 
-def check(spec: Spec, rows: Iterable[Row], budget: str) -> None:
+def check(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:
     """UserError when the settings of a row do not fit, or name what a network does not have."""
-    from slimstream.pipeline.preflight import check_compression, check_trainings
-
-    seen: list[tuple[Params, bool]] = []
+    seen: list[tuple[Params, list[str]]] = []
     for row in rows:
         params = spec.params(row, budget)
-        stage = maker(row.model)
-        prunes = "prune" in (stage, *needs(stage, params))
-        if (params, prunes) not in seen:
+        stages = chain(maker(row.model), params)
+        if (params, stages) not in seen:
             try:
-                check_trainings(params)
-                if prunes:
-                    check_compression(params)
+                preflight(params, paths, [STAGES[name] for name in stages])
             except UserError as error:
                 raise UserError(f"{spec.paper}, row '{row.name}': {error}") from error
-            seen.append((params, prunes))
+            seen.append((params, stages))
 
 
 def planned(spec: Spec, budget: str, data: Data) -> Callable[[Key, int], list[Cell]]:

@@ -10,7 +10,7 @@ from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
+from slimstream.models import check_channels, create_model, sketch
 from slimstream.stages.baseline.params import BaselineParams
 from slimstream.training.study import Study
 
@@ -19,15 +19,25 @@ FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 
 def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
     start = time.perf_counter()
-    name: str = baseline.model
-    if extract.flow == "none":
-        if name != FROZEN:
-            raise UserError(
-                f"params.yaml: baseline.model {name} looks at flow, and extract.flow is none; leave it out."
-            )
-        name = WITHOUT_FLOW
+    name = network(baseline, extract)
     study = Study.open(extract, paths)
     model = create_model(name, len(study.classes), **baseline.model_args).eval()
     study.fit_head(model, study.train, baseline.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}
     return scores | study.save("baseline", model, base=name, args=baseline.model_args)
+
+
+def network(baseline: BaselineParams, extract: ExtractParams) -> str:
+    """Name of the network for clips that `extract` makes. Raises UserError for one that needs flow."""
+    if extract.flow != "none":
+        return baseline.model
+    if baseline.model != FROZEN:
+        raise UserError(
+            f"params.yaml: baseline.model {baseline.model} looks at flow, and extract.flow is none; "
+            "leave it out."
+        )
+    return WITHOUT_FLOW
+
+
+def preflight(baseline: BaselineParams, extract: ExtractParams) -> None:
+    check_channels(sketch(network(baseline, extract), baseline.model_args), extract.channels, "baseline")

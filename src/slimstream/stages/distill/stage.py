@@ -18,13 +18,15 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
 from slimstream.core.schema import Section
-from slimstream.models import create_model
+from slimstream.models import create_model, sketch
 from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
 from slimstream.stages.distill.params import DistillParams
 from slimstream.training import distributed
+from slimstream.training.build import check_objective
 from slimstream.training.hooks import maps_of
 from slimstream.training.objectives import Objective
+from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, named, with_prefix
 
 
@@ -125,19 +127,26 @@ def ask(teachers: list[nn.Module], study: Study, p: DistillParams) -> tuple[Tens
     return logits, maps
 
 
-def check_teachers(
+def preflight(
     distill: DistillParams,
-    trained: list[str],
+    train: TrainParams,
+    teachers: dict[str, TrainParams],
     extract: ExtractParams,
     paths: Paths,
-    classes: list[str],
+    classes: list[str] | None = None,
     split_hash: str | None = None,
 ) -> None:
-    """UserError, before any work, for a teacher that is not there or learnt of other clips or another split.
-
-    Which split is compared where `split_hash` says of this run's.
-    """
-    teacher_folders(distill, paths, trained)
+    """Of settings alone the student; with `classes` the teachers, which may have learnt of other clips or,
+    where `split_hash` says of this run's, of another split."""
+    if classes is None:
+        student = sketch(train.model, train.model_args)
+        check_objective(student, distill.fit)
+        if distill.attention and not hasattr(student, "maps"):
+            raise UserError(
+                f"params.yaml: distill.attention compares maps, and {train.model} shows none; set it to 0."
+            )
+        return
+    teacher_folders(distill, paths, list(teachers))
     wanted: dict[str, Any] = {"classes": classes, "input": extract}
     if split_hash is not None:
         wanted["split_hash"] = split_hash

@@ -21,7 +21,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -79,6 +79,10 @@ def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
         "extracted": extracted,
         "clips_per_second": extracted / seconds,
     } | ({} if extract.flow == "none" else {"flow_saturation": saturation})
+
+
+def preflight(extract: ExtractParams, keys: Iterable[str]) -> None:
+    check_flow(keys, extract)
 
 
 def _extract(jobs: list[Job]) -> int:

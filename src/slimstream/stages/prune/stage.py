@@ -1,6 +1,6 @@
 """prune: the channels that matter least leave the network for good; then it is fine-tuned (P1, 3.3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 
@@ -8,15 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.clips.params import ExtractParams
+from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
+from slimstream.models import blank, create_model, sketch
 from slimstream.models.checkpoint import load_model
 from slimstream.models.latency import latency
 from slimstream.stages.prune.channels import all_free
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.prune.pruning import PruneReport, prune_channels, recalibrate
+from slimstream.stages.prune.pruning import PruneReport, check_pruning, prune_channels, recalibrate
 from slimstream.stages.prune.reconstruct import reconstruct
+from slimstream.training.build import check_objective
+from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 
 
@@ -92,3 +95,40 @@ def _eager_latency(model: nn.Module, study: Study) -> float:
     """Median milliseconds for one clip in PyTorch; evaluate times the exported form."""
     clip = study.example()
     return latency(lambda: model.eval()(clip), runs=10).p50
+
+
+def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
+    check_objective(sketch(train.model, train.model_args), prune.fit)
+    check_compression({"prune.rate": prune.rate}, prune.target_params, prune, train, extract)
+
+
+def check_compression(
+    rates: Mapping[str, float | None],
+    target_params: float | None,
+    prune: PruneParams,
+    train: TrainParams,
+    extract: ExtractParams,
+) -> None:
+    """UserError when the network of `train` cannot be pruned to `target_params` or at `rates`, by setting."""
+    model = blank(train.model, train.model_args)
+    if prune.frozen:
+        model.requires_grad_(True)
+    clip = torch.zeros(1, 2, extract.channels, *extract.size, dtype=torch.uint8)
+    try:
+        with torch.no_grad():
+            model.eval()(clip)
+    except RuntimeError as error:
+        height, width = extract.size
+        raise UserError(
+            f"params.yaml: {train.model} cannot look at frames of {width} × {height} pixels "
+            f"({error}); choose a larger extract.size."
+        ) from error
+    check_pruning(
+        model,
+        clip,
+        {setting: rate for setting, rate in rates.items() if rate is not None},
+        target_params,
+        importance=prune.importance,
+        leave=prune.leave,
+        round_to=prune.round_to,
+    )

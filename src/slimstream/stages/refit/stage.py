@@ -10,9 +10,11 @@ import shutil
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
+from slimstream.models import create_model, sketch
 from slimstream.models.checkpoint import load_model, save_model
 from slimstream.stages.refit.params import RefitParams
+from slimstream.training.build import with_head
+from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 
 
@@ -28,3 +30,9 @@ def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> d
         save_model(paths.final_model(name), model, card.model_copy(update={"validation": judged}))
         metrics |= with_prefix(name, judged)
     return metrics
+
+
+def preflight(refit: RefitParams, train: TrainParams, teachers: dict[str, TrainParams]) -> None:
+    """The baseline's head can always be fitted; those of pruned and distilled networks are like `train`'s."""
+    for p in (train, *teachers.values()) if refit.strength is not None else ():
+        with_head(sketch(p.model, p.model_args))

@@ -28,8 +28,9 @@ from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import open_network
 from slimstream.runtimes.export import export
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.prune.stage import compress
+from slimstream.stages.prune.stage import check_compression, compress
 from slimstream.stages.sweep.params import SweepParams
+from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, named
 
 # `rate` is what was asked for, `removed` the share of channels that really went.
@@ -95,3 +96,8 @@ def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) 
                 {name: partial(open_network(folder, runtime), clip) for name, folder in folders.items()}, runs
             )
     raise RuntimeError("neither OpenVINO nor ONNX Runtime runs the exported networks")
+
+
+def preflight(sweep: SweepParams, prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
+    if sweep.rates:
+        check_compression({"sweep.rates": max(sweep.rates)}, None, prune, train, extract)

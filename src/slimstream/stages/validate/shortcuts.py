@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 ALPHA, FOLDS, BINS, RIDGE = 0.01, 8, 6, 0.1
@@ -130,6 +129,8 @@ def _scores(features: Array, targets: Array, fold: npt.NDArray[np.int64]) -> Arr
     Pairs are compared within a fold only; (1 + permutations, classes). The probe is linear in the targets, so
     all permutations share one factorisation a fold.
     """
+    from scipy.stats import rankdata  # takes a second to import
+
     copies, classes = targets.shape[1:]
     won, pairs = np.zeros((copies, classes)), np.zeros((copies, classes))
     for k in np.unique(fold):

@@ -7,7 +7,7 @@ that say why are written.
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.catalog.listing import Item
 from slimstream.catalog.manifest import group_columns, read_manifest
 from slimstream.catalog.names import normal
 from slimstream.clips import pictures
@@ -25,6 +26,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.parallel import each
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
+from slimstream.splits import columns
 from slimstream.splits.columns import check_labels, effective_group_by, ungrouped
 from slimstream.splits.given import parts_of, split_as_given
 from slimstream.splits.groups import components, group_names, missing_column
@@ -95,6 +97,10 @@ def run(
         "shortcuts": float(sum(cue.flagged for cue in found)),
         **{name: float(count) for name, count in across.items()},
     }
+
+
+def preflight(validate: ValidateParams, split: SplitParams, items: Sequence[Item]) -> list[str]:
+    return columns.check(items, split, validate.classes)
 
 
 def _one_label(clips: pd.DataFrame, video: str) -> None:

@@ -78,7 +78,7 @@ def test_unknown_papers_and_budgets_name_those_there_are() -> None:
 @pytest.mark.parametrize(("paper", "budget"), [(p, budget) for p in PAPERS for budget in BUDGETS[p]])
 def test_every_row_can_be_run(paper: str, budget: str) -> None:
     """Its settings fit, and its networks can be built, see such clips and have what the objective needs."""
-    check(load_spec(paper, Paths(ROOT)), [row for _, row in rows(paper)], budget)
+    check(load_spec(paper, Paths(ROOT)), [row for _, row in rows(paper)], budget, Paths(ROOT))
 
 
 def test_a_row_that_cannot_be_is_said_by_its_name() -> None:
@@ -89,7 +89,7 @@ def test_a_row_that_cannot_be_is_said_by_its_name() -> None:
         ({"train": {"fit": {"epoch": 3}}}, "did you mean 'epochs'"),
     ):
         with pytest.raises(UserError, match=f"p3, row 'odd': .*{words}"):
-            check(spec, [Row(name="odd", set=sections)], "cpu")
+            check(spec, [Row(name="odd", set=sections)], "cpu", Paths(ROOT))
 
 
 def test_recipes_are_plain_data() -> None:
