@@ -219,7 +219,7 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
     monkeypatch.setitem(RUNTIMES, "coarse", Remembering(0.01, exact=False))
     names = ["onnx", "off", "toy", "coarse"]
     paths = tiny.study(tmp_path, export={"runtimes": names, "latency_runs": 5, "max_changed": 1})
-    untrained(paths, "pruned", 0)
+    untrained(paths, "pruned", 0, network="two_stream_mobilenet")
     params = load_params(paths.params)
     metrics = STAGES["export"].run(params, paths, null_log)
     folder = paths.export("pruned")
