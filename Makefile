@@ -64,13 +64,13 @@ tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> 
 	@python -m slimstream tables "$$PAPER" $${SOURCE:+--source "$$SOURCE"} $${PICTURES:+--pictures "$$PICTURES"} $${BUDGET:+--budget "$$BUDGET"} $${JOBS:+--jobs "$$JOBS"}
 
 up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
-	@python -m flows.services up
+	@python -m infra.services up
 
 down:  ## end them; runs under way begin again with the next up
-	@python -m flows.services down
+	@python -m infra.services down
 
 status:  ## how they are and where
-	@python -m flows.services status
+	@python -m infra.services status
 
 audit: setup  ## ask PyPI for known holes in what requirements.lock pins: docs/security.md
 	@pip-audit --strict --require-hashes --disable-pip -r requirements.lock
@@ -88,8 +88,8 @@ test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL,
 	@pytest $(WORKERS) -m box
 
 lint: setup
-	@ruff check src flows tests benchmarks
-	@ruff format --check src flows tests benchmarks
+	@ruff check src flows infra tests benchmarks
+	@ruff format --check src flows infra tests benchmarks
 	@mypy
 	@lint-imports
 

@@ -13,9 +13,9 @@ from torch import nn
 from benchmarks.compare import Call, Result, duel
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
-from slimstream.runtimes.base import import_openvino, network_files, open_network, runs_here
+from slimstream.runtimes import RUNTIMES, find_runtime, open_network
 from slimstream.runtimes.export import export
-from slimstream.runtimes.names import RUNTIMES, Runtime
+from slimstream.runtimes.openvino import import_openvino
 from slimstream.stages.prune.pruning import prune_channels, recalibrate
 
 FRAMES, SIDE = 10, 224
@@ -41,13 +41,13 @@ def run() -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for net, seen_by in ((mobile, clips), (lite, clips), (light, pictures)):
-            export(net, seen_by, root / str(id(net)), RUNTIMES)
+            export(net, seen_by, root / str(id(net)), list(RUNTIMES))
         results = forms("two-stream MobileViT", mobile, root / str(id(mobile)), clips[0])
         results += forms("light residual net, small", light, root / str(id(light)), pictures[0])
         results.append(wrapper(root / str(id(mobile)), clips[0]))
         for what, (original, how, most) in cuts.items():
             small = pruned(original, clips, **how)
-            export(small, clips, root / what, RUNTIMES)
+            export(small, clips, root / what, list(RUNTIMES))
             count = f"{count_params(small) / 1e6:.2f} M of {count_params(original) / 1e6:.2f} M"
             for runtime in present():
                 results.append(
@@ -74,9 +74,8 @@ def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[R
     results = []
     for runtime in present():
         deployed = call(folder, runtime, clip)
-        exact = runtime in ("onnx", "openvino")
         off = np.abs(np.asarray(deployed()) - eager()).max()
-        assert off < (1e-3 if exact else 0.5), (what, runtime, off)
+        assert off < (1e-3 if find_runtime(runtime).exact else 0.5), (what, runtime, off)
         results.append(
             duel(
                 "inference",
@@ -93,7 +92,7 @@ def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[R
 def wrapper(folder: Path, clip: np.ndarray) -> Result:
     """Our call against OpenVINO asked as its own benchmark does: fixed shape, one request, nothing around."""
     core = import_openvino().Core()
-    graph = core.read_model(network_files(folder, "openvino")[0])
+    graph = core.read_model(find_runtime("openvino").paths(folder)[0])
     graph.reshape(list(clip.shape))
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(graph, "CPU", settings).create_infer_request()
@@ -109,12 +108,12 @@ def wrapper(folder: Path, clip: np.ndarray) -> Result:
     )
 
 
-def call(folder: Path, runtime: Runtime, clip: np.ndarray) -> Call:
+def call(folder: Path, runtime: str, clip: np.ndarray) -> Call:
     return partial(open_network(folder, runtime), clip)
 
 
-def present() -> list[Runtime]:
-    return [runtime for runtime in RUNTIMES if runs_here(runtime)]
+def present() -> list[str]:
+    return [name for name, runtime in RUNTIMES.items() if not runtime.missing()]
 
 
 def noise(frames: int, channels: int, side: int) -> np.ndarray:

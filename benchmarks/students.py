@@ -9,8 +9,8 @@ import torch
 from benchmarks.compare import Call, Result, result, seconds
 from benchmarks.inference import call, noise, present, seen
 from slimstream.models import create_model
+from slimstream.runtimes import RUNTIMES
 from slimstream.runtimes.export import export
-from slimstream.runtimes.names import RUNTIMES
 
 TEACHERS = ("vgg16", "vgg19", "resnet18")
 STUDENTS = {"light_residual_net": 0.5, "light_residual_net_small": 0.08}
@@ -24,7 +24,7 @@ def run() -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in (*TEACHERS, *STUDENTS):
-            export(seen(create_model(name, 2), pictures), pictures, root / name, RUNTIMES)
+            export(seen(create_model(name, 2), pictures), pictures, root / name, list(RUNTIMES))
         results = []
         for runtime in present():
             nets = {name: call(root / name, runtime, pictures[0]) for name in (*TEACHERS, *STUDENTS)}

@@ -2,7 +2,7 @@
 
 import logging
 
-from flows.dvc import StageFailed
+from flows.dvc_runner import StageFailed
 from slimstream.core.errors import UserError
 
 

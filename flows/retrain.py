@@ -27,7 +27,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.tasks import Task
 
-from flows import dvc
+from flows import dvc_runner
 from flows import recipe as recipes
 from flows.announce import announce
 from flows.logs import in_one_sentence
@@ -61,13 +61,13 @@ def work(
     """One stage of the graph, or one command beside it; only DVC decides whether there is anything to do."""
     tell = _teller()
     if name in ("scan", "publish"):
-        dvc.run([sys.executable, "-m", "slimstream", name, *options], root, tell, name, env)
+        dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, tell, name, env)
         return Completed(message="done")
     if name == "push":
-        if remote := dvc.push(root, tell, env):
+        if remote := dvc_runner.push(root, tell, env):
             return Completed(message=f"all data of the run is in the DVC remote '{remote}'")
         return Completed(message="no DVC remote is configured: the data stays on this box", name="Skipped")
-    what = dvc.repro(name, root, tell, force, **env)
+    what = dvc_runner.repro(name, root, tell, force, **env)
     return Completed(message=f"{name}: {what}", name={"ran": "Completed"}.get(what, what.capitalize()))
 
 
@@ -89,7 +89,7 @@ def retrain(
     in_one_sentence()
     run_id = str(runtime.flow_run.id)
     if not isolated:
-        dvc.settle_git(ROOT, _teller())
+        dvc_runner.settle_git(ROOT, _teller())
         return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)
     with worktree(ROOT, run_id) as (root, env):
         message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
@@ -113,7 +113,7 @@ def _pipeline(
     recipes.apply(paths, recipe, source, Paths(ROOT))
     load_params(paths.params)
     _named("scan")("scan", root, env)
-    for stage in dvc.stages(root):
+    for stage in dvc_runner.stages(root):
         _named(stage)(stage, root, env, force)
     before_publish()
     _named("publish")("publish", root, env, options=() if promote else ("--no-promote",))
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
                 flush=True,
             )
         retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
-    except (UserError, dvc.StageFailed) as error:
+    except (UserError, dvc_runner.StageFailed) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:

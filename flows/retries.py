@@ -5,7 +5,7 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from flows import dvc
+from flows import dvc_runner
 
 DELAYS: list[float] = [5, 30, 120]
 """Seconds before each further try: a server that is started anew is back within them."""
@@ -20,5 +20,5 @@ def is_worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -
     """
     error = state.result(raise_on_failure=False)
     if task.name in NETWORKED:
-        return not isinstance(error, dvc.UserMistake)
-    return isinstance(error, dvc.StageUnavailable)
+        return not isinstance(error, dvc_runner.UserMistake)
+    return isinstance(error, dvc_runner.StageUnavailable)

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from pydantic import Field
 
-from flows import dvc
+from flows import dvc_runner
 from flows.logs import in_one_sentence
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import worktree
@@ -67,7 +67,7 @@ def command(name: str, root: Path, env: dict[str, str], *options: str) -> list[s
     """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
     in_one_sentence()
     logger = get_run_logger()
-    return dvc.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
+    return dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
 
 
 def start(*because: str) -> None:

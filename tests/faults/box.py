@@ -17,9 +17,9 @@ import boto3
 import httpx
 import psutil
 
-from flows.services import process, runs
-from flows.services.servers import client_environment
-from flows.services.settings import Home, load, load_secrets
+from infra.services import process, runs
+from infra.services.servers import client_environment
+from infra.services.settings import Home, load, load_secrets
 from slimstream.pipeline.params import load_params
 from tests import weed
 
@@ -51,7 +51,7 @@ class Box:
     def services(self, command: str) -> str:
         """What `make up` and `make down` do; returns what it says."""
         answer = subprocess.run(
-            [sys.executable, "-m", "flows.services", command],
+            [sys.executable, "-m", "infra.services", command],
             cwd=self.home.root,
             env=self.environ,
             capture_output=True,
@@ -67,7 +67,7 @@ class Box:
         """Somebody starts again what dies."""
         with (self.folder / "keeper.log").open("w") as log:
             keeper = subprocess.Popen(
-                [sys.executable, "-m", "flows.services", "keep"],
+                [sys.executable, "-m", "infra.services", "keep"],
                 cwd=self.home.root,
                 env=self.environ,
                 stdout=log,

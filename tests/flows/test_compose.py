@@ -19,8 +19,8 @@ import boto3
 import httpx
 import pytest
 
-from flows.services import postgres, process
-from flows.services.settings import Home, Settings
+from infra.services import postgres, process
+from infra.services.settings import Home, Settings
 from tests.flows.test_services import free_port
 from tests.unit.compose import INFRA, example, load
 

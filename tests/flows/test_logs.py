@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from flows.dvc import UserMistake
+from flows.dvc_runner import UserMistake
 from flows.logs import in_one_sentence
 from slimstream.core.errors import UserError
 

@@ -22,7 +22,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from flows.services.__main__ import _parser as services_parser
+from infra.services.__main__ import _parser as services_parser
 from slimstream.cli.parser import _parser as slimstream_parser
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe
@@ -71,7 +71,7 @@ HERE = {
 """Run by this file."""
 
 ELSEWHERE = {
-    "dvc dag": "tests/flows/test_dvc.py::test_order_comes_from_the_graph_and_dvc_skips",
+    "dvc dag": "tests/flows/test_dvc_runner.py::test_order_comes_from_the_graph_and_dvc_skips",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
     "python -m flows.recipe": "tests/flows/test_recipe.py::test_the_command_writes_params_and_runs_nothing",
@@ -81,13 +81,13 @@ ELSEWHERE = {
     "make status": "tests/flows/test_services.py::test_all_are_well_and_secrets_stay_secret",
     "make down": "tests/flows/test_services.py::test_down_leaves_no_process",
     "make bench": "tests/unit/test_benchmarks.py",
-    "python -m flows.services": "tests/flows/test_services.py",
+    "python -m infra.services": "tests/flows/test_services.py",
     "python -m slimstream predict": "tests/unit/serving/test_predict.py",
     "python -m slimstream tables": "tests/pipeline/test_tables.py",
     "python -m slimstream process": "tests/unit/sensors/test_table.py",
     "python -m slimstream gc": "tests/unit/registry/test_retention.py",
     "python -m slimstream scan": "tests/unit/stages/ingest/test_scan.py",
-    "dvc config --local core.no_scm": "tests/flows/test_dvc.py",
+    "dvc config --local core.no_scm": "tests/flows/test_dvc_runner.py",
     "make clean": "tests/unit/cli/test_clean.py",
     "make setup": "tests/unit/cli/test_clean.py",
     "mlflow experiments restore": "tests/unit/tracking/test_store.py",
@@ -153,9 +153,9 @@ ALL = sorted(set(commands()))
 
 
 def listed(command: str) -> bool:
-    """Whether a list above knows it; `python -m flows.services exec` hands a command on."""
+    """Whether a list above knows it; `python -m infra.services exec` hands a command on."""
     bare = " ".join(w for w in command.split() if not ASSIGNMENT.match(w))
-    bare = bare.removeprefix("python -m flows.services exec ")
+    bare = bare.removeprefix("python -m infra.services exec ")
     begins = (*ELSEWHERE, *NOT_RUN)
     return any(c in HERE or any(c == b or c.startswith(f"{b} ") for b in begins) for c in (command, bare))
 
@@ -182,7 +182,7 @@ def test_options_are_those_that_there_are(
     words = shlex.split(command)
     while ASSIGNMENT.match(words[0]):
         words = words[1:]
-    parsers = {"slimstream": slimstream_parser, "flows.services": services_parser}
+    parsers = {"slimstream": slimstream_parser, "infra.services": services_parser}
     while words[:2] == ["python", "-m"] and words[2] in parsers:
         given = [word.split("|")[0] for word in words[3:]]  # p1|p2: one of them
         if not given or (len(given) == 1 and not given[0].startswith("-")):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows import dvc, retrain, retries
-from flows.services import process
-from flows.services.servers import client_environment, services
-from flows.services.settings import Home, Settings, load_secrets
+from flows import dvc_runner, retrain, retries
 from flows.worktree import worktree
+from infra.services import process
+from infra.services.servers import client_environment, services
+from infra.services.settings import Home, Settings, load_secrets
 from slimstream.core.paths import Paths
 from slimstream.registry.versions import Registry
 from tests.flows.conftest import PROJECT, api
@@ -220,7 +220,7 @@ def test_a_push_that_fails_is_seen_and_loses_nothing(
     monkeypatch.setattr(retrain, "ROOT", root)
     monkeypatch.setattr(retries, "NETWORKED", frozenset())  # do not try again
     with pytest.raises(
-        dvc.StageFailed, match=r"dvc push ended .*Forbidden.*`dvc push --all-branches`"
+        dvc_runner.StageFailed, match=r"dvc push ended .*Forbidden.*`dvc push --all-branches`"
     ) as error:
         retrain.retrain(isolated=True)
     assert "wrong-secret" not in str(error.value)

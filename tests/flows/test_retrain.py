@@ -11,7 +11,7 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import TaskRun
 
-from flows import dvc
+from flows import dvc_runner
 from flows import retrain as module
 from flows.retries import DELAYS
 from tests.flows.conftest import api, importing
@@ -148,7 +148,7 @@ def test_a_failed_deployed_run_leaves_nothing(root: Path) -> None:
     (root / "wish.txt").write_text("alpha fail 1\n")
     commit(root)
     before = git(root, "for-each-ref", "refs/heads")
-    with pytest.raises(dvc.StageFailed, match="alpha ended with status 1"):
+    with pytest.raises(dvc_runner.StageFailed, match="alpha ended with status 1"):
         module.retrain(isolated=True)
     assert git(root, "for-each-ref", "refs/heads") == before
     assert len(git(root, "worktree", "list").splitlines()) == 1

@@ -22,13 +22,13 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows.services import automations, postgres, process
-from flows.services import mlflow as mlflow_server
-from flows.services.__main__ import main
-from flows.services.control import SIGNALS
-from flows.services.runs import client
-from flows.services.servers import client_environment, services
-from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
+from infra.services import automations, postgres, process
+from infra.services import mlflow as mlflow_server
+from infra.services.__main__ import main
+from infra.services.control import SIGNALS
+from infra.services.runs import client
+from infra.services.servers import client_environment, services
+from infra.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -440,3 +440,28 @@ def test_postgres_keeps_its_word_through_kill_and_new_password(folder: Path) -> 
     assert not process.family(home.folder, "postgres")
     answer = subprocess.run(["pgrep", "-f", str(postgres.data(home))], capture_output=True, text=True)
     assert not answer.stdout
+
+
+def test_the_former_name_of_the_command_is_the_same_command() -> None:
+    """Systemd units and crontabs of a user may still call `python -m flows.services`."""
+    from flows.services import __main__ as former
+    from flows.services import deployments as former_deployments
+    from infra.services import deployments
+
+    assert former.main is main and former_deployments.main is deployments.main
+
+
+def test_servers_that_the_former_command_started_are_found(tmp_path: Path) -> None:
+    """They are known by a mark in their environment and a folder, neither of which names a module."""
+    folder = Home(tmp_path).folder
+    assert folder == tmp_path / ".services"
+    folder.mkdir()
+    old = subprocess.Popen(["sleep", "60"], env={**os.environ, "SLIMSTREAM_SERVICE": f"prefect in {folder}"})
+    (folder / "prefect.pid").write_text(f"{old.pid}\n")
+    try:
+        process._until_marked(old)
+        found = process.leader(folder, "prefect")
+        assert found is not None and found.pid == old.pid
+        assert process.stop(folder, "prefect") and not process.family(folder, "prefect")
+    finally:
+        old.kill()

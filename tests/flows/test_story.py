@@ -11,8 +11,8 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows.services import process
-from flows.services.control import SIGNALS
+from infra.services import process
+from infra.services.control import SIGNALS
 from tests.faults.box import RECIPE, RETRAINING, Box, box
 from tests.flows.browser import Browser, browser
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows import dvc, registry, watch
+from flows import dvc_runner, registry, watch
 from tests.flows.conftest import api
 from tests.flows.mini import git
 
@@ -69,7 +69,7 @@ def test_what_was_away_is_tried_again_and_a_mistake_is_not(
     (root / "wish.txt").write_text("evaluate-champion fail 3 2\npromote fail 3 1\nrollback fail 2\n")
     watch.evaluate_champion("autumn")
     registry.promote(4)
-    with pytest.raises(dvc.UserMistake):
+    with pytest.raises(dvc_runner.UserMistake):
         registry.rollback()
     counted = {file.name: len(file.read_text()) for file in root.glob("tries-*")}
     assert counted == {"tries-evaluate-champion": 3, "tries-promote": 2, "tries-rollback": 1}

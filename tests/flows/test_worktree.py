@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import dvc
+from flows import dvc_runner
 from flows.worktree import commit as keep
 from flows.worktree import worktree
 from slimstream.core.errors import UserError
@@ -33,7 +33,7 @@ def test_a_remote_beside_the_project_is_found_from_there_too(tmp_path: Path) -> 
     with worktree(root, "x") as (folder, env):
         (folder / "clip").write_text("moving")
         subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "clip"], cwd=folder, check=True)
-        assert dvc.push(folder, lambda _: None, env) == "nas"
+        assert dvc_runner.push(folder, lambda _: None, env) == "nas"
     assert [path.read_text() for path in (tmp_path / "nas").rglob("*") if path.is_file()] == ["moving"]
 
 
@@ -45,10 +45,10 @@ def test_clips_that_were_ingested_are_there_and_ingest_has_nothing_to_do(tmp_pat
     )
     (root / "dvc.yaml").write_text(f"stages:\n  ingest:\n    {stage}\n")
     (root / ".gitignore").write_text("/clips\n/.slimstream/\n")
-    assert dvc.repro("ingest", root, print) == "ran"
+    assert dvc_runner.repro("ingest", root, print) == "ran"
     commit(root)
     with worktree(root, "x") as (folder, env):
-        assert dvc.repro("ingest", folder, print, **env) == "unchanged"
+        assert dvc_runner.repro("ingest", folder, print, **env) == "unchanged"
         assert (folder / "clips/a").read_text() == (root / "clips/a").read_text()
 
 

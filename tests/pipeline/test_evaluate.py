@@ -15,7 +15,8 @@ from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
-from slimstream.runtimes.base import open_network, read_forms
+from slimstream.runtimes import open_network
+from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.part import softmax
 from slimstream.stages.evaluate.report.plots import TITLES
 from tests.pipeline import tiny

@@ -1,6 +1,7 @@
 """The export stage: what it writes, what it measures, which form it chooses and why."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model, save_model
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
-from slimstream.runtimes.base import Form, Network, open_network, read_forms, runs_here
-from slimstream.runtimes.names import RUNTIMES, Runtime
+from slimstream.runtimes import RUNTIMES, open_network
+from slimstream.runtimes.base import Form, Network, Runtime, read_forms
+from slimstream.runtimes.onnx import OnnxModel
+from slimstream.serving.classifier import ClipClassifier
+from slimstream.serving.predict import predict
 from slimstream.stages.export import stage as export
 from slimstream.stages.export.params import ExportParams
 from tests.pipeline import tiny
@@ -40,11 +44,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def test_every_form_is_there_and_measured(exported: Exported) -> None:
     paths, metrics = exported
     folder = paths.export("pruned")
-    names = {"network.onnx", "network.xml", "network.bin", "int8.xml", "int8.bin"}
+    names = {file for runtime in RUNTIMES.values() for file in runtime.files}
     assert {file.name for file in folder.iterdir()} == names | {"preprocessing.json", "runtimes.json"}
     assert not paths.export("dropped").exists()
     chosen, forms = read_forms(folder)
-    assert [form.runtime for form in forms] == [r for r in RUNTIMES if runs_here(r)] and chosen in forms
+    here = [name for name, runtime in RUNTIMES.items() if not runtime.missing()]
+    assert [form.runtime for form in forms] == here and chosen in forms
     size = {form.runtime: form.megabytes for form in forms}
     assert size["openvino-int8"] < 0.7 * size["onnx"]
     assert metrics["pruned.onnx.changed"] == metrics["pruned.onnx.off"] == 0
@@ -97,7 +102,7 @@ def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.Monke
     paths.final_model("pruned").rename(paths.model("pruned"))
     untrained(paths, "pruned", 0)
 
-    def opens(folder: Path, runtime: Runtime, **how: int) -> Network:
+    def opens(folder: Path, runtime: str, **how: int) -> Network:
         network = open_network(folder, runtime, **how)
         wrong = folder == paths.export("pruned") and runtime == "openvino"
         return (lambda clip: network(clip)[:, ::-1]) if wrong else network
@@ -109,7 +114,7 @@ def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def form(runtime: str, changed: float, ms: float, off: float = 0.0) -> Form:
-    return Form(runtime, changed, off, 1.0, ms, ms)  # type: ignore[arg-type]
+    return Form(runtime, changed, off, 1.0, ms, ms)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,7 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
         def fails(clip: np.ndarray) -> np.ndarray:
             raise RuntimeError("Exception from a file\nthe kernel is larger than the clip")
 
-        return fails if runtime == "openvino" else open_network(folder, runtime)  # type: ignore[arg-type]
+        return fails if runtime == "openvino" else open_network(folder, runtime)
 
     monkeypatch.setattr(export, "open_network", opens)
     metrics = STAGES["export"].run(params, paths, null_log)
@@ -174,10 +179,60 @@ def test_a_form_that_cannot_be_made_is_left_out(
     def fails(*_: Any) -> None:
         raise RuntimeError("Exception from a file\nno range for a layer")
 
-    monkeypatch.setattr("slimstream.runtimes.export._quantised", fails)
+    monkeypatch.setattr("slimstream.runtimes.openvino_int8.quantise", fails)
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert "pruned.openvino.off" in metrics and "pruned.openvino-int8.off" not in metrics
     assert "openvino-int8 does not run pruned and is left out (no range" in capsys.readouterr().err
+
+
+class Remembering(Runtime):
+    """A toy runtime: it runs the ONNX file, and answers at once what it was asked before."""
+
+    title = "A toy"
+    files = ("network.toy",)
+
+    def __init__(self, shift: float = 0.0, *, exact: bool = True) -> None:
+        self.shift = shift
+        self.exact = exact
+
+    def write(self, model: nn.Module, clips: Sequence[np.ndarray], folder: Path) -> None:
+        (folder / "network.toy").write_bytes((folder / "network.onnx").read_bytes())
+
+    def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
+        network, answers = OnnxModel(folder / "network.toy"), {}
+
+        def ask(clip: np.ndarray) -> np.ndarray:
+            key = clip.tobytes()
+            if key not in answers:
+                answers[key] = network(clip) + np.float32([self.shift, 0, 0])
+            return answers[key]
+
+        return ask
+
+
+def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry in the list is all that the settings, export, the classifier and predict need."""
+    monkeypatch.setitem(RUNTIMES, "off", Remembering(0.01))
+    monkeypatch.setitem(RUNTIMES, "toy", Remembering())
+    monkeypatch.setitem(RUNTIMES, "coarse", Remembering(0.01, exact=False))
+    names = ["onnx", "off", "toy", "coarse"]
+    paths = tiny.study(tmp_path, export={"runtimes": names, "latency_runs": 5, "max_changed": 1})
+    untrained(paths, "pruned", 0, network="two_stream_mobilenet")
+    params = load_params(paths.params)
+    metrics = STAGES["export"].run(params, paths, null_log)
+    folder = paths.export("pruned")
+    chosen, forms = read_forms(folder)
+    assert [form.runtime for form in forms] == names and chosen.runtime in ("toy", "coarse")
+    # Fewer bits explain a small difference; 32-bit floats do not.
+    assert [export.admitted(form, params.export) for form in forms] == [True, False, True, True]
+    assert metrics["pruned.toy.off"] == 0 and export.PARITY < metrics["pruned.off.off"] < export.MOVED
+    assert metrics["pruned.toy.latency_p50_ms"] < 0.5 * metrics["pruned.onnx.latency_p50_ms"]
+    assert metrics["pruned.toy.megabytes"] == metrics["pruned.onnx.megabytes"]
+    assert ClipClassifier(folder).runtime == chosen.runtime
+    clip = next(paths.ingested.glob("*.mp4"))
+    assert predict([clip], folder, "toy", workers=1)["error"].tolist() == [""]
 
 
 def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry.params import GateParams, PublishParams
-from slimstream.runtimes.base import Form, OnnxModel, write_forms
+from slimstream.runtimes.base import Form, write_forms
+from slimstream.runtimes.onnx import OnnxModel
 from slimstream.splits.params import SplitParams
 
 CLASSES = ["leak", "normal"]

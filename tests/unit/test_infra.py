@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.services import mlflow, postgres, servers
-from flows.services.settings import Home, Settings
+from infra.services import mlflow, postgres, servers
+from infra.services.settings import Home, Settings
 from tests.unit.compose import INFRA, VARIABLE, example, load
 
 SECRETS = dict.fromkeys(

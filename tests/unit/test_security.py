@@ -23,7 +23,7 @@ from slimstream.datasets.dataset import ClipSet
 from slimstream.models.checkpoint import Card, load_model, load_state, save_model
 from slimstream.pipeline.params import load_params
 from slimstream.registry import artifacts
-from slimstream.runtimes.base import OnnxModel
+from slimstream.runtimes.onnx import OnnxModel
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.stages.ingest.sources import FolderSource
 

@@ -11,7 +11,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import let_waiting_threads_sleep
 from slimstream.pipeline.stages import STAGES
-from slimstream.runtimes.names import RUNTIMES
+from slimstream.runtimes import RUNTIMES
 
 PROCESS_HELP = """\
 A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:

@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.runtimes.base import PROCESSORS_OWN
-from slimstream.runtimes.names import Runtime
+from slimstream.runtimes import RUNTIMES, find_runtime
 from slimstream.tracking.store import plain_words
 
 PARITY = 1e-4
@@ -28,13 +27,11 @@ REQUIREMENTS = (
     "mlflow",
     "numpy",
     "opencv-python",
-    "onnxruntime",
-    "openvino",
     "pandas",
     "pydantic",
     "ruamel.yaml",
 )
-"""What predict needs beside the package; pinned to what is installed here. No torch."""
+"""What predict needs beside the package and the runtimes; pinned to what is installed here. No torch."""
 
 
 def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> Any:
@@ -52,9 +49,15 @@ def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> A
             python_model=str(package / "serving/pyfunc.py"),
             artifacts={file: str(Path(folder) / file) for file in files},
             code_paths=[str(code)],
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+            pip_requirements=[f"{package}=={version(package)}" for package in requirements()],
             registered_model_name=name,
         )
+
+
+def requirements() -> list[str]:
+    """The packages that a registered version needs, whichever of its forms is asked."""
+    needed = {package for runtime in RUNTIMES.values() for package in runtime.packages}
+    return sorted(needed.union(REQUIREMENTS))
 
 
 def read_artifact(uri: str, model_uri: str, file: str) -> dict[str, Any]:
@@ -142,7 +145,7 @@ model.predict(json.load(open(sys.argv[2]))).to_parquet(sys.argv[3])
 """
 
 
-def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFrame, runtime: Runtime) -> None:
+def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFrame, runtime: str) -> None:
     """The deployed form must say what evaluate measured; anything else is our bug, not a matter of policy.
 
     `answers` are in the order of `ids`; `predictions` are evaluate's for this model: id and p_<class>, a row
@@ -152,7 +155,7 @@ def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFram
     columns = [str(column) for column in answers if str(column).startswith("p_")]
     measured = predictions.groupby("id")[columns].mean().loc[ids].to_numpy()
     off = float(np.abs(answers[columns].to_numpy() - measured).max())
-    if off > PARITY and runtime in PROCESSORS_OWN:
+    if off > PARITY and not find_runtime(runtime).exact:
         raise UserError(
             f"{runtime} answers {off:.2g} otherwise here than where evaluate asked it: publish on that kind "
             "of processor, or `dvc repro --force --single-item export evaluate` on this one first."

@@ -11,7 +11,8 @@ from slimstream.catalog.manifest import RESERVED
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry.gate import Seen
-from slimstream.runtimes.base import network_files, read_forms
+from slimstream.runtimes import REFERENCE, find_runtime
+from slimstream.runtimes.base import read_forms
 from slimstream.stages.ingest.held_out import HeldOut, last_split
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.tracking.run import git, read_json
@@ -33,9 +34,9 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
         "git_commit": (git(paths, "rev-parse", "HEAD") or "").strip() or None,
         "dirty": bool(git(paths, "status", "--porcelain", "--untracked-files=no", "--", ".")),
         "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
-        "network_sha256": _sha256(paths.export(chosen) / "network.onnx"),
+        "network_sha256": _sha256(*find_runtime(REFERENCE).paths(paths.export(chosen))),
         "runtime": (form := read_forms(paths.export(chosen))[0].runtime),
-        "form_sha256": _sha256(*network_files(paths.export(chosen), form), salt=form),
+        "form_sha256": _sha256(*find_runtime(form).paths(paths.export(chosen)), salt=form),
         "split_hash": split.get("hash"),
         "group_by": split.get("group_by", params.split.group_by),  # those that the clips have
         "training_clips": [

@@ -120,7 +120,7 @@ def _registries(paths: Paths) -> list[str]:
     if (paths.root / ".services/settings.json").exists() and not os.environ.get("MLFLOW_TRACKING_URI"):
         raise UserError(
             "the servers of `make up` hold the registry, and MLFLOW_TRACKING_URI does not name it: "
-            "`python -m flows.services exec python -m slimstream gc`."
+            "`python -m infra.services exec python -m slimstream gc`."
         )
     own = database(tracking.own_uri(paths))
     files = paths.root / ARTIFACTS

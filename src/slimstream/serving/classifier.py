@@ -14,8 +14,8 @@ from slimstream.clips.pictures import check_visible
 from slimstream.core.errors import UserError
 from slimstream.core.paths import as_text
 from slimstream.core.schema import parse
-from slimstream.runtimes.base import open_network, read_forms, softmax
-from slimstream.runtimes.names import Runtime
+from slimstream.runtimes import open_network
+from slimstream.runtimes.base import read_forms, softmax
 
 FRAMES = 32
 """Frames shown to the network at once, but a clip at least: memory sets the bound."""
@@ -30,12 +30,12 @@ class ClipClassifier:
     Args:
         folder: the folder.
         runtime: what runs it; None for the form that was chosen.
-        threads: see `runtimes.base.open_network`.
+        threads: see `runtimes.open_network`.
 
     Raises UserError when the folder holds no deployed network.
     """
 
-    def __init__(self, folder: Path, runtime: Runtime | None = None, *, threads: int = 1) -> None:
+    def __init__(self, folder: Path, runtime: str | None = None, *, threads: int = 1) -> None:
         file = folder / "preprocessing.json"
         try:
             card = json.loads(file.read_text())
@@ -45,7 +45,7 @@ class ClipClassifier:
             raise UserError(
                 f"{folder} holds no deployed network: {file.name} is missing or not ours."
             ) from error
-        self.runtime: Runtime = runtime or read_forms(folder)[0].runtime
+        self.runtime = runtime or read_forms(folder)[0].runtime
         self._network = open_network(folder, self.runtime, threads=threads)
 
     def judge(self, files: Sequence[Path]) -> list[Answer]:

@@ -16,8 +16,7 @@ from slimstream.core.media import PICTURES, VIDEOS, is_picture
 from slimstream.core.parallel import Crashed, cores, each
 from slimstream.core.paths import Paths
 from slimstream.core.progress import bar
-from slimstream.runtimes.base import runs_here
-from slimstream.runtimes.names import Runtime
+from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, refused
 
 BEGINS = ("path,label,", '[\n  {\n    "path":')
@@ -28,13 +27,13 @@ BEGINS = ("path,label,", '[\n  {\n    "path":')
 class _Batch:
     files: tuple[Path, ...]
     model: Path
-    runtime: Runtime | None
+    runtime: str | None
 
 
 def predict(
     files: Sequence[Path],
     model: Path,
-    runtime: Runtime | None = None,
+    runtime: str | None = None,
     *,
     batch: int = 32,
     workers: int | None = None,
@@ -52,10 +51,10 @@ def predict(
     label, says why, and costs the others nothing. Raises UserError when the model cannot be run.
     """
     classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
-    if not runs_here(classifier.runtime):
+    if missing := find_runtime(classifier.runtime).missing():
         print(
-            f"predict: this processor has no bfloat16, so {model} computes in 32-bit floats here: a little "
-            f"otherwise than where it was evaluated, and slower.",
+            f"predict: {missing}, so {model} may answer a little otherwise than where it was evaluated, and "
+            "more slowly.",
             file=sys.stderr,
         )
     batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]

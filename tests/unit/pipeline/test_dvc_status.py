@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
-
 from flows.dvc import environment
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[3]
 CHANGES = {

@@ -211,7 +211,7 @@ def test_nothing_goes_when_the_registry_does_not_answer(
     gc = ["--root", str(plant.paths.root), "gc", "--yes"]
     (plant.paths.root / ".services").mkdir()
     (plant.paths.root / ".services/settings.json").write_text("{}")
-    assert main(gc) == 2 and "python -m flows.services exec" in capsys.readouterr().err
+    assert main(gc) == 2 and "python -m infra.services exec" in capsys.readouterr().err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert main(gc) == 2 and "nothing may go" in capsys.readouterr().err
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from slimstream.core.errors import UserError
 from slimstream.models import create_model
-from slimstream.runtimes.base import OnnxModel, import_openvino, open_network
-from slimstream.runtimes.export import export, export_onnx
+from slimstream.runtimes import open_network
+from slimstream.runtimes.export import export
+from slimstream.runtimes.onnx import OnnxModel, export_onnx
+from slimstream.runtimes.openvino import import_openvino
 from slimstream.stages.prune.pruning import prune_channels, recalibrate
 
 torch.set_num_threads(1)
@@ -106,7 +108,7 @@ sys.setswitchinterval(1e-6)  # with the usual one threads seldom meet at the wro
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
-from slimstream.runtimes.base import open_network
+from slimstream.runtimes import open_network
 
 clips = [np.random.default_rng(i).integers(0, 256, (1, 1 + i // 4, 5, 64, 64), np.uint8) for i in range(6)]
 found = []
@@ -164,7 +166,7 @@ def test_the_first_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> N
 
 def test_nothing_reports_home_when_openvino_is_imported() -> None:
     program = (
-        "from slimstream.runtimes.base import import_openvino; import_openvino(); import nncf, sys;"
+        "from slimstream.runtimes.openvino import import_openvino; import_openvino(); import nncf, sys;"
         "sys.exit(bool(sys.modules.get('openvino_telemetry')))"
     )
     source = Path(__file__).parents[3] / "src"

@@ -13,6 +13,7 @@ import pytest
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
+from slimstream.runtimes import RUNTIMES
 from slimstream.serving import predict as module
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import deployed_model, files_in, predict
@@ -148,7 +149,7 @@ def test_the_command_writes_csv_or_json_and_says_what_was_bad(
 def test_a_processor_without_the_forms_arithmetic_is_named(
     plant: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "runs_here", lambda runtime: runtime == "openvino-bf16")
+    monkeypatch.setattr(type(RUNTIMES["onnx"]), "missing", lambda self: "this processor has no bfloat16")
     predict([plant.ingested / "east-leak-3.mp4"], plant.export("distilled"), "onnx")
     assert "no bfloat16" in capsys.readouterr().err
 

@@ -14,8 +14,7 @@ from slimstream.metrics import classification as metrics
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import latency
-from slimstream.runtimes.base import OnnxModel
-from slimstream.runtimes.export import export_onnx
+from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.runtimes.part import Part
 from slimstream.training.feature_cache import through_trunk
 from slimstream.training.study import in_batches, judge

@@ -24,7 +24,8 @@ from slimstream.metrics.intervals import Resampling, confusions, interval, resam
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import Latency, latencies, percentiles, time_calls
-from slimstream.runtimes.base import Form, Network, open_network, read_forms
+from slimstream.runtimes import open_network
+from slimstream.runtimes.base import Form, Network, read_forms
 from slimstream.runtimes.part import Floats, Part, spread
 from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page

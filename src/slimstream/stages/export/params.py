@@ -1,19 +1,27 @@
 """The section `export` of params.yaml."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from slimstream.core.schema import Fraction, Section
-from slimstream.runtimes.names import RUNTIMES, Runtime
+from slimstream.runtimes import RUNTIMES
 
 
 class ExportParams(Section):
     """In which form a network is deployed."""
 
-    runtimes: list[Runtime] = Field(
-        list(RUNTIMES), description="the forms there is a choice of; onnx is always among them"
+    runtimes: list[str] = Field(
+        default_factory=lambda: list(RUNTIMES),
+        description="the forms there is a choice of; onnx is always among them",
     )
     max_changed: Fraction = Field(
         0.01, description="share of validation clips that a faster form may label otherwise than the network"
     )
     calibration_clips: int = Field(64, ge=1, description="training clips that give 8-bit numbers their range")
     latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each form")
+
+    @field_validator("runtimes")
+    @classmethod
+    def known(cls, names: list[str]) -> list[str]:
+        if unknown := sorted(set(names) - set(RUNTIMES)):
+            raise ValueError(f"there is no runtime {unknown[0]!r}; choose among {', '.join(RUNTIMES)}")
+        return names

@@ -31,17 +31,9 @@ from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import latencies
+from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
-from slimstream.runtimes.base import (
-    PROCESSORS_OWN,
-    Form,
-    network_files,
-    open_network,
-    runs_here,
-    softmax,
-    write_forms,
-)
-from slimstream.runtimes.names import RUNTIMES, Runtime
+from slimstream.runtimes.base import Form, softmax, write_forms
 from slimstream.runtimes.part import Floats, Part, spread
 from slimstream.stages.export.params import ExportParams
 
@@ -95,8 +87,8 @@ def write(
     model: nn.Module,
     known: Sequence[npt.NDArray[np.uint8]],
     folder: Path,
-    runtimes: Sequence[Runtime],
-) -> list[Runtime]:
+    runtimes: Sequence[str],
+) -> list[str]:
     """Write `model` into `folder`; return those of `runtimes` for which it could be."""
     failed = formats.export(model, known, folder, runtimes)
     for runtime, reason in failed.items():
@@ -104,44 +96,44 @@ def write(
     return [runtime for runtime in runtimes if runtime not in failed]
 
 
-def _left_out(name: str, runtime: Runtime, reason: str) -> None:
+def _left_out(name: str, runtime: str, reason: str) -> None:
     print(f"export: {runtime} does not run {name} and is left out ({reason}).", file=sys.stderr)
 
 
-def ask(name: str, folder: Path, val: Part, runtimes: Sequence[Runtime]) -> dict[Runtime, Floats]:
-    """Probabilities (N, n) of all validation clips by ONNX, in any case, and by each of `runtimes`."""
-    answers: dict[Runtime, Floats] = {"onnx": val.judge(open_network(folder, "onnx"), f"{name}: onnx")}
-    for runtime in (r for r in runtimes if r != "onnx" and runs_here(r)):
+def ask(name: str, folder: Path, val: Part, runtimes: Sequence[str]) -> dict[str, Floats]:
+    """Probabilities (N, n) of all validation clips by REFERENCE, in any case, and by each of `runtimes`."""
+    answers = {REFERENCE: val.judge(open_network(folder, REFERENCE), f"{name}: {REFERENCE}")}
+    for runtime in (r for r in runtimes if r != REFERENCE and not find_runtime(r).missing()):
         try:
             network = open_network(folder, runtime, at_once=cores())
             answers[runtime] = val.judge(network, f"{name}: {runtime}")
-        except RuntimeError as error:  # such as I3D for clips shorter than its windows
+        except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE read them all
             _left_out(name, runtime, formats.why(error))
     return answers
 
 
 def measure(
-    model: nn.Module, folder: Path, val: Part, answers: Mapping[Runtime, Floats], p: ExportParams
+    model: nn.Module, folder: Path, val: Part, answers: Mapping[str, Floats], p: ExportParams
 ) -> list[Form]:
-    """Time the forms of `model` in `folder`, and hold them and the `answers` of all of them against ONNX's.
+    """Time the forms of `model` in `folder`, and hold them and the `answers` of all against REFERENCE's.
 
-    Raises RuntimeError when ONNX does not compute what `model` does.
+    Raises RuntimeError when REFERENCE does not compute what `model` does.
     """
     networks = {runtime: open_network(folder, runtime) for runtime in answers}
     clip = val.typical()
     speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
     some = spread(len(val), PARITY_CLIPS)
     deployed = {r: val.judge(network, f"{r}, as deployed", some) for r, network in networks.items()}
-    if not (off := moved(probabilities(model, val, some), deployed["onnx"])) <= PARITY:
+    if not (off := moved(probabilities(model, val, some), deployed[REFERENCE])) <= PARITY:
         raise RuntimeError(
             f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
         )
     return [
         Form(
             runtime,
-            changed=float((answers[runtime].argmax(1) != answers["onnx"].argmax(1)).mean()),
-            off=float(np.max([moved(of[runtime], of["onnx"]) for of in (answers, deployed)])),
-            megabytes=sum(file.stat().st_size for file in network_files(folder, runtime)) / 1e6,
+            changed=float((answers[runtime].argmax(1) != answers[REFERENCE].argmax(1)).mean()),
+            off=float(np.max([moved(of[runtime], of[REFERENCE]) for of in (answers, deployed)])),
+            megabytes=sum(file.stat().st_size for file in find_runtime(runtime).paths(folder)) / 1e6,
             latency_p50_ms=speed[runtime].p50,
             latency_p95_ms=speed[runtime].p95,
         )
@@ -160,9 +152,9 @@ def choose(forms: Sequence[Form], p: ExportParams) -> Form:
 
 def admitted(form: Form, p: ExportParams) -> bool:
     """Whether it answers as the network does: to rounding in 32-bit floats, for nearly all clips in fewer."""
-    if form.runtime in PROCESSORS_OWN:
-        return form.changed <= p.max_changed and form.off <= MOVED
-    return form.off <= PARITY
+    if find_runtime(form.runtime).exact:
+        return form.off <= PARITY
+    return form.changed <= p.max_changed and form.off <= MOVED
 
 
 @torch.inference_mode()

@@ -25,9 +25,8 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.models.cost import measure
 from slimstream.models.latency import Latency, latencies
-from slimstream.runtimes.base import open_network
+from slimstream.runtimes import open_network
 from slimstream.runtimes.export import export
-from slimstream.runtimes.names import Runtime
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.stage import check_compression, compress
 from slimstream.stages.sweep.params import SweepParams
@@ -91,8 +90,7 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
 
 def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> dict[str, Latency]:
     """All in one runtime, or they could not be compared: OpenVINO, or ONNX where it does not run them."""
-    runtimes: tuple[Runtime, ...] = ("openvino", "onnx")
-    for runtime in runtimes:
+    for runtime in ("openvino", "onnx"):
         with suppress(RuntimeError, UserError):
             return latencies(
                 {name: partial(open_network(folder, runtime), clip) for name, folder in folders.items()}, runs

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model, save_model, weight_hash
-from slimstream.runtimes.base import OnnxModel
-from slimstream.runtimes.export import export_onnx
+from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.stages.prune.pruning import prune_channels
 from slimstream.training.closed_form import fit_head
 

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from slimstream.models import create_model
-from slimstream.runtimes.base import OnnxModel
-from slimstream.runtimes.export import export_onnx
+from slimstream.runtimes.onnx import OnnxModel, export_onnx
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimstream.runtimes import REFERENCE, RUNTIMES
 from slimstream.runtimes.base import Form
-from slimstream.runtimes.names import RUNTIMES
 from slimstream.stages.evaluate.report import plots
 
 if TYPE_CHECKING:
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 Rows = Sequence[Mapping[str, Any]]
-_RUNTIMES = {
-    "onnx": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "openvino-bf16": "OpenVINO, bfloat16",
-    "openvino-int8": "OpenVINO, 8-bit integers",
-}
 
 
 @dataclass(frozen=True)
@@ -136,11 +130,12 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _soft}
-    environment.filters["runtime"] = _RUNTIMES.__getitem__
+    environment.filters["runtime"] = lambda name: RUNTIMES[name].title
     scored = [{"name": m.name, **m.scores} for m in report.models]
     lowest = min(m.scores["macro_f1_low"] for m in report.models)
     return environment.get_template("page.html").render(
         r=report,
+        reference=REFERENCE,
         runtimes=[name for name in RUNTIMES if any(m.in_form(name) for m in report.models)],
         original=report.model("original"),
         chosen=report.model(report.preferred),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from flows.announce import EVENTS
-from flows.services.runs import client
-from flows.services.servers import HEARTBEAT
-from flows.services.settings import WEBHOOK
+from infra.services.runs import client
+from infra.services.servers import HEARTBEAT
+from infra.services.settings import WEBHOOK
 
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from flows.services import automations, deployments, postgres, process, runs
-from flows.services.servers import Service, base_environment, client_environment, services
-from flows.services.settings import Home, Settings, check_free, load, load_secrets, save
+from infra.services import automations, deployments, postgres, process, runs
+from infra.services.servers import Service, base_environment, client_environment, services
+from infra.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.core.errors import UserError
 
 PATIENCE = 300

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from flows.services import mlflow, postgres, process
-from flows.services.settings import HOST, Home, Settings, storage
+from infra.services import mlflow, postgres, process
+from infra.services.settings import HOST, Home, Settings, storage
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.tracking.store import sqlite_uri
 

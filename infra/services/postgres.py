@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-from flows.services.process import as_user
-from flows.services.settings import HOST, Home, Settings
+from infra.services.process import as_user
+from infra.services.settings import HOST, Home, Settings
 from slimstream.core.errors import UserError
 
 ROLE = "slimstream"

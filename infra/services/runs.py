@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from flows.services.servers import POOL
+from infra.services.servers import POOL
 
 
 @contextmanager

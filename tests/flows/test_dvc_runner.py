@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from flows import dvc
+from flows import dvc_runner
 from slimstream.core.paths import Paths
 from slimstream.tracking import run as tracking
 from tests.flows.conftest import importing
@@ -50,33 +50,34 @@ def wait_until(condition: object, seconds: float = 20) -> bool:
 
 def test_lines_arrive_as_they_are_written(tmp_path: Path, told: list[str]) -> None:
     program = "import sys; print('a'); print('10%\\r20%\\r', end='', file=sys.stderr); print('b', flush=True)"
-    assert dvc.run([sys.executable, "-c", program], tmp_path, told.append, "x") == told
+    assert dvc_runner.run([sys.executable, "-c", program], tmp_path, told.append, "x") == told
     assert sorted(told) == ["10%", "20%", "a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(1, dvc.StageFailed), (2, dvc.UserMistake), (3, dvc.StageUnavailable)]
+    ("status", "error"),
+    [(1, dvc_runner.StageFailed), (2, dvc_runner.UserMistake), (3, dvc_runner.StageUnavailable)],
 )
 def test_a_failure_ends_in_its_last_sentence(
     tmp_path: Path, told: list[str], status: int, error: type[Exception]
 ) -> None:
     program = f"import sys; print('clips.csv: bad.'); sys.exit({status})"
     with pytest.raises(error, match=r"clips\.csv: bad\.$") as caught:
-        dvc.run([sys.executable, "-c", program], tmp_path, told.append, "x")
+        dvc_runner.run([sys.executable, "-c", program], tmp_path, told.append, "x")
     assert type(caught.value) is error
 
 
 def test_leaving_by_an_exception_ends_the_whole_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dvc, "GRACE", 0.5)
+    monkeypatch.setattr(dvc_runner, "GRACE", 0.5)
 
     def interrupt(line: str) -> None:
         raise KeyboardInterrupt
 
     program = STUBBORN.replace("time.sleep(60)\n", "print('go', flush=True); time.sleep(60)\n")
     with pytest.raises(KeyboardInterrupt):
-        dvc.run([sys.executable, "-c", program], tmp_path, interrupt, "x")
+        dvc_runner.run([sys.executable, "-c", program], tmp_path, interrupt, "x")
     assert wait_until(lambda: not any(map(alive, map(int, (tmp_path / "pids").read_text().split()))))
 
 
@@ -84,8 +85,8 @@ def test_leaving_by_an_exception_ends_the_whole_group(
 def test_no_orphan_when_the_flow_is_killed(tmp_path: Path, how: signal.Signals) -> None:
     (tmp_path / "stage.py").write_text(STUBBORN)
     program = (
-        "import pathlib, sys; from flows import dvc;"
-        "dvc.run([sys.executable, 'stage.py'], pathlib.Path(sys.argv[1]), print, 'x')"
+        "import pathlib, sys; from flows import dvc_runner;"
+        "dvc_runner.run([sys.executable, 'stage.py'], pathlib.Path(sys.argv[1]), print, 'x')"
     )
     flow = subprocess.Popen([sys.executable, "-c", program, tmp_path], env=importing())
     pids = tmp_path / "pids"
@@ -98,7 +99,8 @@ def test_no_orphan_when_the_flow_is_killed(tmp_path: Path, how: signal.Signals) 
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(1, dvc.StageFailed), (2, dvc.UserMistake), (3, dvc.StageUnavailable)]
+    ("status", "error"),
+    [(1, dvc_runner.StageFailed), (2, dvc_runner.UserMistake), (3, dvc_runner.StageUnavailable)],
 )
 def test_the_status_of_a_stage_comes_through_dvc(
     tmp_path: Path, told: list[str], status: int, error: type[Exception]
@@ -108,7 +110,7 @@ def test_the_status_of_a_stage_comes_through_dvc(
     (root / "source.lock.json").write_text("{}")
     (root / "wish.txt").write_text(f"zeta fail {status}\n")
     with pytest.raises(error, match=r"choose less\.$") as caught:
-        dvc.repro("zeta", root, told.append)
+        dvc_runner.repro("zeta", root, told.append)
     assert type(caught.value) is error
 
 
@@ -116,25 +118,25 @@ def test_a_push_that_fails_says_why_by_its_kind(
     tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> list[str]:
-        raise dvc.StageUnavailable("the bucket is away.")
+        raise dvc_runner.StageUnavailable("the bucket is away.")
 
-    monkeypatch.setattr(dvc, "_ask", lambda *_: "plant\n")
-    monkeypatch.setattr(dvc, "run", away)
-    with pytest.raises(dvc.StageUnavailable, match="nothing is lost: mend the remote 'plant'"):
-        dvc.push(tmp_path, told.append, {})
+    monkeypatch.setattr(dvc_runner, "_ask", lambda *_: "plant\n")
+    monkeypatch.setattr(dvc_runner, "run", away)
+    with pytest.raises(dvc_runner.StageUnavailable, match="nothing is lost: mend the remote 'plant'"):
+        dvc_runner.push(tmp_path, told.append, {})
 
 
 @pytest.mark.slow
 def test_order_comes_from_the_graph_and_dvc_skips(tmp_path: Path, told: list[str]) -> None:
     root = repository(tmp_path)
     (root / "source.lock.json").write_text("{}")
-    assert dvc.stages(root) == ["zeta", "alpha", "evaluate"]
-    assert dvc.repro("zeta", root, told.append) == "ran"
+    assert dvc_runner.stages(root) == ["zeta", "alpha", "evaluate"]
+    assert dvc_runner.repro("zeta", root, told.append) == "ran"
     assert "working on zeta" in told and not any("git add" in line for line in told)
-    assert dvc.repro("zeta", root, told.append) == "unchanged"
+    assert dvc_runner.repro("zeta", root, told.append) == "unchanged"
     (root / "zeta").unlink()
     (root / "dvc.lock").unlink()
-    assert dvc.repro("zeta", root, told.append) == "cached"
+    assert dvc_runner.repro("zeta", root, told.append) == "cached"
 
 
 def test_clips_of_a_users_where_ingest_writes_outlive_a_plain_repro(tmp_path: Path) -> None:
@@ -146,8 +148,8 @@ def test_clips_of_a_users_where_ingest_writes_outlive_a_plain_repro(tmp_path: Pa
     mine.write_text("the only copy")
     stage = {"cmd": "exit 2", "deps": ["wish.txt"], "outs": graph["outs"]}
     YAML().dump({"stages": {"ingest": stage}}, root / "dvc.yaml")
-    with pytest.raises(dvc.StageFailed):
-        dvc.repro("ingest", root, print)
+    with pytest.raises(dvc_runner.StageFailed):
+        dvc_runner.repro("ingest", root, print)
     assert mine.read_text() == "the only copy"
 
 
@@ -160,18 +162,18 @@ def without_git(root: Path) -> Path:
 def test_without_git_the_stages_run_and_with_git_it_is_used_again(tmp_path: Path, told: list[str]) -> None:
     root = without_git(tmp_path / "places zip #1? 50% Bob's")
     (root / "source.lock.json").write_text("{}")
-    dvc.settle_git(root, told.append)
+    dvc_runner.settle_git(root, told.append)
     assert "DVC works without" in told[-1]
-    assert dvc.stages(root) == ["zeta", "alpha", "evaluate"]
-    assert dvc.repro("zeta", root, told.append) == "ran" and (root / "zeta").exists()
-    assert dvc.repro("zeta", root, told.append) == "unchanged"
+    assert dvc_runner.stages(root) == ["zeta", "alpha", "evaluate"]
+    assert dvc_runner.repro("zeta", root, told.append) == "ran" and (root / "zeta").exists()
+    assert dvc_runner.repro("zeta", root, told.append) == "unchanged"
     said = len(told)
-    dvc.settle_git(root, told.append)
+    dvc_runner.settle_git(root, told.append)
     assert len(told) == said
     git(root, "init", "-q")
-    dvc.settle_git(root, told.append)
+    dvc_runner.settle_git(root, told.append)
     assert "works with it" in told[-1]
-    assert dvc.repro("zeta", root, told.append) == "unchanged"
+    assert dvc_runner.repro("zeta", root, told.append) == "unchanged"
 
 
 @pytest.mark.parametrize("ignored", [False, True])
@@ -185,10 +187,10 @@ def test_below_a_repository_of_other_things_it_is_in_none(
     root = without_git(tmp_path / "project")
     (root / "source.lock.json").write_text("{}")
     assert tracking.git(Paths(root), "rev-parse", "HEAD") is None
-    dvc.settle_git(root, told.append)
-    assert dvc.repro("zeta", root, told.append) == "ran"
+    dvc_runner.settle_git(root, told.append)
+    assert dvc_runner.repro("zeta", root, told.append) == "ran"
     if not ignored:  # a part of a larger repository is: once that tracks it
         git(tmp_path, "add", "project")
         assert tracking.git(Paths(root), "rev-parse", "HEAD") == git(tmp_path, "rev-parse", "HEAD") + "\n"
-        dvc.settle_git(root, told.append)
+        dvc_runner.settle_git(root, told.append)
         assert "works with it" in told[-1]

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from flows.services import postgres
-from flows.services.settings import HOST, Home, Settings, storage, write
+from infra.services import postgres
+from infra.services.settings import HOST, Home, Settings, storage, write
 from slimstream.core.errors import UserError
 from slimstream.tracking.store import sqlite_uri
 

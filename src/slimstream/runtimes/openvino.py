@@ -1,0 +1,125 @@
+"""OpenVINO in 32-bit floats, and in bfloat16 where the processor has it; one file serves both."""
+
+import sys
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+from slimstream.runtimes.base import Network, Runtime, unreadable
+from slimstream.runtimes.onnx import FILE as ONNX_FILE
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+SHAPES = 3
+"""Shapes of clips that a network is compiled for, each in a fraction of a second."""
+_IMPORTING = threading.Lock()
+
+
+class OpenVinoFloat32(Runtime):
+    title = "OpenVINO"
+    files = ("network.xml", "network.bin")
+    packages = ("openvino",)
+
+    def write(self, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]", folder: Path) -> None:
+        openvino = import_openvino()
+        graph = openvino.Core().read_model(folder / ONNX_FILE)
+        openvino.save_model(self.convert(graph, model, clips), folder / self.files[0], compress_to_fp16=False)
+
+    def convert(self, graph: Any, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]") -> Any:
+        """What is saved of `graph`, which was read from ONNX: here itself."""
+        return graph
+
+    def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
+        return OpenVinoModel(folder / self.files[0], self.precision(), threads=threads, at_once=at_once)
+
+    def precision(self) -> str:
+        """What floats are computed in, as OpenVINO names it."""
+        return "f32" if self.exact or not has_bf16() else "bf16"
+
+
+class OpenVinoBf16(OpenVinoFloat32):
+    """The file of 32-bit floats, whose numbers are rounded as it runs."""
+
+    title = "OpenVINO, bfloat16"
+    exact = False
+
+    def missing(self) -> str:
+        return "" if has_bf16() else "this processor has no bfloat16 and computes in 32-bit floats instead"
+
+
+class OpenVinoModel:
+    """A network for OpenVINO.
+
+    It is compiled for the shapes it meets, which saves up to a tenth of the time; after SHAPES of them for
+    any, for clips may be of all lengths.
+    """
+
+    def __init__(self, path: Path, precision: str, *, threads: int, at_once: int) -> None:
+        self._core = import_openvino().Core()
+        self._at_once = at_once
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads * at_once,
+            "NUM_STREAMS": at_once,
+            # Pinned, all processes of a pool would share the first core.
+            "ENABLE_CPU_PINNING": False,
+        }
+        try:
+            self._graph = self._core.read_model(path)
+        except RuntimeError as error:
+            raise unreadable(path, OpenVinoFloat32.title) from error
+        self._requests: dict[tuple[int, ...] | None, Queue[Any]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, clip: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
+        free = self._requests_for(clip.shape)
+        request = free.get()  # it answers one at a time
+        try:
+            # The next call overwrites what it hands out.
+            logits: npt.NDArray[np.float32] = request.infer([clip])[0].copy()
+        finally:
+            free.put(request)
+        return logits
+
+    def _requests_for(self, shape: tuple[int, ...]) -> Queue[Any]:
+        with self._lock:
+            known = shape if shape in self._requests or len(self._requests) < SHAPES else None
+            if known not in self._requests:
+                graph = self._graph.clone()
+                if known:
+                    graph.reshape(list(known))
+                compiled = self._core.compile_model(graph, "CPU", self._settings)
+                self._requests[known] = Queue()
+                for _ in range(self._at_once):
+                    self._requests[known].put(compiled.create_infer_request())
+            return self._requests[known]
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bfloat16."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def import_openvino() -> Any:
+    """The package `openvino`, ready for threads."""
+    with _IMPORTING:
+        return _openvino()
+
+
+@cache
+def _openvino() -> Any:
+    # It reports home when it is imported unless what would send it is missing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import numpy as np
+    import openvino
+
+    # Its bindings set themselves up when an array first passes, each way; two threads that are both the first
+    # would wait for each other for ever, one holding Python's lock and one theirs.
+    _ = openvino.Tensor(np.zeros(1, np.uint8)).data
+    return openvino

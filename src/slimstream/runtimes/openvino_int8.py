@@ -1,0 +1,67 @@
+"""OpenVINO in 8-bit integers; what stays in floats is computed in bfloat16 where the processor has it."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from slimstream.runtimes.openvino import OpenVinoFloat32
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+FLOATS = 2
+"""Convolutions at the beginning of every path that stay in floats: motion is faint beside what flow can be,
+256 steps over all of it would drown it, and such errors grow through all that follows. They are cheap."""
+
+
+class OpenVinoInt8(OpenVinoFloat32):
+    """A file of its own, quantised with the ranges that numbers take on training clips."""
+
+    title = "OpenVINO, 8-bit integers"
+    files = ("int8.xml", "int8.bin")
+    exact = False
+
+    def convert(self, graph: Any, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]") -> Any:
+        return quantise(graph, clips, has_attention(model))
+
+
+def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bool) -> Any:
+    """`graph` in 8-bit integers, asymmetric for activations, as swish and GELU want it."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # a bar for each of its passes
+        return nncf.quantize(
+            graph,
+            nncf.Dataset(clips),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(clips),
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
+            ignored_scope=nncf.IgnoredScope(names=_left_in_floats(graph)),
+        )
+
+
+def _left_in_floats(graph: Any) -> list[str]:
+    """Names of the first convolutions of each path, and of the head, which weighs standardised features."""
+    depth: dict[str, int] = {}
+    first, products = [], []
+    for op in graph.get_ordered_ops():
+        name, kind = op.get_friendly_name(), op.get_type_name()
+        before = (each.get_source_output().get_node().get_friendly_name() for each in op.inputs())
+        depth[name] = max((depth[each] for each in before), default=0)
+        if kind in ("Convolution", "GroupConvolution"):
+            depth[name] += 1
+            if depth[name] <= FLOATS:
+                first.append(name)
+        elif kind == "MatMul":
+            products.append(name)
+    return first + products[-1:]
+
+
+def has_attention(model: "nn.Module") -> bool:
+    """Whether there is attention in it, whose products lose too much in 8 bits."""
+    return any(hasattr(module, "qkv") or hasattr(module, "num_heads") for module in model.modules())
