@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimstream.clips import packs
-from slimstream.clips.packs import LEADING, check_flow, pack_clip, sample
+from slimstream.clips.packs import check_flow, pack_clip
+from slimstream.clips.sampling import LEADING, sample
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import Reader
 from slimstream.core.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from slimstream.clips.packs import plan
+from slimstream.clips.sampling import plan
 from slimstream.core.params import Extract
 from slimstream.stages.validate.expectations import LEAST, MOST, of_clips, of_manifest
 from slimstream.stages.validate.page import outcome_of, render
