@@ -19,7 +19,7 @@ import pandas as pd
 from slimstream.core.errors import UserError
 from slimstream.core.params import Runtime
 from slimstream.runtimes.base import PROCESSORS_OWN
-from slimstream.tracking.store import plain_words
+from slimstream.tracking.errors import plain_words
 
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""

@@ -19,7 +19,9 @@ from typing import Any, Protocol
 
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
-from slimstream.tracking.store import experiment_id, explained, open_store, sqlite_uri
+from slimstream.tracking.database import sqlite_uri
+from slimstream.tracking.errors import explained
+from slimstream.tracking.store import experiment_id, open_store
 
 TRAINING = frozenset({"train", "teachers", "prune", "distill"})
 """Stages whose use of the machine is recorded too."""
