@@ -16,7 +16,7 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore import exceptions as aws
 from botocore import httpchecksum
 from botocore.config import Config
-from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S3ValidationError
 from s3transfer.futures import TransferFuture
 from s3transfer.subscribers import BaseSubscriber
 
@@ -129,6 +129,8 @@ class S3Source:
             ) from error
         except aws.FlexibleChecksumError:
             return "the bytes do not fit the checksum"
+        except S3ValidationError:
+            return "another range came than was asked for"
         if listed.came == stat.size and _md5(file) == stat.etag:  # it is the MD5 if put in one part
             return ""
         there: Mapping[str, Any] = self.client.head_object(

@@ -211,6 +211,26 @@ def test_a_range_that_broke_is_asked_for_again_and_no_other(
     assert starts == sorted([*range(0, len(big), RANGE), *[2 * RANGE] * 3])
 
 
+def test_an_empty_object_is_fetched(s3: "S3Client", tmp_path: Path) -> None:
+    s3.put_object(Bucket="plant", Key="on/1.avi", Body=b"")
+    source = S3Source("s3://plant")
+    (item,) = source.list().items
+    source.fetch(item.key, item.stat, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def test_another_range_than_was_asked_for_is_refused(s3: "S3Client", big: bytes, tmp_path: Path) -> None:
+    source = S3Source("s3://plant/clips")
+    (item,) = source.list().items
+
+    def moved(parsed: dict[str, str], **_: object) -> None:
+        parsed["ContentRange"] = f"bytes 5-{RANGE + 4}/{len(big)}"
+
+    source.client.meta.events.register("after-call.s3.GetObject", moved)
+    with pytest.raises(FetchError, match="each time another range came than was asked for"):
+        source.fetch(item.key, item.stat, tmp_path / "out")
+
+
 def test_bytes_that_do_not_fit_are_tried_again_and_then_refused(
     between: Proxy, clips: "S3Client", tmp_path: Path
 ) -> None:

@@ -94,6 +94,11 @@ def test_a_column_that_is_missing_is_one_finding_among_others(manifest: pd.DataF
     assert any(line.startswith("clips: width: expected 16 to 16384, but it cannot be") for line in failed)
 
 
+def test_when_no_clip_is_left_the_report_says_so(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    failed = expect(manifest, clips(manifest)[:0], ["leak", "normal"], tmp_path)
+    assert failed == ["clips: table: expected at least one clip, but it has 0"]
+
+
 def test_names_and_values_are_shown_as_they_are(manifest: pd.DataFrame, tmp_path: Path) -> None:
     """Whoever names the clips writes no HTML into the report."""
     odd = clips(manifest).assign(key=["<script>alert(1)</script>.mp4", *manifest["key"][1:]])
