@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.clips import P1, SIZE, read, videos
 from benchmarks.compare import Result, duel, result, seconds
 from slimstream.clips.flow import dequantise
-from slimstream.clips.packs import Job, pack, pack_clip, sample
+from slimstream.clips.packs import Job, pack, pack_clip
+from slimstream.clips.sampling import sample
 from slimstream.core.parallel import each
 
 STEP = 5

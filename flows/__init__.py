@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import let_waiting_threads_sleep
-from slimstream.tracking.store import sqlite_uri
+from slimstream.tracking.database import sqlite_uri
 
 bypass_for_loopback()
 let_waiting_threads_sleep()

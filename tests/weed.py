@@ -106,7 +106,7 @@ SLOW_DOWN = -1
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes GET requests on to a server; `fault` says of each what becomes of the answer."""
+    """Passes GET and HEAD requests on to a server; `fault` says of each what becomes of the answer."""
 
     daemon_threads = True
 
@@ -115,7 +115,7 @@ class Proxy(ThreadingHTTPServer):
         self.server = urlsplit(server).netloc
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.asked: list[tuple[str, str | None]] = []
-        """Path and Range of every request."""
+        """Path and Range of every GET request."""
         self.fault: Callable[[str], Fault] = lambda path: None
         self.rewrite: Callable[[str, bytes], bytes] = lambda path, answer: answer
 
@@ -142,15 +142,22 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Proxy
 
+    def do_HEAD(self) -> None:
+        self._pass_on()
+
     def do_GET(self) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
         path = urlsplit(self.path).path
-        self.server.asked.append((path, self.headers.get("Range")))
+        if self.command == "GET":
+            self.server.asked.append((path, self.headers.get("Range")))
         fault = self.server.fault(path)
         if fault == SLOW_DOWN:
             self._answer(503, b"<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>")
             return
         upstream = http.client.HTTPConnection(self.server.server)
-        upstream.putrequest("GET", self.path, skip_host=True, skip_accept_encoding=True)
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():  # unchanged, the host too: they are signed
             upstream.putheader(name, value)
         upstream.endheaders()
@@ -168,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:cut])
+        self.wfile.write(b"" if self.command == "HEAD" else body[:cut])
         self.close_connection = cut is not None
 
     def log_message(self, format: str, *args: object) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from infra.services import postgres
 from infra.services.settings import HOST, Home, Settings, storage, write
 from slimstream.core.errors import UserError
-from slimstream.tracking.store import sqlite_uri
+from slimstream.tracking.database import sqlite_uri
 
 
 def command(settings: Settings) -> list[str]:

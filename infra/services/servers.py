@@ -13,7 +13,7 @@ import psutil
 from infra.services import mlflow, postgres, process
 from infra.services.settings import HOST, Home, Settings, storage
 from slimstream.core.proxy import bypass_for_loopback
-from slimstream.tracking.store import sqlite_uri
+from slimstream.tracking.database import sqlite_uri
 
 POOL = "slimstream"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")

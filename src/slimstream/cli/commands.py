@@ -85,8 +85,8 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
+    from slimstream.tracking.database import database
     from slimstream.tracking.run import git, tracking_off, tracking_uri
-    from slimstream.tracking.store import database
 
     found = HeldOut()
     if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):

@@ -8,7 +8,6 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from slimstream.clips.flow import dense_flow, quantise, saturation
 from slimstream.clips.params import ExtractParams
+from slimstream.clips.sampling import Pair, border_frames, leading_to_drop, plan
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import open_clip
 from slimstream.core.errors import UserError
@@ -29,14 +29,6 @@ Pack = npt.NDArray[np.uint8]
 
 SHARED = "frames.npy"
 """The file that all packs of one frame are in, beside a file a pack of the others."""
-LEADING = 5
-"""Leading frames that may be left out at most, and never more than a quarter of the clip."""
-BLACK = 16
-"""Mean brightness, 0..255, below which a row or column of a border is black."""
-TOLERANCE = 0.04
-"""Share of a side by which a black margin may change before it is another border."""
-Pair = tuple[int, int]
-"""A frame, and the one that its flow leads to: indices into the decoded frames."""
 
 
 @dataclass(frozen=True)
@@ -120,104 +112,6 @@ def pack(job: Job) -> None:
     _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
 
 
-def sample(count: int, dropped: int, p: ExtractParams, frames: int | None = None) -> list[list[int]]:
-    """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
-    ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
-    frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
-    middle one. None when the video is too short for that; one of fewer frames than `p.clips` gives fewer.
-
-    `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some,
-    but where one frame is all there is, as in a picture, it is one. Where frames are missing, `count` is what
-    there would be at a constant rate, and `frames` how many there are.
-    """
-    there = count if frames is None else frames
-    usable = count - dropped - p.reach
-    if usable < 1:
-        return []
-    clips = min(p.clips, usable)
-    edges = [dropped + k * usable // clips for k in range(clips + 1)]
-    share = max(1, round((p.fraction or 0) * min(count - dropped, there) / clips))
-    return [
-        _evenly(start, end, 1 if count == 1 else p.frames or min(end - start, share))
-        for start, end in pairwise(edges)
-    ]
-
-
-def _evenly(start: int, end: int, wanted: int) -> list[int]:
-    if wanted == 1:
-        return [(start + end) // 2]
-    return [start + k * (end - start - 1) // (wanted - 1) for k in range(wanted)]
-
-
-def plan(seen: Timeline, dropped: int, p: ExtractParams) -> list[list[Pair]]:
-    """Frames to be packed, a list a clip, each with the frame that its flow leads to (itself without flow).
-
-    `sample` says which moments are wanted, in periods of the clip. At a constant rate a period is a frame.
-    Else a frame stands for the moments until the next one, and for flow the nearest two frames are taken that
-    are `p.stride` periods apart. Raises ValueError, saying why, when there are none nearby.
-    """
-    moments = sample(int(seen.ticks[-1]) + 1, int(seen.ticks[dropped]), p, len(seen.times))
-    if not moments:
-        raise ValueError(
-            f"its {len(seen.times) - dropped} usable frames are too few for flow over a stride of {p.stride}"
-        )
-    if not p.reach:
-        return [[(frame, frame) for frame in map(seen.frame_at, part)] for part in moments]
-    pairs = seen.pairs(p.reach)
-    return [_nearest(part, pairs[pairs[:, 0] >= dropped], seen, p.reach) for part in moments]
-
-
-def _nearest(part: list[int], pairs: npt.NDArray[np.int64], seen: Timeline, reach: int) -> list[Pair]:
-    """The pair for each wanted moment; at most half the way to the next moment, or a few frames, away."""
-    starts = seen.ticks[pairs[:, 0]]
-    allowed = max((part[-1] - part[0]) / max(1, len(part) - 1) / 2, reach + 1)
-    chosen = []
-    for moment in part:
-        away = np.abs(starts - moment)
-        if not away.size or away.min() > allowed:
-            raise ValueError(
-                f"it has gaps: about second {moment * seen.period:.1f} no two frames are "
-                f"{reach * seen.period:.3g} s apart, as flow needs them"
-            )
-        first, second = pairs[away.argmin()]
-        chosen.append((int(first), int(second)))
-    return chosen
-
-
-def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
-    """How many leading frames have another black border than the frames that follow them.
-
-    Recorders start some clips with a pillar-boxed, letter-boxed or black frame, in some states more often
-    than in others; a model must not see it. A border that lasts beyond the frames examined is the clip's own,
-    and only so many can go: boxed all along, faded in or cut, a clip keeps nearly all of its frames. `small`
-    holds at least the frames of `_head(count)`.
-    """
-    lead, rest = _head(count)
-    if not rest:
-        return 0
-    usual = np.median([black_border(small[i]) for i in rest], axis=0)
-    for index in lead:
-        if np.abs(black_border(small[index]) - usual).max() <= TOLERANCE:
-            return index
-    return len(lead)
-
-
-def black_border(picture: Frame) -> npt.NDArray[np.float64]:
-    """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all is black."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    widths = []
-    for axis in (0, 1):
-        dark = cv2.reduce(grey, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() < BLACK
-        widths += [1.0 if dark.all() else float(np.argmin(side)) / len(side) for side in (dark, dark[::-1])]
-    return np.array(widths)
-
-
-def _head(count: int) -> tuple[range, range]:
-    """The leading frames that are examined and those just after, which say what border is usual."""
-    lead = min(LEADING, count // 4)
-    return range(lead), range(lead, 2 * lead)
-
-
 @dataclass(frozen=True)
 class _Choice:
     """How many leading frames are left out, and which of the others are packed."""
@@ -252,11 +146,11 @@ def _read(path: Path, p: ExtractParams, believed: Timeline | None) -> _Pass:
     choice = _Choice()
     with open_clip(path, p.bits) as reader:
         believed = believed or reader.claimed()
-        head = _head(len(believed.times))[1].stop if believed else -1
+        examined = border_frames(len(believed.times))[1].stop if believed else -1
         for index in reader:
-            if believed and index == head:
+            if believed and index == examined:
                 choice = _choose(small, believed, p)
-            if index < head or index in choice.wanted:
+            if index < examined or index in choice.wanted:
                 small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
         if wrong := reader.damage():
             raise UnreadableVideo(wrong)
@@ -264,7 +158,7 @@ def _read(path: Path, p: ExtractParams, believed: Timeline | None) -> _Pass:
 
 
 def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Choice:
-    """`small` holds the frames of `_head`, resized."""
+    """`small` holds the frames of `sampling.border_frames`, resized."""
     dropped = leading_to_drop(small, len(seen.times))
     try:
         pairs = plan(seen, dropped, p)

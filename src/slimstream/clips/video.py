@@ -4,7 +4,6 @@ Seeking lands on key frames in many containers; a sequential pass is exact and, 
 A picture is a clip of one frame and is read the same way.
 """
 
-import re
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import closing
@@ -15,16 +14,11 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from slimstream.clips.container import claimed_duration, open_container, packets
 from slimstream.clips.deinterlace import Deinterlacer
 from slimstream.clips.pictures import Still
 from slimstream.clips.timeline import Timeline, timeline
 from slimstream.core.media import Frame, UnreadableVideo, VideoInfo, is_picture
-
-CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,yuv4mpegpipe,h264,hevc,m4v,"
-    "mjpeg,ogg,dv,ivf,obu,nut"
-)
-"""Names of FFmpeg's demuxers. Not among them: lists that name other files, such as HLS and concat."""
 
 MATRICES = {
     3: "reserved",
@@ -66,7 +60,7 @@ class Reader:
         except UnicodeEncodeError:
             raise UnreadableVideo("the file's name is not UTF-8: rename it") from None
         self._path = path
-        self._container, self._stream = _open(path)
+        self._container, self._stream = open_container(path)
         self._reformatter = VideoReformatter()
         self._frame: av.VideoFrame | None = None
         self._stamps: list[float | None] = []
@@ -94,7 +88,7 @@ class Reader:
             width=codec.width,
             height=codec.height,
             codec=codec.codec.canonical_name,
-            duration=_duration(self._container, stream),
+            duration=claimed_duration(self._container, stream),
             interlaced=codec.field_order > PROGRESSIVE,
         )
 
@@ -103,9 +97,9 @@ class Reader:
 
         It is a second pass over the file, beside the one that decodes.
         """
-        container, stream = _open(self._path)
+        container, stream = open_container(self._path)
         with closing(container):
-            shown = [p for p in _packets(container, stream) if p.size and not p.is_discard]
+            shown = [p for p in packets(container, stream) if p.size and not p.is_discard]
         if not shown:
             return None
         stamps = sorted(float(p.pts * p.time_base) for p in shown if p.pts is not None and p.time_base)
@@ -187,7 +181,7 @@ class Reader:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames as the decoder hands them out; notes their timestamps and what is damaged."""
         spoilt = False
-        for packet in _packets(self._container, self._stream):
+        for packet in packets(self._container, self._stream):
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -204,39 +198,6 @@ class Reader:
                 yield frame
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """The container and its largest video track. Raises UnreadableVideo."""
-    # The name in full, or FFmpeg would take what is before a colon in it for a protocol.
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    try:
-        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
-        raise UnreadableVideo("no video stream can be opened") from error
-    streams = [
-        s
-        for s in container.streams.video
-        if s.codec_context is not None and not s.disposition & av.stream.Disposition.attached_pic
-    ]
-    if not streams:
-        container.close()
-        raise UnreadableVideo("there is no video track in it that can be decoded")
-    stream = max(streams, key=lambda s: s.codec_context.width * s.codec_context.height)
-    stream.codec_context.thread_count = 1  # parallelism is one process per core, never threads within a clip
-    if stream.codec_context.name == "mjpeg":  # it alone hands out damaged frames without saying so
-        stream.codec_context.options = {"err_detect": "explode"}
-    return container, stream
-
-
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets of the track up to where the file ends or cannot be read further; the last one is empty."""
-    try:
-        yield from container.demux(stream)
-    except av.error.FFmpegError:
-        last = av.Packet()
-        last.stream = stream
-        yield last
-
-
 def _turned(picture: Frame, matrix: bytes) -> Frame:
     """`picture` as a display matrix wants it shown: turned by quarters, mirrored, or both.
 
@@ -248,27 +209,6 @@ def _turned(picture: Frame, matrix: bytes) -> Frame:
     else:
         right, down = a, d
     return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
-
-
-def _duration(container: Any, stream: Any) -> float:
-    """Seconds that the track claims to last; 0 where nothing in the header is about this track."""
-    name = container.format.name
-    if name in ("mpegts", "mpeg"):
-        return 0.0  # they have no header: this is the difference of timestamps, and clocks are set anew
-    if name == "avi" and stream.frames and stream.average_rate:
-        return float(stream.frames / stream.average_rate)  # its duration is that of the file as it is
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    start = float(max(0, stream.start_time or 0) * stream.time_base)
-    late = (
-        start if name.startswith("matroska") else 0.0
-    )  # there lengths count from zero, not from the first frame
-    if said := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # Matroska
-        hours, minutes, seconds = said.groups()
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - late
-    if container.duration and len(container.streams) == 1:
-        return float(container.duration / av.time_base) - late
-    return 0.0
 
 
 def open_clip(path: Path, bits: int | None = None) -> Reader | Still:

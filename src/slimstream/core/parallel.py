@@ -70,7 +70,6 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _start() -> None:
-    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # what is wrong with a clip is said once, by us
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

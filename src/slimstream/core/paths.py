@@ -82,7 +82,7 @@ class Paths:
 
     @property
     def validation(self) -> Path:
-        """validate: `summary.json`, `quarantine.csv` and Great Expectations' Data Docs."""
+        """validate: `summary.json`, `quarantine.csv` and `data_docs/index.html` (expected and found)."""
         return self.root / "reports/validation"
 
     @property

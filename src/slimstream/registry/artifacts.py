@@ -18,7 +18,7 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.runtimes import RUNTIMES, find_runtime
-from slimstream.tracking.store import plain_words
+from slimstream.tracking.errors import plain_words
 
 PARITY = 1e-4
 """Largest difference of a probability between the deployed form and what evaluate measured."""

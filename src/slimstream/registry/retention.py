@@ -26,8 +26,9 @@ from slimstream.registry import artifacts
 from slimstream.stages.ingest.scan import parse_lock
 from slimstream.stages.ingest.store import Store
 from slimstream.tracking import run as tracking
+from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database
 from slimstream.tracking.run import git, read_json
-from slimstream.tracking.store import ARTIFACTS, EXPERIMENT, database, open_store
+from slimstream.tracking.store import open_store
 
 DAYS = 30
 KEY = r"[0-9a-f]{16}([0-9a-f]{48})?"

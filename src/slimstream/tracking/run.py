@@ -20,7 +20,9 @@ from typing import Any, Protocol
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES, following
-from slimstream.tracking.store import experiment_id, explained, open_store, sqlite_uri
+from slimstream.tracking.database import sqlite_uri
+from slimstream.tracking.errors import explained
+from slimstream.tracking.store import experiment_id, open_store
 
 TRAINING = {stage.name for stage in STAGES.values() if stage.trains}
 """Stages whose use of the machine is recorded too."""

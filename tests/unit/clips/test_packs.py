@@ -6,12 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from slimstream.clips import packs
-from slimstream.clips.packs import LEADING, check_flow, pack_clip, sample
+from slimstream.clips.packs import check_flow, pack_clip
 from slimstream.clips.params import ExtractParams
+from slimstream.clips.sampling import LEADING, sample
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import Reader
 from slimstream.core.errors import UserError
@@ -29,42 +28,6 @@ def drifting(count: int) -> list[Picture]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("packs") / "clip.avi", drifting(30))
-
-
-@given(
-    count=st.integers(1, 400),
-    dropped=st.integers(0, 5),
-    stride=st.integers(1, 8),
-    frames=st.integers(1, 40) | st.none(),
-    fraction=st.floats(0, 1),
-)
-def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | None, fraction: float) -> None:
-    p = ExtractParams(frames=frames, fraction=None if frames else fraction, stride=stride)
-    usable = range(dropped, count - stride)
-    assert bool(sample(count, dropped, p)) == bool(usable)
-    for chosen in sample(count, dropped, p):
-        assert chosen == sorted(chosen) and set(chosen) <= set(usable)
-        share = max(1, round(fraction * (count - dropped)))
-        assert len(chosen) == (frames or min(share, len(usable)))
-        gaps = np.diff(chosen)
-        assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1, "spread evenly"
-        if len(chosen) <= len(usable):
-            assert len(set(chosen)) == len(chosen)
-
-
-@given(
-    count=st.integers(2, 300), dropped=st.integers(0, 5), parts=st.integers(1, 7), frames=st.integers(1, 30)
-)
-def test_a_video_is_cut_into_equal_parts(count: int, dropped: int, parts: int, frames: int) -> None:
-    p = ExtractParams(frames=frames, clips=parts)
-    usable = max(0, count - dropped - 1)
-    cut = sample(count, dropped, p)
-    assert len(cut) == min(parts, usable) and all(len(part) == frames for part in cut)
-    for k, part in enumerate(cut):
-        first, last = dropped + k * usable // len(cut), dropped + (k + 1) * usable // len(cut) - 1
-        assert part == sorted(part) and first <= part[0] <= part[-1] <= last
-        if frames > 1:
-            assert (part[0], part[-1]) == (first, last)
 
 
 def test_a_fifth_of_the_frames(clip: Path) -> None:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from flows.dvc import environment
 from ruamel.yaml import YAML
+
+from flows.dvc_runner import environment
 
 ROOT = Path(__file__).parents[3]
 CHANGES = {

@@ -21,7 +21,8 @@ from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking
-from slimstream.tracking.store import EXPERIMENT, database, experiment_id, open_store, sqlite_uri
+from slimstream.tracking.database import EXPERIMENT, database, sqlite_uri
+from slimstream.tracking.store import experiment_id, open_store
 
 CODE = """
 import mlflow
@@ -118,7 +119,7 @@ def test_a_project_that_moved_finds_its_models(
     (tmp_path / "before").rename(tmp_path / "after ?")
     registry = Registry("tiny", Paths(tmp_path / "after ?"))
     assert registry.lineage(1) == {"from": NAME}
-    (told,) = (record.message for record in log_records if record.name == "slimstream.tracking.store")
+    (told,) = (record.message for record in log_records if record.name == "slimstream.tracking.database")
     assert f"came here from {tmp_path / 'before'}" in told and "4 places" in told
     # A run goes on where the files are.
     run = registry.client.get_model_version("tiny", "1").run_id
@@ -233,7 +234,7 @@ def test_what_is_wrong_with_a_database(
 def test_a_database_that_another_program_holds_is_worth_another_try(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimstream.tracking.store.LOCKED", 0.1)
+    monkeypatch.setattr("slimstream.tracking.database.LOCKED", 0.1)
     holder = sqlite3.connect(root / "mlflow.db")
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(Unavailable, match=r"mlflow\.db is held by another program"):

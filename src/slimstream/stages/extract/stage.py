@@ -32,7 +32,19 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from slimstream.clips import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
+from slimstream.clips import (
+    container,
+    deinterlace,
+    flow,
+    headers,
+    jpeg,
+    packs,
+    pictures,
+    sampling,
+    tiff,
+    timeline,
+    video,
+)
 from slimstream.clips.packs import SHARED, Job, check_flow, pack
 from slimstream.clips.params import ExtractParams
 from slimstream.core import media
@@ -196,6 +208,19 @@ def _key(p: ExtractParams) -> str:
     digest = hashlib.sha256(
         f"{p.model_dump_json()} {cv2.__version__} {av.__version__} {simplejpeg.__version__}".encode()
     )
-    for module in (media, headers, jpeg, tiff, pictures, timeline, deinterlace, video, flow, packs):
+    for module in (
+        media,
+        headers,
+        jpeg,
+        tiff,
+        pictures,
+        timeline,
+        deinterlace,
+        container,
+        video,
+        flow,
+        sampling,
+        packs,
+    ):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()[:16]

@@ -1,13 +1,24 @@
-"""Clips in a bucket: any server that speaks S3. Credentials come from boto3's usual places."""
+"""Clips in a bucket: any server that speaks S3. Credentials come from boto3's usual places.
+
+boto3 takes a while to import; `sources` imports this file only for a source that is a bucket.
+"""
 
 import hashlib
 import io
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
+from botocore import exceptions as aws
+from botocore import httpchecksum
+from botocore.config import Config
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S3ValidationError
+from s3transfer.futures import TransferFuture
+from s3transfer.subscribers import BaseSubscriber
 
 from slimstream.catalog.listing import Listing, Stat, arrange, table_of
 from slimstream.core.errors import Unavailable, UserError
@@ -18,10 +29,20 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 File = io.BufferedRandom | io.BytesIO
+RANGE = 1 << 20
+"""Bytes that are asked for at a time, and so what a broken connection costs at most."""
 TRIES = 4
-"""How often in a row an object is asked for when that brings nothing new."""
+"""How often a range is asked for when it breaks, and an object whose bytes are not what was listed."""
 PATIENCE = 6
 """How often a request is sent when the server does not answer or asks to slow down: about fifteen seconds."""
+SILENCE = 60
+"""Seconds without a byte after which a connection counts as broken."""
+CHECKSUMS = {
+    "ChecksumSHA256": httpchecksum.Sha256Checksum,
+    "ChecksumSHA1": httpchecksum.Sha1Checksum,
+    "ChecksumCRC32": httpchecksum.Crc32Checksum,
+}
+"""What HEAD tells of an object, and what computes it."""
 
 
 class S3Source:
@@ -39,6 +60,14 @@ class S3Source:
         self.uri, self.bucket, self.prefix = uri, parts[1], (parts[2] or "").strip("/")
         self._below = f"{self.prefix}/" if self.prefix else ""
         self.client = _client(endpoint_url)
+        one_at_a_time = TransferConfig(
+            multipart_threshold=1,  # so that all is asked for in ranges: only these are sent with If-Match
+            multipart_chunksize=RANGE,
+            num_download_attempts=TRIES,
+            use_threads=False,  # `workers` threads of the stage are enough
+            preferred_transfer_client="classic",
+        )
+        self._transfers = create_transfer_manager(self.client, one_at_a_time)
         self.server = self.client.meta.endpoint_url
         self.name = f"{self.server} {self.bucket}/{self.prefix}"
 
@@ -74,78 +103,59 @@ class S3Source:
             self._copy(key, stat, file)
 
     def _copy(self, key: str, stat: Stat, file: File) -> None:
-        """Write the object to `file`, empty so far; a transfer that breaks goes on where it broke.
+        """Write the object to `file`, range by range; a range that breaks is asked for again.
 
-        Raises FetchError for an object that is not what was listed, and Unavailable after TRIES in a row that
-        brought no byte further.
+        Raises FetchError for an object that is not what was listed, and Unavailable for a range that broke
+        TRIES times.
         """
-        furthest = failed = 0
-        while True:
-            try:
-                with self._plain_words(key):
-                    return self._go_on(key, stat, file)
-            except (_Broken, _Wrong) as error:
-                failed = 1 if file.tell() > furthest else failed + 1
-                furthest = max(furthest, file.tell())
-                if failed == TRIES and isinstance(error, _Wrong):
-                    raise FetchError(f"fetched {TRIES} times, and each time {error}") from error
-                if failed == TRIES:
-                    raise Unavailable(
-                        f"s3://{self.bucket}/{self._below}{key} at {self.server}: the transfer broke {TRIES} "
-                        f"times at byte {furthest} ({error}); try again, what was fetched is kept."
-                    ) from error
-                if isinstance(error, _Wrong):
-                    file.truncate(file.seek(0))
-                time.sleep(0.2 * 2**failed)
-
-    def _go_on(self, key: str, stat: Stat, file: File) -> None:
-        """Ask for what `file` lacks, append it and look at the whole."""
-        from botocore.exceptions import (
-            ClientError,
-            FlexibleChecksumError,
-            HTTPClientError,
-            IncompleteReadError,
-            ResponseStreamingError,
-        )
-
-        have = file.tell()
-        # Only a whole answer has a checksum, which botocore compares where the object has one.
-        how: dict[str, Any] = {"Range": f"bytes={have}-"} if have else {"ChecksumMode": "ENABLED"}
-        try:
-            answer = self.client.get_object(
-                Bucket=self.bucket, Key=self._below + key, IfMatch=f'"{stat.etag}"', **how
-            )
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in _OF_ONE_OBJECT:
-                raise FetchError(_OF_ONE_OBJECT[code]) from error
-            raise
-        if answer["ETag"].strip('"') != stat.etag:  # not every server knows If-Match
-            raise FetchError(_OF_ONE_OBJECT["412"])
-        if "ContentRange" not in answer:
+        for _ in range(TRIES):
             file.truncate(file.seek(0))
+            with self._plain_words(key):
+                fault = self._download(key, stat, file)
+            if not fault:
+                return
+        raise FetchError(f"fetched {TRIES} times, and each time {fault}")
+
+    def _download(self, key: str, stat: Stat, file: File) -> str:
+        """Fetch the object once. Returns why its bytes are not what was listed; "" when they are."""
+        listed, name = _Listed(stat), self._below + key
         try:
-            for block in answer["Body"].iter_chunks(1 << 20):
-                file.write(block)
-        except FlexibleChecksumError as error:
-            raise _Wrong("the bytes do not fit the checksum") from error
-        except (IncompleteReadError, ResponseStreamingError, HTTPClientError) as error:
-            raise _Broken(" ".join(str(error).split())) from error
-        if file.tell() != stat.size:
-            raise _Wrong(f"{file.tell()} bytes came, {stat.size} were listed")
-        # The ETag of an object put in one part, and not encrypted by a key of its own, is its MD5.
-        plain = (
-            answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
+            self._transfers.download(self.bucket, name, file, subscribers=[listed]).result()
+        except RetriesExceededError as error:
+            reason = " ".join(str(error.last_exception).split())
+            raise Unavailable(
+                f"{self._where(key)}: the transfer broke {TRIES} times at byte {listed.came} ({reason}); "
+                "try again, what was fetched is kept."
+            ) from error
+        except aws.FlexibleChecksumError:
+            return "the bytes do not fit the checksum"
+        except S3ValidationError:
+            return "another range came than was asked for"
+        if listed.came == stat.size and _md5(file) == stat.etag:  # it is the MD5 if put in one part
+            return ""
+        there: Mapping[str, Any] = self.client.head_object(
+            Bucket=self.bucket, Key=name, ChecksumMode="ENABLED"
         )
-        if plain and re.fullmatch(r"[0-9a-f]{32}", stat.etag) and _md5(file) != stat.etag:
-            raise _Wrong("the bytes do not fit the ETag")
+        if there["ETag"].strip('"') != stat.etag:  # not every server knows If-Match
+            raise FetchError(_OF_ONE_OBJECT["412"])
+        if listed.came != stat.size:
+            return f"{listed.came} bytes came, {stat.size} were listed"
+        if "-" not in stat.etag and there.get("ServerSideEncryption", "AES256") == "AES256":
+            return "the bytes do not fit the ETag"
+        file.seek(0)
+        for field, checksum in CHECKSUMS.items():
+            # With a hyphen it is a checksum of the checksums of parts.
+            if "-" not in there.get(field, "-") and checksum().handle(file) != there[field]:
+                return "the bytes do not fit the checksum"
+        return ""
+
+    def _where(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self._below}{key}".rstrip("/") + f" at {self.server}"
 
     @contextmanager
     def _plain_words(self, key: str = "") -> Iterator[None]:
         """Say in one sentence what the server, the network or the credentials lack; never a secret."""
-        from botocore import exceptions as aws
-
-        where = f"s3://{self.bucket}/{self._below}{key}".rstrip("/") + f" at {self.server}"
+        where = self._where(key)
         try:
             yield
         except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
@@ -154,8 +164,12 @@ class S3Source:
         except (aws.HTTPClientError, aws.ConnectionError) as error:  # wrong address, no network, TLS
             reason = "the server does not answer; check ingest.endpoint_url, AWS_ENDPOINT_URL and the network"
             raise Unavailable(f"{where}: {reason}.") from error
+        except S3DownloadFailedError as error:
+            raise FetchError(_OF_ONE_OBJECT["412"]) from error
         except aws.ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
+            if key and code in _OF_ONE_OBJECT:
+                raise FetchError(_OF_ONE_OBJECT[code]) from error
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if status >= 500 or status == 429:
                 reason = f"the server is busy or out of order ({code}); try again, what was fetched is kept"
@@ -167,12 +181,20 @@ class S3Source:
             raise UserError(f"{where}: {' '.join(str(error).split())}") from error
 
 
-class _Broken(Exception):
-    """The connection was lost on the way; what came is good."""
+class _Listed(BaseSubscriber):
+    """Pins every range of one transfer to the listed size and ETag, and counts what came."""
 
+    def __init__(self, stat: Stat) -> None:
+        self._stat = stat
+        self.came = 0
+        """Bytes; those of a range that broke are taken off again."""
 
-class _Wrong(Exception):
-    """Everything came, and it is not what was listed."""
+    def on_queued(self, future: TransferFuture, **_: object) -> None:
+        future.meta.provide_transfer_size(self._stat.size)  # both known, s3transfer asks for no HEAD
+        future.meta.provide_object_etag(f'"{self._stat.etag}"')  # sent as If-Match
+
+    def on_progress(self, future: TransferFuture, bytes_transferred: int, **_: object) -> None:
+        self.came += bytes_transferred
 
 
 _ADDRESS = "What ingest.endpoint_url or AWS_ENDPOINT_URL says"
@@ -201,14 +223,16 @@ def _md5(file: File) -> str:
     return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _client(endpoint_url: str | None) -> "S3Client":
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
+def _give_up(exception: Exception, **_: object) -> None:
+    """Keep s3transfer from asking a silent server anew: botocore has asked PATIENCE times by then."""
+    if isinstance(exception, aws.ReadTimeoutError):
+        raise aws.HTTPClientError(error=exception) from exception
 
+
+def _client(endpoint_url: str | None) -> "S3Client":
     patience = Config(
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=SILENCE,
         retries={"mode": "standard", "total_max_attempts": PATIENCE},
         max_pool_connections=S3Source.workers,
     )
@@ -218,8 +242,9 @@ def _client(endpoint_url: str | None) -> "S3Client":
         raise UserError(
             f"{_ADDRESS} is no address of an S3 server; give one like https://host:port."
         ) from error
-    except BotoCoreError as error:
+    except aws.BotoCoreError as error:
         raise UserError(f"S3: {' '.join(str(error).split())}; check the AWS configuration.") from error
+    client.meta.events.register("after-call-error.s3", _give_up)
     if "@" in client.meta.endpoint_url:  # it would be told with every mistake
         raise UserError(f"{_ADDRESS} holds credentials; give them as AWS_ACCESS_KEY_ID and so on.")
     return client

@@ -1,4 +1,4 @@
-"""validate: decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs.
+"""validate: decode every clip, quarantine bad ones, find twins and shortcuts, write reports.
 
 What is wrong with a clip costs that clip; what is wrong with the data set stops the run, after the reports
 that say why are written.

@@ -1,4 +1,4 @@
-"""Expectations on the manifest, and Data Docs that need no network."""
+"""Expectations on the manifest, and their report, which needs no network."""
 
 import re
 from dataclasses import replace
@@ -12,6 +12,7 @@ import pytest
 from slimstream.clips.params import ExtractParams
 from slimstream.clips.timeline import Timeline
 from slimstream.stages.validate.checks import defect, expect, outside
+from slimstream.stages.validate.page import Outcome, render
 from slimstream.stages.validate.survey import Survey
 
 
@@ -43,16 +44,22 @@ def clips(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest.assign(twin=manifest["id"])
 
 
-def test_a_good_manifest_passes_and_its_docs_need_no_network(manifest: pd.DataFrame, tmp_path: Path) -> None:
-    site = tmp_path / "docs"
-    assert expect(manifest, clips(manifest), ["leak", "normal"], site) == []
-    index = (site / "index.html").read_text()
-    pages = re.findall(r'href="([^"]+)"', index)
-    assert index.count("✓ succeeded") == 2 and len(pages) == 2
-    assert all("values must be unique" in (site / page).read_text() for page in pages)
-    for page in site.rglob("*.html"):
-        assert not re.search(r"<(script|link|img)\b", page.read_text()), f"{page} loads something"
-    assert sum(file.stat().st_size for file in site.rglob("*") if file.is_file()) < 10**6
+def rows(page: str) -> list[list[str]]:
+    """The cells of each row of the report, as text."""
+    found = re.findall(r"<tr.*?</tr>", page)
+    return [[re.sub("<.*?>", " ", cell).strip() for cell in re.split("</t[dh]>", row)] for row in found]
+
+
+def test_a_good_manifest_passes_and_its_report_needs_no_network(
+    manifest: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "docs"
+    assert expect(manifest, clips(manifest), ["leak", "normal"], folder) == []
+    page = (folder / "index.html").read_text()
+    assert "All expectations are met" in page and "✗" not in page
+    assert ["✓ met", "fps", "at least 0", "all 6 pass"] in [row[:4] for row in rows(page)]
+    assert not re.search(r"<(script|link|img)\b|https?://", page), "it loads something"
+    assert [file.name for file in folder.iterdir()] == ["index.html"]
 
 
 def test_what_is_wrong_is_named_and_shown(manifest: pd.DataFrame, tmp_path: Path) -> None:
@@ -71,7 +78,41 @@ def test_what_is_wrong_is_named_and_shown(manifest: pd.DataFrame, tmp_path: Path
         "clips: sha256: .*regex",
     ):
         assert any(re.search(words, line) for line in failed), (words, failed)
-    assert (tmp_path / "index.html").read_text().count("✗ failed") == 2
+    page = (tmp_path / "index.html").read_text()
+    found = {(row[0], row[1], row[2]): row[3:] for row in rows(page)}
+    assert found["✗ failed", "fps", "at least 0"][:2] == ["1 of 6 fail: -1.0", "clip 5.mp4"]
+    assert found["✗ failed", "id", "unique values"][0] == "6 of 6 fail: twice"
+    assert found["✓ met", "width", "16 to 16384"][0] == "all 6 pass"
+    assert page.count("✗ failed") == len(failed) and f"{len(failed)} expectations are not met" in page
+    assert page.index("✗ failed") < page.index("✓ met")
+
+
+def test_a_column_that_is_missing_is_one_finding_among_others(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    whole = clips(manifest)
+    failed = expect(manifest.drop(columns="codec"), whole.drop(columns="width"), ["leak", "normal"], tmp_path)
+    assert "manifest: codec: expected a column of this name, but the column is missing" in failed
+    assert any(line.startswith("clips: width: expected 16 to 16384, but it cannot be") for line in failed)
+
+
+def test_when_no_clip_is_left_the_report_says_so(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    failed = expect(manifest, clips(manifest)[:0], ["leak", "normal"], tmp_path)
+    assert failed == ["clips: table: expected at least one clip, but it has 0"]
+
+
+def test_names_and_values_are_shown_as_they_are(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    """Whoever names the clips writes no HTML into the report."""
+    odd = clips(manifest).assign(key=["<script>alert(1)</script>.mp4", *manifest["key"][1:]])
+    odd["label"] = ["<b>leak</b>", *odd["label"][1:]]
+    expect(manifest, odd, ["leak", "normal", "<i>"], tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert not re.search("<(script|b|i)>", page)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;.mp4" in page and "1 of 6 fail: &lt;b&gt;leak" in page
+
+
+def test_of_many_clips_that_fail_some_are_named(tmp_path: Path) -> None:
+    outcome = Outcome("fps", "at least 0", "30 of 90 fail: -1", False, [f"{n}.mp4" for n in range(20)], 30)
+    page = render({"manifest": [], "clips": [outcome]})
+    assert "1 expectation is not met" in page and "and 10 more" in page
 
 
 @pytest.mark.parametrize(
