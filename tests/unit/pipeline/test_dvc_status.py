@@ -58,9 +58,9 @@ def stale(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     (root / "source.lock.json").write_text("{}")
     for stage in YAML(typ="safe").load(root / "dvc.yaml")["stages"].values():
         for out in [*stage["outs"], *stage["metrics"], *stage.get("plots", ())]:
-            file = root / (out if isinstance(out, str) else next(iter(out)))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("{}")
+            made = root / (out if isinstance(out, str) else next(iter(out)))
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.write_text("{}")
     command = [sys.executable, "-c", ASK, json.dumps(CHANGES)]
     answer = subprocess.run(
         command, cwd=root, env=environment(root, {}), capture_output=True, text=True, check=True
