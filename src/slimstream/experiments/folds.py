@@ -179,4 +179,4 @@ def run_stage(fold: Paths, stage: str, paths: Paths, quietly: bool = False) -> f
 def _key(settings: dict[str, object], clips: pd.DataFrame, paths: Paths) -> str:
     learnt_by = {name: section for name, section in settings.items() if name not in ("publish", "sweep")}
     texts = (json.dumps(learnt_by, sort_keys=True), *sorted(clips["id"] + clips["sha256"]))
-    return fingerprint(texts, [paths.packs / "index.parquet"])
+    return fingerprint("evaluate", texts, [paths.packs / "index.parquet"])

@@ -42,7 +42,9 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     if p.rates:
         study = Study.open(params.extract, paths)
         weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
-        key = fingerprint([params.prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
+        key = fingerprint(
+            "sweep", [params.prune.model_dump_json()], [*weights, paths.packs / "index.parquet"]
+        )
         work = paths.work("sweep", key)
         for rate in (0.0, *sorted(set(p.rates))):
             rows[rate] = _at(rate, params.prune, study, work / f"{rate:g}", log)
@@ -72,7 +74,8 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
         name = f"sweep/{rate:g}"
         objective = study.objective(model, p.fit)
         of = study.paths.model("original") / "weights.safetensors"
-        study.fit(name, model, objective, p.fit, named(log, f"{rate:g}"), inputs=[of], settings=[p])
+        to = named(log, f"{rate:g}")
+        study.fit(name, model, objective, p.fit, to, stage="sweep", inputs=[of], settings=[p])
         work.mkdir(parents=True, exist_ok=True)
         study.paths.curves(name).replace(work / "curves.csv")
     count, macs = measure(model, tuple(study.example().shape))

@@ -15,7 +15,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     torch.manual_seed(p.fit.seed)
     model = create_model(p.model, len(study.classes), **p.model_args)
     study.check(model, p.fit)
-    scores = study.fit("original", model, study.objective(model, p.fit), p.fit, log, settings=[p])
+    objective = study.objective(model, p.fit)
+    scores = study.fit("original", model, objective, p.fit, log, stage="train", settings=[p])
     size = study.save("original", model, base=p.model, args=p.model_args)
     study.forget()
     return scores | size

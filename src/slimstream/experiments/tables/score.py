@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from slimstream.core.files import whole
-from slimstream.core.fingerprint import fingerprint
+from slimstream.core.fingerprint import stage_code
 from slimstream.core.paths import Paths
 from slimstream.metrics import classification as metrics
 from slimstream.models import create_model
@@ -45,7 +45,7 @@ def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
         "macs": card.macs,
         "pretrained": bool(card.args.get("pretrained")),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
-        "code": fingerprint((), ()),
+        "code": stage_code("evaluate"),
     }
     _write(file, row)
 

@@ -51,7 +51,15 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         if p.attention and name == "distilled":
             objective = AttentionTransfer(objective, maps, p.attention)
         scores = study.fit(
-            name, student, objective, p.fit, named(log, name), inputs=inputs, settings=[p], views=p.views
+            name,
+            student,
+            objective,
+            p.fit,
+            named(log, name),
+            stage="distill",
+            inputs=inputs,
+            settings=[p],
+            views=p.views,
         )
         parent = "pruned" if p.student == "pruned" else None
         size = study.save(name, student, base=card.model, args=card.args, pruning=card.pruning, parent=parent)

@@ -15,8 +15,6 @@ machine does. That address is no setting of the packs: they are the same bytes w
 
 import errno
 import fcntl
-import hashlib
-import inspect
 import re
 import shutil
 import tempfile
@@ -32,11 +30,11 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from slimstream.clips import deinterlace, flow, headers, jpeg, packs, pictures, tiff, timeline, video
+from slimstream.clips import video
 from slimstream.clips.packs import SHARED, Job, check_flow, pack
-from slimstream.core import media
 from slimstream.core.environment import cluster
 from slimstream.core.errors import UserError
+from slimstream.core.fingerprint import fingerprint
 from slimstream.core.parallel import Crashed, each
 from slimstream.core.params import Extract, Params
 from slimstream.core.paths import Paths
@@ -190,9 +188,5 @@ def _no_space(error: OSError, folder: Path) -> Exception:
 
 def _key(p: Extract) -> str:
     """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
-    digest = hashlib.sha256(
-        f"{p.model_dump_json()} {cv2.__version__} {av.__version__} {simplejpeg.__version__}".encode()
-    )
-    for module in (media, headers, jpeg, tiff, pictures, timeline, deinterlace, video, flow, packs):
-        digest.update(inspect.getsource(module).encode())
-    return digest.hexdigest()[:16]
+    libraries = f"{cv2.__version__} {av.__version__} {simplejpeg.__version__}"
+    return fingerprint("extract", (p.model_dump_json(), libraries), ())

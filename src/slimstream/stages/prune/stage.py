@@ -38,6 +38,7 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
         study.objective(model, p.fit),
         p.fit,
         log,
+        stage="prune",
         inputs=[paths.model("original") / "weights.safetensors"],
         settings=[p],
     )
