@@ -10,9 +10,10 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/slimstream"
 UNREACHED = {
+    "core/cluster.py": "a cluster: extraction and experiments ask",
     "core/environment.py": "where work is done: extraction and trainings ask",
     "core/files.py": "split writes nothing that has to be whole",
-    "core/fingerprint.py": "names the states of trainings",
+    "core/fingerprint.py": "names packs and the states of trainings",
     "core/output.py": "what the command line may write over",
     "core/parallel.py": "one process a core: neither ingest, split nor a training has any",
     "core/proxy.py": "asked before any stage begins",
