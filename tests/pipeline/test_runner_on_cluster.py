@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from slimstream.core import cluster as core_cluster
 from slimstream.core.errors import UserError
 from slimstream.experiments import runner
 from slimstream.experiments.runner import run_command, run_steps
 from tests.pipeline.test_cluster import scheduler, started
 
+pytestmark = pytest.mark.slow
 SAY = "import os, sys; print(os.getppid(), os.environ.get('SLIMSTREAM_DASK')); sys.exit(int(sys.argv[1]))"
 
 
@@ -75,6 +77,7 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(
 
 
 def test_a_scheduler_that_goes_away_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_cluster, "PATIENCE", 5)
     options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1")
     with scheduler(tmp_path) as (address, process), started("worker", address, *options):
         monkeypatch.setenv("SLIMSTREAM_DASK", address)

@@ -114,7 +114,7 @@ def summary(table: pd.DataFrame) -> str:
     minutes = table.drop_duplicates(["aside", "test"])["seconds"].sum() / 60
     kept = table[table["other_code"] == "yes"].drop_duplicates(["aside", "test"])
     if len(kept):
-        names = ", ".join(fold_name(row.aside, row.test) for row in kept.itertuples())
+        names = ", ".join(fold_name(*where) for where in kept[["aside", "test"]].to_numpy().tolist())
         lines += ["", f"made by other code than today's: {names}"]
     return "\n".join([*lines, "", f"cost: {minutes:.0f} minutes"])
 

@@ -112,13 +112,15 @@ def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[Ended[S]]
     for step in steps:
         if not step.makes.exists():
             open_.setdefault(step.makes, step)
+    if not open_:
+        return
     left = TimeLeft(steps)
     rank = {makes: number for number, makes in enumerate(open_)}
     graph = {makes: [file for file in step.needs if file in open_] for makes, step in open_.items()}
     order, ready, failed = TopologicalSorter(graph), list[tuple[int, Path]](), dict[Path, str]()
     order.prepare()
     running: dict[Future[float], Path] = {}
-    with _workers(jobs, open_) if open_ else nullcontext() as workers:
+    with _workers(jobs, open_) as workers:
         while order.is_active():
             for makes in order.get_ready():
                 heapq.heappush(ready, (rank[makes], makes))

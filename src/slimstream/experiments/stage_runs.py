@@ -146,8 +146,10 @@ class StageRun:
         write_settings(self.paths, self.settings)
         self.clips.to_parquet(self.paths.clips)
         for name, source in self.links.items():
-            if source.exists() and not (self.folder / name).exists():
-                (self.folder / name).symlink_to(source.resolve())
+            link = self.folder / name
+            if source.exists() and not link.exists():
+                link.unlink(missing_ok=True)  # it led to where the project was before it was moved
+                link.symlink_to(source.resolve())
         for run in self.before:
             for top in (run.folder / name for name in LINKED):
                 for file in [top, *top.rglob("*")]:

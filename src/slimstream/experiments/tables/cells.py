@@ -87,7 +87,9 @@ class Data:
             return cls(paths, home, at_most)
         check_source(source, paths)
         params = params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": source})})
-        name = key(source, settings_of("ingest", params), settings_of("validate", params))
+        # Rows differ in how clips are packed; of that only `bits` decides which clips are accepted.
+        read = settings_of("validate", params) | {"extract": params.extract.bits}
+        name = key(source, settings_of("ingest", params), read)
         code = key(stage_code("ingest"), stage_code("validate"))
         folder = choose(home.folder, name, code, "validate.seconds", keep)
         fetch(Paths(folder), params, home)
@@ -217,7 +219,9 @@ class Cell:
 
     def steps(self) -> Iterator[Step]:
         """What has to be made, in an order in which it can be. Cells that begin alike share steps."""
-        yield from (self.packs, *self.runs.values(), self.score)
+        yield self.packs
+        yield from self.runs.values()
+        yield self.score
 
     def time(self) -> None:
         """Time the exported form of the finished model."""

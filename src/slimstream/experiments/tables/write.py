@@ -156,8 +156,9 @@ def markdown(csv: pd.DataFrame) -> list[str]:
 
 def other_code(csv: pd.DataFrame) -> list[str]:
     """A paragraph that names the rows which were made by other code; nothing where there is none."""
-    names = csv["row"][csv["other_code"] == "yes"] if "other_code" in csv else []
-    return ["", f"Made by other code than today's: {', '.join(names)}."] * bool(len(names))
+    rows = csv[csv["other_code"] == "yes"] if "other_code" in csv else csv[:0]
+    names = rows["row"].tolist()
+    return ["", f"Made by other code than today's: {', '.join(names)}."] * bool(names)
 
 
 def _si(value: float | None, unit: float, name: str) -> str:
