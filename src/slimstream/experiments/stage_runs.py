@@ -221,8 +221,8 @@ def say_what_is_made_again(who: str, runs: Iterable[StageRun]) -> None:
     again = {run.makes for run in runs if run.made_by_other_code}
     if again:
         print(
-            f"{who}: {len(again)} finished stages were made by other code and are run again (--keep uses "
-            "them as they are); nothing is deleted.",
+            f"{who}: finished stages made by other code, which are run again: {len(again)} (--keep uses "
+            "them as they are; nothing is deleted).",
             file=sys.stderr,
             flush=True,
         )

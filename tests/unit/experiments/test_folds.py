@@ -86,7 +86,9 @@ def test_other_code_of_a_stage_runs_it_again_and_what_goes_on_from_it(
     edit(monkeypatch, "evaluate")
     folds.run_folds(params, paths, only="c1")
     assert [stage for _, stage in calls] == ["evaluate"]
-    assert "folds: 1 finished stages were made by other code and are run again" in capsys.readouterr().err
+    assert (
+        "folds: finished stages made by other code, which are run again: 1 (--keep" in capsys.readouterr().err
+    )
     calls.clear()
     monkeypatch.undo()
     monkeypatch.setattr(runner, "_call", lambda *_: pytest.fail("run again"))
