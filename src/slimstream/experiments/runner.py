@@ -30,6 +30,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.core.parallel import cores
 
+LOOK_AGAIN = 30.0
+"""Seconds after which is looked for workers that have joined."""
+
 
 class Step(Protocol):
     """Can be pickled, and names files by absolute paths: it may be run on another machine."""
@@ -134,7 +137,7 @@ def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[Ended[S]]
                     yield Ended(open_[makes], why, left.words(at_once))
                 else:
                     running[workers.submit(open_[makes])] = makes
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in wait(running, LOOK_AGAIN, FIRST_COMPLETED).done:
                 makes = running.pop(future)
                 seconds, why = _outcome(future)
                 if why:

@@ -1,6 +1,7 @@
 """Which rows share which folders, and whose code a finished one was made by."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,19 @@ def test_a_setting_with_its_default_is_in_no_name(data: Data) -> None:
         for more in ({}, {"frozen": False, "restore_clips": None}, {"frozen": True})
     ]
     assert names[0] == names[1] != names[2]
+
+
+def test_a_step_can_be_sent_to_another_machine(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names nothing by a path that depends on the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for step in cell(Data.open(Params(), Paths(), None, 5), "pruned").steps():
+        sent = pickle.loads(pickle.dumps(step))  # noqa: S301
+        assert sent.makes == step.makes and sent.makes.is_absolute()
+        run = getattr(sent, "of", sent)
+        assert all(path.is_absolute() for path in (run.folder, *run.links.values()))
+        assert all(Path(run.variables[f"SLIMSTREAM_{v}"]).is_absolute() for v in ("CACHE", "SOURCE_ROOT"))
 
 
 def test_code_that_changes_meanwhile_is_refused(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
