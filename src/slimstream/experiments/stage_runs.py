@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ class Home:
     def folder(self) -> Path:
         return self.checkout.cache.absolute() / self.kind
 
-    @property
+    @cached_property
     def variables(self) -> dict[str, str]:
         """Environment of a stage's process: the table is what counts, not its runs in MLflow; and what frozen
         layers make of a clip is the same for all."""

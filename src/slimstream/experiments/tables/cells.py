@@ -178,7 +178,7 @@ class Cell:
 
     @cached_property
     def score(self) -> "Score":
-        code = score_code(self.last)
+        code = key(_planned_score_code(), self.last.folder.name)
         mark = f"{self.model.replace('/', '-')}.json"
         folder = choose(self.last.folder, "scores", code, mark, self.data.home.keep)
         return Score(self.model, self.last, folder / mark, code, self.data.home.variables)
@@ -239,6 +239,7 @@ class Score:
     of: StageRun
     makes: Path
     code: str
+    """Stands for the code of the score and of all that made the model."""
     variables: Mapping[str, str] = field(repr=False)
 
     @property
@@ -256,7 +257,7 @@ class Score:
         with locked(self.makes.parent) as lock:
             if self.makes.exists():
                 return
-            if score_code(self.of) != self.code:
+            if key(score_code(), self.of.folder.name) != self.code:
                 raise UserError(
                     "the code that scores has changed since this was started; run again to go on."
                 )
@@ -279,9 +280,13 @@ SCORE_CODE = (
 """The code that a score depends on beside that which made the model; no stage of dvc.yaml, so named here."""
 
 
-def score_code(of: StageRun) -> str:
-    """16 hex digits over all the code behind a score of what the run `of` has made."""
-    return key(code_key(PACKAGE / name for name in SCORE_CODE), of.folder.name)
+def score_code() -> str:
+    """`code_key` of SCORE_CODE."""
+    return code_key(PACKAGE / name for name in SCORE_CODE)
+
+
+_planned_score_code = cache(score_code)
+"""As it was when this process first asked: there are many cells."""
 
 
 def fetch(folder: Paths, params: Params, home: Home) -> None:

@@ -138,7 +138,7 @@ def test_other_code_that_scores_asks_the_finished_model_again(
 ) -> None:
     before = cell(data, "original")
     finish(before)
-    monkeypatch.setattr(cells, "code_key", lambda code: "new")
+    monkeypatch.setattr(cells, "_planned_score_code", lambda: "new")
     now = cell(data, "original")
     assert now.done() is None and now.last.makes.exists()
     kept = cell(data.keeping(), "original").done()
