@@ -21,6 +21,7 @@ from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.stages import baseline, train
 from slimstream.stages.distill import stage as distill
 from slimstream.stages.prune import stage as prune
+from slimstream.training.study import Study
 from tests.pipeline.tiny import FIT, study
 
 
@@ -129,6 +130,8 @@ def test_a_training_resumes_unless_its_own_code_has_changed(
         return []
 
     monkeypatch.setattr("slimstream.training.study.fit", training)
+    for judged in ("validate", "save"):  # not what this is about
+        monkeypatch.setattr(Study, judged, lambda *_, **__: {})
     for edited in ("nothing", "evaluate", "prune", "train"):
         monkeypatch.setattr(fingerprint, "stage_code", lambda s, e=edited: "new" if s == e else known(s))
         train.run(load_params(paths.params), paths, null_log)
