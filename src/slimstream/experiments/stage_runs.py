@@ -31,6 +31,7 @@ from slimstream.core.fingerprint import code_key, declared_code, stage_code, sta
 from slimstream.core.params import Params
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import run_command
+from slimstream.stages.ingest.own_folders import check_source
 
 LINKED = ("data/split.parquet", "data/split.json", "models", "exports", "plots")
 """What a stage finds in its folder of what the stages before it have made."""
@@ -251,6 +252,25 @@ def run_stage(
     check_code(stage, code)
     with whole(paths.root / _mark(stage)) as file:
         file.write_text(str(seconds))
+
+
+def validated(params: Params, home: Paths, source: str, paths: Paths) -> None:
+    """Scan, fetch and validate `source` in the folder of `home`, apart from the checkout's own clips.
+
+    Stages that were finished there are not run again: remove their `.seconds` to look at the source anew.
+    """
+    check_source(source, paths)
+    variables = Home(paths, "").variables
+    with locked(home.root) as lock:
+        write_settings(home, with_source(params, source).model_dump(mode="json", by_alias=True))
+        for stage in ("scan", "ingest", "validate"):
+            if not (home.root / _mark(stage)).exists():
+                code = stage_code(stage) if stage in stages_of_graph() else None
+                run_stage(home, stage, code, variables, False, None, lock)
+
+
+def with_source(params: Params, source: str) -> Params:
+    return params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": source})})
 
 
 def check_code(stage: str, code: str | None) -> None:

@@ -28,14 +28,13 @@ from slimstream.experiments.stage_runs import (
     clips_key,
     key,
     locked,
-    run_stage,
     settings_of,
-    write_settings,
+    validated,
+    with_source,
 )
 from slimstream.experiments.tables.results import Done
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
-from slimstream.stages.ingest.own_folders import check_source
 
 MAKERS = {
     "baseline": "baseline",
@@ -85,14 +84,13 @@ class Data:
             if not paths.clips.exists():
                 raise UserError(f"{paths.clips} is missing: name your clips with --source.")
             return cls(paths, home, at_most)
-        check_source(source, paths)
-        params = params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": source})})
+        params = with_source(params, source)
         # Rows differ in how clips are packed; of that only `bits` decides which clips are accepted.
         read = settings_of("validate", params) | {"extract": params.extract.bits}
         name = key(source, settings_of("ingest", params), read)
         code = key(stage_code("ingest"), stage_code("validate"))
         folder = choose(home.folder, name, code, "validate.seconds", keep)
-        fetch(Paths(folder), params, home)
+        validated(params, Paths(folder), source, paths)
         return cls(Paths(folder), home, at_most, folder.name == code)
 
     def keeping(self) -> "Data":
@@ -287,16 +285,3 @@ def score_code() -> str:
 
 _planned_score_code = cache(score_code)
 """As it was when this process first asked: there are many cells."""
-
-
-def fetch(folder: Paths, params: Params, home: Home) -> None:
-    """Scan, fetch and validate `params.ingest.source` in `folder`, apart from the checkout's own clips.
-
-    What was finished there is not run again: remove its `.seconds` to look at the source anew.
-    """
-    with locked(folder.root) as lock:
-        write_settings(folder, params.model_dump(mode="json", by_alias=True))
-        for stage in ("scan", "ingest", "validate"):
-            if not (folder.root / f"{stage}.seconds").exists():
-                code = None if stage == "scan" else stage_code(stage)
-                run_stage(folder, stage, code, home.variables, False, None, lock)
