@@ -14,12 +14,12 @@ import pytest
 from distributed import Client
 
 from slimstream.clips import packs
+from slimstream.core import cluster
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import Crashed
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.pipeline.stages import STAGES
-from slimstream.stages.extract import cluster
 from slimstream.stages.extract import stage as extract
 from slimstream.stages.extract.cluster import each_on
 from tests.pipeline.test_extract import PARAMS, contents, plant, work

@@ -15,6 +15,7 @@ import pytest
 
 from slimstream.clips.packs import Job, pack_clip
 from slimstream.clips.params import ExtractParams
+from slimstream.core import fingerprint
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
@@ -170,6 +171,17 @@ def test_other_settings_extract_anew_and_clear_the_old(tmp_path: Path) -> None:
     other = Params(extract=EXTRACT.model_copy(update={"stride": 2}))
     assert STAGES["extract"].run(other, paths, null_log)["extracted"] == 2
     assert len({path.parent for path in work(paths)}) == 1
+
+
+@pytest.mark.usefixtures("one_process")
+def test_other_code_of_this_stage_extracts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = plant(tmp_path, 2)
+    STAGES["extract"].run(PARAMS, paths, null_log)
+    known = fingerprint.stage_code
+    monkeypatch.setattr(fingerprint, "stage_code", lambda s: "new" if s == "evaluate" else known(s))
+    assert STAGES["extract"].run(PARAMS, paths, null_log)["extracted"] == 0
+    monkeypatch.setattr(fingerprint, "stage_code", lambda s: "new" if s == "extract" else known(s))
+    assert STAGES["extract"].run(PARAMS, paths, null_log)["extracted"] == 2
 
 
 @pytest.mark.usefixtures("one_process")

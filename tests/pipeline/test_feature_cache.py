@@ -7,6 +7,7 @@ import torch
 
 from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
+from slimstream.training import feature_cache
 from slimstream.training.feature_cache import through_trunk
 
 
@@ -53,6 +54,16 @@ def test_other_weights_have_files_of_their_own(batch: Batch, tmp_path: Path) -> 
     pretrained, random = (create_model("frozen_efficientnet_lite0", 3, pretrained=p) for p in (True, False))
     one, other = (next(iter(through_trunk(m, [batch], tmp_path))).clip for m in (pretrained, random))
     assert not torch.equal(one, other)
+
+
+def test_other_code_of_the_networks_has_files_of_its_own(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = create_model("frozen_efficientnet_lite0", 3)
+    next(iter(through_trunk(model, [batch], tmp_path)))
+    monkeypatch.setattr(feature_cache, "_code", lambda: "other code")
+    next(iter(through_trunk(model, [batch], tmp_path)))
+    assert len(list((tmp_path / "trunk").iterdir())) == 2
 
 
 def test_a_network_that_learns_throughout_sees_the_pixels(batch: Batch, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A table of three rows on tiny videos, each cut into two clips that vote: run, shared, resumed, written."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from ruamel.yaml import YAML
 
 from slimstream import models
 from slimstream.cli.parser import main
-from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.experiments.tables import cells
+from slimstream.experiments import runner, stage_runs
+from slimstream.experiments.tables.score import score
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
@@ -57,22 +56,34 @@ TABLES: dict[str, Any] = {
 }
 
 
+DIES: list[str] = []
+"""Stages whose next process dies."""
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages that were started, here and not in the processes that they have otherwise."""
+    """The stages that were run, here and not in the processes that they have otherwise."""
     torch.set_num_threads(1)
     found: list[str] = []
 
-    def run_stage(folder: Paths, stage: str, paths: Paths, quietly: bool) -> None:
-        found.append(stage)
-        start = time.perf_counter()
+    def call(command: list[str], *_: object) -> int:
+        if command[2].endswith(".score"):
+            score(command[3], Paths(Path(command[4])), Path(command[5]), Path(command[6]), command[7])
+            return 0
+        folder, stage = Paths(Path(command[4])), command[5]
+        if stage != "split":
+            found.append(stage)
+        if stage in DIES:
+            DIES.remove(stage)
+            return 1
         metrics = STAGES[stage].run(load_params(folder.params), folder, null_log)
         folder.metrics(stage).parent.mkdir(exist_ok=True)
         folder.metrics(stage).write_text(json.dumps(metrics))
-        (folder.root / f"{stage}.seconds").write_text(str(time.perf_counter() - start))
+        return 0
 
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
-    monkeypatch.setattr(cells, "run_stage", run_stage)
+    monkeypatch.delenv("SLIMSTREAM_DASK", raising=False)
+    monkeypatch.setattr(runner, "_call", call)
     monkeypatch.setattr(extract, "each", each)
     monkeypatch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
     return found
@@ -90,18 +101,11 @@ def test_a_table_is_filled_once(
     assert main([*command, "--row", "whole"]) == 0
     assert started == ["extract", *["train"] * 4]
     started.clear()
-    whole, kill = cells.run_stage, iter([False, True])
-
-    def dying(folder: Paths, stage: str, paths: Paths, quietly: bool) -> None:
-        if stage == "prune" and next(kill, False):
-            raise UserError("stage prune failed")
-        whole(folder, stage, paths, quietly)
-
-    monkeypatch.setattr(cells, "run_stage", dying)
+    DIES.append("prune")
     assert main(command) == 1
     assert "failed: t / pruned: stage prune failed" in capsys.readouterr().out
     # The others are run all the same, and the taught one goes on from what the first row trained.
-    assert started == ["prune"] * 3 + ["teachers", "distill"] * 4
+    assert started == ["prune"] * 4 + ["teachers", "distill"] * 4
     started.clear()
     assert main(command) == 0
     assert started == ["prune"]
@@ -110,21 +114,37 @@ def test_a_table_is_filled_once(
     assert (table["folds"] == 4).all() and (table["latency_p50_ms"] > 0).all()
     assert table.loc["pruned", "params"] < table.loc["whole", "params"]
     assert table.loc["pruned", "train_seconds"] > table.loc["whole", "train_seconds"]
-    told = tmp_path.glob(".slimstream/tables/*/metrics/distill.json")
+    told = tmp_path.glob(".slimstream/tables/*/*/metrics/distill.json")
     own = [json.loads(file.read_text())["distilled.seconds"] for file in told]  # neither control nor teacher
     assert table.loc["taught", "train_seconds"] == pytest.approx(np.median(own)) and len(own) == 4
+    assert set(table["other_code"]) == {"no"}
     assert set(table["pretrained"]) == {"no"} and set(table["code"].str.len()) == {16}
     page = (tmp_path / "docs/results.md").read_text()
     assert "Pruning is cheap: **" in page and "accuracy 97.4" in page and "order by accuracy is" in page
     assert "results/tiny-f1.svg" in page and (tmp_path / "docs/results/tiny-f2.svg").exists()
     counted = pd.read_csv(tmp_path / "docs/results/tiny-f2.csv").groupby("row")["clips"].sum()
     assert counted.to_dict() == {"whole": 24, "pruned": 24}, "every video was judged once"
-    cell = json.loads(next(tmp_path.glob(".slimstream/tables/*/scores/distilled.json")).read_text())
+    cell = json.loads(next(tmp_path.glob(".slimstream/tables/*/*/scores/*/distilled.json")).read_text())
     assert (cell["clips"], cell["videos"]) == (12, 6)
 
     started.clear()
     assert main(command) == 0
     assert started == [] and (tmp_path / "docs/results.md").read_text() == page
+
+    # Other code of prune: its row is made again, unless it is kept, which the results then say.
+    known = stage_runs.stage_code
+    monkeypatch.setattr(stage_runs, "stage_code", lambda s: "new" if s == "prune" else known(s))
+    monkeypatch.setattr(stage_runs, "check_code", lambda *_: None)
+    assert main([*command, "--keep"]) == 0 and started == []
+    assert "Made by other code than today's: pruned.\n" in (tmp_path / "docs/results.md").read_text()
+    table = pd.read_csv(tmp_path / "docs/results/tiny-t.csv").set_index("row")
+    assert table["other_code"].to_dict() == {"whole": "no", "pruned": "yes", "taught": "no"}
+    assert main([*command, "--row", "whole"]) == 0 and started == []
+    assert "today's: pruned." in (tmp_path / "docs/results.md").read_text(), (
+        "what is there is not thrown away"
+    )
+    assert main(command) == 0 and started == ["prune"] * 4
+    assert "other code" not in (tmp_path / "docs/results.md").read_text()
 
 
 def test_mistakes_are_one_sentence(

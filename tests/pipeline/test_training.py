@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.cli.parser import main
+from slimstream.core import fingerprint
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
@@ -18,6 +19,7 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
+from slimstream.training.study import Study
 from tests.pipeline.tiny import FIT, study
 
 
@@ -113,6 +115,25 @@ def test_kill_9_then_resume_ends_with_the_same_weights(tmp_path: Path) -> None:
     weights = [load_model(paths.model("original"), create_model)[0] for paths in (whole, cut)]
     assert weight_hash(weights[0]) == weight_hash(weights[1])
     assert whole.curves("original").read_text() == cut.curves("original").read_text()
+
+
+def test_a_training_resumes_unless_its_own_code_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = study(tmp_path)
+    known, folders = fingerprint.stage_code, list[Path]()
+
+    def training(*_: object, folder: Path, **__: object) -> list[dict[str, float]]:
+        folders.append(folder)
+        return []
+
+    monkeypatch.setattr("slimstream.training.study.fit", training)
+    for judged in ("validate", "save"):  # not what this is about
+        monkeypatch.setattr(Study, judged, lambda *_, **__: {})
+    for edited in ("nothing", "evaluate", "prune", "train"):
+        monkeypatch.setattr(fingerprint, "stage_code", lambda s, e=edited: "new" if s == e else known(s))
+        STAGES["train"].run(load_params(paths.params), paths, null_log)
+    assert folders[0] == folders[1] == folders[2] != folders[3]
 
 
 def test_a_user_mistake_is_one_sentence_and_status_2(

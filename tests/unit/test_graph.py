@@ -1,18 +1,21 @@
 """dvc.yaml tells the truth: what a stage depends on is what its code reaches and reads."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from slimstream.experiments.tables.cells import SCORE_CODE
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/slimstream"
 UNREACHED = {
+    "core/cluster.py": "a cluster: extraction and experiments ask",
     "core/environment.py": "where work is done: extraction and trainings ask",
     "core/files.py": "split writes nothing that has to be whole",
-    "core/fingerprint.py": "names the states of trainings",
+    "core/fingerprint.py": "names packs and the states of trainings",
     "core/output.py": "what the command line may write over",
     "core/parallel.py": "one process a core: neither ingest, split nor a training has any",
     "core/proxy.py": "asked before any stage begins",
@@ -60,8 +63,13 @@ def imported(path: Path) -> set[Path]:
 
 
 def reached(stage: str) -> set[Path]:
-    """The files that a stage's code is made of; an __init__ that holds a docstring alone is none."""
-    open_, seen = set(files_of(".".join(entry(stage).relative_to(ROOT / "src").with_suffix("").parts))), set()
+    """The files that a stage's code is made of."""
+    return reached_from(files_of(".".join(entry(stage).relative_to(ROOT / "src").with_suffix("").parts)))
+
+
+def reached_from(files: Iterable[Path]) -> set[Path]:
+    """`files` and all that they import; an __init__ that holds a docstring alone is none."""
+    open_, seen = set(files), set[Path]()
     while open_:
         path = open_.pop()
         seen.add(path)
@@ -99,6 +107,17 @@ def test_deps_are_the_import_closure(stage: str) -> None:
     wanted = closure(stage)
     listing = "\n".join(f"      - {path}" for path in sorted(wanted))
     assert declared == wanted, f"deps of {stage} in dvc.yaml should hold\n{listing}"
+
+
+def test_a_score_of_a_table_depends_on_the_code_it_reaches() -> None:
+    """It is no stage of dvc.yaml, but has a list of its code all the same."""
+    declared = [PACKAGE / name for name in SCORE_CODE]
+    missing = {
+        str(path.relative_to(PACKAGE))
+        for path in reached_from([PACKAGE / "experiments/tables/score.py"])
+        if not any(path.is_relative_to(code) for code in declared)
+    }
+    assert not missing, f"SCORE_CODE in experiments/tables/cells.py lacks {missing}"
 
 
 @pytest.mark.parametrize("file", UNREACHED)

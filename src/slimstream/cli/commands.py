@@ -213,7 +213,8 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
 def folds(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.experiments.folds import run_folds
 
-    print(run_folds(load_params(paths.params), paths, inner=args.inner, only=args.only))
+    params = load_params(paths.params)
+    print(run_folds(params, paths, inner=args.inner, only=args.only, jobs=args.jobs, keep=args.keep))
 
 
 def process(args: argparse.Namespace, paths: Paths) -> None:
@@ -246,7 +247,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     for spec in specs:
         source = args.pictures or args.source if spec.pictures else args.source
         said, broken = run_tables(
-            spec, paths, args.table, args.row, args.budget, args.seeds, source, args.jobs
+            spec, paths, args.table, args.row, args.budget, args.seeds, source, args.jobs, args.keep
         )
         print(said)
         failed += broken

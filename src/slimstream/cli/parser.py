@@ -150,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"
     )
     folds.add_argument("--only", help="this group alone")
+    _add_runner_options(folds)
     process = add(
         "process",
         "judge PCA, SVM and random forest on sensor logs, split by blocks of time",
@@ -178,8 +179,21 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
     tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
-    tables.add_argument(
-        "--jobs", type=int, default=1, help="trainings at once: as many as cores where a GPU is (default: 1)"
-    )
+    _add_runner_options(tables)
     tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser
+
+
+def _add_runner_options(command: argparse.ArgumentParser) -> None:
+    """What `experiments.runner` is told."""
+    command.add_argument(
+        "--jobs",
+        type=int,
+        help="stages at once: as many as cores where a GPU is (default: 1; with SLIMSTREAM_DASK one a thread "
+        "of the cluster's workers)",
+    )
+    command.add_argument(
+        "--keep",
+        action="store_true",
+        help="use what other code has made, and mark it, instead of making it again",
+    )

@@ -1,46 +1,57 @@
 """Leave one group out at a time: with a handful of cameras the only honest number.
 
-Every fold is the whole of the graph after `extract`, run as its own processes in a folder of its own that
-shares the packs. A fold that was finished with the same settings, code and data is not run again, so a killed
-table goes on where it stopped.
+Every fold is the whole of the graph after `extract`, on the checkout's packs. Each stage of a fold is a step
+of the runner, in a folder of its own: what was finished with the same settings, code and data is not run
+again, so a killed table goes on where it stopped.
 """
 
+import hashlib
 import json
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths, models_in
+from slimstream.experiments.runner import check_jobs, run_steps
+from slimstream.experiments.stage_runs import (
+    Home,
+    StageRun,
+    clips_key,
+    needed,
+    say_what_is_made_again,
+)
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import following
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import group_names
-from slimstream.stages.ingest.own_folders import check_source
 
 STAGES = [stage.name for stage in following("split") if stage.in_folds]
 
 
-def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | None = None) -> str:
+def run_folds(
+    params: Params,
+    paths: Paths,
+    *,
+    inner: bool = False,
+    only: str | None = None,
+    jobs: int | None = None,
+    keep: bool = False,
+) -> str:
     """Run every fold, write `reports/folds.csv` (one row a fold and model) and return the table in words.
 
     With `inner`, each fold's own group is put aside altogether and the groups that remain are left out in
     turn: settings are chosen on these numbers, and the outer folds are opened once for the settings frozen.
-    Raises UserError when the pipeline has not been run up to `extract`, or without a group column.
+    `jobs` stages are run at once. What other code than today's has made is made again or, with `keep`, used
+    and marked as `other_code`. Raises UserError when the pipeline has not been run up to `extract`, without a
+    group column, and when a fold failed: the others are finished then, and nothing is written.
     """
-    for needed in (paths.clips, paths.packs / "index.parquet", paths.manifest):
-        if not needed.exists():
-            raise UserError(f"{needed} is missing: run `dvc repro extract` before the folds.")
+    check_jobs(jobs)
+    for needed_file in (paths.clips, paths.packs / "index.parquet", paths.manifest):
+        if not needed_file.exists():
+            raise UserError(f"{needed_file} is missing: run `dvc repro extract` before the folds.")
     clips = pd.read_parquet(paths.clips)
     group_by = effective_group_by(group_columns(clips), params.split)
     if not group_by:
@@ -56,16 +67,32 @@ def run_folds(params: Params, paths: Paths, *, inner: bool = False, only: str | 
         raise UserError(f"--only {only}: no such group; there are {', '.join(groups)}.")
     folds = [(o, t) for o in outer for t in groups if o != t] if inner else [(None, o) for o in outer]
 
-    rows = []
-    for number, (aside, test) in enumerate(folds, 1):
-        name = f"{test} (without {aside})" if aside else test
-        print(f"fold {number}/{len(folds)}: {name}", file=sys.stderr, flush=True)
-        rows += _fold(params, paths, clips, aside, test)
-    table = pd.DataFrame(rows)
+    home = Home(paths, "folds", keep)
+    plans = [(aside, test, _plan(params, home, clips, aside, test)) for aside, test in folds]
+    say_what_is_made_again("folds", [run for _, _, runs in plans for run in runs])
+    names = {run.makes: fold_name(aside, test) for aside, test, runs in plans for run in runs}
+    broken: dict[str, str] = {}
+    for ended in run_steps((run for _, _, runs in plans for run in runs), jobs):
+        name = names[ended.step.makes]
+        said = ended.error or ended.left
+        print(f"fold {name}, {ended.step.stage}: {said}", file=sys.stderr, flush=True)
+        if ended.error:
+            broken.setdefault(name, ended.error)
+    if broken:
+        first, why = next(iter(broken.items()))
+        raise UserError(
+            f"{len(broken)} of {len(plans)} folds failed ({', '.join(broken)}); what the others have made is "
+            f"kept. The first, {first}: {why}"
+        )
+    table = pd.DataFrame([row for aside, test, runs in plans for row in _rows(aside, test, runs)])
     target = paths.root / "reports" / ("folds-inner.csv" if inner else "folds.csv")
     target.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(target, index=False)
     return f"{summary(table)}\n\nwritten to {target}"
+
+
+def fold_name(aside: str | None, test: str) -> str:
+    return f"{test} (without {aside})" if aside else test
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -86,98 +113,50 @@ def summary(table: pd.DataFrame) -> str:
                 f"{one} - {other}: mean {difference.mean():+.3f}, by fold {difference.round(3).tolist()}"
             )
     minutes = table.drop_duplicates(["aside", "test"])["seconds"].sum() / 60
+    kept = table[table["other_code"] == "yes"].drop_duplicates(["aside", "test"])
+    if len(kept):
+        names = ", ".join(fold_name(*where) for where in kept[["aside", "test"]].to_numpy().tolist())
+        lines += ["", f"made by other code than today's: {names}"]
     return "\n".join([*lines, "", f"cost: {minutes:.0f} minutes"])
 
 
-def _fold(
-    params: Params, paths: Paths, clips: pd.DataFrame, aside: str | None, test: str
-) -> list[dict[str, object]]:
-    settings = params.model_dump(mode="json", by_alias=True)
-    settings["split"]["test_group"] = test
-    del settings["split"]["given"]
+def _plan(params: Params, home: Home, clips: pd.DataFrame, aside: str | None, test: str) -> list[StageRun]:
+    """The runs of all stages of a fold, in an order in which they can be made."""
+    split = params.split.model_copy(update={"test_group": test, "given": None})
     group_by = effective_group_by(group_columns(clips), params.split)
     kept = clips if aside is None else clips[group_names(clips, group_by) != aside]
     kept = kept.assign(held_out=False)  # the fold decides who is tested, not history
-    root = paths.cache / "folds" / _key(settings, kept, paths)
-    fold = Paths(root)
-    lay_out(fold, settings, kept, {fold.packs: paths.packs, fold.ingested: paths.ingested}, paths)
-    seconds = sum(run_stage(fold, stage, paths) for stage in STAGES)
-    scores = json.loads(fold.metrics("evaluate").read_text())
-    facts = {"aside": aside or "", "test": test, "seconds": seconds, "folder": str(root)}
+    paths = home.checkout
+    packs = hashlib.sha256((paths.packs / "index.parquet").read_bytes()).hexdigest()
+    links = {"data/packs": paths.packs.absolute(), "data/ingested": paths.ingested.absolute()}
+    runs: dict[str, StageRun] = {}
+    for stage in STAGES:
+        runs[stage] = home.plan(
+            stage,
+            params.model_copy(update={"split": split}),
+            kept,
+            before=[runs[earlier] for earlier in needed(stage, STAGES)],
+            inputs=[clips_key(kept), packs] if stage == "split" else None,
+            links=links,
+        )
+    return list(runs.values())
+
+
+def _rows(aside: str | None, test: str, runs: Sequence[StageRun]) -> list[dict[str, object]]:
+    """One a model, with all that `evaluate` says of it; `seconds` are those of all stages."""
+    last = runs[-1]
+    scores = json.loads(last.paths.metrics("evaluate").read_text())
+    facts = {
+        "aside": aside or "",
+        "test": test,
+        "seconds": sum(run.seconds() or 0.0 for run in runs),
+        "folder": str(last.folder),
+        "code": last.folder.name,
+        "other_code": "no" if all(run.current for run in runs) else "yes",
+    }
     return [
         facts
         | {"model": name}
         | {k.split(".", 1)[1]: v for k, v in scores.items() if k.startswith(f"{name}.") and k.count(".") == 1}
         for name in models_in(scores)
     ]
-
-
-def lay_out(
-    fold: Paths, settings: Mapping[str, Any], clips: pd.DataFrame, links: Mapping[Path, Path], paths: Paths
-) -> None:
-    """Make the folder of `fold`: params.yaml, the accepted clips and, linked, what it shares with others."""
-    fold.clips.parent.mkdir(parents=True, exist_ok=True)
-    write_settings(fold, settings)
-    clips.to_parquet(fold.clips)
-    lock = paths.root / "requirements.lock"
-    for target, source in {**links, fold.root / lock.name: lock}.items():
-        if source.exists() and not target.exists():
-            target.symlink_to(source.resolve())
-
-
-def validated(params: Params, home: Paths, source: str, paths: Paths) -> None:
-    """Scan, fetch and validate `source` in the folder of `home`, apart from the checkout's own clips.
-
-    Stages that were finished there are not run again: remove their `.seconds` to look at the source anew.
-    """
-    check_source(source, paths)
-    settings = params.model_dump(mode="json", by_alias=True)
-    settings["ingest"]["source"] = source
-    home.root.mkdir(parents=True, exist_ok=True)
-    write_settings(home, settings)
-    for stage in ("scan", "ingest", "validate"):
-        run_stage(home, stage, paths)
-
-
-def write_settings(fold: Paths, settings: Mapping[str, Any]) -> None:
-    with fold.params.open("w") as file:
-        YAML(typ="safe").dump(settings, file)
-
-
-def done(folder: Paths, stage: str) -> Path:
-    """What is there when `stage` was run in `folder`: the seconds that it took."""
-    return folder.root / f"{stage}.seconds"
-
-
-def run_stage(fold: Paths, stage: str, paths: Paths, quietly: bool = False) -> float:
-    """Run one stage in the fold's folder, or not if it is done; return the seconds it took.
-
-    `quietly`, what it says goes to `<stage>.log` there.
-    """
-    mark = done(fold, stage)
-    if not mark.exists():
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "slimstream", "--root", str(fold.root), stage]
-        # The table is what counts, not its runs; what frozen layers make of a clip is the same in all folds.
-        quiet = {
-            **os.environ,
-            "SLIMSTREAM_TRACKING": "off",
-            "SLIMSTREAM_CACHE": str(paths.cache.resolve()),
-            "SLIMSTREAM_SOURCE_ROOT": str(paths.source_root.resolve()),
-        }
-        log = fold.root / f"{stage}.log"
-        with log.open("w") if quietly else nullcontext() as out:
-            code = subprocess.run(command, env=quiet, stdout=out, stderr=out).returncode
-        if code:
-            why = f", see {log}" if quietly else ""
-            raise UserError(
-                f"stage {stage} failed in {fold.root} (exit status {code}{why}); run again to go on."
-            )
-        mark.write_text(str(time.perf_counter() - start))
-    return float(mark.read_text())
-
-
-def _key(settings: dict[str, object], clips: pd.DataFrame, paths: Paths) -> str:
-    learnt_by = {name: section for name, section in settings.items() if name not in ("publish", "sweep")}
-    texts = (json.dumps(learnt_by, sort_keys=True), *sorted(clips["id"] + clips["sha256"]))
-    return fingerprint(texts, [paths.packs / "index.parquet"])

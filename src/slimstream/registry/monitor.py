@@ -7,7 +7,7 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.experiments.folds import validated
+from slimstream.experiments.stage_runs import validated
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.lineage import seen

@@ -28,7 +28,7 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
         torch.manual_seed(p.fit.seed)
         model = create_model(p.model, len(study.classes), **p.model_args)
         objective = study.objective(model, p.fit)
-        scores = study.fit(row, model, objective, p.fit, named(log, name), settings=[p])
+        scores = study.fit(row, model, objective, p.fit, named(log, name), stage="teachers", settings=[p])
         metrics |= with_prefix(name, scores | study.save(row, model, base=p.model, args=p.model_args))
     study.forget()
     return metrics

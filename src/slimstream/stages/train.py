@@ -16,7 +16,8 @@ def run(train: TrainParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     torch.manual_seed(train.fit.seed)
     model = create_model(train.model, len(study.classes), **train.model_args)
     study.check(model, train.fit)
-    scores = study.fit("original", model, study.objective(model, train.fit), train.fit, log, settings=[train])
+    objective = study.objective(model, train.fit)
+    scores = study.fit("original", model, objective, train.fit, log, stage="train", settings=[train])
     size = study.save("original", model, base=train.model, args=train.model_args)
     study.forget()
     return scores | size

@@ -1,13 +1,14 @@
 """What the frozen layers of a network make of the clips, computed once.
 
 Nothing that is learnt changes it, and on a CPU it is nearly all of the work: every stage, fold and epoch that
-meets a frame again reads it from disk. The files are named after the layers' weights and the frame's own
-bytes, so they are right wherever they are found, and may be deleted at any time.
+meets a frame again reads it from disk. The files are named after the layers' weights, the code of all
+networks and the frame's own bytes, so they are right wherever they are found, and may be deleted at any time.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from slimstream.clips.packs import save_array
 from slimstream.core.files import whole
+from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.datasets.dataset import Batch
 from slimstream.models.checkpoint import weight_hash
 
@@ -39,7 +41,16 @@ def through_trunk(model: nn.Module, batches: Iterable[Batch], cache: Path) -> It
     computed or read, so that a training does not depend on what was cached.
     """
     layers = model.trunk_layers() if isinstance(model, HasTrunk) else None
-    return batches if layers is None else _shortened(model, batches, cache / "trunk" / weight_hash(layers))
+    return batches if layers is None else _shortened(model, batches, cache / "trunk" / _key(layers))
+
+
+def _key(layers: nn.Module) -> str:
+    return hashlib.sha256(f"{weight_hash(layers)} {_code()}".encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    return code_key([PACKAGE / "models", Path(__file__).resolve()])
 
 
 def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iterator[Batch]:

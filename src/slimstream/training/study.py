@@ -147,15 +147,16 @@ class Study:
         p: FitParams,
         log: Log,
         *,
+        stage: str,
         inputs: Iterable[Path] = (),
         settings: Iterable[Section] = (),
         views: int | None = None,
     ) -> Row:
-        """Train `model` as `name`, write its curves, return its best validation metrics.
+        """Train `model` as `name` of `stage`, write its curves, return its best validation metrics.
 
         A killed training resumes when nothing it depends on has changed: the hash of its settings, its input
-        files, the code and the lock file is the name of the folder it resumes from. With `views`, epoch e
-        sees the augmented view e mod `views` of every clip.
+        files, the code that dvc.yaml lists for `stage` and the lock file is the name of the folder it resumes
+        from. With `views`, epoch e sees the augmented view e mod `views` of every clip.
         """
         start = time.perf_counter()
         if p.epochs:
@@ -164,6 +165,7 @@ class Study:
             self.fit_head(model.eval(), self.train, p.head)
         lock = self.paths.root / "requirements.lock"
         key = fingerprint(
+            stage,
             (section.model_dump_json() for section in (p, self.input, *settings)),
             [self.paths.split_info, self.paths.packs / "index.parquet", *inputs, lock],
         )

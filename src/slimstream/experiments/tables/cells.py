@@ -1,29 +1,36 @@
 """A row on one fold: the stages that make its model, each in a folder named after all that it depends on.
 
-The name holds the clips, the fold, the settings of the stage and the names of the folders it goes on from. So
-rows that begin alike share their beginning: a network is trained once for the row that judges it, for those
-that prune it and for those that it teaches; and what is finished is never run again. Our own code is no part
-of the name, or a new word in a message would cost a day: delete `.slimstream/tables` after a change that
-counts. Every row says which code it was judged by.
+So rows that begin alike share their beginning: a network is trained once for the row that judges it, for
+those that prune it and for those that it teaches; and what is finished is not run again unless the code that
+makes it has changed (`experiments.stage_runs`).
 """
 
-import hashlib
 import json
-import os
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from math import nan
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
+from slimstream.core.fingerprint import PACKAGE, code_key, stage_code
 from slimstream.core.paths import TEACHERS, Paths
-from slimstream.core.progress import null_log
-from slimstream.experiments.folds import done, lay_out, run_stage, validated
+from slimstream.experiments.runner import Step, run_command
+from slimstream.experiments.stage_runs import (
+    Home,
+    StageRun,
+    choose,
+    clips_key,
+    key,
+    locked,
+    settings_of,
+    validated,
+    with_source,
+)
 from slimstream.experiments.tables.results import Done
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
@@ -32,13 +39,6 @@ from slimstream.splits.groups import components, folds
 
 MAKERS = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
-
-LATER: dict[str, dict[str, Any]] = {
-    "prune": {"restore_clips": None, "frozen": False},
-    "split": {"given": None},
-}
-"""Settings that came after the first tables: with these values a stage does what it did without them, and its
-folder keeps the name it had."""
 
 
 def maker(model: str) -> str:
@@ -63,34 +63,45 @@ def chain(stage: str, params: Params) -> list[str]:
 
 @dataclass(frozen=True)
 class Data:
-    """Accepted clips: those of the checkout, or of a source, then in a home of their own."""
+    """Accepted clips: those of the checkout, or of a source, then in a folder of their own."""
 
-    home: Paths
-    checkout: Paths
+    source: Paths
+    home: Home
     at_most: int
     """Folds, where there are more groups."""
+    current: bool = True
+    """Fetched and validated by today's code; DVC sees to that in the checkout."""
 
     @classmethod
-    def open(cls, params: Params, paths: Paths, source: str | None, at_most: int) -> "Data":
-        """With a `source`, scan, fetch and validate it first, once and apart from the checkout's clips."""
+    def open(
+        cls, params: Params, paths: Paths, source: str | None, at_most: int, keep: bool = False
+    ) -> "Data":
+        """With a `source`, scan, fetch and validate it first, once and apart from the checkout's clips.
+
+        With `keep`, what other code has made is used (`experiments.stage_runs`).
+        """
+        home = Home(paths, "tables", keep)
         if source is None:
             if not paths.clips.exists():
                 raise UserError(f"{paths.clips} is missing: name your clips with --source.")
-            return cls(paths, paths, at_most)
-        settings = params.model_dump(mode="json", by_alias=True)
-        settings["ingest"]["source"] = source
-        name = key(settings["ingest"], settings["validate"], named_by("split", settings["split"]))
-        data = cls(Paths(paths.cache / "tables" / name), paths, at_most)
-        validated(params, data.home, source, paths)
-        return data
+            return cls(paths, home, at_most)
+        params = with_source(params, source)
+        # Rows differ in how clips are packed; of that only `bits` decides which clips are accepted.
+        read = settings_of("validate", params) | {"extract": params.extract.bits}
+        name = key(source, settings_of("ingest", params), read)
+        code = key(stage_code("ingest"), stage_code("validate"))
+        folder = choose(home.folder, name, code, "validate.seconds", keep)
+        validated(params, Paths(folder), source, paths)
+        return cls(Paths(folder), home, at_most, folder.name == code)
 
-    def folder(self, name: str) -> Paths:
-        return Paths(self.checkout.cache / "tables" / name)
+    def keeping(self) -> "Data":
+        """The same clips, where what other code has made counts as finished."""
+        return replace(self, home=replace(self.home, keep=True))
 
     @cached_property
     def clips(self) -> pd.DataFrame:
         # The fold decides who is tested, not history.
-        return pd.read_parquet(self.home.clips).assign(held_out=False)
+        return pd.read_parquet(self.source.clips).assign(held_out=False)
 
     @cached_property
     def name(self) -> str:
@@ -128,32 +139,51 @@ class Cell:
     data: Data
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
-        return self.params.model_dump(mode="json", by_alias=True)
+    def packs(self) -> StageRun:
+        """The run of `extract`, once for all rows that see the same."""
+        raw = {"data/ingested": self.data.source.ingested.absolute()}
+        whole = self.data.clips
+        return self.data.home.plan("extract", self.params, whole, inputs=self.data.name, links=raw)
 
     @cached_property
-    def packs(self) -> Paths:
-        """Where `extract` is run, once for all rows that see the same."""
-        return self.data.folder(key(self.settings["extract"], self.data.name))
-
-    @cached_property
-    def folders(self) -> dict[str, Paths]:
-        """Of every stage that the model takes, in an order in which they can be run."""
-        found: dict[str, Paths] = {}
+    def runs(self) -> dict[str, StageRun]:
+        """The runs of all stages that the model takes, in an order in which they can be made."""
+        found: dict[str, StageRun] = {}
+        links = {
+            "data/packs": self.packs.paths.packs,
+            "data/ingested": self.data.source.ingested.absolute(),
+        }
         for stage in chain(maker(self.model), self.params):
-            from_: list[object] = [found[earlier].root.name for earlier in needs(stage, self.params)]
-            if stage == "split":
-                from_ = [self.packs.root.name, sorted(self.clips["id"] + self.clips["fold"])]
-            found[stage] = self.data.folder(key(stage, named_by(stage, self.settings[stage]), from_))
+            found[stage] = self.data.home.plan(
+                stage,
+                self.params,
+                self.clips,
+                before=[found[earlier] for earlier in needs(stage, self.params)] or [self.packs],
+                inputs=clips_key(self.clips) if stage == "split" else None,
+                links=links,
+            )
         return found
 
     @property
-    def last(self) -> Paths:
-        return self.folders[maker(self.model)]
+    def last(self) -> StageRun:
+        return self.runs[maker(self.model)]
+
+    @cached_property
+    def score(self) -> "Score":
+        code = key(_planned_score_code(), self.last.folder.name)
+        mark = f"{self.model.replace('/', '-')}.json"
+        folder = choose(self.last.folder, "scores", code, mark, self.data.home.keep)
+        return Score(self.model, self.last, folder / mark, code, self.data.home.variables)
 
     @property
     def scores(self) -> Path:
-        return self.last.root / "scores" / f"{self.model.replace('/', '-')}.json"
+        return self.score.makes
+
+    @property
+    def current(self) -> bool:
+        """Made by today's code from the clips on; False where what other code made was kept."""
+        score = self.score
+        return self.data.current and self.last.current and score.makes.parent.name == score.code
 
     def done(self) -> Done | None:
         """The scores, or None when this has not been run."""
@@ -162,9 +192,9 @@ class Cell:
         scores = json.loads(self.scores.read_text())
         if (timing := self.scores.with_suffix(".speed.json")).exists():
             scores |= json.loads(timing.read_text())
-        spent = {stage: float(done(folder, stage).read_text()) for stage, folder in self.folders.items()}
-        curves = self.last.curves(self.model)
-        return Done(self.fold, scores, sum(spent.values()), self._training(spent), curves)
+        spent = {stage: run.seconds() or 0.0 for stage, run in self.runs.items()}
+        curves = self.last.paths.curves(self.model)
+        return Done(self.fold, scores, self._training(spent), curves, self.current)
 
     def _training(self, spent: Mapping[str, float]) -> float:
         """Seconds of the model's own training and of those that it goes on from, of all stages' `spent` ones.
@@ -174,83 +204,78 @@ class Cell:
         stage = maker(self.model)
         if stage not in ("teachers", "distill"):
             return sum(spent.values())
-        metrics, own = self.last.metrics(stage), f"{self.model.removeprefix(TEACHERS)}.seconds"
+        metrics, own = self.last.paths.metrics(stage), f"{self.model.removeprefix(TEACHERS)}.seconds"
         alone = float(json.loads(metrics.read_text())[own]) if metrics.exists() else nan
         scratch = stage == "teachers" or self.params.distill.student == "scratch"
         return alone if scratch else alone + spent["train"] + spent["prune"]
 
-    def steps(self) -> Iterator["Step"]:
+    def steps(self) -> Iterator[Step]:
         """What has to be made, in an order in which it can be. Cells that begin alike share steps."""
-        packs = done(self.packs, "extract")
-        yield Step(packs, (), self, "extract")
-        for stage, folder in self.folders.items():
-            before = [done(self.folders[earlier], earlier) for earlier in needs(stage, self.params)]
-            yield Step(done(folder, stage), (packs, *before), self, stage)
-        yield Step(self.scores, (done(self.last, maker(self.model)),), self, "score")
-
-    def make(self, step: str, quietly: bool) -> None:
-        """Carry out one step. A training is a process of its own: one that dies takes its row along, not the
-        table. `quietly`, what it says goes to a file in its folder.
-        """
-        from slimstream.experiments.tables.score import score
-
-        checkout = self.data.checkout
-        if step == "score":
-            score(self.model, self.last, checkout.cache, self.scores)
-        elif step == "extract":
-            raw = {self.packs.ingested: self.data.home.ingested}
-            lay_out(self.packs, self.settings, self.data.clips, raw, checkout)
-            run_stage(self.packs, step, checkout, quietly)
-        else:
-            self._begin(step, self.folders[step])
-            self._stage(step, self.folders[step], quietly)
+        yield self.packs
+        yield from self.runs.values()
+        yield self.score
 
     def time(self) -> None:
         """Time the exported form of the finished model."""
         from slimstream.experiments.tables.score import speed
 
         if not (file := self.scores.with_suffix(".speed.json")).exists():
-            speed(self.model, self.last, self.params.evaluate.latency_runs, file)
-
-    def _begin(self, stage: str, folder: Paths) -> None:
-        """Lay out the folder of `stage` and link what the stages before it made."""
-        shared = {folder.packs: self.packs.packs, folder.ingested: self.data.home.ingested}
-        lay_out(folder, self.settings, self.clips, shared, self.data.checkout)
-        for before in (self.folders[name] for name in needs(stage, self.params)):
-            for file in (before.split, before.split_info, *before.model(".").glob("**/*.*")):
-                linked = folder.root / file.relative_to(before.root)
-                linked.parent.mkdir(parents=True, exist_ok=True)
-                if not linked.exists() and file.is_file():
-                    os.link(file, linked)
-
-    def _stage(self, stage: str, folder: Paths, quietly: bool) -> None:
-        if stage != "split":
-            run_stage(folder, stage, self.data.checkout, quietly)
-            return
-        STAGES["split"].run(self.params, folder, null_log)  # a moment's work, not worth a process
-        done(folder, stage).write_text("0")
+            speed(self.model, self.last.paths, self.params.evaluate.latency_runs, file)
 
 
-@dataclass(frozen=True)
-class Step:
-    """A file that a cell takes, and what must be there before."""
+@dataclass(frozen=True, eq=False)
+class Score:
+    """The step that judges a finished model on the test clips of its fold."""
 
+    model: str
+    of: StageRun
     makes: Path
-    needs: tuple[Path, ...]
-    cell: Cell
-    name: str
-    """A stage, or `score`."""
+    code: str
+    """Stands for the code of the score and of all that made the model."""
+    variables: Mapping[str, str] = field(repr=False)
 
-    def run(self, quietly: bool = False) -> None:
-        self.cell.make(self.name, quietly)
+    @property
+    def needs(self) -> tuple[Path, ...]:
+        return (self.of.makes,)
+
+    @property
+    def alike(self) -> str:
+        return "score"
+
+    def seconds(self) -> float | None:
+        return None
+
+    def run(self, quietly: bool, cores: int | None) -> None:
+        with locked(self.makes.parent) as lock:
+            if self.makes.exists():
+                return
+            if key(score_code(), self.of.folder.name) != self.code:
+                raise UserError(
+                    "the code that scores has changed since this was started; run again to go on."
+                )
+            command = [sys.executable, "-m", f"{__package__}.score", self.model, str(self.of.folder)]
+            command += [self.variables["SLIMSTREAM_CACHE"], str(self.makes), self.code]
+            log = self.makes.with_suffix(".log") if quietly else None
+            run_command(command, log, cores, lock, **self.variables)
 
 
-def named_by(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """What of a stage's settings its folder is named after."""
-    later = LATER.get(stage, {})
-    return {name: value for name, value in settings.items() if name not in later or value != later[name]}
+SCORE_CODE = (
+    "clips",
+    "core",
+    "datasets",
+    "experiments/tables/score.py",
+    "metrics",
+    "models",
+    "runtimes",
+    "training",
+)
+"""The code that a score depends on beside that which made the model; no stage of dvc.yaml, so named here."""
 
 
-def key(*parts: object) -> str:
-    """16 hex digits over `parts` as JSON."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+def score_code() -> str:
+    """`code_key` of SCORE_CODE."""
+    return code_key(PACKAGE / name for name in SCORE_CODE)
+
+
+_planned_score_code = cache(score_code)
+"""As it was when this process first asked: there are many cells."""

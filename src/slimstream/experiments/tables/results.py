@@ -25,11 +25,11 @@ class Done:
 
     fold: str
     scores: dict[str, Any]
-    seconds: float
-    """Of all stages it took."""
     training: float
     """Seconds that its network took to train and those it goes on from; teachers have rows of their own."""
     curves: Path
+    current: bool = True
+    """Made by today's code; False where what other code made was kept."""
 
 
 @dataclass(frozen=True)

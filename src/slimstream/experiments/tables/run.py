@@ -1,15 +1,16 @@
 """Fill a paper's tables, row by row, seed by seed, and write what there is after each."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
+from slimstream.experiments.runner import check_jobs, run_steps
+from slimstream.experiments.stage_runs import say_what_is_made_again
 from slimstream.experiments.tables.cells import Cell, Data, chain, maker
 from slimstream.experiments.tables.results import Done
-from slimstream.experiments.tables.schedule import carry_out
 from slimstream.experiments.tables.spec import Row, Spec
 from slimstream.experiments.tables.write import write_results
 from slimstream.pipeline.params import Params
@@ -20,6 +21,8 @@ SEEDS = 5
 """So many at most are looked for when the results are written."""
 Key = tuple[str, str]
 """A table and a row of it."""
+Cells = Callable[[Key, int], list[Cell]]
+"""The cells of a row and a seed, one a fold."""
 
 
 def run_tables(
@@ -30,21 +33,24 @@ def run_tables(
     budget: str = "cpu",
     seeds: int | None = None,
     source: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    keep: bool = False,
 ) -> tuple[str, int]:
     """Run the rows that are asked for, `jobs` steps at once, and write docs/results; the section in words and
     how many rows failed.
 
+    What other code than today's has made is made again or, with `keep`, used; the results say of which rows.
     Raises UserError before any work starts when a name or a row's settings do not fit.
     """
     rows = chosen(spec, table, row)
     if seeds is not None and not 1 <= seeds <= SEEDS:
         raise UserError(f"--seeds {seeds}: it is 1 to {SEEDS} trainings per row and fold.")
-    if jobs < 1:
-        raise UserError(f"--jobs {jobs}: at least one step is run at once.")
+    check_jobs(jobs)
     check(spec, rows.values(), budget, paths)
-    data = Data.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds)
+    data = Data.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds, keep)
     cells = planned(spec, budget, data)
+    # A result of other code stays in the table, and is marked, until today's has made another.
+    otherwise = planned(spec, budget, data.keeping())
     turns = [
         (where, seed)
         for seed in range(SEEDS)
@@ -53,23 +59,24 @@ def run_tables(
     ]
 
     def write() -> str:
-        return write_results(spec, paths, budget, lambda *where: finished(cells, where))
+        return write_results(spec, paths, budget, lambda *where: finished(cells, where, otherwise))
 
-    write()
-    by_scores: dict[Path, list[tuple[Key, int]]] = {}
-    for turn in turns:
-        for cell in cells(*turn):
-            by_scores.setdefault(cell.scores, []).append(turn)
-    print(f"{spec.paper}: {left(cells, turns, jobs)}", file=sys.stderr, flush=True)
+    wanted = [(turn, cell) for turn in turns for cell in cells(*turn)]
+    say_what_is_made_again(
+        spec.paper, [run for _, cell in wanted for run in (cell.packs, *cell.runs.values())]
+    )
+    by_scores: dict[Path, list[tuple[tuple[Key, int], str]]] = {}
+    for turn, cell in wanted:
+        by_scores.setdefault(cell.scores, []).append((turn, cell.fold))
     broken: dict[Key, str] = {}
-    for step, why in carry_out((s for turn in turns for cell in cells(*turn) for s in cell.steps()), jobs):
-        served = by_scores.get(step.makes, ())
-        for where, seed in served:
-            head = f"{spec.paper} {' / '.join(where)}, seed {seed}, fold {step.cell.fold}"
-            print(f"{head}: {why or left(cells, turns, jobs)}", file=sys.stderr, flush=True)
-            broken |= {where: why} if why else {}
+    for ended in run_steps((step for _, cell in wanted for step in cell.steps()), jobs):
+        served = by_scores.get(ended.step.makes, ())
+        for (where, seed), fold in served:
+            head = f"{spec.paper} {' / '.join(where)}, seed {seed}, fold {fold}"
+            print(f"{head}: {ended.error or ended.left}", file=sys.stderr, flush=True)
+            broken |= {where: ended.error} if ended.error else {}
         # After each row, so that a killed table shows what it got.
-        if not why and any(all(cell.scores.exists() for cell in cells(*turn)) for turn in served):
+        if not ended.error and any(all(cell.scores.exists() for cell in cells(*turn)) for turn, _ in served):
             write()
     # Last, when nothing runs beside them.
     for where in rows:
@@ -110,7 +117,7 @@ def check(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:
             seen.append((params, stages))
 
 
-def planned(spec: Spec, budget: str, data: Data) -> Callable[[Key, int], list[Cell]]:
+def planned(spec: Spec, budget: str, data: Data) -> Cells:
     """The cells of a row and a seed, one a fold; they are worked out once."""
     rows = chosen(spec, None, None)
 
@@ -122,33 +129,18 @@ def planned(spec: Spec, budget: str, data: Data) -> Callable[[Key, int], list[Ce
     return cells
 
 
-def finished(cells: Callable[[Key, int], list[Cell]], where: Key) -> list[list[Done]]:
-    """The cells of every seed that all folds are finished of; what draws nothing has one seed."""
+def finished(cells: Cells, where: Key, otherwise: Cells | None = None) -> list[list[Done]]:
+    """The cells of every seed that all folds are finished of; what draws nothing has one seed.
+
+    A seed that is not finished among `cells` is looked for in `otherwise`, cells that other code has made.
+    """
     found = []
     for seed in range(SEEDS):
         if seed and cells(where, seed)[0].scores == cells(where, 0)[0].scores:
             break
-        done = [cell.done() for cell in cells(where, seed)]
-        if all(done):
-            found.append([cell for cell in done if cell])
+        for plan in filter(None, (cells, otherwise)):
+            done = [cell.done() for cell in plan(where, seed)]
+            if all(done):
+                found.append([cell for cell in done if cell])
+                break
     return found
-
-
-def left(cells: Callable[[Key, int], list[Cell]], turns: Sequence[tuple[Key, int]], jobs: int) -> str:
-    """What is left to do in words, and how long it may take `jobs` processes: as long as finished cells of a
-    row took on average, or of any row where it has none."""
-    open_: dict[Key, int] = {}
-    took: dict[Key, list[float]] = {}
-    for where, seed in turns:
-        for cell in cells(where, seed):
-            open_[where] = open_.get(where, 0) + (cell.done() is None)
-        for cell in (*cells(where, 0), *cells(where, seed)):
-            if done := cell.done():
-                took.setdefault(where, []).append(done.seconds)
-    known = {where: sum(spent) / len(spent) for where, spent in took.items()}
-    words = f"{sum(open_.values())} cells left"
-    if not known:
-        return words
-    typical = sum(known.values()) / len(known)
-    minutes = sum(known.get(where, typical) * count for where, count in open_.items()) / 60 / jobs
-    return f"{words}, at most about {minutes:.0f} minutes"

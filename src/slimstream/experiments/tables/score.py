@@ -1,6 +1,7 @@
 """A cell's scores: the model judges the test clips in PyTorch. A light `evaluate`, without a report."""
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import pandas as pd
 import torch
 
 from slimstream.core.files import whole
-from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.metrics import classification as metrics
 from slimstream.models import create_model
@@ -20,8 +20,8 @@ from slimstream.training.feature_cache import through_trunk
 from slimstream.training.study import in_batches, judge
 
 
-def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
-    """Judge the test clips and write `file`: scores, confusion matrix, size, and by which code and device.
+def score(name: str, paths: Paths, cache: Path, file: Path, code: str) -> None:
+    """Judge the test clips and write `file`: scores, confusion matrix, size, and by which `code` and device.
 
     The clips of a video vote (`metrics.classification.vote`), and a vote counts as one; a lone clip is its
     own video.
@@ -44,7 +44,7 @@ def score(name: str, paths: Paths, cache: Path, file: Path) -> None:
         "macs": card.macs,
         "pretrained": bool(card.args.get("pretrained")),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
-        "code": fingerprint((), ()),
+        "code": code,
     }
     _write(file, row)
 
@@ -67,3 +67,8 @@ def _test(paths: Paths, card: Card) -> Part:
 def _write(file: Path, content: object) -> None:
     with whole(file) as half:
         half.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":  # a process of its own, as a stage is: `cells.Score` starts it
+    model_, folder_, cache_, file_, code_ = sys.argv[1:]
+    score(model_, Paths(Path(folder_)), Path(cache_), Path(file_), code_)

@@ -27,7 +27,7 @@ def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, s
         done = {row.name: cells(name, row.name) for row in table.rows if not row.count}
         csv = pd.DataFrame([line(spec, row, budget, done.get(row.name, [])) for row in table.rows])
         csv.to_csv(folder / f"{spec.paper}-{name}{suffix}.csv", index=False)
-        lines += ["", f"### {table.title}", "", *markdown(csv)]
+        lines += ["", f"### {table.title}", "", *markdown(csv), *other_code(csv)]
         seeds = {row.name: row.seeds for row in table.rows}
         said = [answer(claim, done, seeds) for claim in spec.claims if claim.table == name]
         said += [text for text in (order(table, done), table.note.strip()) if text]
@@ -86,6 +86,7 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         found |= {
             name: ", ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
         }
+        found |= {"other_code": "no" if all(cell.current for cell in every) else "yes"}
     elif row.count:
         found |= {"state": "counted", "pretrained": "", **count(spec, row, budget)}
     found |= {"configurations": row.configurations}
@@ -151,6 +152,13 @@ def markdown(csv: pd.DataFrame) -> list[str]:
             kind = [row["device"], row["pretrained"], f"{row['seeds']:.0f} × {row['folds']:.0f}"]
         lines.append(f"| {' | '.join([row['row'], *scores, row['paper'], *cost, *kind])} |")
     return lines
+
+
+def other_code(csv: pd.DataFrame) -> list[str]:
+    """A paragraph that names the rows which were made by other code; nothing where there is none."""
+    rows = csv[csv["other_code"] == "yes"] if "other_code" in csv else csv[:0]
+    names = rows["row"].tolist()
+    return ["", f"Made by other code than today's: {', '.join(names)}."] * bool(names)
 
 
 def _si(value: float | None, unit: float, name: str) -> str:

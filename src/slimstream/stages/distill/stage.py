@@ -60,6 +60,7 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
             objective,
             distill.fit,
             named(log, name),
+            stage="distill",
             inputs=inputs,
             settings=[distill],
             views=distill.views,

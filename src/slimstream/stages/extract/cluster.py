@@ -9,17 +9,14 @@ with nothing else under way: they may only have been beside the one that kills.
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
+from slimstream.core.cluster import connected, threads
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import Crashed
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-PATIENCE = 30
-"""Seconds that the scheduler, and then the first worker, may take to answer."""
 
 SHARD = 16
 """Items in a shard at most; few enough that every thread gets several."""
@@ -36,53 +33,24 @@ def each_on(
     Functions and items can be pickled, and files have the same paths on all machines. `unfit` is asked once
     in every worker. Raises UserError when scheduler or workers do not answer, or cannot do this work.
     """
-    from distributed import Client, KilledWorker
+    from distributed import KilledWorker
 
-    try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no Dask scheduler answers at {address}; start one there.") from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=PATIENCE)
-        except TimeoutError as error:
-            raise UserError(f"the Dask scheduler at {address} has no worker; start some.") from error
-        _check_imports(client, work)
-        try:
-            run, suspects = uuid.uuid4().hex, list[int]()
+    with connected(address, __name__, work.__module__) as client:
+        run, suspects = uuid.uuid4().hex, list[int]()
 
-            def send(shard: Sequence[int]) -> Any:
-                return client.submit(_do, work, [items[k] for k in shard], unfit, run, pure=False)
+        def send(shard: Sequence[int]) -> Any:
+            return client.submit(_do, work, [items[k] for k in shard], unfit, run, pure=False)
 
-            size = min(SHARD, max(1, len(items) // (4 * _threads(client))))
-            shards = [range(k, min(k + size, len(items))) for k in range(0, len(items), size)]
-            for shard, results in _results(client, send, shards):
-                if isinstance(results, KilledWorker):
-                    suspects += shard
-                else:
-                    yield from zip(shard, results, strict=True)
-            for (position,), results in _results(client, send, [[k] for k in suspects], alone=True):
-                killed = isinstance(results, KilledWorker)
-                yield position, Crashed("every worker that took it died") if killed else results[0]
-        except (OSError, CancelledError) as error:
-            raise UserError(
-                f"the Dask scheduler at {address} went away; start it and run again, what is done is kept."
-            ) from error
-
-
-def _check_imports(client: Any, work: Callable[..., Any]) -> None:
-    """A worker that cannot read the name of a function would say so to its own log alone, and wait."""
-    names = f"{__name__}, {work.__module__}"
-    for address, error in client.run(exec, f"import {names}", on_error="return").items():
-        if error is not None:
-            raise UserError(
-                f"the Dask worker {address} cannot import {names} ({error}): start it in this project's "
-                "environment with its src on PYTHONPATH."
-            )
-
-
-def _threads(client: Any) -> int:
-    return max(1, sum(client.nthreads().values()))
+        size = min(SHARD, max(1, len(items) // (4 * threads(client))))
+        shards = [range(k, min(k + size, len(items))) for k in range(0, len(items), size)]
+        for shard, results in _results(client, send, shards):
+            if isinstance(results, KilledWorker):
+                suspects += shard
+            else:
+                yield from zip(shard, results, strict=True)
+        for (position,), results in _results(client, send, [[k] for k in suspects], alone=True):
+            killed = isinstance(results, KilledWorker)
+            yield position, Crashed("every worker that took it died") if killed else results[0]
 
 
 def _results(
@@ -95,7 +63,7 @@ def _results(
     flying: dict[Any, Sequence[int]] = {}
     while waiting or flying:
         # No more at once than can be worked on: what waits beside a killer would look like one, too.
-        free = (1 if alone else _threads(client)) - len(flying)
+        free = (1 if alone else threads(client)) - len(flying)
         for _ in range(min(free, len(waiting))):
             shard = waiting.popleft()
             future = send(shard)

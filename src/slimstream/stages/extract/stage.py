@@ -15,8 +15,6 @@ machine does. That address is no setting of the packs: they are the same bytes w
 
 import errno
 import fcntl
-import hashlib
-import inspect
 import re
 import shutil
 import tempfile
@@ -33,23 +31,13 @@ import pandas as pd
 import simplejpeg
 
 from slimstream.clips import (
-    container,
-    deinterlace,
-    flow,
-    headers,
-    jpeg,
-    packs,
-    pictures,
-    sampling,
-    tiff,
-    timeline,
     video,
 )
 from slimstream.clips.packs import SHARED, Job, check_flow, pack
 from slimstream.clips.params import ExtractParams
-from slimstream.core import media
 from slimstream.core.environment import cluster
 from slimstream.core.errors import UserError
+from slimstream.core.fingerprint import fingerprint
 from slimstream.core.parallel import Crashed, each
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, bar
@@ -205,22 +193,5 @@ def _no_space(error: OSError, folder: Path) -> Exception:
 
 def _key(p: ExtractParams) -> str:
     """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
-    digest = hashlib.sha256(
-        f"{p.model_dump_json()} {cv2.__version__} {av.__version__} {simplejpeg.__version__}".encode()
-    )
-    for module in (
-        media,
-        headers,
-        jpeg,
-        tiff,
-        pictures,
-        timeline,
-        deinterlace,
-        container,
-        video,
-        flow,
-        sampling,
-        packs,
-    ):
-        digest.update(inspect.getsource(module).encode())
-    return digest.hexdigest()[:16]
+    libraries = f"{cv2.__version__} {av.__version__} {simplejpeg.__version__}"
+    return fingerprint("extract", (p.model_dump_json(), libraries), ())

@@ -41,6 +41,7 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
         study.objective(model, prune.fit),
         prune.fit,
         log,
+        stage="prune",
         inputs=[paths.model("original") / "weights.safetensors"],
         settings=[prune],
     )

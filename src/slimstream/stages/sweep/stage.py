@@ -46,7 +46,7 @@ def run(
     if sweep.rates:
         study = Study.open(extract, paths)
         weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
-        key = fingerprint([prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
+        key = fingerprint("sweep", [prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
         work = paths.work("sweep", key)
         for rate in (0.0, *sorted(set(sweep.rates))):
             rows[rate] = _at(rate, prune, study, work / f"{rate:g}", log)
@@ -76,7 +76,8 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
         name = f"sweep/{rate:g}"
         objective = study.objective(model, p.fit)
         of = study.paths.model("original") / "weights.safetensors"
-        study.fit(name, model, objective, p.fit, named(log, f"{rate:g}"), inputs=[of], settings=[p])
+        to = named(log, f"{rate:g}")
+        study.fit(name, model, objective, p.fit, to, stage="sweep", inputs=[of], settings=[p])
         work.mkdir(parents=True, exist_ok=True)
         study.paths.curves(name).replace(work / "curves.csv")
     count, macs = measure(model, tuple(study.example().shape))

@@ -1,12 +1,16 @@
-"""Which rows share which folders."""
+"""Which rows share which folders, and whose code a finished one was made by."""
 
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
+from slimstream.experiments import stage_runs
 from slimstream.experiments.tables import cells
 from slimstream.experiments.tables.cells import Cell, Data, needs
 from slimstream.pipeline.params import Params
@@ -31,11 +35,30 @@ def cell(data: Data, model: str, **sections: Any) -> Cell:
     return next(data.cells(model, params))
 
 
+def folder(cell: Cell, stage: str) -> Path:
+    return cell.runs[stage].folder
+
+
+def finish(cell: Cell) -> None:
+    """As if all that the cell takes had been made."""
+    for run in (cell.packs, *cell.runs.values()):
+        run.folder.mkdir(parents=True, exist_ok=True)
+        run.makes.write_text("1.5")
+    cell.scores.parent.mkdir(parents=True, exist_ok=True)
+    cell.scores.write_text(json.dumps({"accuracy": 0.9, "code": cell.score.code}))
+
+
+def edit(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
+    """As if the code of `stages` had been changed since."""
+    known = stage_runs.stage_code
+    monkeypatch.setattr(stage_runs, "stage_code", lambda s: f"new {known(s)}" if s in stages else known(s))
+
+
 def test_every_camera_is_a_fold(data: Data) -> None:
     found = list(data.cells("original", Params.model_validate({"split": {"group_by": ["camera"]}})))
     assert [cell.fold for cell in found] == ["c0", "c1", "c2"]
-    assert len({cell.folders["split"] for cell in found}) == 3
-    assert len({cell.packs for cell in found}) == 1
+    assert len({cell.runs["split"].folder for cell in found}) == 3
+    assert len({cell.packs.folder for cell in found}) == 1
     assert not found[0].clips["held_out"].any() and found[0].done() is None
 
 
@@ -48,13 +71,13 @@ def test_of_many_groups_one_fold_is_judged_and_the_next_chooses(data: Data) -> N
 
 
 def test_a_model_takes_only_the_stages_it_goes_on_from(data: Data) -> None:
-    assert list(cell(data, "baseline").folders) == ["split", "baseline"]
-    assert list(cell(data, "pruned").folders) == ["split", "train", "prune"]
-    assert list(cell(data, "teachers/vgg", teachers=TEACHERS).folders) == ["split", "teachers"]
+    assert list(cell(data, "baseline").runs) == ["split", "baseline"]
+    assert list(cell(data, "pruned").runs) == ["split", "train", "prune"]
+    assert list(cell(data, "teachers/vgg", teachers=TEACHERS).runs) == ["split", "teachers"]
     taught = cell(data, "distilled", teachers=TEACHERS)
-    assert list(taught.folders) == ["split", "train", "prune", "teachers", "distill"]
+    assert list(taught.runs) == ["split", "train", "prune", "teachers", "distill"]
     scratch = {"distill": {"student": "scratch"}}
-    assert list(cell(data, "control", **scratch).folders) == ["split", "train", "distill"]
+    assert list(cell(data, "control", **scratch).runs) == ["split", "train", "distill"]
     assert needs("distill", Params()) == ["prune"]
 
 
@@ -62,22 +85,92 @@ def test_rows_that_begin_alike_share_their_beginning(data: Data) -> None:
     one = cell(data, "distilled", teachers=TEACHERS)
     other = cell(data, "distilled", teachers=TEACHERS, train={"model": "light_residual_net"})
     weaker = cell(data, "pruned", prune={"rate": 0.3})
-    assert one.folders["teachers"] == other.folders["teachers"] != one.folders["train"]
-    assert one.folders["distill"] != other.folders["distill"]
-    assert weaker.folders["train"] == one.folders["train"] and weaker.last != one.folders["prune"]
+    assert folder(one, "teachers") == folder(other, "teachers") != folder(one, "train")
+    assert folder(one, "distill") != folder(other, "distill")
+    assert folder(weaker, "train") == folder(one, "train")
+    assert weaker.last.folder != folder(one, "prune")
 
 
 def test_what_a_clip_looks_like_is_part_of_the_name(data: Data) -> None:
     other = cell(data, "original", extract={"frames": 3})
-    assert other.packs != cell(data, "original").packs
-    assert other.last != cell(data, "original").last
+    assert other.packs.folder != cell(data, "original").packs.folder
+    assert other.last.folder != cell(data, "original").last.folder
 
 
-def test_a_setting_that_came_later_renames_nothing_until_it_is_used(
+def test_what_other_code_has_made_is_not_used_unless_it_is_kept(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = cell(data, "pruned").last
-    frozen = cell(data, "pruned", prune={"rate": 0.5, "restore": 1e-3, "frozen": True}).last
-    restored = cell(data, "pruned", prune={"rate": 0.5, "restore": 1e-3}).last
-    monkeypatch.setattr(cells, "LATER", {})
-    assert cell(data, "pruned").last != now and restored != frozen
+    before = cell(data, "pruned")
+    finish(before)
+    assert (done := before.done()) and done.current and done.training == 4.5
+    edit(monkeypatch, "train")
+    now = cell(data, "pruned")
+    assert now.done() is None and folder(now, "split") == folder(before, "split")
+    assert now.runs["train"].made_by_other_code and not now.runs["split"].made_by_other_code
+    kept = cell(data.keeping(), "pruned")
+    assert (done := kept.done()) and not done.current and kept.scores == before.scores
+    monkeypatch.undo()
+    assert cell(data, "pruned").done(), "nothing was deleted: a change that is taken back costs nothing"
+
+
+def test_what_goes_on_from_kept_work_is_never_taken_for_new(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(cell(data, "original"))
+    edit(monkeypatch, "train")
+    mixed = cell(data.keeping(), "pruned")
+    assert mixed.done() is None and not mixed.runs["prune"].current
+    finish(mixed)
+    assert cell(data, "pruned").done() is None
+    finish(cell(data, "pruned"))
+    kept = cell(data.keeping(), "pruned").done()
+    assert kept and kept.current, "where today's code has made one, it is used"
+
+
+def test_other_code_of_evaluate_makes_nothing_anew(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(cell(data, "distilled"))
+    edit(monkeypatch, "evaluate", "export", "refit")
+    assert cell(data, "distilled").done()
+
+
+def test_other_code_that_scores_asks_the_finished_model_again(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cell(data, "original")
+    finish(before)
+    monkeypatch.setattr(cells, "_planned_score_code", lambda: "new")
+    now = cell(data, "original")
+    assert now.done() is None and now.last.makes.exists()
+    kept = cell(data.keeping(), "original").done()
+    assert kept and not kept.current and kept.scores["code"] == before.score.code != now.score.code
+
+
+def test_a_setting_with_its_default_is_in_no_name(data: Data) -> None:
+    """So one that comes later renames nothing until it is used; its default is code."""
+    plain = {"rate": 0.5, "restore": 1e-3}
+    names = [
+        cell(data, "pruned", prune=plain | more).last.folder
+        for more in ({}, {"frozen": False, "restore_clips": None}, {"frozen": True})
+    ]
+    assert names[0] == names[1] != names[2]
+
+
+def test_a_step_can_be_sent_to_another_machine(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names nothing by a path that depends on the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for step in cell(Data.open(Params(), Paths(), None, 5), "pruned").steps():
+        sent = pickle.loads(pickle.dumps(step))  # noqa: S301
+        assert sent.makes == step.makes and sent.makes.is_absolute()
+        run = getattr(sent, "of", sent)
+        assert all(path.is_absolute() for path in (run.folder, *run.links.values()))
+        assert all(Path(run.variables[f"SLIMSTREAM_{v}"]).is_absolute() for v in ("CACHE", "SOURCE_ROOT"))
+
+
+def test_code_that_changes_meanwhile_is_refused(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = cell(data, "original").runs["split"]
+    monkeypatch.setattr(stage_runs, "code_key", lambda code: "edited")
+    with pytest.raises(UserError, match="the code of the stage split has changed since this was started"):
+        run.run(quietly=True, cores=None)
+    assert not run.makes.exists()

@@ -20,7 +20,6 @@ def cells(*by_seed: list[float]) -> Seeds:
             Done(
                 fold,
                 FACTS | dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), value),
-                60.0,
                 50.0,
                 Path("curves.csv"),
             )
