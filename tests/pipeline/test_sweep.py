@@ -42,7 +42,7 @@ def test_every_rate_is_pruned_as_prune_does_it(paths: Paths) -> None:
 
 def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(paths.params)
-    compress, rates = sweep.compress, []
+    compress, rates = prune.compress, []
 
     def once(model, study, p):  # type: ignore[no-untyped-def]
         rates.append(p.rate)
@@ -50,7 +50,7 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
             raise KeyboardInterrupt
         return compress(model, study, p)
 
-    monkeypatch.setattr(sweep, "compress", once)
+    monkeypatch.setattr(prune, "compress", once)
     with pytest.raises(KeyboardInterrupt):
         sweep.run(params, paths, null_log)
     sweep.run(params, paths, null_log)
@@ -83,7 +83,7 @@ def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch
 
 
 def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "compress", lambda *_: pytest.fail("it prunes"))
+    monkeypatch.setattr(prune, "compress", lambda *_: pytest.fail("it prunes"))
     params = load_params(paths.params)
     params = params.model_copy(update={"sweep": params.sweep.model_copy(update={"rates": []})})
     assert sweep.run(params, paths, null_log) == {}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +22,10 @@ from slimstream.core.fingerprint import fingerprint
 from slimstream.core.params import Params, Prune, Runtime
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
-from slimstream.models.checkpoint import load_model
-from slimstream.models.cost import measure
-from slimstream.models.latency import Latency, latencies
-from slimstream.runtimes.base import open_network
-from slimstream.runtimes.export import export
-from slimstream.stages.prune.stage import compress
-from slimstream.training.study import Study, named
+
+if TYPE_CHECKING:
+    from slimstream.models.latency import Latency
+    from slimstream.training.study import Study
 
 # `rate` is what was asked for, `removed` the share of channels that really went.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
@@ -40,6 +37,8 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     paths.sweep.with_suffix("").mkdir(parents=True)
     rows = {}
     if p.rates:
+        from slimstream.training.study import Study  # torch takes seconds to import
+
         study = Study.open(params.extract, paths)
         weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
         key = fingerprint([params.prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
@@ -59,8 +58,15 @@ def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
     return {f"{row['rate']:g}.{key}": row[key] for row in rows.values() for key in COLUMNS[1:]}
 
 
-def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, float]:
+def _at(rate: float, p: Prune, study: "Study", work: Path, log: Log) -> dict[str, float]:
     """One point, without its latency; its network is exported into `work`. What is done is not done again."""
+    from slimstream.models import create_model
+    from slimstream.models.checkpoint import load_model
+    from slimstream.models.cost import measure
+    from slimstream.runtimes.export import export
+    from slimstream.stages.prune.stage import compress
+    from slimstream.training.study import named
+
     done = work / "row.json"
     if done.exists():
         return dict(json.loads(done.read_text()))
@@ -84,8 +90,11 @@ def _at(rate: float, p: Prune, study: Study, work: Path, log: Log) -> dict[str, 
     return row
 
 
-def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> dict[str, Latency]:
+def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> "dict[str, Latency]":
     """All in one runtime, or they could not be compared: OpenVINO, or ONNX where it does not run them."""
+    from slimstream.models.latency import latencies
+    from slimstream.runtimes.base import open_network
+
     runtimes: tuple[Runtime, ...] = ("openvino", "onnx")
     for runtime in runtimes:
         with suppress(RuntimeError, UserError):

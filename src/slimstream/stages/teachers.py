@@ -2,17 +2,24 @@
 
 import shutil
 
-import torch
-
 from slimstream.core.params import Params
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
-from slimstream.training import distributed
-from slimstream.training.study import Study, named, with_prefix
 
 
 def run(params: Params, paths: Paths, log: Log) -> dict[str, float]:
+    if not params.teachers:  # torch takes seconds to import
+        for folder in (paths.teachers, paths.teacher_curves):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        return {}
+
+    import torch
+
+    from slimstream.models import create_model
+    from slimstream.training import distributed
+    from slimstream.training.study import Study, named, with_prefix
+
     for folder in (paths.teachers, paths.teacher_curves) if distributed.number() == 0 else ():
         # Or a teacher that the recipe has dropped would go on teaching.
         shutil.rmtree(folder, ignore_errors=True)
