@@ -49,6 +49,20 @@ def test_what_was_computed_once_is_read(
     assert torch.equal(next(iter(through_trunk(again, [part], tmp_path))).clip, first.clip[:1, 1:])
 
 
+def test_a_network_that_learns_more_finds_what_a_wholly_frozen_one_has_made(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = create_model("frozen_efficientnet_lite0", 3).eval()
+    deep = next(iter(through_trunk(frozen, [batch], tmp_path)))
+    learning = create_model("two_stream_efficientnet_lite0", 3, freeze=6).eval()
+    expected = learning.trunk(batch.clip).half()
+    monkeypatch.setattr(learning, "trunk", lambda clip: pytest.fail("computed again"))
+    short = next(iter(through_trunk(learning, [batch], tmp_path)))
+    assert torch.allclose(short.clip, expected.float(), atol=1e-2)
+    with torch.inference_mode():
+        assert torch.equal(torch.stack(learning.maps(short.clip), 1).half().float(), deep.clip.flatten(0, 1))
+
+
 def test_other_weights_have_files_of_their_own(batch: Batch, tmp_path: Path) -> None:
     pretrained, random = (create_model("frozen_efficientnet_lite0", 3, pretrained=p) for p in (True, False))
     one, other = (next(iter(through_trunk(m, [batch], tmp_path))).clip for m in (pretrained, random))
