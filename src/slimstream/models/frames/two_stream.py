@@ -187,8 +187,9 @@ class TwoStream(Classifier):
 
     def _frozen(self) -> list[Trunk]:
         """Both streams where the first stages of both are frozen, else none."""
-        nets = [net for net in (self.rgb, self.flow) if isinstance(net, Trunk) and net.frozen]
-        return nets if len(nets) == 2 else []
+        nets: list[nn.Module | None] = [self.rgb, self.flow]
+        frozen = [cast(Trunk, net) for net in nets if isinstance(net, Trunk) and net.frozen]
+        return frozen if len(frozen) == 2 else []
 
     @staticmethod
     def _through(stages: Sequence[nn.Module], pictures: Iterable[Tensor], clip: Tensor) -> Tensor:
