@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -112,8 +113,12 @@ def _pipeline(
     paths = Paths(root)
     recipes.apply(paths, recipe, source, Paths(ROOT))
     load_params(paths.params)
-    _named("scan")("scan", root, env)
-    for stage in dvc_runner.stages(root):
+    with ThreadPoolExecutor(1) as pool:
+        stages = pool.submit(
+            dvc_runner.stages, root
+        )  # DVC takes seconds to start: beside the scan, not after it
+        _named("scan")("scan", root, env)
+    for stage in stages.result():
         _named(stage)(stage, root, env, force)
     before_publish()
     _named("publish")("publish", root, env, options=() if promote else ("--no-promote",))

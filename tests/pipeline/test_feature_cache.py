@@ -50,6 +50,20 @@ def test_what_was_computed_once_is_read(
     assert torch.equal(next(iter(through_trunk(again, [part], tmp_path))).clip, first.clip[:1, 1:])
 
 
+def test_a_network_that_learns_more_finds_what_a_wholly_frozen_one_has_made(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = create_model("frozen_efficientnet_lite0", 3).eval()
+    deep = next(iter(through_trunk(frozen, [batch], tmp_path)))
+    learning = create_model("two_stream_efficientnet_lite0", 3, freeze=6).eval()
+    expected = learning.trunk(batch.clip).half()
+    monkeypatch.setattr(learning, "trunk", lambda clip: pytest.fail("computed again"))
+    short = next(iter(through_trunk(learning, [batch], tmp_path)))
+    assert torch.allclose(short.clip, expected.float(), atol=1e-2)
+    with torch.inference_mode():
+        assert torch.equal(torch.stack(learning.maps(short.clip), 1).half().float(), deep.clip.flatten(0, 1))
+
+
 def test_other_weights_have_files_of_their_own(batch: Batch, tmp_path: Path) -> None:
     pretrained, random = (create_model("frozen_efficientnet_lite0", 3, pretrained=p) for p in (True, False))
     one, other = (next(iter(through_trunk(m, [batch], tmp_path))).clip for m in (pretrained, random))
@@ -63,7 +77,8 @@ def test_other_code_of_the_networks_has_files_of_its_own(
     next(iter(through_trunk(model, [batch], tmp_path)))
     monkeypatch.setattr(feature_cache, "_code", lambda: "other code")
     next(iter(through_trunk(model, [batch], tmp_path)))
-    assert len(list((tmp_path / "trunk").iterdir())) == 2
+    folders = list((tmp_path / "trunk").iterdir())
+    assert len(folders) == 4  # of its first stages, which other networks share, and of all: by either code
 
 
 def test_a_network_that_learns_throughout_sees_the_pixels(batch: Batch, tmp_path: Path) -> None:

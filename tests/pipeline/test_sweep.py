@@ -7,7 +7,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
-from slimstream.stages.sweep import stage as sweep
+from slimstream.stages.sweep import curve
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import untrained
 
@@ -42,7 +42,7 @@ def test_every_rate_is_pruned_as_prune_does_it(paths: Paths) -> None:
 
 def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(paths.params)
-    compress, rates = sweep.compress, []
+    compress, rates = curve.compress, []
 
     def once(model, study, p):  # type: ignore[no-untyped-def]
         rates.append(p.rate)
@@ -50,7 +50,7 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
             raise KeyboardInterrupt
         return compress(model, study, p)
 
-    monkeypatch.setattr(sweep, "compress", once)
+    monkeypatch.setattr(curve, "compress", once)
     with pytest.raises(KeyboardInterrupt):
         STAGES["sweep"].run(params, paths, null_log)
     STAGES["sweep"].run(params, paths, null_log)
@@ -72,7 +72,7 @@ def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch
         return tell
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "named", killed)
+        patch.setattr(curve, "named", killed)
         with pytest.raises(KeyboardInterrupt):
             STAGES["sweep"].run(params, paths, null_log)
     assert [file for file in (paths.cache / "work").rglob("state.safetensors")]
@@ -83,7 +83,7 @@ def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch
 
 
 def test_without_rates_nothing_is_pruned(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "compress", lambda *_: pytest.fail("it prunes"))
+    monkeypatch.setattr(curve, "compress", lambda *_: pytest.fail("it prunes"))
     params = load_params(paths.params)
     params = params.model_copy(update={"sweep": params.sweep.model_copy(update={"rates": []})})
     assert STAGES["sweep"].run(params, paths, null_log) == {}

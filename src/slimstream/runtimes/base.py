@@ -48,6 +48,14 @@ class Runtime(ABC):
         Any exception leaves this runtime out for this network; its last line is told.
         """
 
+    def adapt(self, other: Path, folder: Path) -> bool:
+        """Write `files` into `folder` from those of the network in the folder `other`, if that is possible.
+
+        It may be where the two networks differ in their heads alone. Returns whether it was done; `write` is
+        called otherwise. Both folders hold their network as ONNX.
+        """
+        return False
+
     @abstractmethod
     def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
         """The network whose `files` are in `folder`; see `runtimes.open_network`, which is what to call.

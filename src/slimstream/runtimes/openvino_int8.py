@@ -4,9 +4,12 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimstream.runtimes.openvino import OpenVinoFloat32
+from slimstream.runtimes.onnx import FILE as ONNX_FILE
+from slimstream.runtimes.openvino import OpenVinoFloat32, import_openvino
+from slimstream.runtimes.same_body import with_head_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +30,14 @@ class OpenVinoInt8(OpenVinoFloat32):
 
     def convert(self, graph: Any, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]") -> Any:
         return quantise(graph, clips, has_attention(model))
+
+    def adapt(self, other: Path, folder: Path) -> bool:
+        openvino = import_openvino()
+        graph = openvino.Core().read_model(folder / ONNX_FILE)
+        adapted = with_head_of(graph, other / ONNX_FILE, other / self.files[0])
+        if adapted is not None:
+            openvino.save_model(adapted, folder / self.files[0], compress_to_fp16=False)
+        return adapted is not None
 
 
 def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bool) -> Any:

@@ -2,19 +2,25 @@
 
 import shutil
 
-import torch
-
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model, sketch
-from slimstream.training import distributed
-from slimstream.training.build import check_training
 from slimstream.training.params import TrainParams
-from slimstream.training.study import Study, named, with_prefix
 
 
 def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    if not teachers:  # torch takes seconds to import
+        for folder in (paths.teachers, paths.teacher_curves):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        return {}
+
+    import torch
+
+    from slimstream.models import create_model
+    from slimstream.training import distributed
+    from slimstream.training.study import Study, named, with_prefix
+
     for folder in (paths.teachers, paths.teacher_curves) if distributed.number() == 0 else ():
         # Or a teacher that the recipe has dropped would go on teaching.
         shutil.rmtree(folder, ignore_errors=True)
@@ -35,5 +41,8 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
 
 
 def preflight(teachers: dict[str, TrainParams], extract: ExtractParams) -> None:
+    from slimstream.models import sketch
+    from slimstream.training.build import check_training
+
     for name, p in teachers.items():
         check_training(sketch(p.model, p.model_args), p.fit, extract.channels, f"teachers.{name}")

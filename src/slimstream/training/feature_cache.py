@@ -6,7 +6,7 @@ networks and the frame's own bytes, so they are right wherever they are found, a
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -31,44 +31,59 @@ class HasTrunk(Protocol):
         """The frozen layers; None where all are trained."""
 
     def trunk(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, C, H, W) to what the frozen layers make of it, (B, T, ...)."""
+        """Clip (B, T, C, H, W), or what `front` makes of it, to what the frozen layers make, (B, T, ...)."""
+
+    def front_layers(self) -> nn.Module | None:
+        """The first of them, which other networks share that learn more; None where there are none."""
+
+    def front(self, clip: Tensor) -> Tensor:
+        """Clip (B, T, C, H, W) to what those make of it, (B, T, ...)."""
 
 
 def through_trunk(model: nn.Module, batches: Iterable[Batch], cache: Path) -> Iterable[Batch]:
     """The same batches, their clips (B, T, C, H, W) as `model`'s frozen layers leave them.
 
     Unchanged for a network without such layers. Values are rounded to half precision, whether they are
-    computed or read, so that a training does not depend on what was cached.
+    computed or read, so that a training does not depend on what was cached. Where `model` has a front, what
+    follows starts from its rounded values: the baseline and the network that is trained share them.
     """
     layers = model.trunk_layers() if isinstance(model, HasTrunk) else None
-    return batches if layers is None else _shortened(model, batches, cache / "trunk" / _key(layers))
-
-
-def _key(layers: nn.Module) -> str:
-    return hashlib.sha256(f"{weight_hash(layers)} {_code()}".encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    return code_key([PACKAGE / "models", Path(__file__).resolve()])
-
-
-def _shortened(model: nn.Module, batches: Iterable[Batch], folder: Path) -> Iterator[Batch]:
+    if layers is None:
+        return batches
     assert isinstance(model, HasTrunk)
+    folder, front = cache / "trunk" / _key(layers), model.front_layers()
+    if front is None:
+        return _kept(batches, lambda batch: _made(model, model.trunk, batch.clip), folder)
+    shared = cache / "trunk" / _key(front)
+
+    def from_front(batch: Batch) -> Tensor:
+        (half,) = _kept([batch], lambda batch: _made(model, model.front, batch.clip), shared)
+        return _made(model, model.trunk, half.clip)
+
+    # A name of its own: from pixels the last digits would be others.
+    return _kept(batches, from_front, folder / "from-front")
+
+
+def _kept(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: Path) -> Iterator[Batch]:
+    """The batches with what `make` makes of their clips, read from `folder` where it was made before."""
     for batch in batches:
         if not len(batch.indices):  # other processes have it
             yield batch
             continue
         files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
-            device = next(model.parameters()).device
-            with torch.inference_mode():  # and no more within it: a training could not learn from the batch
-                # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
-                made = torch.cat([model.trunk(clip.to(device)).half().cpu() for clip in batch.clip.split(1)])
-            for file, frame in zip(files, made.flatten(0, 1).numpy(), strict=True):
+            for file, frame in zip(files, make(batch).flatten(0, 1).numpy(), strict=True):
                 _write(file, frame)
         read = torch.from_numpy(np.stack([np.load(file, allow_pickle=False) for file in files]))
         yield replace(batch, clip=read.float().unflatten(0, batch.clip.shape[:2]))
+
+
+@torch.inference_mode()  # and no more within it: a training could not learn from the batch
+def _made(model: nn.Module, layers: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+    """What `layers` of `model` make of `clips`, in half precision."""
+    device = next(model.parameters()).device
+    # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
+    return torch.cat([layers(clip.to(device)).half().cpu() for clip in clips.split(1)])
 
 
 def _digest(frame: Tensor) -> str:
@@ -80,3 +95,12 @@ def _write(file: Path, array: np.ndarray) -> None:
     """Folds and stages may run side by side, and any of them may be killed."""
     with whole(file) as half, half.open("wb") as out:
         save_array(out, array)
+
+
+def _key(layers: nn.Module) -> str:
+    return hashlib.sha256(f"{weight_hash(layers)} {_code()}".encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    return code_key([PACKAGE / "models", Path(__file__).resolve()])

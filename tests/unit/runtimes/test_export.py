@@ -1,8 +1,10 @@
+import copy
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 
 from slimstream.core.errors import UserError
 from slimstream.models import create_model
-from slimstream.runtimes import open_network
+from slimstream.runtimes import open_network, openvino_int8
 from slimstream.runtimes.export import export
 from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.runtimes.openvino import import_openvino
@@ -171,3 +173,42 @@ def test_nothing_reports_home_when_openvino_is_imported() -> None:
     )
     source = Path(__file__).parents[3] / "src"
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(source)})
+
+
+def test_networks_that_differ_in_the_head_alone_are_calibrated_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated = []
+
+    def quantised(*arguments: Any) -> Any:
+        calibrated.append(arguments)
+        return calibrate(*arguments)
+
+    calibrate = openvino_int8.quantise
+    monkeypatch.setattr(openvino_int8, "quantise", quantised)
+    torch.manual_seed(0)
+    first = create_model("light_residual_net_small", 3)
+    picture = (max(first.channels), 50)
+    clips = [patches(1, 2, *picture).numpy() for _ in range(2)]
+    recalibrate(first, [torch.from_numpy(clip) for clip in clips])
+    other_head, other_body = copy.deepcopy(first), copy.deepcopy(first)
+    torch.nn.init.normal_(other_head.head.weight)
+    torch.nn.init.normal_(other_head.head.bias)
+    with torch.no_grad():
+        next(iter(other_body.parameters())).mul_(1.5)
+
+    def written(model: torch.nn.Module, name: str, alike: tuple[str, ...] = ()) -> bytes:
+        folders = [tmp_path / other for other in alike]
+        assert not export(model, clips, tmp_path / name, ["openvino-int8"], folders)
+        return (tmp_path / name / "int8.bin").read_bytes()
+
+    written(first, "first")
+    alone = written(other_head, "alone")
+    assert len(calibrated) == 2
+    assert written(other_head, "head", ("missing", "first")) == alone
+    assert len(calibrated) == 2
+    clip = patches(1, 3, *picture).numpy()
+    answers = [open_network(tmp_path / name, "openvino-int8")(clip) for name in ("head", "alone", "first")]
+    assert np.array_equal(answers[0], answers[1]) and not np.allclose(answers[0], answers[2])
+    written(other_body, "body", ("first", "head"))
+    assert len(calibrated) == 3

@@ -1,6 +1,6 @@
 """The two-stream frame every network here is composed in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
@@ -69,6 +69,7 @@ class Trunk(Protocol):
 
     stages: nn.Sequential
     frozen: int
+    halfway: int
 
     def trunk(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) to the last frozen stage's map (N, C', h', w')."""
@@ -158,18 +159,42 @@ class TwoStream(Classifier):
         return self.rgb(rgb), self.flow(flow)
 
     def trunk(self, clip: Tensor) -> Tensor:
-        """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
-        rgb, flow = self.normalise(clip.flatten(0, 1))
-        maps = torch.stack((cast(Trunk, self.rgb).trunk(rgb), cast(Trunk, self.flow).trunk(flow)), 1)
-        return maps.unflatten(0, (clip.shape[0], clip.shape[1]))
+        """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w').
+
+        The clip may also be what `front` has made of it.
+        """
+        if clip.ndim == 6:
+            maps = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
+            return self._through([net.stages[net.halfway : net.frozen] for net in self._frozen()], maps, clip)
+        pictures = self.normalise(clip.flatten(0, 1))
+        return self._through([net.stages[: net.frozen] for net in self._frozen()], pictures, clip)
 
     def trunk_layers(self) -> nn.Module | None:
         """The frozen stages of both streams; None where either is trained from its first layer on."""
-        if not (isinstance(self.rgb, Trunk) and isinstance(self.flow, Trunk)):
+        return nn.ModuleList(net.stages[: net.frozen] for net in self._frozen()) if self._frozen() else None
+
+    def front(self, clip: Tensor) -> Tensor:
+        """What the stages of `front_layers` make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
+        pictures = self.normalise(clip.flatten(0, 1))
+        return self._through([net.stages[: net.halfway] for net in self._frozen()], pictures, clip)
+
+    def front_layers(self) -> nn.Module | None:
+        """The frozen stages that another network, which learns more, shares; None where there are none."""
+        nets = self._frozen()
+        if not nets or not all(0 < net.halfway < net.frozen for net in nets):
             return None
-        if not (self.rgb.frozen and self.flow.frozen):
-            return None
-        return nn.ModuleList((self.rgb.stages[: self.rgb.frozen], self.flow.stages[: self.flow.frozen]))
+        return nn.ModuleList(net.stages[: net.halfway] for net in nets)
+
+    def _frozen(self) -> list[Trunk]:
+        """Both streams where the first stages of both are frozen, else none."""
+        nets: list[nn.Module | None] = [self.rgb, self.flow]
+        frozen = [cast(Trunk, net) for net in nets if isinstance(net, Trunk) and net.frozen]
+        return frozen if len(frozen) == 2 else []
+
+    @staticmethod
+    def _through(stages: Sequence[nn.Module], pictures: Iterable[Tensor], clip: Tensor) -> Tensor:
+        maps = [net(picture) for net, picture in zip(stages, pictures, strict=True)]
+        return torch.stack(maps, 1).unflatten(0, (clip.shape[0], clip.shape[1]))
 
 
 def _channels_last(x: Tensor) -> Tensor:

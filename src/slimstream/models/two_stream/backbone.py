@@ -38,6 +38,7 @@ class Backbone(nn.Module):
         self.names = tuple(names)
         self.mean, self.std = mean, std
         self.frozen = 0
+        self.halfway = 0  # a stage behind which the maps are kept, too, when more stages are frozen
         self.frozen_bn = False
         self.to(memory_format=torch.channels_last)  # what depthwise convolutions like best, on any device
 

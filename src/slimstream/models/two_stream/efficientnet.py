@@ -130,6 +130,7 @@ class Lite0(Backbone):
         names = ["stem", *(f"stage{i}" for i in range(1, 8)), "last"]
         end = len(names) if wide else -1
         super().__init__(stages[:end], names[:end], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        self.halfway = 6  # what the recipes freeze of a network that learns: the baseline shares it
 
 
 def _load_imagenet(net: nn.Module) -> None:

@@ -59,16 +59,18 @@ def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: 
     runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the plainer first
     known = [train.batch(i) for i in spread(len(train), export.calibration_clips)]
     metrics: dict[str, float] = {}
+    done: list[Path] = []
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        written = write(name, model, known, folder, runtimes)
+        written = write(name, model, known, folder, runtimes, done)
+        done.append(folder)
         if refit__strength is None:
             answers = ask(name, folder, val, written)
         else:
             before, _ = load_model(paths.model(name), create_model)
             with TemporaryDirectory(dir=folder) as unlearnt:
-                written = write(name, before, known, Path(unlearnt), written)
+                written = write(name, before, known, Path(unlearnt), written, done)
                 answers = ask(name, Path(unlearnt), val, written)
         forms = measure(model, folder, val, answers, export)
         chosen = choose(forms, export)
@@ -88,9 +90,13 @@ def write(
     known: Sequence[npt.NDArray[np.uint8]],
     folder: Path,
     runtimes: Sequence[str],
+    alike: Sequence[Path] = (),
 ) -> list[str]:
-    """Write `model` into `folder`; return those of `runtimes` for which it could be."""
-    failed = formats.export(model, known, folder, runtimes)
+    """Write `model` into `folder`; return those of `runtimes` for which it could be.
+
+    A network that differs in its head alone from one of the folders `alike` takes its 8-bit form from there.
+    """
+    failed = formats.export(model, known, folder, runtimes, alike)
     for runtime, reason in failed.items():
         _left_out(name, runtime, reason)
     return [runtime for runtime in runtimes if runtime not in failed]

@@ -4,34 +4,16 @@ Quality is that on validation clips, latency that of the exported network in 32-
 to be looked at: `prune` goes by its own settings.
 """
 
-import json
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from slimstream.clips.params import ExtractParams
-from slimstream.core.errors import UserError
-from slimstream.core.files import whole
-from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model
-from slimstream.models.checkpoint import load_model
-from slimstream.models.cost import measure
-from slimstream.models.latency import Latency, latencies
-from slimstream.runtimes import open_network
-from slimstream.runtimes.export import export
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.prune.stage import check_compression, compress
 from slimstream.stages.sweep.params import SweepParams
 from slimstream.training.params import TrainParams
-from slimstream.training.study import Study, named
 
 # `rate` is what was asked for, `removed` the share of channels that really went.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
@@ -42,63 +24,17 @@ def run(
 ) -> dict[str, float]:
     shutil.rmtree(paths.sweep.with_suffix(""), ignore_errors=True)
     paths.sweep.with_suffix("").mkdir(parents=True)
-    rows = {}
+    rows = []
     if sweep.rates:
-        study = Study.open(extract, paths)
-        weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
-        key = fingerprint("sweep", [prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
-        work = paths.work("sweep", key)
-        for rate in (0.0, *sorted(set(sweep.rates))):
-            rows[rate] = _at(rate, prune, study, work / f"{rate:g}", log)
-            study.forget()
-        clip = study.example().numpy()
-        for rate in filter(None, rows):
-            shutil.copy(work / f"{rate:g}/curves.csv", paths.curves(f"sweep/{rate:g}"))
-        speed = _speed({f"{rate:g}": work / f"{rate:g}" for rate in rows}, clip, sweep.latency_runs)
-        for rate, row in rows.items():
-            row["latency_p50_ms"] = speed[f"{rate:g}"].p50
-        shutil.rmtree(work)
-    table = pd.DataFrame(rows.values(), columns=COLUMNS)
-    table.to_csv(paths.sweep, index=False)
-    return {f"{row['rate']:g}.{key}": row[key] for row in rows.values() for key in COLUMNS[1:]}
+        from slimstream.stages.sweep.curve import curve  # torch takes seconds to import
 
-
-def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict[str, float]:
-    """One point, without its latency; its network is exported into `work`. What is done is not done again."""
-    done = work / "row.json"
-    if done.exists():
-        return dict(json.loads(done.read_text()))
-    model, _ = load_model(study.paths.model("original"), create_model)
-    removed = 0.0
-    if rate:
-        p = p.model_copy(update={"rate": rate, "target_params": None})
-        removed = compress(model, study, p)[0].effective_rate
-        name = f"sweep/{rate:g}"
-        objective = study.objective(model, p.fit)
-        of = study.paths.model("original") / "weights.safetensors"
-        to = named(log, f"{rate:g}")
-        study.fit(name, model, objective, p.fit, to, stage="sweep", inputs=[of], settings=[p])
-        work.mkdir(parents=True, exist_ok=True)
-        study.paths.curves(name).replace(work / "curves.csv")
-    count, macs = measure(model, tuple(study.example().shape))
-    export(model, [study.example().numpy()], work, ["openvino"])
-    cost = {"params": float(count), "macs": float(macs)}
-    row = study.validate(model) | {"rate": rate, "removed": removed} | cost
-    with whole(done) as file:
-        file.write_text(json.dumps(row))
-    return row
-
-
-def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> dict[str, Latency]:
-    """All in one runtime, or they could not be compared: OpenVINO, or ONNX where it does not run them."""
-    for runtime in ("openvino", "onnx"):
-        with suppress(RuntimeError, UserError):
-            return latencies(
-                {name: partial(open_network(folder, runtime), clip) for name, folder in folders.items()}, runs
-            )
-    raise RuntimeError("neither OpenVINO nor ONNX Runtime runs the exported networks")
+        rows = curve(sweep, prune, extract, paths, log)
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.sweep, index=False)
+    return {f"{row['rate']:g}.{key}": row[key] for row in rows for key in COLUMNS[1:]}
 
 
 def preflight(sweep: SweepParams, prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
     if sweep.rates:
+        from slimstream.stages.prune.stage import check_compression
+
         check_compression({"sweep.rates": max(sweep.rates)}, None, prune, train, extract)

@@ -1,0 +1,35 @@
+"""A stage that the recipe gives nothing to do is over before torch would be imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slimstream.core.paths import Paths
+
+CODE = """
+import sys
+from slimstream.cli.parser import main
+status = main(["--root", sys.argv[1], sys.argv[2]])
+print(status, "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("stage", ["teachers", "sweep"])
+def test_a_stage_without_work_does_not_import_torch(
+    tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIMSTREAM_TRACKING", "off")
+    paths = Paths(tmp_path)
+    paths.params.write_text("recipe: idle\n")
+    for folder in (paths.teachers, paths.teacher_curves):  # of an earlier recipe
+        (folder / "dropped").mkdir(parents=True)
+    command = [sys.executable, "-c", CODE, str(tmp_path), stage]
+    assert subprocess.check_output(command, text=True).split() == ["0", "False"]
+    assert json.loads(paths.metrics(stage).read_text()) == {}
+    if stage == "teachers":
+        assert not [*paths.teachers.iterdir(), *paths.teacher_curves.iterdir()]
+    else:
+        assert paths.sweep.read_text().startswith("rate,")
