@@ -200,7 +200,7 @@ def test_options_are_those_that_there_are(
 @pytest.mark.parametrize("recipe", sorted((PROJECT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_trying_something_works_with_every_recipe(recipe: Path, tmp_path: Path) -> None:
     """What `dvc exp run` does with its -S before it runs anything."""
-    assert ("README.md", TRIED) in ALL
+    assert ("usage.md", TRIED) in ALL
     overrides = [word for word in shlex.split(TRIED)[3:] if word != "-S"]
     shutil.copy(recipe, tmp_path / "params.yaml")
     apply_overrides(tmp_path / "params.yaml", overrides)
@@ -291,13 +291,14 @@ def test_mlflow_shows_the_runs(tmp_path: Path) -> None:
 
 def test_the_example_in_python_names_what_its_recipe_registers() -> None:
     name, block = example()
-    compile(block, "README.md", "exec")
+    compile(block, "usage.md", "exec")
     assert load_params(PROJECT / f"recipes/{name}.yaml").publish.name == name
 
 
 def example() -> tuple[str, str]:
-    """README's lines of Python, and the model that they ask for."""
-    (block,) = (body for language, body in FENCE.findall(TEXTS[0].read_text()) if language == "python")
+    """The lines of Python in docs/usage.md, and the model that they ask for."""
+    text = (PROJECT / "docs/usage.md").read_text()
+    (block,) = (body for language, body in FENCE.findall(text) if language == "python")
     (name,) = re.findall(r"models:/(\w+)@champion", block)
     return name, block
 
@@ -305,7 +306,7 @@ def example() -> tuple[str, str]:
 @pytest.mark.box
 @pytest.mark.timeout(1800)  # six minutes on two busy cores
 def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
-    """The real graph on a plant that takes minutes, then what README shows next, but for names."""
+    """The real graph on a plant that takes minutes, then what docs/usage.md shows next, but for names."""
     for name in ("src", "recipes", "dvc.yaml", ".gitignore", ".dvcignore"):
         copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
         copy(PROJECT / name, tmp_path / name)
