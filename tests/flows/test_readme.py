@@ -71,6 +71,7 @@ ELSEWHERE = {
     "dvc dag": "tests/flows/test_dvc.py::test_order_comes_from_the_graph_and_dvc_skips",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
+    "python -m flows.recipe": "tests/flows/test_recipe.py",
     "make folds": "tests/unit/experiments/test_folds.py",
     "make tables": "tests/pipeline/test_tables.py",
     "make up": "tests/flows/test_services.py::test_up_starts_what_is_missing_and_nothing_else",
