@@ -23,7 +23,10 @@ FORMATS = ROOT / "docs/formats.md"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 WRAPPED = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "contributing", "formats", "methods", "usage")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("architecture", "contributing", "formats", "methods", "usage")
+    ),
 ]
 """Pages whose lines are at most 110 columns wide, as those of the code are."""
 FENCE = re.compile(r"^```.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -71,8 +74,7 @@ def test_the_picture_of_the_rooms_shows_the_layers_that_are_checked() -> None:
     checked = list(dict.fromkeys(tuple(dict.fromkeys(layer)) for layer in layers))
     (block,) = fences(ARCHITECTURE, "Rooms")
     drawn = [
-        tuple(cell.split()[0] for cell in line.split("|"))
-        for line in block.partition("─\n")[2].splitlines()
+        tuple(cell.split()[0] for cell in line.split("|")) for line in block.partition("─\n")[2].splitlines()
     ]
     assert drawn == [layer for layer in checked if layer != ("__main__",)]
     rooms = {path.name for path in (ROOT / "src/slimstream").iterdir() if path.is_dir()} - {"__pycache__"}
