@@ -38,9 +38,8 @@ def example(section: str) -> tuple[dict[str, Any], Callable[..., None] | None]:
 def test_a_backbone() -> None:
     names, _ = example("Add a backbone")
     with torch.device("meta"):
-        backbone = names["regnet"](False)
         network = names["two_stream_regnet"](3, freeze=2)
-    assert count_params(backbone) + 1000 * (368 + 1) == pytest.approx(2.68e6, rel=0.003)
+    assert count_params(network.rgb) + 1000 * (368 + 1) == pytest.approx(2.68e6, rel=0.003)
     assert network(torch.zeros(1, 2, 5, 64, 64, device="meta")).shape == (1, 3)
 
 
