@@ -114,9 +114,8 @@ def _pipeline(
     recipes.apply(paths, recipe, source, Paths(ROOT))
     load_params(paths.params)
     with ThreadPoolExecutor(1) as pool:
-        stages = pool.submit(
-            dvc_runner.stages, root
-        )  # DVC takes seconds to start: beside the scan, not after it
+        # DVC takes seconds to start: beside the scan, not after it.
+        stages = pool.submit(dvc_runner.stages, root)
         _named("scan")("scan", root, env)
     for stage in stages.result():
         _named(stage)(stage, root, env, force)

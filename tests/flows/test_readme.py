@@ -86,6 +86,8 @@ ELSEWHERE = {
     "python -m slimstream tables": "tests/pipeline/test_tables.py",
     "python -m slimstream process": "tests/unit/sensors/test_table.py",
     "python -m slimstream gc": "tests/unit/registry/test_retention.py",
+    "python -m slimstream folds": "tests/unit/experiments/test_folds.py",
+    "python -m slimstream models": "tests/unit/models/test_models.py",
     "python -m slimstream scan": "tests/unit/stages/ingest/test_scan.py",
     "dvc config --local core.no_scm": "tests/flows/test_dvc_runner.py",
     "make clean": "tests/unit/cli/test_clean.py",
@@ -110,6 +112,7 @@ ELSEWHERE = {
 NOT_RUN = {
     "make test": "it is what runs this",
     "make test-all": "the same",
+    "make lint": "a part of it",
     "dvc exp run -S prune.rate=0.3": "what failed before; with the other goal set to null it is run above",
     "make audit": "asks PyPI",
     "python -m tests.faults": "an hour or two; docs/faults.md holds what came of it",
@@ -204,7 +207,7 @@ def test_options_are_those_that_there_are(
 @pytest.mark.parametrize("recipe", sorted((PROJECT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_trying_something_works_with_every_recipe(recipe: Path, tmp_path: Path) -> None:
     """What `dvc exp run` does with its -S before it runs anything."""
-    assert ("README.md", TRIED) in ALL
+    assert ("usage.md", TRIED) in ALL
     overrides = [word for word in shlex.split(TRIED)[3:] if word != "-S"]
     (tmp_path / "params.yaml").write_text(from_recipe(recipe))
     apply_overrides(tmp_path / "params.yaml", overrides)
@@ -296,13 +299,14 @@ def test_mlflow_shows_the_runs(tmp_path: Path) -> None:
 
 def test_the_example_in_python_names_what_its_recipe_registers() -> None:
     name, block = example()
-    compile(block, "README.md", "exec")
+    compile(block, "usage.md", "exec")
     assert load_recipe(PROJECT / f"recipes/{name}.yaml").publish.name == name
 
 
 def example() -> tuple[str, str]:
-    """README's lines of Python, and the model that they ask for."""
-    (block,) = (body for language, body in FENCE.findall(TEXTS[0].read_text()) if language == "python")
+    """The lines of Python in docs/usage.md, and the model that they ask for."""
+    text = (PROJECT / "docs/usage.md").read_text()
+    (block,) = (body for language, body in FENCE.findall(text) if language == "python")
     (name,) = re.findall(r"models:/(\w+)@champion", block)
     return name, block
 
@@ -310,7 +314,7 @@ def example() -> tuple[str, str]:
 @pytest.mark.box
 @pytest.mark.timeout(1800)  # six minutes on two busy cores
 def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
-    """The real graph on a plant that takes minutes, then what README shows next, but for names."""
+    """The real graph on a plant that takes minutes, then what docs/usage.md shows next, but for names."""
     for name in ("src", "recipes", "dvc.yaml", ".gitignore", ".dvcignore"):
         copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
         copy(PROJECT / name, tmp_path / name)

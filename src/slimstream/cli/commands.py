@@ -40,7 +40,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     else:
         shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
         raise UserError(f"torchrun is for {shared}; run this stage without it.")
-    # A training may take hours, so what another stage would refuse is said first. Without teachers there is none.
+    # A training may take hours, so what another stage would refuse is said first. Where its section is empty
+    # (no teachers) there is no training.
     if stage.trains and params.section(stage.name):
         before_training(params, paths)
     first = torchrun.is_first()
