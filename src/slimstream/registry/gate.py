@@ -179,7 +179,7 @@ def unseen(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[Seen])
 
 
 def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> float:
-    """Mean F1 (0..1) over the `classes` in `truth`. A missing prediction counts as wrong; nan without clips."""
+    """Mean F1 (0..1) over the `classes` in `truth`. A missing prediction is wrong; nan without clips."""
     if truth.empty:
         return math.nan
     matrix = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
