@@ -58,9 +58,10 @@ def two_stream(
     """Build a two-stream network from a backbone.
 
     Args:
-        make: returns a new backbone at each call. num_classes: classes to tell apart. pool: pooling over
-        time: mean, or mean and standard deviation (which shows motion); or a callable from F
-            to a module, (B, T, F) to (B, its `width`).
+        make: returns a new backbone at each call.
+        num_classes: number of classes.
+        pool: pooling over time: 'mean', 'mean_std' (mean and standard deviation, which shows motion), or a
+            callable from F to a module, (B, T, F) to (B, its `width`).
         fusion: 'concat', 'cafm' (P1), 'conv' (P2, Table 5), 'fc' (P2's network) or 'average' of the scores
             (P2, Table 4).
         position: position of the fusion: the last layer, 'fc', or a stage of the backbone, such as 'mbconv4'
