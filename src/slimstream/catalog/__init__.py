@@ -1,1 +1,1 @@
-"""What a set of clips is told by: its files, their names, labels and groups."""
+"""The list of clips in a data set: file names, labels, groups, and the manifest."""

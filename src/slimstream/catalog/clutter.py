@@ -1,4 +1,4 @@
-"""Files that an operating system, a NAS or a tool leaves beside clips; nobody means them as clips."""
+"""Hidden and system files that operating systems, NAS and tools write beside clips. They are never clips."""
 
 from pathlib import PurePath
 
@@ -22,13 +22,14 @@ SYSTEM = {
     "@recently-snapshot",
     "__pycache__",
 }
-"""Names of files and folders, in small letters."""
+"""Names of system files and folders, in lower case."""
 
 
 def clutter(key: PurePath) -> str:
-    """The part of `key` (a path below a source) that makes it clutter, from its start; "" where none does.
+    """Return the leading part of `key` that ends with its first hidden or system name, or "" without one.
 
-    Hidden names (`._1.png`, `.Trash-1000`, `.ipynb_checkpoints`) and those of SYSTEM count, in any letters.
+    `key` is a path below a source. A name is hidden when it starts with a dot (`._1.png`, `.Trash-1000`,
+    `.ipynb_checkpoints`). System names are compared without regard to case.
     """
     for depth, name in enumerate(key.parts, 1):
         if (name.startswith(".") and name.strip(".")) or name.casefold() in SYSTEM:

@@ -1,8 +1,8 @@
-"""From the names in a source to labelled items: a folder per class, or a metadata.csv. Knows no file system.
+"""Label the files of a source by their class folders or by a metadata.csv. Only names are read, no files.
 
-What is wrong with the whole is a UserError; what is wrong with one item is put aside in `rejected`; what is
-nobody's clip is counted in `skipped`. Names are compared in their normal form (`slimstream.catalog.names`); a
-key stays the file's own name, for by that it is fetched.
+A mistake that concerns the whole source raises UserError. A file that cannot be used goes to `rejected` with
+a reason. Files that are not clips are only counted, in `skipped`. Names are compared in their normal form
+(`slimstream.catalog.names`), but a key keeps the exact file name, because the file is fetched by it.
 """
 
 import re
@@ -23,18 +23,18 @@ METADATA = "metadata.csv"
 
 @dataclass(frozen=True)
 class Stat:
-    """What a source tells of a file without opening it."""
+    """Facts about a file that a source knows without opening it. `size` is in bytes."""
 
     size: int
     etag: str = ""
     mtime_ns: int = 0
     fault: str = ""
-    """Why the file must not be used."""
+    """Why the file must not be used; "" when it may."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A labelled clip in a source; `key` is its POSIX path there, `groups` what else is told of it."""
+    """A labelled clip. `key` is its POSIX path in the source, `groups` its values in the group columns."""
 
     key: str
     label: str
@@ -44,16 +44,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """Items and rejected keys with their reason, both sorted by key."""
+    """The result of listing a source: items, and rejected keys with a reason. Both are sorted by key."""
 
     items: list[Item]
     rejected: dict[str, str]
     skipped: Mapping[str, int] = field(default_factory=dict, compare=False)
-    """How many files of each kind are no clips: a suffix, or in words. A new note beside clips is no news."""
+    """Kind of file (a suffix, or words) → number of files that are not clips. Not part of the comparison."""
 
 
 def table_of(files: Iterable[str], source: str) -> str | None:
-    """The key of the metadata.csv among `files`, in whatever letters it is written."""
+    """Return the key of the metadata.csv among `files`, or None. Case is ignored.
+
+    Raises UserError when several files differ only in case and none is called exactly `metadata.csv`.
+    """
     found = [key for key in files if normal(key).casefold() == METADATA]
     if METADATA in found or not found:
         return METADATA if found else None
@@ -63,7 +66,10 @@ def table_of(files: Iterable[str], source: str) -> str | None:
 
 
 def arrange(files: Mapping[str, Stat], metadata: bytes | None, source: str) -> Listing:
-    """Label `files` (key → what is known) by `metadata`, or by their folders when there is none."""
+    """Label `files` (key → stat) by `metadata`, or by their folders when `metadata` is None.
+
+    Raises UserError when no clip can be used, or when videos and pictures are mixed.
+    """
     left = {key: stat for key, stat in files.items() if not clutter(PurePosixPath(key))}
     system = {clutter(PurePosixPath(key)) for key in files.keys() - left.keys()}
     if metadata is None:
@@ -83,8 +89,10 @@ def arrange(files: Mapping[str, Stat], metadata: bytes | None, source: str) -> L
 
 
 def _one_kind(keys: list[str], source: str) -> None:
-    """Videos or pictures, never both: whether a picture among videos is a clip or a thumbnail, only a user
-    can say."""
+    """Raise UserError for a mix of videos and pictures.
+
+    A picture among videos may be a clip or a thumbnail; only the user knows.
+    """
     pictures = [key for key in keys if is_picture(key)]
     videos = [key for key in keys if not is_picture(key)]
     if pictures and videos:
@@ -108,7 +116,7 @@ def _by_folder(files: Mapping[str, Stat], source: str) -> Listing:
         parts = PurePosixPath(key).parts
         if stat.fault or ".." in parts:
             rejected[key] = stat.fault or "the path leaves the source"
-        elif key.startswith("/"):  # a bucket knows no root
+        elif key.startswith("/"):  # keys of a bucket may start with a slash
             rejected[key] = "an absolute path, not one in the source"
         elif not _is_clip(key):
             skipped[_suffix(key) or "without suffix"] += 1
@@ -131,9 +139,10 @@ def _by_folder(files: Mapping[str, Stat], source: str) -> Listing:
 
 
 def _split_level(clips: list[tuple[str, ...]], source: str) -> int | None:
-    """0 where all clips lie in `train/<class>`, `test/<class>`, …; 1 for `<class>/train`, …; None without.
+    """Return the folder level (0 or 1) that names the part of a given split, or None without a given split.
 
-    Raises UserError for what may be meant in several ways.
+    0 means `train/<class>/…`, `test/<class>/…`; 1 means `<class>/train/…`. Raises UserError for an ambiguous
+    folder structure.
     """
     mend = f"Say which clip is of which class in a {METADATA} (path, label, and a column for the split)."
     tops = {parts[0] for parts in clips}
@@ -141,7 +150,7 @@ def _split_level(clips: list[tuple[str, ...]], source: str) -> int | None:
     others = sorted(tops - {*named})
     direct = all(len(parts) == 2 for parts in clips)
     if named and others and direct and not any(part_of(top) == "train" for top in named):
-        return None  # classes called `valid` and `invalid`: a split has a train part
+        return None  # e.g. classes `valid` and `invalid`: without a train part it is no split
     if named and others:
         raise UserError(
             f"{source}: the folders {_some(named)} are called like parts of a split and {_some(others)} are "
@@ -210,7 +219,7 @@ def _by_metadata(files: Mapping[str, Stat], metadata: bytes, name: str) -> Listi
 
 
 class _Names:
-    """Finds the file that a path in a table means."""
+    """Finds the file that a path in metadata.csv refers to."""
 
     def __init__(self, files: Iterable[str]) -> None:
         self.files = set(files)
@@ -221,7 +230,7 @@ class _Names:
             self.folded[normal(key).casefold()].append(key)
 
     def find(self, path: str) -> tuple[str, str]:
-        """The key, and why no file can be taken for it ("" when one can)."""
+        """Return the key for `path` and "", or a key and the reason why no file can be used."""
         plain = str(PurePosixPath(path))
         if reason := _elsewhere(path):
             return plain, reason

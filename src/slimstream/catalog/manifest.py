@@ -1,4 +1,4 @@
-"""The manifest: one row a listed clip, what it is and whether it can be used."""
+"""The manifest: a Parquet table with one row per listed clip, its properties and whether it can be used."""
 
 import hashlib
 import re
@@ -24,25 +24,25 @@ COLUMNS = {
     "height": "int64",
     "seconds": "float64",
     "codec": "str",
-    "interlaced": "bool",  # half pictures of two moments in each frame, which are made whole
+    "interlaced": "bool",  # each frame holds two fields; they are deinterlaced
     "problem": "str",  # "" or why the clip cannot be used
     "held_out": "bool",  # was in a test part before
 }
 RESERVED = {*COLUMNS, "twin"}
-"""Names a group column cannot have."""
+"""Column names that a group column must not use."""
 
 
 def clip_id(key: str) -> str:
-    """An ASCII name for the clip `key`: slug of its stem, then 8 hex digits of the key's SHA-256."""
+    """Return the ASCII id of the clip `key`: a slug of its stem, then 8 hex digits of the key's SHA-256."""
     stem = unicodedata.normalize("NFKD", PurePosixPath(key).stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:48] or "clip"
     return f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def write_manifest(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write `rows` sorted by key: COLUMNS, absent ones empty, and group columns as strings.
+    """Write `rows` sorted by key. Missing COLUMNS are filled with "", 0 or False; group columns are strings.
 
-    The same rows give the same bytes. Raises UserError when two keys come to one id.
+    The same rows give the same bytes. Raises UserError when two keys have the same id.
     """
     groups = sorted({name for row in rows for name in row} - set(COLUMNS))
     empty: dict[str, Any] = {"str": "", "int64": 0, "float64": 0.0, "bool": False}
@@ -63,12 +63,12 @@ def write_manifest(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read a manifest (one row a clip, COLUMNS and group columns). Raises UserError when it is not there."""
+    """Read a manifest: one row per clip, COLUMNS and group columns. Raises UserError when it is missing."""
     if not path.is_file():
         raise UserError(f"{path} is missing: run the ingest stage first (dvc repro ingest).")
     return pd.read_parquet(path)
 
 
 def group_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of a manifest (or of data/clips.parquet) that may serve as groups."""
+    """Return the group columns of a manifest or of data/clips.parquet."""
     return [name for name in table.columns if name not in RESERVED]

@@ -1,4 +1,4 @@
-"""A metadata.csv as bytes to a header and rows, whatever programme saved it."""
+"""Parse a metadata.csv, with the encodings and separators that common spreadsheet programs write."""
 
 import csv
 import io
@@ -13,15 +13,15 @@ SEPARATORS = (",", ";", "\t", "|")
 
 
 def read(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and (line number, cells) for every row that is not blank; all stripped.
+    """Return the header and (line number, cells) of every row that is not blank. All cells are stripped.
 
-    Commas, semicolons, tabs or bars separate; UTF-8 or UTF-16; a line `sep=;` may come first. `Path` and
-    `Label` are taken for `path` and `label`. Raises UserError, calling the file `name`, for what cannot be
-    read.
+    Accepts comma, semicolon, tab or bar as separator, UTF-8 or UTF-16, and a first line `sep=;`. `Path` and
+    `Label` are read as `path` and `label`. Raises UserError when the file cannot be read; `name` is the file
+    name used in the message.
     """
     text = _decoded(content, name)
     separator, skipped = None, 0
-    if found := re.match(r'"?sep=([^\r\n])"?[,;\t ]*(\r\n|\r|\n|$)', text, re.I):  # Excel asks for this line
+    if found := re.match(r'"?sep=([^\r\n])"?[,;\t ]*(\r\n|\r|\n|$)', text, re.I):  # a line for Excel
         separator, skipped, text = found[1], 1, text[found.end() :]
     separator = separator or _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -29,7 +29,7 @@ def read(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
-            while cells and not cells[-1]:  # a separator at the end of lines begins a column without a name
+            while cells and not cells[-1]:  # an empty last column, from a separator at the end of the line
                 del cells[-1]
             if cells:
                 lines.append((reader.line_num + skipped, cells))
@@ -44,19 +44,19 @@ def _decoded(content: bytes, name: str) -> str:
     encoding = "utf-8-sig"  # Excel puts a byte order mark in front
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
-    elif b"\0" in content[:2]:  # half of each letter, without the mark
+    elif b"\0" in content[:2]:  # UTF-16 without a byte order mark
         encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
     try:
         return content.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError as error:
-        # Which of the old encodings was meant, nobody can see: a guess would make other names of names.
+        # A legacy encoding cannot be detected reliably, and a wrong guess would change names.
         raise UserError(
             f"{name} is neither UTF-8 nor UTF-16 text: save it again, in Excel as 'CSV UTF-8'."
         ) from error
 
 
 def _separator(text: str) -> str:
-    """The one that finds the columns there must be; else the one that finds most."""
+    """Return the separator that finds the most required columns, then the most columns."""
     first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
 
     def found(separator: str) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def _separator(text: str) -> str:
 
 
 def _known(header: list[str]) -> list[str]:
-    """`Path` is `path` where no other column is called so; `Label` likewise."""
+    """Rename `Path` to `path` and `Label` to `label`, unless that is ambiguous."""
     for wanted in NEEDED:
         rivals = [place for place, column in enumerate(header) if column.casefold() == wanted]
         if wanted not in header and len(rivals) == 1:

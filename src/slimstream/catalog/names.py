@@ -1,19 +1,19 @@
-"""Names as people type them: what looks alike is one name, what differs in case or spacing is told."""
+"""Compare names that users type: equal on the screen means equal; near-equal names are reported."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
 HIDDEN = {"Cc", "Cf"}
-"""Unicode categories without a picture: zero-width blanks, soft hyphens, byte order marks, controls."""
+"""Unicode categories of invisible characters: zero-width blanks, soft hyphens, byte order marks."""
 FILLERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""What else has none (Default_Ignorable_Code_Point): joiners, fillers, variation selectors."""
+"""Further invisible characters (Default_Ignorable_Code_Point): joiners, fillers, variation selectors."""
 
 
 def normal(text: str) -> str:
-    """The form in which names are compared: NFC, no invisible characters, single blanks, none at the ends."""
+    """Return `text` in NFC, without invisible characters, with single blanks and none at the ends."""
     seen = (
         char for char in FILLERS.sub("", text) if char.isspace() or unicodedata.category(char) not in HIDDEN
     )
@@ -21,7 +21,7 @@ def normal(text: str) -> str:
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:
-    """Names that differ in case, blanks, underscores or hyphens alone: `OK, ok`; `no load, no-load`."""
+    """Return groups of names that differ only in case, blanks, underscores or hyphens, such as `OK`, `ok`."""
     sets: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         folded = unicodedata.normalize("NFKC", name).casefold()

@@ -1,4 +1,4 @@
-"""The parts of a split and what people call them."""
+"""The parts of a split (train, val, test) and the names that users give them."""
 
 import re
 
@@ -6,7 +6,7 @@ from slimstream.catalog.names import normal
 
 PARTS = ("train", "val", "test")
 GIVEN = "given"
-"""The column that folders called train, val and test become."""
+"""Group column that holds the part when folders are called train, val or test."""
 WORDS = {
     "train": "train",
     "training": "train",
@@ -17,9 +17,9 @@ WORDS = {
     "test": "test",
     "testing": "test",
 }
-"""Names of the parts, in small letters."""
+"""Lower-case name → part."""
 
 
 def part_of(name: str) -> str | None:
-    """train, val or test where `name` says so (`Training`, `valid`, `test_set`, `val2017`), else None."""
+    """Return "train", "val" or "test" for a name such as `Training`, `valid` or `val2017`, else None."""
     return WORDS.get(re.sub(r"[ _-]?(set|split|data|(19|20)\d\d)$", "", normal(name).casefold()))

@@ -1,7 +1,7 @@
-"""Full pictures from interlaced frames, by FFmpeg's filter bwdif.
+"""Deinterlace frames with FFmpeg's filter bwdif.
 
-An interlaced frame holds two half pictures (fields) of different moments, every other line of each. Left as
-it is, whatever moves has combed edges, and optical flow sees motion that is none.
+An interlaced frame holds two fields of different moments in alternate lines. Without deinterlacing, moving
+objects have combed edges, and optical flow is wrong.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,15 @@ import av
 
 
 class Deinterlacer:
-    """Frames in, as many frames out, one later; those that are not flagged as interlaced pass unchanged."""
+    """Deinterlace a stream, one frame out per frame in, with a delay of one frame.
+
+    Frames that are not flagged as interlaced pass unchanged.
+    """
 
     def __init__(self, frame: av.VideoFrame, before: av.VideoFrame | None = None) -> None:
-        """For frames of the size and pixel format of `frame`, the first one.
+        """Prepare for frames of the size and pixel format of `frame`, the first one.
 
-        `before` is the frame before it, which the filter looks at as well and does not hand out.
+        `before` is the previous frame. The filter reads it, but does not return it.
         """
         self._shape = _shape(frame)
         self._graph = av.filter.Graph()
@@ -33,11 +36,11 @@ class Deinterlacer:
             self._surplus = 1
 
     def fits(self, frame: av.VideoFrame) -> bool:
-        """Whether `frame` has the size and format that this one was made for."""
+        """Return True when `frame` has the expected size and pixel format."""
         return _shape(frame) == self._shape
 
     def push(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
-        """Yield the frames that are ready; None ends the stream and brings the last one."""
+        """Yield the frames that are ready. None ends the stream and yields the last frame."""
         self._graph.push(frame)
         while True:
             try:

@@ -1,7 +1,7 @@
 """Dense optical flow and its uint8 form.
 
-Flow is in pixels of the pictures it is computed from, x to the right and y downwards, and says where a pixel
-of the first picture is found in the second. The byte 128 is rest and `256 - q` exactly the opposite of `q`.
+Flow is the displacement of each pixel from the first picture to the second, in pixels of these pictures, x to
+the right and y downwards. As a byte, 128 is no motion, and `256 - q` is exactly the opposite motion of `q`.
 """
 
 from typing import Literal
@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 Flow = npt.NDArray[np.float32]
-"""(…, 2) x and y in pixels."""
+"""(…, 2) float32, x and y in pixels."""
 Bytes = npt.NDArray[np.uint8]
 
 REST, STEPS = 128, 127
-"""The byte of no motion, and how many steps lie between it and the bound."""
+"""The byte for no motion, and the number of steps from it to the bound."""
 
 
 def dense_flow(prev: Bytes, next: Bytes, method: Literal["farneback", "dis"]) -> Flow:
-    """Flow (H, W, 2) from grey picture `prev` to `next`, both (H, W) uint8.
+    """Return the flow (H, W, 2) from grey picture `prev` to `next`, both (H, W) uint8.
 
     "farneback" (P2; Farnebäck, "Two-frame motion estimation based on polynomial expansion", 2003) with the
     settings of OpenCV's own example; "dis" (Kroeger et al., "Fast optical flow using dense inverse search",
@@ -40,13 +40,13 @@ def dense_flow(prev: Bytes, next: Bytes, method: Literal["farneback", "dis"]) ->
             flags=0,
         )
     else:
-        # A new estimator each time: it holds buffers, and threads that serve must not share them.
+        # A new estimator each time, because its buffers must not be shared between threads.
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(prev, next, None)
     return flow
 
 
 def quantise(flow: Flow, bound: float) -> Bytes:
-    """Pixels to bytes 1..255: `round(clip(v, ±bound) / bound * 127) + 128`."""
+    """Convert pixels to bytes 1..255: `round(clip(v, ±bound) / bound * 127) + 128`."""
     q = flow * np.float32(STEPS / bound)
     np.clip(q, -STEPS, STEPS, out=q)
     np.rint(q, out=q)
@@ -55,12 +55,12 @@ def quantise(flow: Flow, bound: float) -> Bytes:
 
 
 def dequantise(q: Bytes, bound: float) -> Flow:
-    """Bytes to pixels, off by at most half a step, `bound / 254`."""
+    """Convert bytes to pixels; the error is at most half a step, `bound / 254`."""
     return (q.astype(np.float32) - REST) * np.float32(bound / STEPS)
 
 
 def saturation(q: Bytes) -> float:
-    """Share of values at the bound: what motion was too fast to be told apart. 0 without flow."""
+    """Share (0..1) of values at the bound, where the motion was faster. 0 without flow."""
     if not q.size:
         return 0.0
     return float(np.mean((q == REST - STEPS) | (q == REST + STEPS)))

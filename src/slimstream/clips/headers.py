@@ -1,8 +1,8 @@
-"""What a picture file says of itself, read before anything is decoded.
+"""Headers of picture files, read before decoding.
 
-A file of 100 kB may stand for gigabytes of pixels, hold several pictures, or end too early: none of that
-needs a decoder to be seen. Formats: PNG, BMP, WebP (RFC 9649), binary PGM and PPM; JPEG and TIFF have modules
-of their own.
+A file of 100 kB may decode to gigabytes of pixels, hold several pictures, or be truncated. The header shows
+this without a decoder. Formats: PNG, BMP, WebP (RFC 9649), binary PGM and PPM; see `jpeg` and `tiff` for the
+others.
 """
 
 import re
@@ -16,29 +16,28 @@ from slimstream.core.media import UnreadableVideo
 
 @dataclass(frozen=True)
 class Header:
-    """A picture as its file describes it."""
+    """Header of a picture file."""
 
     format: str
     width: int
     height: int
     bits: int = 8
-    """Of a value: at most 8, or 9 to 16."""
+    """Bits per value: up to 8, or 9 to 16."""
     pictures: int = 1
-    """Pages or animated frames that mean as many pictures; thumbnails and the extras of phones are not among
-    them."""
+    """Number of pages or animation frames, without thumbnails and the extra pictures of phones."""
     white_is_zero: bool = False
-    """Of TIFF: large values are dark."""
+    """TIFF: large values are dark."""
     inks: bool = False
-    """Of JPEG: CMYK, not colours."""
+    """JPEG: values are CMYK inks, not RGB."""
     verify: Callable[[], None] = lambda: None
-    """Raises UnreadableVideo for damage that OpenCV's decoder keeps to itself."""
+    """Raises UnreadableVideo for damage that OpenCV does not report."""
 
 
 def read_png(data: bytes) -> Header:
-    """The header, when all checksums match."""
+    """Return the header. Raises UnreadableVideo when a checksum does not match."""
     width, height, bits = struct.unpack_from(">IIB", data, 16)
     frames, place, name = 1, 8, b""
-    while name != b"IEND":  # what lies behind it is none of the picture
+    while name != b"IEND":  # bytes after IEND do not belong to the picture
         length, name = struct.unpack_from(">I4s", data, place)
         end = place + 8 + length
         (checksum,) = struct.unpack_from(">I", data, end)
@@ -64,13 +63,13 @@ def read_bmp(data: bytes) -> Header:
 
 def read_webp(data: bytes) -> Header:
     size, kind, first = struct.unpack_from("<I4s4s", data, 4)
-    if kind != b"WEBP":  # sound and film lie in the same kind of container
+    if kind != b"WEBP":  # RIFF is also used for sound and video
         raise UnreadableVideo("no picture can be decoded")
     if size + 8 > len(data):
         raise UnreadableVideo("the picture is truncated")
     if first == b"VP8X":
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-        frames = data.count(b"ANMF") if data[20] & 2 else 1  # 2: it moves
+        frames = data.count(b"ANMF") if data[20] & 2 else 1  # 2: animation flag
         return Header("webp", width, height, pictures=frames)
     if first == b"VP8L":
         (sides,) = struct.unpack_from("<I", data, 21)

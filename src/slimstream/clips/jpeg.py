@@ -1,7 +1,7 @@
-"""JPEG (ITU-T T.81): the marks of a file from its first to its last scan.
+"""Check JPEG files (ITU-T T.81): parse the markers from the first to the last scan.
 
-libjpeg warns where its codes break off or are left over. Two kinds of loss leave a file in which they do
-neither: scans that never came, and a run of zeros, which decodes to something.
+libjpeg warns when the coded data of a scan is too short or too long. It does not notice two kinds of damage:
+missing scans, and a run of zero bytes, which decodes to some picture.
 """
 
 import re
@@ -13,33 +13,33 @@ from slimstream.core.media import UnreadableVideo
 TABLES, END, SCAN = 0xC4, 0xD9, 0xDA
 FRAMES = {*range(0xC0, 0xD0)} - {TABLES, 0xC8, 0xCC}
 ALL = 64
-"""Coefficients of a block."""
+"""Number of coefficients of a block."""
 HOLE = bytes(64)
-"""More zeros than are needed for a block of 64 coefficients none of which is zero."""
+"""More zero bytes than a block of 64 non-zero coefficients can need."""
 
 _SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""At a mark that is no stuffed byte, restart or filling."""
+"""A marker that ends a scan: not a stuffed byte, a restart or a fill byte."""
 
 
 def read_jpeg(data: bytes) -> Header:
-    """The header, when all scans follow it and none has a hole.
+    """Return the header.
 
-    Raises UnreadableVideo otherwise, and for more than 8 bits.
+    Raises UnreadableVideo for missing scans, for a run of zero bytes in a scan, and for more than 8 bits.
     """
     header, place = None, 2
-    whole: dict[int, set[int]] = {}  # component → coefficients that have come in full precision
-    zeros: dict[int, int] = {}  # Huffman table → what a code of zeros alone stands for in it
+    whole: dict[int, set[int]] = {}  # component → coefficients read in full precision
+    zeros: dict[int, int] = {}  # Huffman table → symbol of the code of zeros only
     while True:
         if data[place] != 0xFF or (mark := data[place + 1]) in (0x00, END):
             raise UnreadableVideo("the picture is damaged: a part of it is missing")
-        if mark == 0xFF:  # filled up
+        if mark == 0xFF:  # fill byte
             place += 1
             continue
         (length,) = struct.unpack_from(">H", data, place + 2)
         start, place = place + 4, place + 2 + length
         if mark == TABLES:
             while start < place:
-                if data[start] >> 4:  # not one for mean values
+                if data[start] >> 4:  # an AC table
                     zeros[data[start] & 15] = data[start + 17]
                 start += 17 + sum(data[start + 1 : start + 17])
         elif mark in FRAMES:
@@ -55,7 +55,7 @@ def read_jpeg(data: bytes) -> Header:
             refines, missing = steps >> 4, steps & 15
             found = _SCAN_ENDS.search(data, place)
             end = found.start() if found else len(data)
-            # Where zeros stand for a coefficient that is not zero, no picture has blocks full of it.
+            # A picture has no blocks full of non-zero coefficients, so a run of zeros is damage.
             filled = last and not refines and any(0 < zeros.get(table & 15, 0) < 16 for table in tables)
             if filled and data.find(HOLE, place, end) >= 0:
                 raise UnreadableVideo("the picture is damaged: it has a hole")

@@ -1,4 +1,4 @@
-"""A picture as a clip of one frame: judged by its header, then decoded by decoders that tell of damage."""
+"""Read a picture as a clip of one frame: check its header, then decode it and detect damage."""
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +17,11 @@ from slimstream.clips.timeline import Timeline
 from slimstream.core.media import Frame, UnreadableVideo, VideoInfo
 
 MAX_SIDE, MAX_PIXELS, MAX_BYTES = 2**14, 2**27, 2**31 - 1
-"""Of a picture: 134 million pixels are 0.4 GB in 8 bits, and 1.2 GB while 16 become 8. OpenCV takes no larger
-file."""
+"""Limits of a picture. 134 million pixels take 0.4 GB in 8 bits, 1.2 GB while converted from 16.
+OpenCV does not read larger files."""
 DARK, BLACK = 2**14, 2**12
-"""A camera of at most 14 bits stays below the first where its values lie unscaled in 16. What stays below the
-second cannot be seen: 15 of 255 at most."""
+"""Limits of the largest 16-bit value. Unscaled values of a camera with up to 14 bits stay below DARK. A
+picture below BLACK has at most 15 of 255 after conversion, which looks black."""
 
 
 READERS: dict[bytes, Callable[[bytes], Header]] = {
@@ -36,24 +36,24 @@ READERS: dict[bytes, Callable[[bytes], Header]] = {
     b"II+\0": read_tiff,
     b"MM\0+": read_tiff,
 }
-"""How a file begins, and who reads its header. What a picture is goes by its content, not by its suffix."""
+"""First bytes of a file → reader of its header. The format is found by content, not by suffix."""
 
 
 class Still:
-    """A picture as a clip of one frame, with what a `Reader` has.
+    """A picture as a clip of one frame, with the interface of `Reader`.
 
-    Transparency is left out, and the camera's note of how it was held is heeded, as OpenCV does it. Of 16
-    bits the upper 8 remain; where the camera has filled only the lower `bits` of them (8 to 16), the upper 8
-    of those. Bytes behind the picture, such as the film that a phone appends, do not matter.
+    As in OpenCV, transparency is ignored and the Exif orientation is applied. Of 16-bit values the upper 8
+    bits are kept; with `bits` (8 to 16), the upper 8 of the lower `bits`. Bytes after the picture are
+    ignored, such as the short film that some phones append.
 
-    Raises UnreadableVideo when there is no whole picture, when there are several, or when it is too large.
+    Raises UnreadableVideo for a damaged or truncated picture, for several pictures, and above the limits.
     """
 
     interlaced = 0
-    """Frames that were deinterlaced."""
+    """Number of deinterlaced frames."""
 
     def __init__(self, path: Path, bits: int | None = None) -> None:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said by us
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we report errors ourselves
         data = _read(path)
         header = _header(data)
         header.verify()
@@ -66,7 +66,7 @@ class Still:
             deep = _decode(data, cv2.IMREAD_ANYDEPTH)
             if header.white_is_zero:
                 deep = 65535 - deep
-            if header.bits < 16:  # OpenCV has scaled 10, 12 and 14 to 16
+            if header.bits < 16:  # OpenCV has scaled 10, 12 or 14 bits to 16
                 bits = None
             else:
                 self._peak = int(deep.max())
@@ -85,15 +85,15 @@ class Still:
         return VideoInfo(1, 0.0, width, height, codec=self._format, peak=self._peak)
 
     def claimed(self) -> Timeline:
-        """One frame, which has no length."""
+        """Return the timeline of one frame at 0 s."""
         return self.timeline()
 
     def timeline(self) -> Timeline:
-        """One frame, which has no length."""
+        """Return the timeline of one frame at 0 s."""
         return Timeline(np.zeros(1))
 
     def damage(self) -> str:
-        """Nothing: what is no whole picture was not opened."""
+        """Return "": a damaged picture is refused when it is opened."""
         return ""
 
     truncation = damage
@@ -106,10 +106,10 @@ class Still:
 
 
 def unscaled(peaks: Mapping[int, int], bits: int | None) -> dict[int, str]:
-    """Which pictures of a set are nearly black because nobody has said how many bits their camera has.
+    """Find pictures that would be nearly black because `extract.bits` is not set. Returns number → reason.
 
-    `peaks` holds, by the caller's numbers, the largest value of each picture (`VideoInfo.peak`). One picture
-    may well be dark; that all of 16 bits are, is a camera of fewer. Returns number → reason.
+    `peaks`: number of a picture → its largest value (`VideoInfo.peak`). One picture may be dark, but when all
+    16-bit pictures of a set are, the camera has fewer bits.
     """
     deep = {number: peak for number, peak in peaks.items() if peak}
     largest = max(deep.values(), default=DARK)
@@ -117,7 +117,7 @@ def unscaled(peaks: Mapping[int, int], bits: int | None) -> dict[int, str]:
 
 
 def check_visible(peak: int, bits: int | None) -> None:
-    """Raise UnreadableVideo where a picture without its set (see `unscaled`) would be all but black."""
+    """Raise UnreadableVideo when a single picture would be nearly black. `unscaled` checks a whole set."""
     if bits is None and 0 < peak < BLACK:
         raise UnreadableVideo(f"{_too_dark(peak)}, and train again")
 
@@ -141,13 +141,13 @@ def _read(path: Path) -> bytes:
 
 
 def _header(data: bytes) -> Header:
-    """Raises UnreadableVideo unless the file holds one picture, of a size that memory can bear."""
+    """Raise UnreadableVideo unless the file holds exactly one picture within the size limits."""
     reader = next((reader for magic, reader in READERS.items() if data.startswith(magic)), None)
     if reader is None:
         raise UnreadableVideo("no picture can be decoded")
     try:
         header = reader(data)
-    except (struct.error, IndexError):  # it ends within its header
+    except (struct.error, IndexError):  # the file ends within its header
         raise UnreadableVideo("the picture is truncated") from None
     width, height = header.width, header.height
     if width < 1 or height < 1:
@@ -166,9 +166,9 @@ def _header(data: bytes) -> Header:
 
 
 def _decode_jpeg(data: bytes, header: Header) -> Frame:
-    """OpenCV paints what is missing grey and says nothing; simplejpeg makes an error of libjpeg's warnings.
+    """Decode with simplejpeg, which reports damage. OpenCV fills missing parts with grey without an error.
 
-    Both make the same bytes of a picture. Only OpenCV mixes inks, and turns a picture as its Exif data say.
+    Both give the same bytes. Only OpenCV converts CMYK and applies the Exif orientation.
     """
     try:
         picture: Frame = simplejpeg.decode_jpeg(data, "CMYK" if header.inks else "RGB", strict=True)
@@ -178,7 +178,7 @@ def _decode_jpeg(data: bytes, header: Header) -> Frame:
             raise UnreadableVideo(
                 "the picture is truncated" if cut else f"the picture is damaged: {said}"
             ) from None
-        # It knows only the usual samplings of colour; OpenCV knows all, but the end mark is ours to look for.
+        # simplejpeg lacks some chroma subsamplings. OpenCV has all, but does not check the end marker.
         if b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]:
             raise UnreadableVideo("the picture is truncated") from None
         return _decode(data)
@@ -186,18 +186,18 @@ def _decode_jpeg(data: bytes, header: Header) -> Frame:
 
 
 def _decode(data: bytes, depth: int = 0) -> Any:
-    """(H, W, 3) RGB, uint8; uint16 with IMREAD_ANYDEPTH."""
+    """Decode to (H, W, 3) RGB, uint8, or uint16 with IMREAD_ANYDEPTH."""
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | depth)
     except cv2.error:
         picture = None
     if picture is None:
         raise UnreadableVideo("no picture can be decoded")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # IMREAD_COLOR_RGB garbles TIFF of 16 bits
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # IMREAD_COLOR_RGB is wrong for 16-bit TIFF
 
 
 def _to_bytes(deep: npt.NDArray[np.uint16], peak: int, bits: int | None) -> Frame:
-    """(H, W, 3) uint8, the upper 8 of the lower `bits`."""
+    """Return (H, W, 3) uint8: the upper 8 of the lower `bits`. Raises UnreadableVideo for larger values."""
     if bits is not None and peak >= 1 << bits:
         raise UnreadableVideo(
             f"its values reach {peak}, more than the {bits} bits of extract.bits hold ({(1 << bits) - 1})"

@@ -1,6 +1,6 @@
-"""TIFF 6.0 and BigTIFF: what the directories say, and whether what is compressed is whole.
+"""Read the header of TIFF 6.0 and BigTIFF files and check that their compressed data is complete.
 
-OpenCV keeps libtiff's errors to itself and leaves black what could not be decoded.
+OpenCV ignores errors of libtiff and leaves undecoded parts black.
 """
 
 import io
@@ -19,9 +19,9 @@ Tags = dict[int, tuple[int, ...]]
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS = 254, 256, 257, 258, 259, 262
 SAMPLES, PLANES, SAMPLE_FORMAT, JPEG_TABLES = 277, 284, 339, 347
 DATA = ((273, 279), (324, 325))
-"""Places and sizes of strips, and of tiles."""
+"""Tags of offsets and sizes of strips, and of tiles."""
 CONVERTED = {0, 1, 2, 3, 5, 6}
-"""Colours that OpenCV converts: grey both ways, RGB, palette, CMYK and YCbCr."""
+"""Colour spaces that OpenCV converts: grey (both polarities), RGB, palette, CMYK and YCbCr."""
 LZW, JPEG, DEFLATE = 5, 7, (8, 32946)
 
 _NUMBERS = {1: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}
@@ -41,7 +41,7 @@ def read_tiff(data: bytes) -> Header:
     samples, planes = tags.get(SAMPLES, _ONE)[0], tags.get(PLANES, _ONE)[0] == 2
     if bits > 8 and (
         colours > 2 or samples not in (1, 3, 4) or (planes and samples > 1)
-    ):  # OpenCV garbles it
+    ):  # OpenCV decodes it wrongly
         raise UnreadableVideo(
             f"its {bits} bits are neither grey nor RGB pixel by pixel: save it so, or with 8"
         )
@@ -64,7 +64,7 @@ def read_tiff(data: bytes) -> Header:
 
 
 def _directories(data: bytes) -> Iterator[Tags]:
-    """One directory a page or thumbnail: tag → its numbers."""
+    """Yield one directory per page or thumbnail: tag → values."""
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     offset, count, entry, inline = ("Q", "Q", "HHQ", 8) if big else ("I", "H", "HHI", 4)
@@ -82,7 +82,7 @@ def _directories(data: bytes) -> Iterator[Tags]:
             if letter := _NUMBERS.get(kind):
                 if struct.calcsize("=" + letter) * number > inline:
                     (at,) = struct.unpack_from(order + offset, data, at)
-                if number > len(data):  # before memory is asked for
+                if number > len(data):  # before memory is allocated
                     raise UnreadableVideo("the picture is truncated")
                 tags[tag] = struct.unpack_from(f"{order}{number}{letter}", data, at)
         yield tags
@@ -90,7 +90,7 @@ def _directories(data: bytes) -> Iterator[Tags]:
 
 
 def _verify(data: bytes, tags: Tags, parts: list[tuple[int, int]]) -> None:
-    """Raise UnreadableVideo when a strip or tile does not decompress; other ways to pack cannot tell."""
+    """Raise UnreadableVideo when a strip or tile cannot be decompressed. Not all encodings can be checked."""
     packing = tags.get(COMPRESSION, _ONE)[0]
     try:
         if packing in DEFLATE:
@@ -102,7 +102,7 @@ def _verify(data: bytes, tags: Tags, parts: list[tuple[int, int]]) -> None:
                 part = data[place : place + size]
                 simplejpeg.decode_jpeg(
                     tables + part[2:] if tables else part, "GRAY", min_height=1, min_width=1, strict=True
-                )  # an eighth is enough to hear of damage
+                )  # one eighth of the size is enough to find damage
         elif packing == LZW:
             _unpack(data)
     except (zlib.error, ValueError, OSError) as error:
@@ -110,7 +110,7 @@ def _verify(data: bytes, tags: Tags, parts: list[tuple[int, int]]) -> None:
 
 
 def _inflate(part: bytes) -> None:
-    """Decompress without keeping what comes. Raises zlib.error when it is damaged or ends too early."""
+    """Decompress without keeping the result. Raises zlib.error for damaged or truncated data."""
     stream = zlib.decompressobj()
     while not stream.eof:
         if not stream.decompress(part, 1 << 20) and not stream.unconsumed_tail and not stream.eof:
@@ -119,9 +119,9 @@ def _inflate(part: bytes) -> None:
 
 
 def _unpack(data: bytes) -> None:
-    """Decode with Pillow, which heeds libtiff's errors. Raises OSError."""
+    """Decode with Pillow, which reports errors of libtiff. Raises OSError."""
     from PIL import Image, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = None  # the size has been judged
-    with suppress(UnidentifiedImageError):  # it does not know 16 bits of several colours: there OpenCV tells
+    Image.MAX_IMAGE_PIXELS = None  # the size was checked before
+    with suppress(UnidentifiedImageError):  # Pillow cannot read 16-bit colour; OpenCV checks it
         Image.open(io.BytesIO(data)).load()

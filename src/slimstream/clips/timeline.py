@@ -1,7 +1,7 @@
-"""When the frames of a clip are shown.
+"""Timestamps of the frames of a clip.
 
-Cameras, recorders and telephones do not always write frames at a constant rate. Whatever speaks of time (the
-length of a clip, where it is sampled, how far apart two frames are) goes by the timestamps.
+Cameras, recorders and phones do not always write frames at a constant rate. The duration of a clip, the
+sampled moments and the distance of two frames are therefore computed from the timestamps.
 """
 
 from bisect import bisect_left
@@ -16,58 +16,58 @@ Seconds = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 DISORDER = 0.1
-"""Share of timestamps that may be out of order: those are left out of account."""
+"""Largest share of timestamps out of order; up to it they are ignored, above it all are."""
 ROUNDING = 0.01
-"""Seconds below which steps in whole milliseconds look like multiples of each other and are none."""
+"""Frame intervals below this (seconds) cannot be measured with timestamps in whole milliseconds."""
 LEAP = 10.0
-"""Seconds that timestamps may leap where a clock may be set anew (as FFmpeg's dts_delta_threshold)."""
+"""A larger forward jump (seconds) is a clock reset, where resets may occur (FFmpeg's dts_delta_threshold)."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Timestamps of a clip's frames."""
+    """Timestamps of the frames of a clip."""
 
     times: Seconds
     """(T,) increasing seconds; T >= 1."""
     last: float = 0.0
-    """Seconds that the last frame is shown; 0 if unknown: as long as the others."""
+    """Duration of the last frame in seconds; 0 if unknown, then `period` is used."""
 
     @cached_property
     def _rate(self) -> tuple[float, float]:
-        """Usual seconds from one frame to the next, and when the first is due: a line through the times.
+        """Return the usual frame interval and the start time, both in seconds, from a line fit to the times.
 
-        Timestamps may be rounded to milliseconds, and the clocks of cameras shake.
+        The fit averages out rounding to milliseconds and jitter of the camera clock.
         """
         times = self.times - self.times[0]
         if len(times) < 2:
             return 0.0, 0.0
         steps = np.diff(times)
-        usual = np.quantile(steps, 0.5, method="lower")  # a step that there is, not the mean of two
+        usual = np.quantile(steps, 0.5, method="lower")  # an existing step, not the mean of two
         many = np.rint(steps / usual)
         whole = (many > 0) & (np.abs(steps / usual - many) < 1 / 8)
         if usual > ROUNDING and whole.all() and many.max() > 1:
-            return float(steps.sum() / many.sum()), 0.0  # frames were left out, perhaps regularly
+            return float(steps.sum() / many.sum()), 0.0  # frames are missing, perhaps regularly
         number = np.arange(len(times))
         period, start = np.polyfit(number, times, 1)
-        if np.abs(times - start - period * number).max() >= period / 2:  # there are pauses: leave them out
+        if np.abs(times - start - period * number).max() >= period / 2:  # pauses: ignore them
             period, start = steps[np.abs(steps - usual) <= usual / 2].mean(), 0.0
         return float(period), float(start)
 
     @property
     def period(self) -> float:
-        """Usual seconds from one frame to the next, pauses left out; 0 for a single frame."""
+        """Usual frame interval in seconds, without pauses; 0 for a single frame."""
         return self._rate[0]
 
     @property
     def seconds(self) -> float:
-        """From the first frame to the end of the last one."""
+        """Duration in seconds, from the first frame to the end of the last one."""
         return float(self.times[-1] - self.times[0]) + (self.last or self.period)
 
     @cached_property
     def ticks(self) -> Ints:
-        """(T,) each frame's number if the clip had a frame in every period: 0, 1, 2, … at a constant rate.
+        """(T,) the time of each frame in whole periods: 0, 1, 2, … at a constant rate.
 
-        Where frames were left out, numbers are missing.
+        Missing frames leave gaps in the numbers.
         """
         period, start = self._rate
         if not period:
@@ -76,11 +76,11 @@ class Timeline:
         return np.asarray(ticks - ticks[0], np.int64)
 
     def frame_at(self, tick: int) -> int:
-        """The frame that is shown at `tick`: the last one that is not later."""
+        """Return the index of the frame shown at `tick`: the last frame that is not later."""
         return int(np.searchsorted(self.ticks, tick, side="right")) - 1
 
     def pairs(self, stride: int) -> Ints:
-        """(N, 2) frames that are `stride` periods apart, by time."""
+        """Return (N, 2) indices of pairs of frames that are `stride` periods apart in time."""
         first = np.arange(len(self.ticks))
         second = np.minimum(np.searchsorted(self.ticks, self.ticks + stride), len(self.ticks) - 1)
         exact = self.ticks[second] == self.ticks + stride
@@ -90,11 +90,11 @@ class Timeline:
 def timeline(
     stamps: Sequence[float | None], fps: float, last: float = 0.0, restarts: bool = False
 ) -> Timeline:
-    """The timeline of frames in the order in which they are shown, from their timestamps in seconds.
+    """Build the timeline of frames in display order from their timestamps in seconds.
 
-    Frames without one, or with one that is not after that of the frame before, lie evenly between their
-    neighbours. Where hardly any has one, or many do not increase, the container does not know better: then
-    frames come at `fps` a second. `restarts`: the container's clock may be set anew within the clip, see
+    A frame without a timestamp, or with one that is not later than the previous one, is placed evenly between
+    its neighbours. When most timestamps are missing or many are out of order, all frames are placed at the
+    constant rate `fps`. `restarts`: the clock of the container may be reset within the clip, see
     `_continued`.
     """
     known = np.array([i for i, stamp in enumerate(stamps) if stamp is not None], np.int64)
@@ -107,32 +107,32 @@ def timeline(
     known, values = known[increasing], values[increasing]
     numbers = np.arange(len(stamps))
     times = np.interp(numbers, known, values)
-    for outside in (numbers < known[0], numbers > known[-1]):  # interp repeats the first and the last
+    for outside in (numbers < known[0], numbers > known[-1]):  # np.interp repeats the first and last value
         edge = known[0] if outside[0] else known[-1]
         times[outside] += (numbers[outside] - edge) / fps
     return Timeline(times, last)
 
 
 def _continued(values: Seconds) -> Seconds:
-    """`values` without the leaps of a clock that was set anew: the next frame comes after the usual step.
+    """Remove clock resets from `values`: after a reset the next frame follows at the usual interval.
 
-    A leap is any step back, and one forward of more than LEAP seconds, unless the clip is that slow.
+    A reset is any step back, or a step forward of more than LEAP seconds, unless the clip is that slow.
     """
     steps = np.diff(values)
     if not (steps > 0).any():
         return values
     usual = np.quantile(steps[steps > 0], 0.5, method="lower")
     leaps = (steps < 0) | (steps > max(LEAP, 10 * usual))
-    if leaps.sum() > DISORDER * len(leaps):  # no clock at all
+    if leaps.sum() > DISORDER * len(leaps):  # the timestamps are useless
         return values
     return values[:1] + np.concatenate([[0.0], np.cumsum(np.where(leaps, usual, steps))])
 
 
 def _increasing(values: Seconds) -> Ints:
-    """Indices of as many of `values` as increase from one to the next."""
+    """Return the indices of a longest increasing subsequence of `values`."""
     if (np.diff(values) > 0).all():
         return np.arange(len(values))
-    ends: list[float] = []  # of increasing runs of 1, 2, … values, the lowest value that one ends with
+    ends: list[float] = []  # [n - 1]: lowest last value of an increasing run of n values
     index: list[int] = []
     before = np.full(len(values), -1)
     for place, value in enumerate(values.tolist()):

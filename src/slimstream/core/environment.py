@@ -1,9 +1,8 @@
-"""On what the work is done. These settings are of a machine, so they are environment variables.
+"""Settings of the machine (cluster, number of processes), read from environment variables.
 
-params.yaml says what is made: DVC runs a stage again when its section changes, and packs and trainings are
-named after theirs. Where it is made changes no result (`training.distributed` says up to what), and an
-address in params.yaml would make every clip be packed again when a cluster moves, and be committed with
-each run.
+They are not in params.yaml, because they do not change results (for rounding see `training.distributed`). A
+change of params.yaml makes DVC run stages again: a new cluster address would pack every clip again, and the
+address would be committed with each run.
 """
 
 import os
@@ -14,12 +13,12 @@ CLUSTER, PROCESSES = "SLIMSTREAM_DASK", "SLIMSTREAM_PROCESSES"
 
 
 def cluster() -> str | None:
-    """Address of the Dask scheduler whose workers extract, such as tcp://host:8786; None: this machine."""
+    """Address of the Dask scheduler, such as tcp://host:8786; None to use this machine."""
     return os.environ.get(CLUSTER) or None
 
 
 def processes() -> int:
-    """How many processes of this machine share a training. Raises UserError when it is no number."""
+    """Number of processes of this machine that train together. Raises UserError for an invalid value."""
     said = os.environ.get(PROCESSES) or "1"
     if not said.isascii() or not said.isdigit() or int(said) < 1:
         raise UserError(f"{PROCESSES} is {said!r}; it must be a number of processes, 1 or more.")

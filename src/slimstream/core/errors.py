@@ -1,8 +1,8 @@
-"""The exceptions that are told in one sentence."""
+"""Errors that are reported to the user as one sentence, without a traceback."""
 
 
 class UserError(Exception):
-    """Bad input: the message is one sentence that says which file, what is wrong and what to do.
+    """A mistake of the user. The message is one sentence: which file, what is wrong, what to do.
 
     The command line prints it without a traceback and exits with `status`.
     """
@@ -11,6 +11,6 @@ class UserError(Exception):
 
 
 class Unavailable(UserError):
-    """Something beyond this machine is away or busy: nobody has to mend anything, a later try may go well."""
+    """A server is away or busy. The user has nothing to mend; a later try may succeed."""
 
     status = 3

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: whoever finds one counts what it says as done."""
+"""Atomic writes: a file is complete or does not exist, so its presence means that the work is done."""
 
 import os
 import socket
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield where to write what `path` shall hold: it takes its place at the end, an error leaves it alone.
+    """Yield a temporary path. At the end it replaces `path`; after an error `path` is unchanged.
 
-    The name tells host and process, for several may make the same file side by side, and begins with
-    `temporary-`, by which what a kill left behind is known.
+    The temporary name holds host and process id, because several processes may write the same file. It begins
+    with `temporary-`, so that files left by killed processes can be recognised.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"temporary-{socket.gethostname()}-{os.getpid()}-{path.name}")

@@ -1,4 +1,4 @@
-"""Videos and pictures as files: their suffixes, what a header says, and why one cannot be read."""
+"""Video and picture files: known suffixes, header information, and the error for unreadable files."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -16,40 +16,40 @@ VIDEOS = {
     *(".y4m", ".ivf", ".mjpeg", ".mjpg", ".m1v", ".m2v", ".h264", ".264", ".h265", ".265", ".hevc"),  # bare
 }
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-"""Suffixes, in small letters; what a file is goes by its name, how it is decoded by its content."""
+"""Lower-case suffixes. The suffix says whether a file is a clip; its content says how it is decoded."""
 
 
 class UnreadableVideo(ValueError):
-    """The file holds no video or picture that can be decoded; the message says why."""
+    """The file cannot be decoded as a video or picture; the message gives the reason."""
 
 
 def is_picture(name: str | PurePath) -> bool:
-    """Whether a file of this name is a picture, a clip of one frame."""
+    """Return True when the suffix of `name` is that of a picture (a clip of one frame)."""
     return PurePath(name).suffix.lower() in PICTURES
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container's header says; all of it is only a claim until the clip is decoded."""
+    """Header of a video or picture file. Its values may be wrong until the clip is decoded."""
 
     frames: int
-    """0 where the header gives no number."""
+    """Number of frames; 0 when the header does not have it."""
     fps: float
-    """Mean frames per second; 0 for a picture, which has no length."""
+    """Mean frames per second; 0 for a picture."""
     width: int
-    """Of the picture as it is stored, before it is turned as the file may say; pixels."""
+    """Pixels, as stored, before any rotation that the file asks for."""
     height: int
     codec: str
     duration: float = 0.0
-    """Seconds that the video track claims to last; 0 where the header does not say."""
+    """Duration of the video track in seconds; 0 when the header does not have it."""
     interlaced: bool = False
-    """Each frame holds two half pictures of different moments."""
+    """True when each frame holds two fields of different moments."""
     peak: int = 0
-    """Largest value of a picture of 16 bits; 0 for what has fewer."""
+    """Largest value of a 16-bit picture; 0 for other pictures and videos."""
 
     @property
     def seconds(self) -> float:
-        """Claimed length; 0 for a picture."""
+        """Duration in seconds according to the header; 0 for a picture."""
         if self.duration:
             return self.duration
         return self.frames / self.fps if self.fps else 0.0

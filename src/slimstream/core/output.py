@@ -1,4 +1,4 @@
-"""Where a user lets something be written: over an earlier table of ours, never over a file of his own."""
+"""Check an output path given by the user: our own tables may be overwritten, other files may not."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ from slimstream.core.errors import UserError
 
 
 def check_output(path: Path, *begins: str) -> None:
-    """Refuse to write over a file that does not begin as one of ours does, with one of `begins`.
+    """Raise UserError when `path` exists and does not begin with one of the strings `begins`.
 
-    What is not there, empty, or no file (/dev/stdout, a pipe) may be written. Raises UserError.
+    A missing or empty file, a pipe and a device such as /dev/stdout are allowed. A folder raises UserError.
     """
     if path.is_dir():
         raise UserError(f"--out {path} is a folder: name a file.")

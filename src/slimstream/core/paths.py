@@ -1,4 +1,4 @@
-"""Every path of the pipeline, once. All are below `root`, the folder that holds params.yaml."""
+"""All paths of the pipeline. They lie below `root`, the folder that holds params.yaml."""
 
 import os
 from collections.abc import Iterable
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 MODELS = ("baseline", "original", "pruned", "control", "distilled")
-"""The rows of the table: frozen features, the trained net, pruned and fine-tuned, λ = 0, taught."""
+"""Models in the order of the results table: frozen features, trained, pruned, λ = 0 control, distilled."""
 TEACHERS = "teachers/"
-"""What precedes the name of a network that only teaches; such rows follow those of MODELS."""
+"""Prefix of teachers' names; their rows follow those of MODELS."""
 
 
 def as_text(path: PurePath) -> str:
-    """Any path as text that a table or a terminal takes, whatever bytes its name is made of."""
+    """Return `path` as valid UTF-8 text; other bytes of the name are escaped with backslashes."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def models_in(scores: Iterable[str]) -> list[str]:
-    """The models that evaluate's `<model>.macro_f1`, … are about, in the order of the table."""
+    """Return the models that have a score `<model>.macro_f1`, in the order of the table."""
     found = {key.split(".")[0] for key in scores if key.endswith(".macro_f1") and key.count(".") == 1}
     return _in_order(found)
 
 
 def models_below(folder: Path) -> list[str]:
-    """Names of the networks in `folder`, in the order of the table."""
+    """Return the names of all models below `folder`, in the order of the table."""
     return _in_order({str(card.parent.relative_to(folder)) for card in folder.glob("**/model.json")})
 
 
@@ -35,7 +35,7 @@ def _in_order(names: set[str]) -> list[str]:
 class Paths:
     root: Path = Path()
 
-    # What a person edits or commits.
+    # Edited or committed by the user.
     @property
     def params(self) -> Path:
         return self.root / "params.yaml"
@@ -46,13 +46,13 @@ class Paths:
 
     @property
     def source_root(self) -> Path:
-        """What a relative source is relative to; `SLIMSTREAM_SOURCE_ROOT` lets worktrees share it."""
+        """Base of relative sources; `SLIMSTREAM_SOURCE_ROOT` lets worktrees share it."""
         return Path(os.environ.get("SLIMSTREAM_SOURCE_ROOT") or self.root)
 
     # Untracked: survives DVC emptying its outs, may be deleted at any time.
     @property
     def cache(self) -> Path:
-        """Fetched clips and half-done work; `SLIMSTREAM_CACHE` lets worktrees share one."""
+        """Fetched clips and unfinished work; `SLIMSTREAM_CACHE` lets worktrees share it."""
         return Path(os.environ.get("SLIMSTREAM_CACHE") or self.root / ".slimstream")
 
     @property
@@ -61,18 +61,18 @@ class Paths:
         return self.cache / "store"
 
     def work(self, stage: str, key: str) -> Path:
-        """Where a stage keeps what it has done so far, under the hash of all it depends on."""
+        """Folder for resumable work of `stage`; `key` is a hash of everything that the work depends on."""
         return self.cache / "work" / stage / key
 
     # Outs of the stages.
     @property
     def ingested(self) -> Path:
-        """ingest: clips as they came, `ingested/<id><suffix>`."""
+        """ingest: unchanged clips, `ingested/<id><suffix>`."""
         return self.root / "data/ingested"
 
     @property
     def manifest(self) -> Path:
-        """ingest: one row a listed clip."""
+        """ingest: one row per listed clip."""
         return self.root / "data/manifest.parquet"
 
     @property
@@ -106,24 +106,24 @@ class Paths:
 
     @property
     def teachers(self) -> Path:
-        """teachers: a model's folder each; empty where the recipe has none."""
+        """teachers: one model folder per teacher; empty without teachers."""
         return self.model(TEACHERS)
 
     def trained_teachers(self) -> list[str]:
-        """Names of the networks in `teachers`."""
+        """Names of the trained teachers."""
         return [name.removeprefix(TEACHERS) for name in self.trained_models() if name.startswith(TEACHERS)]
 
     def trained_models(self) -> list[str]:
-        """Names of all networks that were trained, in the order of the table."""
+        """Names of all trained models, in the order of the table."""
         return models_below(self.root / "models")
 
     @property
     def final(self) -> Path:
-        """refit: the same models, as they are judged on test clips and deployed."""
+        """refit: the final models, which are evaluated on the test clips and exported."""
         return self.root / "models/final"
 
     def final_models(self) -> list[str]:
-        """Names of the networks in `final`, in the order of the table."""
+        """Names of the models in `final`, in the order of the table."""
         return models_below(self.final)
 
     def final_model(self, name: str) -> Path:
@@ -131,7 +131,7 @@ class Paths:
 
     @property
     def exports(self) -> Path:
-        """export: a folder a model with its deployed forms and what was measured of them."""
+        """export: one folder per model with its exported files and their measurements."""
         return self.root / "exports"
 
     def export(self, name: str) -> Path:
@@ -139,7 +139,7 @@ class Paths:
 
     @property
     def predictions(self) -> Path:
-        """evaluate: one row a (model, test clip)."""
+        """evaluate: one row per model and test clip."""
         return self.root / "data/predictions.parquet"
 
     def metrics(self, stage: str) -> Path:
@@ -147,23 +147,23 @@ class Paths:
 
     @property
     def teacher_curves(self) -> Path:
-        """teachers: the curves of each."""
+        """teachers: training curves, one file per teacher."""
         return self.root / "plots" / TEACHERS
 
     @property
     def sweep(self) -> Path:
-        """sweep: one row a rate of pruning; the curves of their trainings lie in the folder of that name."""
+        """sweep: one row per pruning rate; training curves lie in the folder plots/sweep."""
         return self.root / "plots/sweep.csv"
 
     def curves(self, name: str) -> Path:
-        """A training's curves, one row an epoch, for `dvc plots`."""
+        """Training curves, one row per epoch, for `dvc plots`."""
         return self.root / "plots" / f"{name}.csv"
 
     @property
     def report(self) -> Path:
-        """evaluate: one self-contained page."""
+        """evaluate: the report, one self-contained HTML page."""
         return self.root / "reports/index.html"
 
     def run(self, stage: str) -> Path:
-        """`{"run_id": …}`: the MLflow run that made this stage's outs, also when DVC skips the stage."""
+        """`{"run_id": …}`: the MLflow run that produced the current outputs of `stage`."""
         return self.root / "runs" / f"{stage}.json"

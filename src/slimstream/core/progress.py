@@ -1,4 +1,4 @@
-"""What long work tells while it goes on: numbers to whoever tracks them, a bar to whoever watches."""
+"""Progress of long work: a logging callable for metrics and a progress bar."""
 
 import os
 import sys
@@ -8,15 +8,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Log = Callable[[Mapping[str, float], int], None]
-"""`log(metrics, step)`: stages and training report through it and never know who listens."""
+"""`log(metrics, step)` records metrics. Stages and training do not know where they go."""
 
 
 def null_log(metrics: Mapping[str, float], step: int) -> None:
-    """Listen to nothing."""
+    """Ignore all metrics."""
 
 
 def bar(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-    """`items` with a progress bar on stderr; without a terminal a line at most every ten seconds."""
+    """Iterate with a progress bar on stderr; without a terminal print a line at most every ten seconds."""
     from tqdm import tqdm
 
     quiet = not sys.stderr.isatty()
@@ -27,5 +27,5 @@ def bar(items: Iterable[T], description: str, total: int | None = None) -> Itera
         ascii=quiet,
         mininterval=10 if quiet else 0.2,
         dynamic_ncols=not quiet,
-        disable=os.environ.get("RANK", "0") != "0",  # of processes that train together one shows it
+        disable=os.environ.get("RANK", "0") != "0",  # only rank 0 shows it
     )

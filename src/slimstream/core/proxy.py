@@ -1,15 +1,15 @@
-"""What a program asks of its own machine goes past any proxy: no proxy can answer it."""
+"""Exclude this machine from HTTP proxies: a proxy cannot reach its loopback address."""
 
 import os
 from collections.abc import MutableMapping
 from importlib.util import find_spec
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Not `[::1]`: a client of Prefect's refuses to start when it finds that in NO_PROXY."""
+"""Without `[::1]`: the HTTP client of Prefect fails when NO_PROXY contains it."""
 
 
 def bypass_for_loopback(environ: MutableMapping[str, str] | None = None) -> None:
-    """Add LOOPBACK to NO_PROXY and no_proxy; what the user named there stays.
+    """Add LOOPBACK to NO_PROXY and no_proxy and keep the entries of the user.
 
     `environ` is changed in place; None is this process's own environment, which its children inherit.
     Without a proxy nothing changes: a NO_PROXY alone would hide the proxy that a desktop's own settings name.
@@ -23,7 +23,7 @@ def bypass_for_loopback(environ: MutableMapping[str, str] | None = None) -> None
             del environ[name]
     if not any(environ.get(name) for name in proxies):
         return
-    # Some programs read the one spelling, some the other.
+    # Some programs read the upper-case name, some the lower-case one.
     said = {name: environ.get(name) for name in ("no_proxy", "NO_PROXY")}
     for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
         value = said[name] if said[name] is not None else said[other]

@@ -1,4 +1,4 @@
-"""YAML files as types: a group of settings a class, and a sentence for what does not fit."""
+"""Typed YAML files: one class per group of settings, and one-sentence messages for invalid values."""
 
 import difflib
 from pathlib import Path
@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A frozen group of settings in which a misspelt name is an error."""
+    """Base class of a group of settings. Immutable; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,9 +23,10 @@ S = TypeVar("S", bound=Section)
 
 
 def load(path: Path, model: type[S], where: str) -> S:
-    """Read the YAML file `path` as a `model`; a UserError names the field and the mend.
+    """Read the YAML file `path` and validate it as `model`.
 
-    `where` says how to come by a file that is missing.
+    Raises UserError when the file is missing (`where` says how to get it), is not valid YAML, or has an
+    unknown or invalid field.
     """
     return parse(read(path, where), model, str(path))
 
@@ -47,7 +48,7 @@ def read(path: Path, where: str) -> Any:
 
 
 def parse(content: Any, model: type[S], where: str) -> S:
-    """`content` as a `model`; a UserError names `where` and the field that does not fit."""
+    """Validate `content` as `model`. Raises UserError with `where` and the first invalid field."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -71,7 +72,7 @@ def _sentence(error: ValidationError, model: type[Section]) -> str:
 
 def _known_fields(loc: tuple[int | str, ...], model: Any) -> list[str]:
     for part in loc:
-        if get_origin(model) is dict:  # its names are the user's own
+        if get_origin(model) is dict:  # its keys are chosen by the user
             model = get_args(model)[1]
             continue
         fields = {(f.alias or name): f for name, f in model.model_fields.items()}

@@ -1,4 +1,4 @@
-"""Threads that wait for work sleep: where other programs run, a spinning thread takes the core from them.
+"""Make waiting threads sleep. By default they spin, which takes processor time from other programs.
 
 Libraries read these variables when they are loaded, so they are set before. Deployed networks need none: ONNX
 Runtime has no thread pool here, and OpenVINO's threads sleep by themselves.
@@ -16,7 +16,7 @@ SLEEP = {
 
 
 def let_waiting_threads_sleep(environ: MutableMapping[str, str] | None = None) -> None:
-    """Set each variable of SLEEP that the user has not set.
+    """Set the variables of SLEEP that the user has not set.
 
     `environ` is changed in place; None is this process's own environment, which its children inherit.
     """

@@ -1,1 +1,1 @@
-"""Packed clips as batches for training."""
+"""Batches of packed clips for training and evaluation."""

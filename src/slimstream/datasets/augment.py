@@ -1,8 +1,8 @@
-"""P1's augmentation: one draw for all frames of a clip and both streams.
+"""Augmentation of clips as in P1: the same random transform for all frames and both streams.
 
-Whatever moves the pixels also changes what their flow says: a mirrored clip moves the other way, an enlarged
-one faster. Channels are r, g, b, x, y (flow as bytes around 128, see `clips.flow`) or pictures alone (1 or
-3).
+Geometric transforms also change the flow: a mirrored clip moves in the opposite direction, an enlarged clip
+moves faster. Channels are r, g, b, x, y (flow as bytes around 128, see `clips.flow`) or pictures only (1 or
+3 channels).
 """
 
 import numpy as np
@@ -13,18 +13,18 @@ from torch.nn import functional as F
 from slimstream.datasets.params import AugmentParams
 
 FLOW = 3
-"""The first flow channel of a clip that has any."""
+"""Index of the first flow channel."""
 REST = 128.0
 
 
 def augment_clip(clip: Tensor, p: AugmentParams, rng: np.random.Generator) -> Tensor:
-    """Crop and enlarge, flip, change brightness and contrast; (K, C, H, W) float32 in 0..255, C in 1, 3, 5.
+    """Crop and enlarge, flip, change brightness and contrast. Returns (K, C, H, W) float32 in 0..255.
 
-    `clip` is uint8 or float and is left as it is. Flow stays within 1..255. The result depends on nothing but
-    the arguments, and a setting that is switched off does not change the draw of the others.
+    `clip` (K, C, H, W), C in 1, 3, 5, is uint8 or float and is not changed. Flow stays within 1..255. The
+    result depends only on the arguments. Switching one transform off does not change the draws of the others.
     """
     side, top, left, horizontal, vertical, brightness, contrast = rng.random(7)
-    # Channel by channel in memory: what follows treats channels apart and is some times as fast like this.
+    # Contiguous channels: the operations below work per channel and are several times faster this way.
     clip = _crop(clip.contiguous().float(), 1 - side * (1 - p.crop), top, left)
     mirrored = [axis for axis, flips in ((-1, horizontal < p.hflip), (-2, vertical < p.vflip)) if flips]
     if mirrored:
@@ -36,7 +36,7 @@ def augment_clip(clip: Tensor, p: AugmentParams, rng: np.random.Generator) -> Te
 
 
 def _crop(clip: Tensor, side: float, top: float, left: float) -> Tensor:
-    """Cut out `side` of both sides, `top` and `left` in 0..1 of what is free; enlarge it to the old size."""
+    """Crop to the share `side` of both sides and enlarge to the old size. `top`, `left`: position, 0..1."""
     height, width = clip.shape[-2:]
     h, w = round(side * height), round(side * width)
     if (h, w) == (height, width):
@@ -60,7 +60,7 @@ def _flip(clip: Tensor, axes: list[int]) -> Tensor:
 
 
 def _expose(clip: Tensor, brightness: float, contrast: float) -> Tensor:
-    """Scale the pictures, then their distance to the clip's mean; one mean, so that nothing flickers."""
+    """Scale pictures by `brightness`, and their difference from the mean of the whole clip by `contrast`."""
     clip = clip.clone()
     pictures = clip[:, :FLOW]
     pictures.mul_(brightness)

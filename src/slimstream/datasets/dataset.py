@@ -1,8 +1,8 @@
-"""Batches from packs.
+"""Load batches of clips from packs.
 
-What a batch holds is a pure function of its arguments: the order of (seed, epoch), a clip's frames and
-augmentation of (seed, the clip's id, view). So a training that resumes sees what it would have seen, and a
-teacher can be asked about the very view its student will meet.
+A batch is a pure function of its arguments: the order depends on (seed, epoch), the sampled frames and the
+augmentation of a clip on (seed, id of the clip, view). A resumed training therefore sees the same batches,
+and a teacher sees exactly the views of its student.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from slimstream.datasets.params import AugmentParams
 
 @dataclass(frozen=True)
 class Share:
-    """Which clips of a training batch are loaded, where several processes share it."""
+    """The part of each training batch that one of several processes loads."""
 
     number: int = 0
-    """Which of the processes, from 0."""
+    """Rank of the process, from 0."""
     count: int = 1
     piece: int = 1
-    """Clips that go to one process, then as many to the next, and so on."""
+    """Number of consecutive clips per process, round robin."""
 
     def of(self, chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Those of `chunk` that are this process's."""
+        """Return the elements of `chunk` that belong to this process."""
         return chunk[np.arange(len(chunk)) // self.piece % self.count == self.number]
 
 
@@ -46,23 +46,23 @@ class Batch:
     """B clips of K frames each."""
 
     indices: Tensor
-    """(B,) int64: which clips of the set."""
+    """(B,) int64: indices of the clips in the data set."""
     clip: Tensor
     """(B, K, C, H, W) uint8 or float32, 0..255."""
     labels: Tensor
     """(B,) int64."""
     size: int
-    """Clips of the whole batch: more than B where this is a share of it."""
+    """Number of clips of the whole batch, over all processes."""
 
 
 class ClipSet:
-    """Clips by id, their packs memory-mapped: only the frames asked for are read.
+    """Clips by id, with memory-mapped packs: only the requested frames are read.
 
-    A video that extract cut into several clips is as many here, one after the other.
+    A video that extract cut into several clips gives several consecutive clips.
     """
 
     def __init__(self, packs: Path, ids: Sequence[str], labels: Sequence[int]) -> None:
-        """`packs` is the folder that extract wrote. Raises UserError when a clip's pack is not there."""
+        """`packs` is the folder written by extract. Raises UserError when the pack of a clip is missing."""
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids, but {len(labels)} labels")
         file = packs / "index.parquet"
@@ -79,13 +79,13 @@ class ClipSet:
         self.ids: list[str] = clips["id"].tolist()
         self.labels = [int(label) for label in clips["label"]]
         self.lengths: list[int] = clips["frames"].tolist()
-        """Frames of each clip."""
+        """Number of frames of each clip."""
         self.numbers: list[int] = clips["clip"].tolist()
-        """Which clip of its video each is."""
+        """Number of each clip within its video."""
         self.given: list[int] = clips["given"].tolist()
-        """Position in the `ids` given of each clip's video."""
+        """Index of each clip's video in the argument `ids`."""
         self._places = list(zip(clips["file"], clips["first"], strict=True))
-        self._open = lru_cache(4)(self._map)  # few: every mapped file is an open one
+        self._open = lru_cache(4)(self._map)  # few, because every mapped file stays open
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,9 +100,9 @@ class ClipSet:
         return pack
 
     def sample(self, index: int, frames: int, rng: np.random.Generator) -> Pack:
-        """(frames, H, W, C) uint8: one frame drawn from each of so many equal parts of the clip, in order.
+        """Return (frames, H, W, C) uint8: one random frame from each of `frames` equal segments, in order.
 
-        As in Wang et al., "Temporal segment networks" (2016). A clip with fewer frames repeats some.
+        As in Wang et al., "Temporal segment networks" (ECCV 2016). A shorter clip repeats frames.
         """
         chosen = (np.arange(frames) + rng.random(frames)) * self.lengths[index] / frames
         return np.asarray(self.full(index)[chosen.astype(np.int64)])
@@ -110,7 +110,7 @@ class ClipSet:
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of a known number; each pass over them makes them anew."""
+    """A known number of batches, loaded anew in each iteration."""
 
     chunks: list[npt.NDArray[np.int64]]
     load: Callable[[npt.NDArray[np.int64]], Batch]
@@ -133,10 +133,10 @@ def training_batches(
     view: int,
     share: Share = ALL,
 ) -> Batches:
-    """All clips once, shuffled, `frames` frames of each drawn and augmented; clips are float32.
+    """Yield all clips once, shuffled, with `frames` sampled frames each, augmented, as float32 0..255.
 
-    No more frames are drawn than the longest clip has. The last batch may be smaller, but holds a single clip
-    only where that cannot be helped: batch norm cannot learn from one. Of each batch `share` is loaded.
+    At most as many frames as the longest clip has are sampled. A last batch of one clip is avoided where
+    possible, because batch norm needs more. Of each batch only `share` is loaded.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
     frames = min(frames, max(clips.lengths, default=frames))
@@ -155,7 +155,7 @@ def training_batches(
 
 
 def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
-    """All clips as they are, uint8, every frame; clips of equal length share a batch."""
+    """Return batches of all clips, uint8, with every frame. The clips of a batch have equal length."""
     lengths = np.array(clips.lengths)
     chunks = [
         chunk[start : start + batch_size]
@@ -178,6 +178,6 @@ def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], clip: Tensor) -> Batch:
 def _chunks(order: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
     cuts = list(range(size, len(order), size))
     if cuts and len(order) - cuts[-1] == 1 and size > 1:
-        # One clip would be left: it takes another from the batch before, or joins it when that has but two.
+        # A last batch of one clip takes a clip of the batch before, or is merged when that has only two.
         cuts = [*cuts[:-1], cuts[-1] - 1] if size > 2 else cuts[:-1]
     return np.split(order, cuts) if len(order) else []

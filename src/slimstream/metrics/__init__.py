@@ -1,1 +1,1 @@
-"""How good predictions are, and how sure that is."""
+"""Classification metrics and their confidence intervals."""

@@ -1,9 +1,8 @@
-"""How good a model is on clips it never saw: scikit-learn's metrics over a fixed label set.
+"""Classification metrics over a fixed set of classes, equal to those of scikit-learn.
 
-Labels are indices into that set. A class of the set with no clip in the judged part has no recall to
-measure, so macro means run over the classes that occur in the truth: counting it as 0 would punish, counting
-it as 1 would flatter every model alike. Taking a clip for such a class still costs its true class a hit.
-Whoever shows a macro mean names the classes it leaves out (`absent`).
+Labels are indices of classes. Macro means are taken over the classes that occur in the truth, because a class
+without a clip has no recall. A clip that is predicted as such a class still counts as an error of its true
+class. Reports must name the classes that a macro mean leaves out (`absent`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:
-    """Clips by truth (rows) and prediction (columns): (classes, classes)."""
+    """Confusion matrix (classes, classes): number of clips by truth (rows) and prediction (columns)."""
     from sklearn.metrics import confusion_matrix
 
     matrix: npt.NDArray[np.int64] = confusion_matrix(truth, predicted, labels=np.arange(classes))
@@ -25,7 +24,7 @@ def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int6
 
 
 def absent(truth: Ints, classes: Sequence[str]) -> list[str]:
-    """The names of the label set with no clip in `truth`."""
+    """Return the names of the `classes` that do not occur in `truth` (N,)."""
     return [name for i, name in enumerate(classes) if not np.any(truth == i)]
 
 
@@ -40,7 +39,7 @@ def macro_f1(matrix: npt.NDArray[Any]) -> Floats:
 
 
 def macro_precision(matrix: npt.NDArray[Any]) -> Floats:
-    """Macro precision of confusion matrices (..., n, n) -> (...); 0 for a class that is never claimed."""
+    """Macro precision of confusion matrices (..., n, n) -> (...); 0 for a class without predictions."""
     return _over_present(np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-2), 1), matrix)
 
 
@@ -63,15 +62,15 @@ def recall(matrix: npt.NDArray[Any]) -> Floats:
 
 
 def accuracy(matrix: npt.NDArray[Any]) -> Floats:
-    """Share of clips judged right, of confusion matrices (..., n, n) -> (...)."""
+    """Accuracy (0..1) of confusion matrices (..., n, n) -> (...)."""
     share: Floats = np.trace(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum((-2, -1)), 1)
     return share
 
 
 def per_class(truth: Ints, predicted: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a class of the label set: class, precision, recall, f1 (0..1) and clips.
+    """One row per class: class, precision, recall, f1 (0..1) and number of clips.
 
-    A precision without a prediction is 0; recall and F1 of a class without a clip are None.
+    Precision is 0 without predictions; recall and F1 are None without clips.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -91,7 +90,7 @@ def per_class(truth: Ints, predicted: Ints, classes: Sequence[str]) -> list[dict
 
 
 def summary(truth: Ints, probabilities: Floats) -> dict[str, float]:
-    """accuracy, macro_precision, macro_recall, macro_f1, ece (0..1) and brier (0..2, the sum over classes).
+    """Return accuracy, macro_precision, macro_recall, macro_f1, ece (all 0..1) and brier (0..2).
 
     `truth` (N,) indices, `probabilities` (N, n), N ≥ 1.
     """
@@ -113,11 +112,11 @@ def summary(truth: Ints, probabilities: Floats) -> dict[str, float]:
 
 
 def brier(truth: Ints, probabilities: Floats) -> float:
-    """Mean over clips of the summed squared errors of (N, n) `probabilities`, 0..2."""
+    """Brier score (0..2) of (N, n) `probabilities`: squared errors summed over classes, mean over clips."""
     from sklearn.metrics import brier_score_loss
 
     labels = np.arange(probabilities.shape[1])
-    # Sums to 1 within what scikit-learn tolerates only in double precision.
+    # Double precision, so that the sums are close enough to 1 for scikit-learn.
     exact = probabilities.astype(np.float64)
     return float(
         brier_score_loss(truth, exact / exact.sum(1, keepdims=True), labels=labels, scale_by_half=False)
@@ -141,10 +140,10 @@ def reliability(truth: Ints, probabilities: Floats, bins: int = 5) -> list[dict[
 def vote(
     probabilities: npt.NDArray[np.float64], videos: Sequence[str]
 ) -> tuple[Ints, npt.NDArray[np.float64]]:
-    """The clips of each video vote by the mean of their probabilities: (V,) its first clip, and (V, n) means.
+    """Average the probabilities of each video's clips: (V,) index of its first clip, and (V, n) means.
 
-    A mean lets a clip that is sure count for more than one that is not, and leaves no ties; P2 does not say
-    how its clips vote. `probabilities` (N, n), `videos` (N,) the video of each clip; videos come sorted.
+    The mean weighs confident clips more and has no ties; P2 does not specify how clips are combined.
+    `probabilities` is (N, n), `videos` (N,) names the video of each clip. Videos are sorted by name.
     """
     _, first, of = np.unique(np.asarray(videos, str), return_index=True, return_inverse=True)
     sums = np.zeros((len(first), probabilities.shape[1]))
@@ -153,9 +152,9 @@ def vote(
 
 
 def preferred(scores: Mapping[str, float], candidates: Sequence[str] = ("distilled", "pruned")) -> str | None:
-    """The compressed model that validation prefers, by `<name>.val_macro_f1`, then `<name>.val_brier`.
+    """Return the candidate with the best `<name>.val_macro_f1`, then the lowest `<name>.val_brier`.
 
-    None when no candidate was scored; the first candidate on a tie.
+    None when no candidate has scores; the first candidate on a tie.
     """
     known = [name for name in candidates if f"{name}.val_macro_f1" in scores]
     return max(

@@ -1,9 +1,9 @@
-"""How far a score may be off by the luck of the test clips: the bootstrap over groups.
+"""Bootstrap confidence intervals of scores, resampled by group.
 
-Clips of one camera or one near-twin set are not independent, so whole groups are drawn, with replacement
-(the cluster bootstrap: Davison & Hinkley 1997, section 3.8). With few groups that tells nothing, so near-twin
-sets are drawn within each group instead, and the interval speaks of these groups alone.
-Every model is judged on the same draws, which makes differences between models paired.
+Clips of one camera or one near-twin set are not independent, so whole groups are drawn with replacement
+(cluster bootstrap; Davison & Hinkley 1997, section 3.8). With fewer than MIN_GROUPS groups, near-twin sets
+are drawn within each group instead; the interval is then valid for these groups only. All models use the same
+resamples, so differences between models are paired.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from slimstream.metrics.classification import Floats, Ints
 
 MIN_GROUPS = 8
-"""Fewer groups than this say too little about a further one."""
+"""With fewer groups the interval cannot describe a new group."""
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """`draws` (R, U): how often a resample holds each unit; `unit` (N,): the unit each clip belongs to."""
+    """Resamples. `draws` (R, U): count of each unit in each resample; `unit` (N,): unit of each clip."""
 
     by: Literal["group", "twin"]
     groups: int
@@ -34,12 +34,12 @@ class Resampling:
 
     @property
     def conditional(self) -> bool:
-        """Whether the interval says nothing about a group that was not in the test part."""
+        """True when the interval is valid only for the groups of the test part."""
         return self.by == "twin"
 
     @property
     def label(self) -> str:
-        """What was drawn, for a reader."""
+        """Description of the resampling for the report."""
         if not self.conditional:
             return f"95 % intervals from resampling {self.groups} test groups"
         these = "this one test group" if self.groups == 1 else f"these {self.groups} test groups"
@@ -47,7 +47,7 @@ class Resampling:
 
 
 def resampling(group: Sequence[Any], twin: Sequence[Any], resamples: int = 1000, seed: int = 0) -> Resampling:
-    """Draw the resamples for N clips with these group and near-twin ids (a twin set lies in one group)."""
+    """Draw resamples of N clips with these group and near-twin ids. A twin set must lie in one group."""
     rng = np.random.default_rng(seed)
     names, of_clip = np.unique(np.asarray(group, dtype=str), return_inverse=True)
     if len(names) >= MIN_GROUPS:
@@ -62,19 +62,19 @@ def resampling(group: Sequence[Any], twin: Sequence[Any], resamples: int = 1000,
 
 
 def confusions(truth: Ints, predicted: Ints, classes: int, r: Resampling) -> npt.NDArray[np.int64]:
-    """The confusion matrix of every resample: (R, classes, classes)."""
+    """Confusion matrix of every resample: (R, classes, classes)."""
     counts = np.zeros((r.units, classes, classes), np.int64)
     np.add.at(counts, (r.unit, truth, predicted), 1)
     return np.tensordot(r.draws, counts, axes=1)
 
 
 def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of resampled values (R,): (low, high)."""
+    """Percentile interval (low, high) of resampled values (R,)."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def with_interval(name: str, value: float, resampled: Floats) -> dict[str, float]:
-    """`name`, and `name_low` and `name_high` from its resampled values (R,)."""
+    """Return `name`, `name_low` and `name_high`; the interval is taken from resampled values (R,)."""
     low, high = interval(resampled)
     return {name: value, f"{name}_low": low, f"{name}_high": high}

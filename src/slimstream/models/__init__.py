@@ -76,11 +76,11 @@ MODELS: dict[str, Callable[..., Classifier]] = {
 }
 
 CLIPS = {1: "grey pictures", 3: "RGB pictures", 5: "RGB pictures with optical flow"}
-"""What a clip of so many channels holds."""
+"""Number of channels → their content."""
 
 
 def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
-    """Build the network `name` for `num_classes` ≥ 2; `kwargs` are its factory's.
+    """Build the network `name` for `num_classes` ≥ 2 classes. `kwargs` are passed to its factory.
 
     Raises UserError for an unknown name or a setting the network does not take.
     """
@@ -103,9 +103,9 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
 
 
 def sketch(name: str, args: dict[str, Any]) -> Classifier:
-    """The network `name` without its weights, on the meta device: as quick a way to UserError as there is.
+    """Build the network `name` without weights on the meta device, to check its settings quickly.
 
-    Nothing is computed or fetched, but a file of weights is held against the network.
+    Nothing is computed or downloaded. A file of weights is compared with the network. Raises UserError.
     """
     if name in MODELS and has_weights(name) and args.get("pretrained", True) is True:
         args = {**args, "pretrained": False}
@@ -114,7 +114,7 @@ def sketch(name: str, args: dict[str, Any]) -> Classifier:
 
 
 def blank(name: str, args: dict[str, Any]) -> Classifier:
-    """The network `name` on the processor, all its weights zero: it can be run, for its shapes alone."""
+    """Build the network `name` on the CPU with all weights 0. It can be run to find shapes."""
     model = sketch(name, args).to_empty(device="cpu")
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
@@ -128,7 +128,7 @@ def _either(names: Sequence[str]) -> str:
 
 
 def settings(name: str) -> list[str]:
-    """What `create_model` takes for the network `name`, beside the number of classes."""
+    """Return the names of the settings of the network `name`, without the number of classes."""
     found: list[str] = []
     for parameter in list(signature(MODELS[name]).parameters.values())[1:]:
         if parameter.kind is Parameter.VAR_KEYWORD:
@@ -140,17 +140,17 @@ def settings(name: str) -> list[str]:
 
 
 def has_weights(name: str) -> bool:
-    """Whether there are ImageNet weights of the network `name` to be had."""
+    """Return True when ImageNet weights exist for the network `name`."""
     return signature(MODELS[name]).parameters["pretrained"].annotation != Literal[False]
 
 
 def with_pretrained(name: str, args: dict[str, Any]) -> dict[str, Any]:
-    """`args` of the network `name` with its `pretrained`, so that a card says what a network started from."""
+    """Return `args` with the value of `pretrained` added, also when it is the default, for the card."""
     return {"pretrained": signature(MODELS[name]).parameters["pretrained"].default, **args}
 
 
 def check_channels(model: nn.Module, channels: int, section: str = "train") -> None:
-    """UserError when `model`, which `section` of params.yaml names, takes no clips of so many `channels`."""
+    """Raise UserError when `model`, named in `section` of params.yaml, does not take `channels` channels."""
     accepted = cast(Classifier, model).channels
     if channels not in accepted:
         wanted = " or ".join(f"{CLIPS[c]} ({c} channels)" for c in sorted(accepted))

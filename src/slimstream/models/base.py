@@ -1,4 +1,4 @@
-"""What every network here ends in: features of a clip, and a linear head that judges by them."""
+"""Base class of all networks: features of a clip and a linear head."""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 class Classifier(nn.Module):
     """clip (B, T, C, H, W) ── `features` ── standardise ── dropout ── head ── logits (B, classes).
 
-    A network makes `features`, sets the three parts, and says how many `channels` (C) its clips may have:
-    5 (r, g, b and flow x, y), 3 (r, g, b) or 1 (grey).
+    A subclass defines `features` and sets `standardise`, `dropout`, `head` and `channels`: the possible
+    numbers of channels C of its clips, 5 (r, g, b and flow x, y), 3 (r, g, b) or 1 (grey).
     """
 
     channels: frozenset[int]
-    """Channels of a clip that the network takes."""
+    """Possible numbers of channels of a clip."""
     standardise: nn.Module
     dropout: nn.Module
     head: nn.Linear
@@ -22,11 +22,11 @@ class Classifier(nn.Module):
         return self.head(self.dropout(self.standardise(self.features(clip))))
 
     def features(self, clip: Tensor) -> Tensor:
-        """What the head judges by: clip (B, T, C, H, W) to (B, F), float32, not yet standardised."""
+        """Clip (B, T, C, H, W) to the features for the head (B, F), float32, before standardisation."""
         raise NotImplementedError
 
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Take a linear classifier fitted elsewhere: logits = weight · (features - mean) / std + bias.
+        """Set the head to a linear classifier: logits = weight · (features - mean) / std + bias.
 
         weight (classes, F), bias (classes,), mean and std (F,) with std > 0.
         """
@@ -34,14 +34,14 @@ class Classifier(nn.Module):
 
 
 class Standardise(nn.BatchNorm1d):
-    """Zero mean and unit variance by *running* statistics, in training too.
+    """Standardise features (B, F) by *running* mean and variance, in training too.
 
-    A step holds few clips, so that a batch's own statistics would be mostly noise; one clip would have none.
-    The statistics are the exact ones of all that was seen at first, and forget after a hundred batches.
+    A step has few clips, so the statistics of one batch would be too noisy. Over the first hundred batches
+    the running statistics are exact, afterwards they are exponential averages.
     """
 
     MEMORY = 100
-    """Batches after which a new one changes the statistics by its hundredth."""
+    """Number of batches with exact statistics; then each new batch has weight 1 / MEMORY."""
 
     def __init__(self, features: int) -> None:
         super().__init__(features, affine=False)
@@ -63,14 +63,14 @@ class Standardise(nn.BatchNorm1d):
 def take_linear(
     head: nn.Linear, scaler: nn.Module, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor
 ) -> None:
-    """Let `head` after `scaler` make weight · (features - mean) / std + bias; see `Classifier.set_head`."""
+    """Set `scaler` and `head` to weight · (features - mean) / std + bias; see `Classifier.set_head`."""
     if isinstance(scaler, Standardise):
         assert scaler.running_mean is not None and scaler.running_var is not None
         scaler.running_mean.copy_(mean)
         scaler.running_var.copy_(std.square())
         assert scaler.num_batches_tracked is not None
-        scaler.num_batches_tracked.fill_(scaler.MEMORY)  # or the first batch would take their place
-        # Undoes the epsilon that batch norm adds, so that the logits are those of the fit.
+        scaler.num_batches_tracked.fill_(scaler.MEMORY)  # otherwise the first batch would replace them
+        # Corrects for the epsilon of batch norm, so that the logits equal those of the fit.
         weight = weight * (std.square() + scaler.eps).sqrt() / std
     else:
         weight = weight / std

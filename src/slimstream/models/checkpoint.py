@@ -1,4 +1,4 @@
-"""A network on disk: weights as safetensors and a JSON card that rebuilds it. Nothing is ever unpickled."""
+"""Save and load networks: weights as safetensors and a JSON card to rebuild the network. No pickle."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from slimstream.models.surgery import rebuild
 
 
 class Card(BaseModel):
-    """What it takes to build a network again, and what it was made from."""
+    """Everything needed to rebuild a network, and its origin."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Card(BaseModel):
     """Multiply-accumulates for one clip of the recipe's size and frames."""
     parent: str | None = None
     validation: dict[str, float] = {}
-    """What validation said of it before its head learnt from the validation clips (`stages.refit`)."""
+    """Validation metrics from before the head was refitted with the val clips (`stages.refit`)."""
 
 
 def save_model(folder: Path, model: nn.Module, card: Card) -> None:
@@ -49,7 +49,7 @@ def save_model(folder: Path, model: nn.Module, card: Card) -> None:
 
 
 def load_card(folder: Path) -> Card:
-    """Raises UserError when there is no model in `folder`."""
+    """Read the card of the model in `folder`. Raises UserError when there is none."""
     try:
         return Card.model_validate_json((folder / "model.json").read_text())
     except (OSError, ValueError) as error:
@@ -59,10 +59,10 @@ def load_card(folder: Path) -> Card:
 
 
 def load_model(folder: Path, create: Callable[..., nn.Module]) -> tuple[nn.Module, Card]:
-    """Rebuild the network in `folder`; `create(name, num_classes, **args)` makes its unpruned form.
+    """Load the network in `folder` and its card; `create(name, num_classes, **args)` builds it unpruned.
 
-    Returned in evaluation mode, on the CPU. Raises UserError when the weights, or what the card says of
-    pruning, do not fit the network.
+    The network is in evaluation mode, on the CPU. Raises UserError when the weights or the pruning history do
+    not fit the network.
     """
     card = load_card(folder)
     model = create(card.model, len(card.classes), **{**card.args, "pretrained": False})
@@ -83,7 +83,7 @@ def load_model(folder: Path, create: Callable[..., nn.Module]) -> tuple[nn.Modul
 
 
 def weight_hash(model: nn.Module) -> str:
-    """sha256 over names and bytes of all weights and buffers: equal exactly when the networks are."""
+    """Return the SHA-256 of names and bytes of all weights and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(_tensors(model).items()):
         digest.update(name.encode())
@@ -92,7 +92,7 @@ def weight_hash(model: nn.Module) -> str:
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and JSON facts as one file; a kill leaves the old state or the new one."""
+    """Write tensors and JSON facts atomically to one file."""
     # Clones, because safetensors refuses tensors that share memory.
     clones = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with whole(path) as half:
@@ -100,13 +100,13 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_state` wrote."""
+    """Read a file written by `save_state`."""
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["facts"])  # noqa: SIM118
 
 
 def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Raises OSError with its number, which safetensors only tells: a full disk is one, whoever meets it."""
+    """Write `tensors` to `path`. Raises OSError with errno, which safetensors only has in its message."""
     try:
         save_file(tensors, path, metadata)
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""Published networks, of timm's and torchvision's making, and where their ImageNet weights come from."""
+"""Networks of timm and torchvision with their ImageNet weights."""
 
 from pathlib import Path
 from typing import Any
@@ -8,25 +8,25 @@ from torch import nn
 from slimstream.core.errors import UserError
 
 Weights = bool | Path
-"""False: from scratch. True: ImageNet weights, fetched once. A path: those in that safetensors file.
+"""False: from scratch. True: ImageNet weights, downloaded once. A path: weights of that safetensors file.
 
-Of a file DVC sees the name alone: other weights want another one.
+DVC sees only the name of the file, so other weights need another name.
 """
 
 _CLASSIFIERS = ("classifier.", "fc.", "head.", "head_dist.", "last_linear.", "aux", "AuxLogits.")
-"""Where either of them keeps what belongs to ImageNet's own classes."""
+"""Names of the classifier modules of both libraries."""
 
 
 def timm_net(name: str, pretrained: Weights, *, num_classes: int = 0, **kwargs: Any) -> Any:
-    """timm's network `name`, without its classifier unless it is given classes.
+    """Return timm's network `name`, with a classifier only if `num_classes` > 0.
 
-    Raises UserError where its weights cannot be fetched, or a file does not hold them.
+    Raises UserError when the weights cannot be downloaded or the file does not fit.
     """
     import timm
 
     try:
         net = timm.create_model(name, pretrained=pretrained is True, num_classes=num_classes, **kwargs)
-    except OSError as error:  # the hub's errors are OSErrors; without weights nothing is read
+    except OSError as error:  # errors of the hub are OSErrors
         raise _offline(name) from error
     if isinstance(pretrained, Path):
         load_weights(net, pretrained, name)
@@ -34,14 +34,14 @@ def timm_net(name: str, pretrained: Weights, *, num_classes: int = 0, **kwargs: 
 
 
 def torchvision_net(name: str, pretrained: Weights, **kwargs: Any) -> Any:
-    """torchvision's network `name`, with its classifier. Raises UserError as `timm_net` does."""
+    """Return torchvision's network `name` with its classifier. Raises UserError as `timm_net` does."""
     import torchvision
 
     net = torchvision.models.get_model(name, weights=None, **kwargs)
     if pretrained is True:
         weights = torchvision.models.get_model_weights(name).DEFAULT
         try:
-            # weights_only reads tensors and nothing else: no code in the file can run.
+            # weights_only: no code in the file is executed.
             state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except OSError as error:
             raise _offline(name) from error
@@ -52,9 +52,9 @@ def torchvision_net(name: str, pretrained: Weights, **kwargs: Any) -> Any:
 
 
 def load_weights(net: nn.Module, path: Path, name: str) -> None:
-    """Give `net`, the network `name`, the weights in a safetensors file that has its tensors by name.
+    """Load the weights of a safetensors file into `net`, the network `name`.
 
-    A classifier of `net` may be missing from the file, and one in the file is left out.
+    The file needs no classifier; a classifier in the file is ignored. Raises UserError when it does not fit.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -1,4 +1,4 @@
-"""How long one call takes, as percentiles of single timed calls."""
+"""Latency of calls: percentiles over single timed calls."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ def percentiles(milliseconds: Sequence[float]) -> Latency:
 
 
 def time_calls(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Milliseconds of wall time of each call, in order."""
+    """Return the wall time of each call in milliseconds."""
     spent = []
     for call in calls:
         start = time.perf_counter()
@@ -30,11 +30,11 @@ def time_calls(calls: Sequence[Callable[[], object]]) -> list[float]:
 
 
 def latency(call: Callable[[], object], runs: int, warm_up: int = 3) -> Latency:
-    """Time `call` alone, `runs` times, after `warm_up` calls that are not counted (caches, lazy set-up)."""
+    """Time `call` `runs` times, after `warm_up` calls that are not counted."""
     return latencies({"": call}, runs, warm_up)[""]
 
 
 def latencies(calls: Mapping[str, Callable[[], object]], runs: int, warm_up: int = 3) -> dict[str, Latency]:
-    """Time several calls in turns, so that a machine that is busy for a while slows all of them alike."""
+    """Time several calls alternately, so that other load on the machine affects all equally."""
     turns = [time_calls(list(calls.values())) for _ in range(warm_up + runs)][warm_up:]
     return {name: percentiles(spent) for name, spent in zip(calls, zip(*turns, strict=True), strict=True)}

@@ -1,12 +1,12 @@
-"""Settings that many networks take, with the values they may have."""
+"""Types of settings that many networks share, with their ranges."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 Classes = Annotated[int, Field(ge=2)]
-"""Classes to tell apart."""
+"""Number of classes."""
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-"""Probability that something is dropped in training."""
+"""Dropout probability."""
 Width = Annotated[float, Field(ge=0.0625, le=1)]
-"""Share of the published channels."""
+"""Factor of the published number of channels."""

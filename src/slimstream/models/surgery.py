@@ -1,11 +1,11 @@
-"""The sizes of a network's layers: a pruned network is rebuilt from them, without Torch-Pruning."""
+"""Rebuild a pruned network from the sizes of its layers, without Torch-Pruning."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# What a layer of each type remembers about its size.
+# Attributes that hold the size of a layer, by type.
 _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
     (nn.modules.conv._ConvNd, ("in_channels", "out_channels", "groups")),
     (nn.Linear, ("in_features", "out_features")),
@@ -13,17 +13,18 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
     (nn.LayerNorm, ("normalized_shape",)),
     (nn.LSTM, ("input_size", "hidden_size")),
 )
-# Swin's window attention has the first and the last alone, and works the others out.
+# Swin's window attention has only the first and the last, and computes the others.
 _ATTENTION = ("num_heads", "head_dim", "attn_dim", "scale")
 
 Sizes = dict[str, dict[str, Any]]
-"""Layer name → the sizes it has: JSON-able, and all that `rebuild` needs."""
+"""Layer name → its sizes, as JSON values; the input of `rebuild`."""
 
 
 def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
-    """Give an unpruned `model` the sizes of a pruned one, in place: then its state_dict fits.
+    """Change the layers of an unpruned `model` to the sizes in `history`, in place.
 
-    Weights are left unset. Raises KeyError or AttributeError when `history` is another network's.
+    Then the state_dict of the pruned network fits. Weights are not initialised. Raises KeyError or
+    AttributeError when `history` does not fit the network.
     """
     for name, size in history.items():
         module = model.get_submodule(name)
@@ -39,7 +40,7 @@ def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
 
 
 def sizes(model: nn.Module) -> Sizes:
-    """The sizes of every layer that pruning can change."""
+    """Return the sizes of all layers that pruning can change."""
     found: Sizes = {}
     for name, module in model.named_modules():
         keys = (
@@ -52,7 +53,7 @@ def sizes(model: nn.Module) -> Sizes:
 
 
 def batch_norm_scales(model: nn.Module) -> list[Tensor]:
-    """The scales γ (channels,) of all batch norms that learn them."""
+    """Return the trainable scales γ (channels,) of all batch norms."""
     norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     return [norm.weight for norm in norms if norm.weight is not None and norm.weight.requires_grad]
 

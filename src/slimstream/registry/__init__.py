@@ -1,1 +1,1 @@
-"""Versions of a model: registered, judged, promoted, watched, thrown away."""
+"""The model registry: publish, gate, promote, check and delete versions."""

@@ -1,4 +1,4 @@
-"""The deployed form in MLflow: logged with all it needs, and asked as a stranger would ask it."""
+"""The exported model in MLflow: log it with its code, download it, run it in a separate process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from slimstream.runtimes import RUNTIMES, find_runtime
 from slimstream.tracking.errors import plain_words
 
 PARITY = 1e-4
-"""Largest difference of a probability between the deployed form and what evaluate measured."""
+"""Largest allowed difference of a probability between the registered model and evaluate."""
 REQUIREMENTS = (
     "av",
     "mlflow",
@@ -35,7 +35,7 @@ REQUIREMENTS = (
 
 
 def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> Any:
-    """Log `files` with the serving code as a pyfunc and register it as `name`; returns MLflow's ModelInfo."""
+    """Log `files` and the serving code as a pyfunc, register it as `name` and return MLflow's ModelInfo."""
     import mlflow
 
     package = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def requirements() -> list[str]:
 
 
 def read_artifact(uri: str, model_uri: str, file: str) -> dict[str, Any]:
-    """The JSON `file` that was logged with a model. Raises UserError when it cannot be had."""
+    """Read the JSON `file` that was logged with a model. Raises UserError when it is not available."""
     import mlflow
 
     with _store(uri), _files_of(model_uri):
@@ -69,9 +69,9 @@ def read_artifact(uri: str, model_uri: str, file: str) -> dict[str, Any]:
 
 
 def download(uri: str, model_uri: str, target: Path) -> Path:
-    """All files that were logged with a model, in a folder of `target`.
+    """Download all files that were logged with a model; return their folder below `target`.
 
-    Raises UserError when they cannot be had.
+    Raises UserError when they are not available.
     """
     import mlflow
 
@@ -81,7 +81,7 @@ def download(uri: str, model_uri: str, target: Path) -> Path:
 
 @contextmanager
 def _files_of(model_uri: str) -> Iterator[None]:
-    """Files that are gone are told with the place where MLflow says they are."""
+    """Raise UserError for missing files, with the place where MLflow expects them."""
     import mlflow
     from requests import HTTPError
 
@@ -102,10 +102,10 @@ def _files_of(model_uri: str) -> Iterator[None]:
 
 
 def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> list[pd.DataFrame]:
-    """What each model says of the files, in order: one frame a model as `serving.pyfunc` returns it.
+    """Predict `files` with each model; return one data frame per model, in the format of `serving.pyfunc`.
 
-    Each model runs in a process of its own, all at the same time: only there it runs the code it was logged
-    with, not today's. Raises RuntimeError with the end of the error output when one cannot.
+    Each model runs in its own process, so it uses the code that was logged with it. All run at the same time.
+    Raises RuntimeError with the end of the error output when a process fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "files.json"
@@ -113,7 +113,7 @@ def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> l
         answers = [Path(folder) / f"{i}.parquet" for i in range(len(model_uris))]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri, "TQDM_DISABLE": "1"}
-        # Whatever the caller's environment allows: a pickle in the registry could run anything here.
+        # Always off: a pickle from the registry could run arbitrary code.
         environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         processes = [
             subprocess.Popen(
@@ -136,7 +136,7 @@ def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> l
         return [pd.read_parquet(answer) for answer in answers]
 
 
-# Copied first: MLflow does not read a model in a folder with a # or a % in its path.
+# The model is copied first, because MLflow cannot load from a path that contains # or %.
 _SCORE = """
 import json, sys, mlflow
 folder = mlflow.artifacts.download_artifacts(sys.argv[1], dst_path=sys.argv[3] + ".model")
@@ -146,11 +146,11 @@ model.predict(json.load(open(sys.argv[2]))).to_parquet(sys.argv[3])
 
 
 def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFrame, runtime: str) -> None:
-    """The deployed form must say what evaluate measured; anything else is our bug, not a matter of policy.
+    """Check that the registered model gives the same probabilities as in the evaluate stage.
 
-    `answers` are in the order of `ids`; `predictions` are evaluate's for this model: id and p_<class>, a row
-    a clip. Of a file that was cut into several clips the deployed form gives the mean. Raises UserError where
-    `runtime` rounds as the processor does, and evaluate may have run on another.
+    `answers` are in the order of `ids`; `predictions` are evaluate's for this model, one row per clip with
+    `id` and `p_<class>`. For a file with several clips the mean over its clips is compared. Raises UserError
+    when `runtime` depends on the processor and evaluate may have run on another one, else RuntimeError.
     """
     columns = [str(column) for column in answers if str(column).startswith("p_")]
     measured = predictions.groupby("id")[columns].mean().loc[ids].to_numpy()
@@ -160,7 +160,7 @@ def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFram
             f"{runtime} answers {off:.2g} otherwise here than where evaluate asked it: publish on that kind "
             "of processor, or `dvc repro --force --single-item export evaluate` on this one first."
         )
-    if not off <= PARITY:  # nan, a clip without an answer, is off too
+    if not off <= PARITY:  # also for nan, a clip without prediction
         raise RuntimeError(
             f"the deployed form is {off:.2g} off the probabilities evaluate measured; {PARITY:g} is allowed"
         )
@@ -168,9 +168,9 @@ def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFram
 
 @contextmanager
 def _store(uri: str) -> Iterator[None]:
-    """MLflow's module functions look at a global, which leaks into the environment: put it back.
+    """Set MLflow's global tracking and registry URIs to `uri`, and restore the environment afterwards.
 
-    What goes wrong meanwhile is said in plain words.
+    Errors of MLflow become UserError or Unavailable.
     """
     import mlflow
 

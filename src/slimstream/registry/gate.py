@@ -1,8 +1,8 @@
-"""The policy of promotion: when a challenger becomes champion, and why it does not.
+"""The promotion policy: decide whether a new version (the challenger) replaces the champion.
 
-Pure functions on frames and numbers. Everything is decided on clips that no compared model has learnt from;
-a comparison is paired (the same clips for both) and resampled by group, because clips of one camera or
-recording are not independent witnesses.
+Pure functions on data frames and numbers. Models are compared only on clips that none of them was trained on.
+Comparisons are paired (the same clips for both models) and resampled by group, because clips of one camera or
+recording are not independent.
 """
 
 import math
@@ -24,16 +24,16 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model has learnt from or was chosen on: its train and val clips."""
+    """The train and val clips of a model: it was trained or selected on them."""
 
     clips: pd.DataFrame
-    """One row a clip: `sha256`, `twin` and the group columns."""
+    """One row per clip: `sha256`, `twin` and the group columns."""
     group_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What evaluate measured of the challenger; macro-F1 in 0..1."""
+    """Metrics of the challenger from the evaluate stage. Macro-F1 in 0..1, file size in 10⁶ bytes."""
 
     macro_f1: float
     original_macro_f1: float
@@ -45,17 +45,16 @@ class Candidate:
 class Check:
     passed: bool
     reason: str
-    """One sentence in words and numbers, whether it passed or not."""
+    """One sentence with the measured value and the limit, for a passed check too."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     checks: tuple[Check, ...]
     score: float
-    """Macro-F1 of the challenger on the clips the verdict rests on; where they are too few to ask it, what
-    evaluate measured on its own test clips."""
+    """Macro-F1 of the challenger on the compared clips. With too few of them: its macro-F1 from evaluate."""
     interval: tuple[float, float] | None = None
-    """95 % interval of challenger minus champion; None where there is no champion to compare with."""
+    """95 % interval of macro-F1(challenger) − macro-F1(champion); None without a champion."""
 
     @property
     def passed(self) -> bool:
@@ -63,7 +62,7 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """Why it was refused, or, when it was not, what it was admitted on."""
+        """Reasons of the failed checks; when all passed, the reasons of all checks."""
         return [check.reason for check in self.checks if check.passed == self.passed]
 
 
@@ -74,12 +73,16 @@ def judge(
     classes: Sequence[str],
     recorded_best: float | None = None,
 ) -> Verdict:
-    """Apply the whole policy.
+    """Apply all checks of the policy and return the verdict.
 
-    `clips`: one row an unseen test clip with `label`, `group`, `twin`, the labels given by the `challenger`
-    and, where there are any, by the `champion` and the `best` version ever promoted (None: no answer). Fewer
-    than `policy.min_clips` need no labels given: nothing is compared on them.
-    `recorded_best` stands in for the best version when it cannot be asked on these clips.
+    Args:
+        clips: one row per test clip that no compared model was trained on, with `label`, `group`, `twin` and
+            the predicted labels `challenger` and, if these versions exist, `champion` and `best` (None: no
+            prediction). With fewer than `policy.min_clips` rows the predictions are not read.
+        candidate: metrics of the challenger.
+        policy: the limits.
+        classes: names of all classes.
+        recorded_best: recorded macro-F1 of the best version, used when `clips` has no column `best`.
     """
     bounds = None
     checks = [enough_clips(len(clips), policy)]
@@ -156,11 +159,11 @@ def small_enough(candidate: Candidate, policy: GateParams) -> Check:
 
 
 def unseen(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[Seen]) -> pd.Series:
-    """Which rows of `test` no model has learnt from, neither itself nor through a twin or a group-mate.
+    """Mark the rows of `test` that none of `models` was trained on, directly or by a twin or the same group.
 
-    `everything` is today's clips with `sha256`, `twin` and group columns: a clip that was learnt from is
-    found there by its content, so that a twin set renamed since is still recognised. A clip is a group-mate
-    under the group columns of any of the models. Returns a boolean series on the index of `test`.
+    `everything` holds all current clips with `sha256`, `twin` and the group columns. Training clips are found
+    there by their content hash, so a twin set is recognised after its name has changed. Two clips are of the
+    same group when they agree in a group column of any model. Returns booleans on the index of `test`.
     """
     models = list(models)
     columns = {column for model in models for column in model.group_by}
@@ -176,7 +179,7 @@ def unseen(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[Seen])
 
 
 def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> float:
-    """Mean F1 over those of `classes` that occur in `truth`; no answer is a wrong one; nan without clips."""
+    """Mean F1 (0..1) over the `classes` in `truth`. A missing prediction is wrong; nan without clips."""
     if truth.empty:
         return math.nan
     matrix = np.zeros((len(classes) + 1, len(classes) + 1), np.int64)
@@ -185,10 +188,10 @@ def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> 
 
 
 def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of macro-F1(challenger) − macro-F1(champion), both on the same resamples.
+    """95 % bootstrap interval of macro-F1(challenger) − macro-F1(champion), paired on the same resamples.
 
-    Groups are drawn with replacement; twin sets where there is one group only (the interval then holds for
-    that group alone).
+    Groups are drawn with replacement. With a single group, twin sets are drawn instead, and the interval is
+    valid for that group only.
     """
     groups = clips["group"].nunique()
     by: Literal["group", "twin"] = "group" if groups > 1 else "twin"
@@ -207,6 +210,6 @@ def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) 
 
 
 def _codes(labels: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Index into `classes`; what is none of them (no answer, a class of old) is one more class at the end."""
+    """Index of each label in `classes`; len(classes) for any other label or a missing prediction."""
     codes = pd.Index(classes).get_indexer(pd.Index(labels))
     return np.where(codes < 0, len(classes), codes)

@@ -1,4 +1,4 @@
-"""Where a version comes from: one JSON record that travels with it."""
+"""The lineage of a version: a JSON record of its data, code and configuration, stored with the version."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ from slimstream.tracking.run import git, read_json
 
 
 def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) -> dict[str, Any]:
-    """Everything it takes to say where a version comes from, as one JSON object.
+    """Return the lineage of the model `chosen` as a JSON object.
 
-    All columns that may serve as groups are kept: a later model may be split by another of them.
+    All possible group columns are recorded, because a later model may be split by another one.
     """
     clips = pd.read_parquet(paths.clips)
     part = clips["id"].map(pd.read_parquet(paths.split).set_index("id")["part"])
@@ -38,7 +38,7 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
         "runtime": (form := read_forms(paths.export(chosen))[0].runtime),
         "form_sha256": _sha256(*find_runtime(form).paths(paths.export(chosen)), salt=form),
         "split_hash": split.get("hash"),
-        "group_by": split.get("group_by", params.split.group_by),  # those that the clips have
+        "group_by": split.get("group_by", params.split.group_by),  # only columns that exist
         "training_clips": [
             {
                 "sha256": row["sha256"],
@@ -59,7 +59,7 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
 
 
 def seen(lineage: Mapping[str, Any]) -> Seen:
-    """What the gate needs to know of it."""
+    """Return the training clips of a version, as the gate needs them."""
     rows = [
         {"sha256": clip["sha256"], "twin": clip["twin"], **clip["groups"]}
         for clip in lineage["training_clips"]
@@ -68,13 +68,13 @@ def seen(lineage: Mapping[str, Any]) -> Seen:
 
 
 def _held_out(paths: Paths) -> HeldOut:
-    """Who was test now or before."""
+    """Return the clips and groups that are, or ever were, in a test part."""
     before = read_lock(paths.source_lock).memory if paths.source_lock.exists() else HeldOut()
     return before | last_split(paths).held_out
 
 
 def _sha256(*files: Path, salt: str = "") -> str | None:
-    """Of `salt` and the contents of `files`, one after the other; None when one is missing."""
+    """SHA-256 of `salt` and the concatenated contents of `files`; None when a file is missing."""
     if not all(file.is_file() for file in files):
         return None
     return hashlib.sha256(b"".join([salt.encode(), *(file.read_bytes() for file in files)])).hexdigest()

@@ -1,4 +1,4 @@
-"""Is the champion still what it was? It judges fresh labelled clips, and that is held against its past."""
+"""Evaluate the champion on new labelled clips and compare with its score at publication."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -18,14 +18,14 @@ CHECK = "evaluate-champion"
 
 @dataclass(frozen=True)
 class Health:
-    """What fresh clips say of the champion."""
+    """Score of the champion on new clips."""
 
     name: str
     version: int
     clips: int
     macro_f1: float
     expected: float
-    """Lower end of the 95 % interval that evaluate gave it on its own test clips."""
+    """Lower end of the 95 % interval that evaluate computed on the original test clips."""
 
     @property
     def dropped(self) -> bool:
@@ -40,11 +40,11 @@ class Health:
 
 
 def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
-    """Fetch and validate the clips of `source` and let the champion judge those it has not learnt from.
+    """Fetch and validate the clips of `source`; evaluate the champion on those it was not trained on.
 
-    Cameras may be those it knows: it is the passing of time that is tested. Writes
-    runs/evaluate-champion.json and leaves `checked_at` and `checked_macro_f1` on the version.
-    Raises UserError without a champion, or with fewer clips than the gate wants.
+    Known cameras are allowed, because the check looks for drift over time. Writes
+    runs/evaluate-champion.json and sets the tags `checked_at` and `checked_macro_f1` of the version.
+    Raises UserError without a champion, or with fewer clips than `publish.gate.min_clips`.
     """
     registry = Registry(params.publish.name, paths)
     version = registry.champion()
@@ -52,7 +52,7 @@ def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
         raise UserError(f"{registry.name} has no champion yet: there is nothing to evaluate.")
     lineage = registry.lineage(version)
     home = Paths(paths.cache / "fresh")
-    for done in home.root.glob("*.seconds"):  # the source may hold other clips than last time
+    for done in home.root.glob("*.seconds"):  # the clips of the source may have changed
         done.unlink()
     split = params.split.model_copy(update={"group_by": [], "given": None})
     ungrouped = params.model_copy(update={"split": split})

@@ -1,4 +1,4 @@
-"""Publishing: the compressed model becomes a registered version, and the gate decides on `champion`."""
+"""Publish: register the compressed model as a version; the gate decides whether it becomes champion."""
 
 import json
 import os
@@ -21,16 +21,16 @@ from slimstream.tracking.store import experiment_id
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a publish."""
+    """Result of publishing, written to runs/publish.json."""
 
     name: str
     version: int
     model: str
-    """Which of the compressed models it is."""
+    """Name of the published model, such as "pruned"."""
     promoted: bool
-    """Whether it is champion now."""
+    """True when this version is the champion now."""
     changed: bool
-    """Whether another version was champion before, or none."""
+    """True when the champion has changed."""
     reasons: tuple[str, ...]
     run_id: str | None
 
@@ -41,11 +41,11 @@ class Outcome:
 
 
 def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True) -> Outcome:
-    """Register the compressed model that validation prefers and let the gate decide on `champion`.
+    """Register the compressed model with the best validation score and apply the gate.
 
-    A model that is registered already gets no second version, only a fresh verdict. `flow_run_id` defaults to
-    SLIMSTREAM_FLOW_RUN_ID; without `promote` the verdict is recorded and the alias stays where it is.
-    Writes runs/publish.json. Raises UserError when there is nothing to publish or no registry to publish to.
+    A model that is already registered gets a new verdict, but no second version. `flow_run_id` defaults to
+    SLIMSTREAM_FLOW_RUN_ID. Without `promote` the verdict is recorded, but the champion does not change.
+    Writes runs/publish.json. Raises UserError when there is no model to publish or no registry.
     """
     scores = _scores(paths)
     chosen = preferred(scores)
@@ -56,10 +56,10 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
     lineage = trace(params, paths, chosen, flow_run_id)
     registry = Registry(params.publish.name, paths)
-    experiment_id(registry.client)  # what keeps runs away is said now, in its own words
+    experiment_id(registry.client)  # raises a specific error when runs cannot be created
     with tracking.stage_run("publish", params, paths) as run:
         if run.run_id is None:
-            raise Unavailable("MLflow was there and took no run a moment later; publish again.")
+            raise Unavailable("MLflow became unavailable while publishing; publish again.")
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
         before = registry.champion()
         if version == before:
@@ -94,7 +94,7 @@ def _verdict(
     scores: Mapping[str, float],
     lineage: Mapping[str, Any],
 ) -> gate.Verdict:
-    """Ask challenger, champion and the best ever for the same raw test clips and apply the policy."""
+    """Run challenger, champion and best version on the same raw test clips and apply the gate."""
     policy = params.publish.gate
     everything = pd.read_parquet(paths.clips)
     split = pd.read_parquet(paths.split)
@@ -112,7 +112,7 @@ def _verdict(
     if (best := registry.best()) is not None:
         if len(both := fair(*asked.values(), best)) >= policy.min_clips:
             asked["best"], clips = best, both
-        else:  # it has learnt from these clips: what it scored on its own has to do
+        else:  # the best version was trained on some of them: use its recorded score
             recorded = float(registry.tags()[best]["macro_f1"])
     if len(clips) >= policy.min_clips:
         uris = {number: f"models:/{registry.name}/{number}" for number in asked.values()}

@@ -1,8 +1,8 @@
-"""What a project that runs for years may throw away: `python -m slimstream gc`.
+"""Garbage collection, `python -m slimstream gc`: find and delete data that nothing refers to any more.
 
-A registered version keeps its branch, its MLflow runs and its clips. So does whatever the checkout, a branch
-or a tag of git names. Of the rest goes what is older than so many days. DVC, MLflow and Prefect free their
-own disk by commands of their own (docs/operations.md, "Retention").
+Kept are the branch, the MLflow runs and the clips of every registered version, and everything that the
+checkout, a git branch or a git tag refers to. The rest is deleted when it is older than a number of days.
+DVC, MLflow and Prefect have their own commands for that (docs/operations.md, "Retention").
 """
 
 import os
@@ -32,22 +32,22 @@ from slimstream.tracking.store import open_store
 
 DAYS = 30
 KEY = r"[0-9a-f]{16}([0-9a-f]{48})?"
-"""What folders in the cache are called. SLIMSTREAM_CACHE may name a folder that holds others, too."""
+"""Names of our folders in the cache. SLIMSTREAM_CACHE may be a folder that holds other files too."""
 RUN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-"""What a flow run, and so its checkout, is called."""
+"""Names of flow runs; their checkouts have the same names."""
 HALF = r"tmp\w{8}"
-"""What `tempfile` calls a folder: a fetch that was killed."""
+"""Names that `tempfile` gives to folders; one is left behind when a download is killed."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Things of one kind that may go."""
+    """Items of one kind that can be deleted."""
 
     name: str
     why: str
     items: list[str]
     bytes: int
-    """What deleting them frees here: of a file with another name elsewhere, nothing."""
+    """Bytes that deletion frees. A file with several hard links counts as 0."""
     delete: Callable[[], object]
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch `runs/<id>` that an isolated run left."""
+    """A branch `runs/<id>` made by an isolated run. `committed` is a Unix time in seconds."""
 
     name: str
     committed: float
@@ -65,9 +65,10 @@ class Branch:
 
 
 def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[Kind]:
-    """All that may go, in the order in which it must: nothing is deleted before `Kind.delete` is called.
+    """Find everything that can be deleted, in the order of deletion. Only `Kind.delete` deletes.
 
-    Raises UserError when it cannot be known what the registered versions need.
+    `days`: minimum age. `also`: further folders of the cache to empty. Raises UserError when a registry
+    cannot be read, because its versions may still need the data.
     """
     before = time.time() - days * 86_400
     uris = _registries(paths)
@@ -90,7 +91,7 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
         runs,
         _clips(paths, [branch.name for branch in gone], needed, before),
     ]
-    # Extract tidies up after itself.
+    # The extract stage removes its own old files.
     stages = [stage for stage in _folders(paths.cache / "work", r"\w+") if stage.name != "extract"]
     stages += _folders(paths.cache / "work/teachers", r"[\w-]+")
     for name, why, folders in (
@@ -117,7 +118,7 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
 
 
 def _registries(paths: Paths) -> list[str]:
-    """Every store that may hold versions of this checkout: the one in use, and the one in its own folder."""
+    """URIs of the MLflow stores that may hold versions: the configured one and the local database."""
     if (paths.root / ".services/settings.json").exists() and not os.environ.get("MLFLOW_TRACKING_URI"):
         raise UserError(
             "the servers of `make up` hold the registry, and MLFLOW_TRACKING_URI does not name it: "
@@ -136,7 +137,7 @@ def _registries(paths: Paths) -> list[str]:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """A registry that does not answer is no registry without versions."""
+    """Raise UserError when a registry cannot be read: without it nothing may be deleted."""
     try:
         yield
     except (UserError, OSError) as error:
@@ -147,12 +148,12 @@ def _answering() -> Iterator[None]:
 
 
 def _needed(paths: Paths, stores: list[Any]) -> set[str]:
-    """Commits and MLflow runs that registered versions came from, and runs behind the checkout's files."""
+    """Return commits and MLflow run ids of the registered versions, and the run ids in runs/*.json."""
     needed: set[Any] = {read_json(file).get("run_id") for file in paths.run("x").parent.glob("*.json")}
     for client in stores:
         for version in _pages(client.search_model_versions):
             needed |= {version.tags.get("git_commit"), version.run_id}
-            if "network_sha256" in version.tags:  # one of ours
+            if "network_sha256" in version.tags:  # published by slimstream
                 model = f"models:/{version.name}/{version.version}"
                 lineage = artifacts.read_artifact(client.tracking_uri, model, "lineage.json")
                 needed |= set(lineage["mlflow_runs"].values())
@@ -160,7 +161,7 @@ def _needed(paths: Paths, stores: list[Any]) -> set[str]:
 
 
 def _branches(paths: Paths) -> list[Branch]:
-    """All branches of isolated runs, the newest first."""
+    """Return all branches of isolated runs, newest first."""
     form = "--format=%(refname:short)%09%(committerdate:unix)%09%(worktreepath)"
     listed = git(paths, "for-each-ref", "--sort=-committerdate", form, "refs/heads/runs") or ""
     found = []
@@ -171,7 +172,7 @@ def _branches(paths: Paths) -> list[Branch]:
 
 
 def _may_go(branch: Branch, needed: set[str], worktrees: list[Path], before: float) -> bool:
-    # A worktree that is gone, or lies where the project was before it was moved, holds nothing back.
+    # A worktree may be deleted, or the project may have moved; then it does not protect its branch.
     checkout = Path(branch.worktree).resolve() if branch.worktree else None
     free = checkout is None or not checkout.exists() or checkout in [w.resolve() for w in worktrees]
     return free and branch.committed < before and not branch.commits & needed
@@ -185,7 +186,7 @@ def _delete_branches(paths: Paths, branches: list[Branch]) -> None:
 
 
 def _runs(stores: list[Any], needed: set[str], before: float) -> Kind:
-    """Runs in MLflow; deleted ones lie in its bin until `mlflow gc` empties it."""
+    """Return old MLflow runs of no registered version. Deleted runs stay on disk until `mlflow gc`."""
     found: list[tuple[Any, str]] = []
     for client in stores:
         if experiment := client.get_experiment_by_name(EXPERIMENT):
@@ -206,7 +207,7 @@ def _runs(stores: list[Any], needed: set[str], before: float) -> Kind:
 
 
 def _clips(paths: Paths, gone: list[str], needed: set[str], before: float) -> Kind:
-    """Clips of the store that no source.lock.json names: here, on a branch or tag, or behind a version."""
+    """Return stored clips that no source.lock.json lists: not here, on a branch or tag, nor of a version."""
     name = "clips"
     why = "fetched clips that no source.lock.json names any more"
     if not paths.store.exists():
@@ -236,7 +237,7 @@ def _named(paths: Paths, gone: list[str], needed: set[str]) -> Iterator[tuple[st
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """All that a search of MLflow's client finds."""
+    """Yield the results of all pages of an MLflow search."""
     token = None
     while True:
         page = search(page_token=token)
@@ -255,18 +256,18 @@ def _folder_kind(name: str, why: str, folders: list[Path]) -> Kind:
 
 
 def _folders(folder: Path, names: str) -> list[Path]:
-    """The folders in `folder` whose whole name is as the pattern `names` says; a link is none."""
+    """Return the folders in `folder` whose full name matches the pattern `names`, without symbolic links."""
     found = (entry for entry in folder.glob("*") if re.fullmatch(names, entry.name))
     return sorted(entry for entry in found if entry.is_dir() and not entry.is_symlink())
 
 
 def _idle(folder: Path, before: float) -> bool:
-    """Whether nothing in it was written since."""
+    """Return True when no file in `folder` was modified after `before` (Unix time in seconds)."""
     return all(file.lstat().st_mtime < before for file in (folder, *folder.rglob("*")))
 
 
 def _in_use(folder: Path) -> bool:
-    """Whether a process works there: a run may train for longer than it takes to seem old."""
+    """Return True when a process has its working directory there. A long training may look idle."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if Path(process.cwd()).is_relative_to(folder.resolve()):

@@ -1,7 +1,7 @@
-"""The registry: versions with their lineage, the champion among them, and the way back.
+"""Registered versions: list, promote, roll back, and read their lineage.
 
-`champion` is the alias that serving follows. Which version had it and when is kept on the versions as tags
-(`promoted_at`, `rolled_back_at`), so the history survives and a rollback is one look-up.
+The alias `champion` marks the version in service. The tags `promoted_at` and `rolled_back_at` of the versions
+record its history, which a rollback reads.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ from slimstream.tracking import run as tracking
 
 CHAMPION = "champion"
 TAG = 4900
-"""Characters that a tag holds."""
+"""Maximum length of a tag value in characters."""
 
 
 def promote(name: str, version: int, paths: Paths, force: bool = False) -> str:
-    """Make `version` the champion by hand; returns a sentence.
+    """Make `version` the champion and return a sentence about it.
 
-    Raises UserError for a version that is not there, and, without `force`, for one that the gate refused or
-    that was rolled back.
+    Raises UserError for an unknown version and, without `force`, for a version that the gate refused or that
+    was rolled back.
     """
     registry = Registry(name, paths)
     tags = registry.tags()
@@ -51,7 +51,7 @@ def promote(name: str, version: int, paths: Paths, force: bool = False) -> str:
 
 
 def rollback(name: str, paths: Paths) -> str:
-    """Make the version that was champion before the champion again; returns a sentence.
+    """Make the previous champion the champion again and return a sentence about it.
 
     Raises UserError when there is no earlier champion.
     """
@@ -69,12 +69,12 @@ def rollback(name: str, paths: Paths) -> str:
 
 
 def names(paths: Paths) -> list[str]:
-    """Of all registered models."""
+    """Names of all registered models, sorted."""
     return sorted(model.name for model in tracking.connect(paths).search_registered_models(max_results=1000))
 
 
 def versions(name: str, paths: Paths) -> pd.DataFrame:
-    """All versions, newest first, with champion, model, score, verdict, dates and why one was refused."""
+    """One row per version, newest first: champion, model, macro-F1, verdict, dates, reasons for a refusal."""
     registry = Registry(name, paths)
     champion = registry.champion()
     rows = [
@@ -94,9 +94,9 @@ def versions(name: str, paths: Paths) -> pd.DataFrame:
 
 
 def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
-    """Whom the versions of `name` know to have been in a test part, and what is to be said where they do not.
+    """Return the test clips and groups recorded by the versions of `name`, and messages for the user.
 
-    Never raises: a registry that is away costs this memory, which is said, and not the scan.
+    Never raises. When the registry cannot be read, the result is incomplete and a message says so.
     """
     from mlflow.exceptions import MlflowException
 
@@ -142,14 +142,14 @@ class Registry:
         return sorted(kept, key=lambda number: (kept[number]["promoted_at"], number))
 
     def best(self) -> int | None:
-        """The version with the highest score among those ever promoted."""
+        """The promoted version with the highest macro-F1, or None."""
         tags = self.tags()
         return max(
             self.promoted(), key=lambda number: float(tags[number].get("macro_f1", "nan")), default=None
         )
 
     def find(self, lineage: Mapping[str, Any]) -> int | None:
-        """The version that is deployed as this very network in this very form, trained on this very split."""
+        """The version with the same exported network (form and weights) and the same split, or None."""
         same = {key: str(lineage[key]) for key in ("form_sha256", "split_hash")}
         return next((n for n, tags in self.tags().items() if same.items() <= tags.items()), None)
 
@@ -157,7 +157,7 @@ class Registry:
         return artifacts.read_artifact(self.uri, f"models:/{self.name}/{version}", "lineage.json")
 
     def fetch(self, version: int, cache: Path) -> Path:
-        """The folder of its deployed network, copied to `cache` unless it is there."""
+        """Return the folder of the version's exported network. It is downloaded to `cache` once."""
         source = self.client.get_model_version(self.name, str(version)).source
         folder = cache / hashlib.sha256(f"{self.uri} {source}".encode()).hexdigest()[:16]
         if not folder.is_dir():
@@ -172,16 +172,16 @@ class Registry:
         return folder
 
     def metric(self, version: int, name: str) -> float:
-        """What evaluate measured of it, nan where it did not."""
+        """Metric `name` of the version from the evaluate stage, nan when it is missing."""
         run = self.client.get_model_version(self.name, str(version)).run_id
         return float(self.client.get_run(run).data.metrics.get(name, "nan"))
 
     def record(self, version: int, verdict: gate.Verdict) -> None:
-        """Write the verdict on the version: as tags for programs, as a description for people."""
+        """Write the verdict to the version, as tags and as a description."""
         word = "passed" if verdict.passed else "refused"
         reasons = "\n".join(verdict.reasons)
         self.tag(version, gate=word, gate_reasons=reasons, macro_f1=f"{verdict.score:.4f}")
-        text = f"The gate {word} it: {'; '.join(verdict.reasons)}."  # lists show the first line alone
+        text = f"The gate {word} it: {'; '.join(verdict.reasons)}."  # MLflow lists show only the first line
         self.client.update_model_version(self.name, str(version), description=text)
 
     def promote(self, version: int) -> None:
@@ -214,7 +214,7 @@ class Registry:
         info = artifacts.log_model(self.uri, self.name, run_id, files)
         split = tracking.read_json(paths.split_info)
         own = {key.removeprefix(f"{chosen}."): value for key, value in scores.items()}
-        for key, value in own.items():  # named alike whatever was chosen, so that versions can be compared
+        for key, value in own.items():  # without the model name, so that versions can be compared
             if "." not in key or key.startswith("original."):
                 self.client.log_metric(
                     run_id,
@@ -234,5 +234,5 @@ class Registry:
 
 
 def now() -> str:
-    """This moment in UTC, to the millisecond: what tags are dated with."""
+    """Current time in UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

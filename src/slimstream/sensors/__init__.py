@@ -1,1 +1,1 @@
-"""Classical methods on the logs of a plant's sensors."""
+"""Classical fault diagnosis on sensor logs."""

@@ -1,4 +1,4 @@
-"""Each method judged on windows it never saw, with settings chosen on its training windows alone."""
+"""Evaluate each method on held-out windows; settings are chosen on the training windows only."""
 
 from dataclasses import dataclass
 
@@ -23,9 +23,9 @@ STATISTICS = ("T²", "Q", "T² or Q")
 
 
 def classify(method: Method, w: Windows, split: Split, fold: int, seeds: int) -> Ints:
-    """What `method` takes the N windows of `fold` for, learnt from all other windows: (seeds, N).
+    """Train `method` on all windows outside `fold` and predict the N windows of `fold`: (seeds, N) states.
 
-    The configuration is chosen once, with seed 0, and learnt with every seed.
+    The configuration is chosen once, with seed 0, and then trained with every seed.
     """
     train = np.flatnonzero(split.fold != fold)
     config = choose(method, w, train, split.inner(train))
@@ -38,7 +38,10 @@ def classify(method: Method, w: Windows, split: Split, fold: int, seeds: int) ->
 
 
 def choose(method: Method, w: Windows, train: Ints, inner: Ints) -> Config:
-    """The configuration of best macro-F1 on the `inner` folds (N,) of `train` (N,); the first on a tie."""
+    """Return the configuration with the best cross-validated macro-F1.
+
+    `train` (N,): indices of windows; `inner` (N,): their folds. The first configuration wins a tie.
+    """
     if len(method.grid) == 1:
         return method.grid[0]
 
@@ -59,10 +62,10 @@ def _learnt(method: Method, config: Config, seed: int, w: Windows, windows: Ints
 
 @dataclass(frozen=True)
 class Watch:
-    """The detector on N windows.
+    """Results of the detector on N windows.
 
-    `statistics` (N, 2): T² and Q as multiples of the theory's limits at the first level.
-    `alarms` by (limits, level): (N, 3), of T², of Q, and of either.
+    `statistics` (N, 2): T² and Q divided by their theoretical limits at the first level.
+    `alarms`: (kind of limits, level) → (N, 3) alarms of T², of Q, and of either.
     """
 
     statistics: Floats
@@ -70,9 +73,9 @@ class Watch:
 
 
 def detect(d: Detector, w: Windows, normal: int, split: Split, fold: int) -> Watch:
-    """Watch the windows of `fold` with a model of the `normal` windows outside it.
+    """Fit a PCA model to the windows of state `normal` outside `fold`, and apply it to the windows of `fold`.
 
-    Limits are the theory's, and the quantiles on normal windows that a model did not see (inner folds).
+    Limits are the theoretical ones, and quantiles of held-out normal windows (inner folds).
     """
     train = np.flatnonzero((split.fold != fold) & (w.state == normal))
     monitor = Monitor(d.variance).fit(w.features[train])
@@ -90,7 +93,7 @@ def detect(d: Detector, w: Windows, normal: int, split: Split, fold: int) -> Wat
 
 
 def _held_out(d: Detector, w: Windows, train: Ints, inner: Ints) -> Floats:
-    """T² and Q (N, 2) of normal windows, each by a model of the other inner folds."""
+    """Return T² and Q (N, 2) of normal windows, each from a model of the other inner folds."""
     kept = np.empty((len(train), 2))
     for fold in np.unique(inner):
         monitor = Monitor(d.variance).fit(w.features[train[inner != fold]])
@@ -99,13 +102,13 @@ def _held_out(d: Detector, w: Windows, train: Ints, inner: Ints) -> Floats:
 
 
 def draws(w: Windows, split: Split, resamples: int) -> Resampling:
-    """Blocks (or, where whole runs were left out and there are enough, runs) drawn for the judged windows."""
+    """Resample the evaluated windows by blocks, or by runs if runs were held out and there are enough."""
     judged = split.fold >= 0
     return resampling(split.unit[judged].tolist(), w.block[judged].tolist(), resamples)
 
 
 def scores(truth: Ints, guesses: Ints, classes: int, r: Resampling) -> dict[str, float]:
-    """SCORES of N windows with `_low` and `_high`, each the mean over the seeds' `guesses` (seeds, N)."""
+    """Return the SCORES of N windows with `_low` and `_high`: means over predictions `guesses` (seeds, N)."""
     whole = np.stack([metrics.confusion(truth, guess, classes) for guess in guesses])
     drawn = np.stack([confusions(truth, guess, classes, r) for guess in guesses])
     row: dict[str, float] = {}
@@ -115,12 +118,12 @@ def scores(truth: Ints, guesses: Ints, classes: int, r: Resampling) -> dict[str,
 
 
 def alarm_scores(fault: Ints, alarm: Ints, size: Floats, r: Resampling) -> dict[str, float]:
-    """SCORES of alarms (N,) for faults (N,), with detection rate, false-alarm rate and auc; with intervals.
+    """Return SCORES, detection rate, false-alarm rate and AUC of alarms (N,) for faults (N,), with intervals.
 
-    `auc`: area under the ROC curve of the statistic's `size` (N,), which no limit enters.
+    `auc`: area under the ROC curve of the statistic `size` (N,). It does not depend on limits.
     """
     drawn = confusions(fault, alarm, 2, r)
-    told = drawn.sum(-1).all(-1)  # a draw without faults, or with nothing else, has no rates
+    told = drawn.sum(-1).all(-1)  # a resample with one class only has no rates
     quiet, found = metrics.recall(metrics.confusion(fault, alarm, 2))
     many = metrics.recall(drawn[told])
     once = areas(fault, size, r.unit, np.ones((1, r.units), np.int64))[0]
@@ -133,10 +136,11 @@ def alarm_scores(fault: Ints, alarm: Ints, size: Floats, r: Resampling) -> dict[
 
 
 def areas(fault: Ints, size: Floats, unit: Ints, drawn: Ints) -> Floats:
-    """Area (R,) under the ROC curve of `size` (N,) for `fault` (N,), each `unit` as often as `drawn` (R, U).
+    """Return the areas (R,) under the ROC curve of `size` (N,) for `fault` (N,) in R resamples of units.
 
-    The area is the share of (fault, no fault) pairs told right (Hanley & McNeil 1982); counted once for every
-    pair of units, all R resamples are one product.
+    `unit` (N,): unit of each window; `drawn` (R, U): count of each unit. The area is the share of (fault, no
+    fault) pairs in the right order (Hanley & McNeil 1982). Pairs are counted once per pair of units, so all
+    resamples are one matrix product.
     """
     units = drawn.shape[1]
     yes = fault == 1

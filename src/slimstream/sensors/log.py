@@ -1,4 +1,4 @@
-"""A sensor log as it comes, read and checked: what cannot be learnt from is refused in one sentence."""
+"""Read and check sensor logs. A log that cannot be used raises UserError."""
 
 import hashlib
 import warnings
@@ -17,14 +17,14 @@ from slimstream.metrics.classification import Floats, Ints
 from slimstream.sensors.settings import Process
 
 BREAK = 1.5
-"""A step longer than this many periods is a break in the log; no window reaches across it."""
+"""A time step of more periods is a break in the log. Windows do not cross breaks."""
 MAX_BREAKS = 0.1
-"""A log with a larger share of breaks is not sampled regularly, and its windows would not be alike."""
+"""A log with a larger share of breaks is refused, because it is not sampled regularly."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """One file of N rows: `values` (N, S), `label` (N,), and `piece` (N,), which counts up at every break."""
+    """A log file of N rows: `values` (N, S), `label` (N,) and `piece` (N,), which counts the breaks."""
 
     values: Floats
     label: npt.NDArray[np.str_]
@@ -33,9 +33,9 @@ class Log:
 
 @dataclass(frozen=True)
 class Logs:
-    """The files of one plant: the same S `sensors`, one row every `period` seconds.
+    """The log files of one plant: the same S `sensors`, one row per `period` seconds.
 
-    `constant`: sensors left out because they never change; `broken`: breaks in the files together.
+    `constant`: constant sensors, which are not used. `broken`: total number of breaks.
     """
 
     logs: tuple[Log, ...]
@@ -46,7 +46,7 @@ class Logs:
 
 
 def read_logs(files: Sequence[Path], p: Process) -> Logs:
-    """Read all `files` in the order given. Raises UserError at the first thing that is wrong with them."""
+    """Read all `files` in the given order. Raises UserError for the first mistake."""
     _refuse_copies(files)
     tables = [_table(path, p) for path in files]
     sensors = _sensors(files, tables, p)
@@ -54,7 +54,7 @@ def read_logs(files: Sequence[Path], p: Process) -> Logs:
     for path, table in zip(files, tables, strict=True):
         _check_labels(path, table[p.label], p)
 
-    # Dropped when they were not asked for: a plant's log is full of alarms that never went off.
+    # Constant columns are dropped unless they are named: logs have many alarms that never occur.
     still = np.ptp(np.concatenate(values), axis=0) == 0
     constant = tuple(name for name, idle in zip(sensors, still, strict=True) if idle)
     if still.all() or (constant and p.sensors):
@@ -86,7 +86,7 @@ def read_logs(files: Sequence[Path], p: Process) -> Logs:
 
 @dataclass(frozen=True)
 class _Time:
-    """Of N rows: `piece` (N,) as in Log, `period` in seconds, the `first` and `last` stamp of a calendar."""
+    """Times of N rows: `piece` (N,) as in Log, `period` in seconds, `first` and `last` date, if any."""
 
     piece: Ints
     period: float
@@ -95,7 +95,7 @@ class _Time:
 
 
 def _refuse_copies(files: Sequence[Path]) -> None:
-    """The same hour on both sides of a split is a leak that no block can prevent."""
+    """Raise UserError for identical files: a copy could be in another part of the split."""
     seen: dict[str, Path] = {}
     for path in files:
         if not path.is_file():
@@ -108,7 +108,7 @@ def _refuse_copies(files: Sequence[Path]) -> None:
 
 
 def _refuse_overlap(files: Sequence[Path], times: Sequence[_Time]) -> None:
-    """So is an hour that two exports share; seconds without a calendar cannot tell."""
+    """Raise UserError when two files overlap in time. Needs dates; seconds alone cannot show it."""
     dated = [(t.first, t.last, path) for t, path in zip(times, files, strict=True) if t.first and t.last]
     for (_, end, one), (start, _, other) in pairwise(sorted(dated)):
         if start <= end:
@@ -124,7 +124,7 @@ def _table(path: Path, p: Process) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             table = pd.read_csv(path, decimal=p.decimal, low_memory=False, **how)
             if p.label in table:
-                # Text as written: pandas would take a state called None or NA for a missing value.
+                # Read as text: pandas would read a state called None or NA as a missing value.
                 label = pd.read_csv(path, usecols=[p.label], dtype=str, na_filter=False, **how)
                 table[p.label] = label[p.label].str.strip()
     except pd.errors.EmptyDataError as error:

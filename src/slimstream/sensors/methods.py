@@ -1,6 +1,6 @@
 """The classical methods: PCA with T² and Q, support vector machine, random forest (P1, introduction).
 
-P1 gives no settings, so these are the field's: MacGregor & Kourti 1995 ("Statistical process control of
+P1 gives no settings. These follow MacGregor & Kourti 1995 ("Statistical process control of
 multivariate processes"), Chiang, Russell & Braatz 2001 ("Fault detection and diagnosis in industrial
 systems").
 """
@@ -25,21 +25,21 @@ from slimstream.metrics.classification import Floats, Ints
 from slimstream.sensors.settings import Process
 
 STILL = 1e-9
-"""A feature whose spread is below this share of its size does not move."""
+"""A feature with a smaller standard deviation, relative to its mean, is constant."""
 
 
 class Monitor:
-    """PCA model of one state: how far a window lies from it within the model (T²) and off it (Q, also SPE).
+    """PCA model of one state: distance of a window within the model (T²) and from it (Q, also called SPE).
 
-    Features are scaled to unit variance. One that never moves in this state has no scale and is left out,
-    unless `floor` gives the least spread it may be taken to have.
+    Features are scaled to unit variance. A constant feature is left out, unless `floor` gives a minimum
+    standard deviation.
     """
 
     def __init__(self, variance: float, floor: float = 0.0) -> None:
         self.variance, self.floor = variance, floor
 
     def fit(self, x: Floats) -> Self:
-        """Learn from windows (N, F) of the state, N ≥ 3; components are kept for the share `variance`."""
+        """Fit to windows (N, F) of the state, N ≥ 3. Components are kept up to the share `variance`."""
         if len(x) < 3:
             raise UserError(
                 f"{len(x)} windows of a state are too few for a PCA model of it: make `step` smaller."
@@ -57,7 +57,7 @@ class Monitor:
         return self
 
     def statistics(self, x: Floats) -> Floats:
-        """Windows (N, F) to their T² and Q: (N, 2)."""
+        """Return T² and Q (N, 2) of windows (N, F)."""
         scaled = (x - self.mean) / self.scale
         scores = scaled @ self.axes
         t2 = (scores**2 / np.maximum(self.powers, STILL)).sum(1)
@@ -65,10 +65,10 @@ class Monitor:
         return np.stack([t2, q], axis=1)
 
     def limits(self, level: float) -> Floats:
-        """What T² and Q of a further window of the state stay below with probability `level`: (2,).
+        """Return the limits (2,) of T² and Q for a new window of the state at confidence `level` (0..1).
 
         T²: F distribution (Tracy, Young & Mason 1992, for a new observation). Q: Jackson & Mudholkar 1979.
-        Both suppose independent, normally distributed windows, which overlapping or drifting ones are not.
+        Both assume independent, normally distributed windows, which overlapping or drifting windows are not.
         """
         n, a = self.count, len(self.powers)
         t2 = a * (n * n - 1) / (n * (n - a)) * stats.f.ppf(level, a, n - a)
@@ -76,10 +76,10 @@ class Monitor:
 
     def _q_limit(self, level: float) -> float:
         one, two, three = (float((self.rest**power).sum()) for power in (1, 2, 3))
-        if one < STILL:  # nothing is off the model
+        if one < STILL:  # no residual variance
             return STILL
         h = 1 - 2 * one * three / (3 * two**2)
-        if h < 1e-3:  # one direction outweighs the rest, and the formula is far off: scaled χ² (Box 1954)
+        if h < 1e-3:  # one direction dominates, and the formula is inaccurate: scaled χ² (Box 1954)
             return float(two / one * stats.chi2.ppf(level, one**2 / two))
         normal = stats.norm.ppf(level)
         inner = normal * h * np.sqrt(2 * two) / one + 1 + two * h * (h - 1) / one**2
@@ -87,11 +87,11 @@ class Monitor:
 
 
 class StateModels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """One PCA model a state; a window is of the state that it lies nearest to (SIMCA: Wold 1976).
+    """One PCA model per state; a window is assigned to the nearest state (SIMCA, Wold 1976).
 
-    Nearness is T² and Q, each over its 95 % limit, added (the combined index of Yue & Qin 2001). Features
-    have unit spread over all states; a sensor at rest in one state, as when the plant stands still, is taken
-    to move by a hundredth of that, or nothing could be far from such a state.
+    The distance is the sum of T² and Q, each divided by its 95 % limit (combined index, Yue & Qin 2001).
+    Features have unit variance over all states. A sensor that is constant in one state, as when the plant
+    stands still, gets a standard deviation of 0.01, otherwise every window would be far from that state.
     """
 
     LEVEL, FLOOR = 0.95, 0.01
@@ -111,7 +111,7 @@ class StateModels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class Classifier(Protocol):
-    """scikit-learn's two verbs."""
+    """The interface of scikit-learn's classifiers."""
 
     def fit(self, x: Floats, y: Ints) -> Any: ...
     def predict(self, x: Floats) -> Ints: ...
@@ -122,7 +122,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Method:
-    """A classifier and the configurations it is tried in, simplest first; `random`: whether seeds matter."""
+    """A classifier and its configurations, simplest first. `random`: the result depends on the seed."""
 
     grid: tuple[Config, ...]
     build: Callable[[Config, int], Classifier]
@@ -130,7 +130,7 @@ class Method:
 
 
 def methods(p: Process, features: int) -> dict[str, Method]:
-    """The classifiers for windows of that many `features`, by name. Classes count alike, however frequent."""
+    """Return the classifiers for windows with `features` features, by name. All classes have equal weight."""
     grids = {
         "pca": _grid(variance=p.pca.variance),
         "svm": _grid(C=sorted(p.svm.c), gamma=[g / features for g in sorted(p.svm.gamma)]),

@@ -1,6 +1,6 @@
-"""The rows of the table: every method on every split, with what stands behind its numbers.
+"""Rows of the results table: every method on every split, with the numbers of windows, blocks and runs.
 
-`seconds` is processor time, which a busy machine does not lengthen.
+`seconds` is processor time, which does not depend on other load.
 """
 
 import time
@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[Row], list[Row]]:
-    """One row a method and split, and one a method, split and state."""
+    """Return one row per method and split, and one row per method, split and state."""
     known = {name: methods(p, w.features.shape[1])[name] for name in p.methods}
     seeds = {name: p.seeds if method.random else 1 for name, method in known.items()}
     keys = [(split, name) for split in found for name in known]
@@ -57,7 +57,7 @@ def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[R
 
 
 def _state_rows(w: Windows, guesses: Ints, judged: Bools, r: Resampling) -> Iterator[Row]:
-    """Recall (with its interval), precision and F1 of each judged state, means over the seeds."""
+    """Yield recall (with its interval), precision and F1 of each evaluated state, as means over the seeds."""
     truth, guesses = w.state[judged], guesses[:, judged]
     drawn = np.mean([metrics.recall(confusions(truth, guess, len(w.states), r)) for guess in guesses], 0)
     per_seed = [metrics.per_class(truth, guess, w.states) for guess in guesses]
@@ -77,7 +77,7 @@ def _state_rows(w: Windows, guesses: Ints, judged: Bools, r: Resampling) -> Iter
 
 
 def detector(p: Process, w: Windows, found: dict[str, Split]) -> list[Row]:
-    """Rows of the PCA monitor; a random split is not worth a second warning."""
+    """Return the rows of the PCA monitor, without the random split."""
     rows: list[Row] = []
     if p.normal is None:
         return rows

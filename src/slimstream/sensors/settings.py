@@ -1,4 +1,4 @@
-"""What `python -m slimstream process` may be told: which columns a log has, how it is cut, what is tried."""
+"""Settings of `python -m slimstream process`: columns of a log, windows, splits and methods."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,7 +12,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Pca(Section):
-    """One PCA model a state; the number of components is chosen on inner blocks."""
+    """One PCA model per state. The number of components is chosen on inner blocks."""
 
     variance: list[Share] = Field(
         [0.5, 0.7, 0.8, 0.9, 0.95],
@@ -22,7 +22,7 @@ class Pca(Section):
 
 
 class Svm(Section):
-    """Support vector machine with a Gaussian kernel; both settings are chosen on inner blocks."""
+    """Support vector machine with a Gaussian kernel. Both settings are chosen on inner blocks."""
 
     c: list[Positive] = Field([1, 10, 100], min_length=1, description="inverse strength of the penalty")
     gamma: list[Positive] = Field(
@@ -31,7 +31,7 @@ class Svm(Section):
 
 
 class Forest(Section):
-    """Random forest; the size of its leaves is chosen on inner blocks."""
+    """Random forest. The leaf size is chosen on inner blocks."""
 
     trees: int = Field(100, ge=1)
     leaf: list[int] = Field(
@@ -40,9 +40,9 @@ class Forest(Section):
 
 
 class Detector(Section):
-    """PCA model of the normal state alone: T² and Q against control limits. Nothing is chosen."""
+    """PCA model of the normal state: T² and Q with control limits. Its settings are fixed."""
 
-    variance: Share = Field(0.9, description="share of the normal state's variance that T² watches")
+    variance: Share = Field(0.9, description="share of the normal state's variance in the components of T²")
     levels: list[Share] = Field([0.95, 0.99], min_length=1, description="confidence of the control limits")
 
 
@@ -56,13 +56,13 @@ class Process(Section):
     period: Positive = Field(1.0, description="time between rows where there is no time column")
     sensors: list[str] = Field([], description="numeric columns to use; empty: all the others")
     ignore: list[str] = Field([], description="columns that are no sensors")
-    separator: str = Field(",", min_length=1, description="what stands between columns")
+    separator: str = Field(",", min_length=1, description="separator of columns")
     decimal: str = Field(".", min_length=1, max_length=1, description="decimal point")
     fill: int = Field(0, ge=0, description="longest gap, in rows, bridged by the value before it")
 
-    states: list[str] = Field([], description="the labels there may be; empty: as found")
+    states: list[str] = Field([], description="allowed labels; empty: all that occur")
     skip: list[str] = Field([], description="labels whose rows are left out, such as '' or 'start-up'")
-    normal: str | None = Field(None, description="the faultless state; null: no detector")
+    normal: str | None = Field(None, description="label of the state without a fault; null: no detector")
 
     window: Positive = Field(60.0, description="length of a window")
     step: Positive = Field(
@@ -87,8 +87,8 @@ class Process(Section):
     )
     folds: int = Field(5, ge=4, description="stretches of time that each state is cut into")
     inner: int = Field(3, ge=2, description="folds of the training blocks that settings are chosen on")
-    seeds: int = Field(3, ge=1, description="repetitions of a method that draws at random")
-    resamples: int = Field(1000, ge=100, description="bootstrap resamples behind an interval")
+    seeds: int = Field(3, ge=1, description="repetitions of a method that uses random numbers")
+    resamples: int = Field(1000, ge=100, description="number of bootstrap resamples")
 
     pca: Pca = Pca()
     svm: Svm = Svm()
@@ -103,5 +103,5 @@ class Process(Section):
 
 
 def load_process(path: Path) -> Process:
-    """Read a process recipe; raise UserError, naming the field and the mend, when it does not fit."""
+    """Read a process recipe. Raises UserError, which names the field, when it is invalid."""
     return load(path, Process, "name a process recipe, such as recipes/process/pronto.yaml.")

@@ -1,4 +1,4 @@
-"""Who learns and who is judged: stretches of time, whole runs, and the random split that flatters."""
+"""Cross-validation splits of windows: by stretches of time, by runs, and at random (too optimistic)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from slimstream.sensors.settings import Process
 from slimstream.sensors.windows import Windows
 
 WARNINGS = {"random": "windows drawn at random: neighbours on both sides, not an estimate of anything"}
-"""What is said of a split that must not be believed."""
+"""Split → warning in the results table."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """`fold` (W,): the fold that judges each window, -1 for none. `unit` (W,): what intervals resample.
+    """A cross-validation split. `fold` (W,): test fold of each window, -1 for none.
 
-    `inner(windows)`: folds (N,) of these N training windows, to choose settings on.
+    `unit` (W,): unit of each window for resampling. `inner(windows)`: inner folds (N,) of N training windows,
+    for choosing settings.
     """
 
     name: str
@@ -32,9 +33,9 @@ class Split:
 
 
 def splits(w: Windows, p: Process) -> dict[str, Split]:
-    """The splits that `p` asks for and the log allows, by name.
+    """Return the splits that `p` names and the log allows, by name.
 
-    `runs` needs two states seen in two runs each: the others are learnt from but never judged.
+    `runs` needs two states with two runs each. Other states are only used for training.
     """
     runs = np.unique(w.run, return_inverse=True)[1]
 
@@ -58,9 +59,9 @@ def splits(w: Windows, p: Process) -> dict[str, Split]:
 
 
 def stretches(state: Ints, block: Ints, folds: int) -> Ints:
-    """Each state's blocks, in order of time, cut into `folds` stretches: the fold (W,) of every window.
+    """Divide the blocks of each state, in time order, into `folds` stretches; return the fold (W,).
 
-    Neighbouring blocks stay together, so that a drift cannot be filled in from both sides.
+    Neighbouring blocks stay in one fold, so that a model cannot interpolate a drift.
     """
     fold = np.zeros(len(state), np.int64)
     for one in np.unique(state):
@@ -79,7 +80,7 @@ def _fewest(state: Ints, block: Ints) -> int:
 
 
 def _repeated(w: Windows) -> npt.NDArray[np.bool_]:
-    """Windows (W,) whose state keeps two blocks without their run, so that settings can be chosen."""
+    """Mark windows (W,) whose state has two blocks outside their run, as needed for the inner folds."""
     fits: npt.NDArray[np.bool_] = np.zeros(len(w.state), bool)
     for run in np.unique(w.run):
         inside = w.run == run

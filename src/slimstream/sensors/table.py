@@ -1,4 +1,4 @@
-"""`python -m slimstream process`: read logs, judge every method, write CSV and say it in words."""
+"""`python -m slimstream process`: read logs, evaluate all methods, write CSV files and print tables."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,9 +14,11 @@ from slimstream.sensors.windows import Windows, cut
 
 
 def run(p: Process, files: Sequence[Path], out: Path) -> str:
-    """Judge all methods on the logs; write `out` (one row a method and split), `<out>-states.csv` beside it
-    (one row a method, split and state), and return both in words. Raises UserError for logs that do not fit,
-    and where either file is there already and is none of ours.
+    """Evaluate all methods on the logs and return the tables as text.
+
+    Writes `out` (one row per method and split) and `<out>-states.csv` (one row per method, split and state).
+    Raises UserError for unusable logs, and when one of these files exists and was not written by this
+    command.
     """
     states_out = out.with_name(f"{out.stem}-states{out.suffix}")
     for file in (out, states_out):
@@ -67,7 +69,7 @@ def _state_table(rows: Sequence[Row]) -> str:
 
 
 def _detector_table(rows: Sequence[Row]) -> str:
-    """Share of faulty and of faultless windows that raise an alarm, at each confidence of the limits."""
+    """Shares of windows with and without a fault that raise an alarm, for each confidence level."""
     table = pd.DataFrame(
         {
             "split": [row["split"] for row in rows],
@@ -87,7 +89,7 @@ def _interval(row: Row, name: str) -> str:
 
 
 def _notes(p: Process, logs: Logs, w: Windows, found: dict[str, Split]) -> Iterator[str]:
-    """What a reader must know before believing a number."""
+    """Yield notes on the reliability of the results."""
     yield "In brackets: 95 % intervals from resampling blocks (whole runs, where 8 or more were left out)."
     counts = w.counts()
     once = [str(state) for state in counts.index[counts["runs"] == 1]]

@@ -1,12 +1,12 @@
-"""Windows of a sensor log, grouped so that a split cannot leak.
+"""Windows of a sensor log, grouped into blocks so that a split has no leaks.
 
     log     ──────────── run of one state ───────────┬───── run of another ──
     blocks  ▒▒▒▒├──────────┤▒▒▒▒├──────────┤▒▒▒▒├────┤▒▒▒▒├──────────┤
     windows     [────]          [────]          …         [────]
                    [────]          [────]                    [────]
 
-Neighbouring rows are near copies. So a block gives up its first window length (▒, the embargo): windows of
-two blocks share no row, and at least a window length lies between them (Lopez de Prado 2018, section 7.4).
+Neighbouring rows are nearly equal. Therefore the first window length of each block is not used (▒, the
+embargo): windows of two blocks are at least one window length apart (Lopez de Prado 2018, section 7.4).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,16 +33,16 @@ FEATURES: Mapping[str, Callable[[Floats], Floats]] = {
     "std": lambda rows: rows.std(-1),
     "slope": _slope,
 }
-"""What a window tells of a sensor: (windows, sensors, rows) -> (windows, sensors), slope per row."""
+"""Feature functions: (windows, sensors, rows) -> (windows, sensors). Slopes are per row."""
 
 
 @dataclass(frozen=True)
 class Windows:
     """W windows in order of time.
 
-    `features` (W, F); for each window (W,) `state` (index into `states`), `block`, `run` (of equal label,
-    within a file), `file` and `first`, its first row there. `rows`: a window's length. `short`: how many
-    stretches were too short for a window.
+    `features` (W, F). Per window (W,): `state` (index into `states`), `block`, `run` (rows of equal label in
+    a file), `file` and `first`, its first row in the file. `rows`: length of a window in rows. `short`:
+    number of stretches that were too short for a window.
     """
 
     features: Floats
@@ -56,7 +56,7 @@ class Windows:
     short: int
 
     def counts(self) -> pd.DataFrame:
-        """One row a state: windows, blocks, runs."""
+        """Return one row per state: numbers of windows, blocks and runs."""
         table = pd.DataFrame({"state": self.state, "block": self.block, "run": self.run})
         by = table.groupby("state").agg(
             windows=("block", "size"), blocks=("block", "nunique"), runs=("run", "nunique")
@@ -108,7 +108,7 @@ def cut(logs: Logs, p: Process) -> Windows:
 
 
 def _stretches(log: Log) -> Iterator[tuple[int, int, int]]:
-    """(run, start, stop) of what is unbroken and of one label; a break does not start another run."""
+    """Yield (run, start, stop) of stretches with one label and no break. A break does not start a new run."""
     other = log.label[1:] != log.label[:-1]
     run = np.concatenate([[0], np.cumsum(other)])
     edges = np.flatnonzero(other | (log.piece[1:] != log.piece[:-1])) + 1

@@ -1,1 +1,1 @@
-"""A deployed network judges raw clips, here or behind MLflow."""
+"""Predict raw clips with an exported network, on this machine or in MLflow."""

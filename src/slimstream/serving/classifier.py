@@ -1,4 +1,4 @@
-"""The deployed form at work: raw clip files in, probabilities out. No torch."""
+"""Predict raw clip files with an exported network. Does not need torch."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,18 +18,18 @@ from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms, softmax
 
 FRAMES = 32
-"""Frames shown to the network at once, but a clip at least: memory sets the bound."""
+"""Frames per batch, to limit memory; a batch has at least one clip."""
 Probabilities = npt.NDArray[np.float64]
 Answer = dict[str, Any]
-"""`path`, `label`, `p_<class>` for every class, `error` ("" or why there is no answer)."""
+"""`path`, `label`, `p_<class>` for every class (0..1), `error` ("" or the reason of a failure)."""
 
 
 class ClipClassifier:
-    """The network of a folder that `stages.export` wrote, and the settings it sees a clip with.
+    """An exported network and its preprocessing settings.
 
     Args:
-        folder: the folder.
-        runtime: what runs it; None for the form that was chosen.
+        folder: a folder written by the export stage.
+        runtime: the runtime; None for the one that export chose.
         threads: see `runtimes.open_network`.
 
     Raises UserError when the folder holds no deployed network.
@@ -49,10 +49,10 @@ class ClipClassifier:
         self._network = open_network(folder, self.runtime, threads=threads)
 
     def judge(self, files: Sequence[Path]) -> list[Answer]:
-        """One answer a file, in order: videos or pictures, whose clips are shown to the network at once.
+        """Predict videos or pictures. Returns one answer per file, in order; clips are predicted in batches.
 
-        A video that is cut into several clips gets the mean of their probabilities. A file that cannot be
-        judged has no label and says why in `error`; it costs the others nothing.
+        A video with several clips gets the mean of their probabilities. A file that fails has label None and
+        the reason in `error`; the other files are not affected.
         """
         found: dict[int, list[Probabilities]] = {}
         errors: dict[int, Exception] = {}
@@ -78,7 +78,7 @@ class ClipClassifier:
         ]
 
     def _ask(self, clips: Pack) -> Probabilities:
-        """(B, T, H, W, C) uint8 to (B, classes)."""
+        """(B, T, H, W, C) uint8 to probabilities (B, classes)."""
         return softmax(self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))))
 
     def _answer(self, file: Path, clips: list[Probabilities]) -> Answer:
@@ -87,7 +87,7 @@ class ClipClassifier:
         return {"path": as_text(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
 
     def columns(self) -> list[str]:
-        """Of a table of answers."""
+        """Column names of a table of answers."""
         return ["path", "label", *(f"p_{name}" for name in self.classes), "error"]
 
 
@@ -97,5 +97,5 @@ def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:
 
 
 def refused(file: Path, error: Exception) -> Answer:
-    """What is said of a file that cannot be judged."""
+    """Return the answer for a file that cannot be predicted."""
     return {"path": as_text(file), "label": None, "error": str(error) or type(error).__name__}

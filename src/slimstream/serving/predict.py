@@ -1,4 +1,4 @@
-"""`predict`: what a deployed model says of files, by one process a core."""
+"""The command `predict`: predict files with an exported model, one process per core."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, refused
 
 BEGINS = ("path,label,", '[\n  {\n    "path":')
-"""How the answers begin, as CSV and as JSON."""
+"""First characters of the output, as CSV and as JSON."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ def predict(
     batch: int = 32,
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Judge videos or pictures: one row a file, in order.
+    """Predict videos or pictures. Returns one row per file, in order.
 
     Args:
         files: see `files_in`.
-        model: a folder with a deployed network, see `deployed_model`.
-        runtime: what runs it; None for the form that was chosen.
-        batch: pictures that a process takes at once and shows to the network together.
-        workers: processes; None for one a core.
+        model: a folder with an exported network, see `deployed_model`.
+        runtime: the runtime; None for the one that export chose.
+        batch: number of pictures per batch.
+        workers: number of processes; None for one per core.
 
-    Returns `path`, `label`, `p_<class>` for every class and `error`: a file that cannot be judged has no
-    label, says why, and costs the others nothing. Raises UserError when the model cannot be run.
+    The columns are `path`, `label`, `p_<class>` for every class and `error`. A file that fails has no label
+    and the reason in `error`; other files are not affected. Raises UserError when the model cannot be run.
     """
     classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
     if missing := find_runtime(classifier.runtime).missing():
@@ -59,7 +59,7 @@ def predict(
         )
     batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]
     workers = min(workers or cores(), len(batches))
-    if len(files) > 1:  # in processes, even if it is one: a file that kills it costs the others nothing
+    if len(files) > 1:  # in other processes: a file may crash the decoder
         answers = _pooled(batches, workers)
     else:
         answers = (pair for b in batches for pair in _paired(b, classifier.judge(b.files)))
@@ -68,10 +68,10 @@ def predict(
 
 
 def files_in(given: Sequence[Path]) -> list[Path]:
-    """The files among `given`, and the videos and pictures in its folders and below, each once.
+    """Return the files of `given` and all videos and pictures in its folders, without duplicates.
 
-    Clutter in a folder is left out, as in a source; a file that is named itself is judged whatever it is.
-    Raises UserError for what is not there and when there is nothing to judge.
+    Hidden and system files in folders are ignored; a file that is given directly is always included.
+    Raises UserError for a missing path, and when no file is found.
     """
     found: dict[Path, None] = {}
     for path in given:
@@ -88,7 +88,9 @@ def files_in(given: Sequence[Path]) -> list[Path]:
 
 def _inside(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, onerror=_stop):
-        folders[:] = [name for name in folders if not clutter(Path(name))]  # it may not be readable
+        folders[:] = [
+            name for name in folders if not clutter(Path(name))
+        ]  # system folders may not be readable
         files = (Path(root, name) for name in names if not clutter(Path(name)))
         yield from (file for file in files if file.suffix.lower() in VIDEOS | PICTURES)
 
@@ -98,11 +100,10 @@ def _stop(error: OSError) -> None:
 
 
 def deployed_model(name: str, paths: Paths) -> Path:
-    """The folder of a deployed network.
+    """Return the folder of an exported network.
 
-    `name` is such a folder (`exports/<model>`), a registered model for its champion, or `<model>/<version>`.
-    What the registry gives is kept in the cache, so that it need not be asked twice for the files.
-    Raises UserError when there is no such model.
+    `name` is such a folder (`exports/<model>`), a registered model (its champion) or `<model>/<version>`.
+    Files from the registry are downloaded to the cache once. Raises UserError for an unknown model.
     """
     if (Path(name) / "preprocessing.json").is_file():
         return Path(name)
@@ -120,7 +121,7 @@ def deployed_model(name: str, paths: Paths) -> Path:
 
 
 def _chunks(files: Sequence[Path], size: int) -> Iterator[tuple[Path, ...]]:
-    """Videos alone, each being work enough, and pictures `size` at a time."""
+    """Yield single videos and batches of `size` pictures."""
     pictures = [file for file in files if is_picture(file)]
     yield from ((file,) for file in files if not is_picture(file))
     yield from (tuple(pictures[i : i + size]) for i in range(0, len(pictures), size))
@@ -131,7 +132,7 @@ def _paired(batch: _Batch, answers: list[Answer]) -> Iterator[tuple[Path, Answer
 
 
 def _pooled(batches: list[_Batch], workers: int) -> Iterator[tuple[Path, Answer]]:
-    """All files as they are done; those of a batch that killed its process are tried again one by one."""
+    """Yield files as they finish. After a crash, the files of that batch are tried again one by one."""
     again: list[_Batch] = []
     for position, result in each(_judge, batches, workers):
         done = batches[position]
@@ -148,7 +149,7 @@ def _pooled(batches: list[_Batch], workers: int) -> Iterator[tuple[Path, Answer]
 
 
 def _judge(batch: _Batch) -> list[Answer]:
-    """In a process of the pool, which opens the network once."""
+    """Run in a process of the pool. The network is opened once per process."""
     return _opened(batch.model, batch.runtime).judge(batch.files)
 
 

@@ -1,7 +1,7 @@
-"""The deployed form in MLflow: what is stored with a version, and runs when it is loaded.
+"""The MLflow pyfunc model: stored with each version and run when the version is loaded.
 
-MLflow stores this file as the model's code (models-from-code); the package comes along as `code_paths`, the
-network in all its forms and what to show it as artifacts: no torch, no pickle.
+MLflow stores this file as the code of the model (models-from-code), the package as `code_paths`, and the
+exported networks and preprocessing settings as artifacts. It needs no torch and no pickle.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from slimstream.serving import classifier
 
 
 class ClipClassifier(PythonModel):
-    """One exported network and the settings it sees a clip with."""
+    """An exported network and its preprocessing settings as an MLflow model."""
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["preprocessing.json"]).parent
@@ -27,11 +27,11 @@ class ClipClassifier(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: Any = None
     ) -> pd.DataFrame:
-        """Judge local videos or pictures: a list of paths or a frame whose first column (`path`) holds them.
+        """Predict local videos or pictures: a list of paths, or a frame with the paths in its first column.
 
-        Returns one row a path, in order: `path`, `label`, a probability `p_<class>` for every class, `error`.
-        A video that is cut into several clips gets the mean of their probabilities. A file that cannot be
-        judged has no label, nan for probabilities and says why in `error` (else "").
+        Returns one row per path, in order: `path`, `label`, a probability `p_<class>` per class, `error`.
+        A video with several clips gets the mean of their probabilities. A file that fails has no label, nan
+        as probabilities and the reason in `error` (else "").
         """
         with ThreadPoolExecutor(self.threads) as pool:
             answers = pool.map(lambda path: self.classifier.judge([Path(path)])[0], model_input)

@@ -1,1 +1,1 @@
-"""Clips parted into train, val and test by groups."""
+"""Split clips into train, val and test by groups."""

@@ -1,4 +1,4 @@
-"""What the columns of a source are used for: groups, videos, a split that came with the data."""
+"""Check labels and columns of a source: group columns, video column, given split."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +16,10 @@ from slimstream.splits.params import SplitParams
 
 
 def effective_group_by(columns: Iterable[str], split: SplitParams) -> list[str]:
-    """The group columns that a split of clips with `columns` goes by; none: near-twin sets are the groups.
+    """Return the group columns of the split. An empty list means that near-twin sets are the groups.
 
-    A source without any column to group by, such as a folder per class, is split by near-twin sets whatever
-    `split.group_by` names. Raises UserError when there are columns, but not those.
+    A source without group columns, such as one folder per class, is always split by near-twin sets. Raises
+    UserError when there are group columns, but not those of `split.group_by`.
     """
     columns = list(columns)
     wanted = [normal(column) for column in split.group_by]
@@ -31,7 +31,7 @@ def effective_group_by(columns: Iterable[str], split: SplitParams) -> list[str]:
 
 
 def ungrouped(group_by: Sequence[str], split: SplitParams) -> str:
-    """The sentence that says near-twin sets stand in for the columns of `split.group_by`; "" where not."""
+    """Return a warning when near-twin sets replace the columns of `split.group_by`, else ""."""
     if group_by or not split.group_by:
         return ""
     return (
@@ -42,7 +42,7 @@ def ungrouped(group_by: Sequence[str], split: SplitParams) -> str:
 
 
 def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[str]) -> None:
-    """Raise UserError for a label, that of the clip `key`, which is none of `classes`; none allow all."""
+    """Raise UserError for a label that is not in `classes`. An empty `classes` allows all labels."""
     allowed = sorted({normal(label) for label in classes})
     example: dict[str, str] = {}
     for label, key in zip(labels, keys, strict=True):
@@ -55,10 +55,9 @@ def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[s
 
 
 def check(items: Sequence[Item], split: SplitParams, classes: Sequence[str]) -> list[str]:
-    """What a user should hear of labels and columns, a sentence each.
+    """Return warnings about labels and columns, one sentence each.
 
-    `classes` are the labels there may be; none allow all. Raises UserError when params.yaml asks for what the
-    items do not give.
+    Raises UserError when params.yaml names a label, group or column that the clips do not have.
     """
     columns = sorted({column for item in items for column in item.groups})
     group_by = effective_group_by(columns, split)

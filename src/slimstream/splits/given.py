@@ -1,4 +1,4 @@
-"""A split that came with the data: who is in which part, and what leaks across."""
+"""A split that came with the data: read its parts and find near twins across parts."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from slimstream.splits.groups import CARVED, assign, components
 
 
 def parts_of(values: pd.Series, column: str) -> pd.Series:
-    """train, val or test for each of `values`, those of the column `column`, indexed by the clips' keys.
+    """Translate `values` of the column `column`, indexed by clip key, to "train", "val" or "test".
 
-    Raises UserError for a value that is none of these, and without clips to learn from or to be judged on.
+    Raises UserError for an unknown value, and when no clip is in train or in test.
     """
     of = {value: part_of(value) for value in values.unique()}
     parts = values.map(of)
@@ -37,11 +37,11 @@ def parts_of(values: pd.Series, column: str) -> pd.Series:
 def split_as_given(
     clips: pd.DataFrame, group_by: Sequence[str], column: str, val: float = CARVED, seed: int = 0
 ) -> pd.DataFrame:
-    """Part `clips` as `column` says: `id, label, group, twin, part`, by id, as `splits.split` does.
+    """Split `clips` as `column` says. Returns `id, label, group, twin, part`, sorted by id.
 
-    Where no clip is given to val, a share `val` of train becomes it, by whole groups and twin sets; test is
-    never touched. The same clips, in whatever order, give the same parts; `seed` settles ties.
-    Raises UserError for what `parts_of` refuses, and when a class or a group too few is left to learn from.
+    Without a val part, the share `val` of train becomes val, by whole groups and twin sets; test is never
+    changed. The result does not depend on the order of the clips; `seed` breaks ties.
+    Raises UserError as `parts_of` does, and when train would lack a class or have too few groups.
     """
     clips = clips.sort_values("id", ignore_index=True)
     part = pd.Series(parts_of(clips.set_index("key")[column], column).to_numpy(), index=clips.index)
@@ -68,7 +68,7 @@ def split_as_given(
 
 
 def leaks(parts: pd.DataFrame) -> dict[str, list[str]]:
-    """Ids of the val clips that have a near twin in train, and of the test clips with one in train or val."""
+    """Return ids of val clips with a near twin in train, and of test clips with one in train or val."""
     seen = {part: {*parts["twin"][parts["part"] == part]} for part in PARTS}
     known = {"val": seen["train"], "test": seen["train"] | seen["val"]}
     return {

@@ -1,4 +1,4 @@
-"""Who learns, who chooses, who judges: groups and twins never straddle, and what was test stays test."""
+"""Split clips by groups: a group or twin set lies in one part, and earlier test clips stay in test."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,18 +12,18 @@ from slimstream.catalog.parts import PARTS
 from slimstream.core.errors import UserError
 
 CARVED = 0.2
-"""Share of train that becomes val when none is asked for (P1's 7:3 has no third part)."""
+"""Share of train that becomes val when `split.val` is 0 (P1 splits 7:3, without val)."""
 EXACT = 11
-"""Up to so many free components all 3^n ways are compared."""
+"""Up to this number of free components, all 3^n assignments are compared."""
 LACKS = np.array([100.0, 1.0, 10.0])
-"""Cost of a part (train, val, test) without a class, against deviations of shares, below 1 a class."""
+"""Cost of a missing class in train, val, test. Deviations of shares cost less than 1 per class."""
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 def missing_column(setting: str, column: str, columns: Sequence[str]) -> UserError:
-    """`setting` names `column`, and all that the clips have are `columns`."""
+    """Return the error for a `setting` that names a `column` which the clips do not have."""
     there = f"there are {', '.join(columns)}: name one of them or" if columns else "there are none:"
     without = "; [] makes near-twin sets the groups" if setting == "split.group_by" else ""
     return UserError(
@@ -33,7 +33,7 @@ def missing_column(setting: str, column: str, columns: Sequence[str]) -> UserErr
 
 
 def group_names(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
-    """Each clip's group: its value in `group_by`, `a/b` for several columns; without any its twin set.
+    """Return the group of each clip: its value in `group_by`, `a/b` for several columns, else its twin set.
 
     Raises UserError when a column is missing or a value is empty.
     """
@@ -52,7 +52,7 @@ def group_names(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
 
 
 def components(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
-    """Each clip's component: the groups that twins tie together, named `one+other`. Parts are made of these.
+    """Return the component of each clip: groups that near twins join, named `one+other`. It stays whole.
 
     `clips` has `twin` and the columns of `group_by`; the result has its index.
     """
@@ -70,14 +70,14 @@ def components(clips: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
 
 
 def leave_one_group_out(groups: Iterable[str]) -> list[str]:
-    """The folds: every group's name once, sorted; each serves as `split.test_group` in turn."""
+    """Return the sorted names of all groups. Each is `split.test_group` of one fold."""
     return sorted(set(groups))
 
 
 def folds(clips: pd.DataFrame, group_by: Sequence[str], at_most: int) -> pd.Series:
-    """Each clip's fold for cross-validation: its component, or `fold0`, … where there are more of them.
+    """Return the fold of each clip: its component, or `fold0`, … with more than `at_most` components.
 
-    Components stay whole and the classes are spread evenly. The same clips in any order get the same folds.
+    Components stay together and classes are spread evenly. The result does not depend on the order of clips.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -101,13 +101,13 @@ def split(
     test_group: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Part `clips` (`id, label, twin, held_out`, group columns) into `id, label, group, twin, part`, by id.
+    """Split `clips` into train, val and test. Returns `id, label, group, twin, part`, sorted by id.
 
-    Shares are of clips, per class as well as in all. `val` 0 takes a fifth of train, at least a group. A
-    component with a clip that was held out before is test again. With `test_group` that group alone is test,
-    whatever was held out, and val is one of the others. The same clips, in whatever order, give the same
-    parts; `seed` settles ties.
-    Raises UserError when the groups do not allow it.
+    `clips` has `id, label, twin, held_out` and group columns. Shares are numbers of clips, overall and per
+    class. `val` 0 takes a fifth of train, at least one group. A component with a held-out clip is in test
+    again. With `test_group` only that group is test, and val is one other component. The result does not
+    depend on the order of the clips; `seed` breaks ties.
+    Raises UserError when there are too few groups.
     """
     clips = clips.sort_values("id", ignore_index=True)
     group = components(clips, group_by)
@@ -144,13 +144,13 @@ def split(
 
 
 def split_hash(parts: pd.DataFrame) -> str:
-    """12 hex digits that name a split: the same for the same clips, labels and parts in any order."""
+    """Return 12 hex digits that depend on clips, labels and parts, but not on their order."""
     rows = sorted(zip(parts["id"], parts["label"], parts["part"], strict=True))
     return hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()[:12]
 
 
 def summary(parts: pd.DataFrame, group_by: Sequence[str]) -> dict[str, object]:
-    """What data/split.json holds of any split: hash, classes, counts and groups by part, classes lacking."""
+    """Return the content of data/split.json: hash, classes, counts and groups by part, missing classes."""
     classes = sorted(parts["label"].unique())
     counts: Mapping[str, dict[str, int]] = {
         part: {label: int(((parts["part"] == part) & (parts["label"] == label)).sum()) for label in classes}
@@ -177,10 +177,11 @@ def _component_of(test_group: str, component: pd.Series, group: pd.Series) -> st
 
 
 def assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool = False) -> Ints:
-    """Clips (components, classes), shares (parts,), fixed parts or -1 (components,) -> parts (components,).
+    """Assign a part to each component, so that the shares are met best.
 
-    Parts are the first of PARTS: two or all three. With `one_val` val is one component.
-    Raises UserError when fewer than two components are free.
+    `counts` (components, classes): clips. `shares` (parts,): wanted shares of the first two or all PARTS.
+    `fixed` (components,): a part, or -1 when free. With `one_val`, val is exactly one component.
+    Returns (components,) parts. Raises UserError when fewer than two components are free.
     """
     free = np.flatnonzero(fixed < 0)
     if len(free) < 2:
@@ -210,7 +211,7 @@ def assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool = False) -> 
 
 
 def _cost(filled: Floats, shares: Floats) -> Floats:
-    """(..., parts, classes + 1) shares reached -> (...,): squared deviations, and more for a part's lacks."""
+    """Cost (...,) of shares (..., parts, classes + 1): squared deviations plus LACKS per missing class."""
     lacking = (filled < 1e-12).astype(float)
     return (
         np.square(filled - shares[:, None]).sum((-1, -2))
@@ -219,7 +220,7 @@ def _cost(filled: Floats, shares: Floats) -> Floats:
 
 
 def _search(loads: Floats, base: Floats, shares: Floats) -> Ints:
-    """Greedy, the largest component first, then moves and swaps while they help; (components,) parts."""
+    """Greedy assignment (components,), largest component first, then improved by moves and swaps."""
     part = np.full(len(loads), -1)
     filled = base.copy()
     parts = len(shares)
@@ -232,7 +233,7 @@ def _search(loads: Floats, base: Floats, shares: Floats) -> Ints:
     for _ in range(20):
         before = cost
         for i in range(len(loads)):
-            # Where i might go, alone or in exchange for a component there.
+            # Candidate moves of i: to another part, alone or swapped with a component there.
             others = np.flatnonzero(part != part[i])
             others = others[:: max(1, len(others) // 100)]
             gain = (one - one[part[i]]) * loads[i]

@@ -1,1 +1,1 @@
-"""Networks learn: the loop, what it minimises, and what its state and results are."""
+"""Training: the loop, objectives, schedules, head fitting and distributed processes."""

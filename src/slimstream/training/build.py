@@ -1,4 +1,4 @@
-"""What a training minimises, as its settings say."""
+"""Build the objective of a training from its settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,10 @@ from slimstream.training.slimming import Slimming
 
 
 def objective_of(model: nn.Module, p: FitParams, labels: Sequence[int], classes: int) -> Objective:
-    """The objective for `model`, to learn from clips of `labels`; refuses what `check_objective` does."""
+    """Build the objective of settings `p` for `model`.
+
+    `labels` of the training clips give the class weights. Raises UserError as `check_objective` does.
+    """
     check_objective(model, p)
     plain = CrossEntropy(class_weights(labels, classes, p.class_balance), p.label_smoothing)
     objective: Objective = plain
@@ -32,7 +35,7 @@ def objective_of(model: nn.Module, p: FitParams, labels: Sequence[int], classes:
 
 
 def with_head(model: nn.Module) -> HasHead | HasMemory:
-    """`model`, whose head can be fitted in closed form; UserError when it cannot."""
+    """Return `model`. Raises UserError when its head cannot be fitted in closed form."""
     cosine = isinstance(getattr(model, "head", None), CosineHead)
     if cosine or not isinstance(model, HasHead | HasMemory):
         raise UserError(
@@ -43,7 +46,7 @@ def with_head(model: nn.Module) -> HasHead | HasMemory:
 
 
 def check_objective(model: nn.Module, p: FitParams) -> None:
-    """UserError when `p` asks for what `model` does not have."""
+    """Raise UserError when `p` needs a head or layers that `model` does not have."""
     head, name = getattr(model, "head", None), type(model).__name__
     if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(

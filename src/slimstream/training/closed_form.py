@@ -1,4 +1,4 @@
-"""A head fitted in closed form: the quickest way to a good start, and the whole of the baseline."""
+"""Fit the head of a network in closed form to the features of all clips. The baseline is trained only so."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
@@ -15,42 +15,41 @@ Array = npt.NDArray[Any]
 
 @runtime_checkable
 class HasHead(Protocol):
-    """A network that shows what its linear head judges by, and takes another head."""
+    """A network with a linear head that can be replaced."""
 
     def features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to (B, F)."""
 
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Judge by weight (n, F) · (features - mean (F,)) / std (F,) + bias (n,) from now on."""
+        """Set the logits to weight (n, F) · (features - mean (F,)) / std (F,) + bias (n,)."""
 
 
 @runtime_checkable
 class HasMemory(Protocol):
-    """A network that judges by the training clips that are nearest."""
+    """A nearest-neighbour network, which stores the features of the training clips."""
 
     def features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to (B, F)."""
 
     def remember(self, features: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Judge by these from now on: (N, F), to be standardised by mean (F,) and std (F,), and (N,)."""
+        """Store features (N, F), to be standardised by mean (F,) and std (F,), and labels (N,)."""
 
 
 @torch.inference_mode()
 def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int, strength: float) -> None:
     """Standardise the features of all `batches` and fit a class-balanced classifier to them, in place.
 
-    `model` is a network in evaluation mode. Its attribute `classifier` says which: 'logistic' regression, as
-    where there is no such attribute, or a linear 'svm'; a network with a memory remembers the features
-    instead. Where it has `parts`, widths of its features that have a classifier each, each is fitted by
-    itself. `strength` is the inverse of the L2 penalty (scikit-learn's C); a memory has none. A class of the
-    `classes` without a clip is never the answer.
+    `model` must be in evaluation mode. Its attribute `classifier` selects 'logistic' regression (the default)
+    or a linear 'svm'. A network with a memory stores the features instead. With an attribute `parts` (widths
+    of parts of the features), one classifier is fitted to each part. `strength` is the inverse of the L2
+    penalty (scikit-learn's C); a memory ignores it. A class without clips is never predicted.
     """
     from sklearn.preprocessing import StandardScaler
 
     seen = [(model.features(batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
     x, y = (np.concatenate(column) for column in zip(*seen, strict=True))
     scaler = StandardScaler().fit(x)
-    # A feature that never changes tells nothing; a spread of almost 0 would make it shout at new clips.
+    # A constant feature has no information; dividing by a spread near 0 would amplify noise in new clips.
     scale = np.where(scaler.scale_ > 1e-6, scaler.scale_, 1.0)
     mean, std = torch.from_numpy(scaler.mean_).float(), torch.from_numpy(scale).float()
     if isinstance(model, HasMemory):
@@ -75,7 +74,7 @@ def _linear(kind: str, x: Array, y: Array, classes: int, strength: float) -> tup
         else LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
     ).fit(x, y)
     rows, bias_of_rows = fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:  # scikit-learn keeps one row for two classes
+    if len(fitted.classes_) == 2:  # scikit-learn returns one row for two classes
         rows, bias_of_rows = (np.concatenate([-v, v]) / 2 for v in (rows, bias_of_rows))
     weight, bias = np.zeros((classes, x.shape[1])), np.full(classes, -1e4)
     weight[fitted.classes_], bias[fitted.classes_] = rows, bias_of_rows

@@ -1,9 +1,9 @@
-"""Processes that train as one: which of them this is, and sums over all of them (torch.distributed).
+"""Distributed training (torch.distributed), with results that do not depend on the number of processes.
 
-A batch is cut into pieces of `micro_batch` clips, and piece k goes to process k mod `count()`. All that a
-piece does follows from its batch and its number, whoever works on it: it starts from the running statistics
-that the step began with (`Buffers`) and draws from its own random numbers (`draws`). So the number of
-processes changes nothing but the order in which gradients are added up.
+A batch is cut into pieces of `micro_batch` clips. Process k mod `count()` computes piece k. The result of a
+piece depends only on its batch and its number: each piece starts with the buffers from the start of the step
+(`Buffers`) and has its own random seed (`draws`). Only the order of additions depends on the number of
+processes.
 """
 
 import os
@@ -20,22 +20,22 @@ from torch import distributed as dist
 from slimstream.core.errors import UserError
 
 PATIENCE = timedelta(days=1)
-"""How long one waits for the others. That one has died is for torchrun to see; one may be busy for hours."""
+"""Timeout of collective operations: a process may be busy for hours, and torchrun detects dead ones."""
 
 
 def number() -> int:
-    """Which process this is: 0 .. count() - 1. Number 0 writes what there is to be written."""
+    """Rank of this process, 0 .. count() - 1. Only rank 0 writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def count() -> int:
-    """How many processes train together."""
+    """Number of processes that train together (world size)."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Be one of the processes that torchrun has started. Raises UserError when there are more than GPUs."""
+    """Join the process group of torchrun. Raises UserError when there are more processes than GPUs."""
     on_gpu, mine = torch.cuda.is_available(), int(os.environ["LOCAL_RANK"])
     if on_gpu and mine >= torch.cuda.device_count():
         raise UserError(
@@ -49,20 +49,26 @@ def joined() -> Iterator[None]:
 
 
 def add(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, in one message of float32 numbers."""
+    """Replace each tensor by its sum over all processes (one all-reduce in float32).
+
+    Raises UserError when another process has ended.
+    """
     if count() == 1 or not tensors:
         return
     whole = torch.cat([tensor.detach().float().flatten() for tensor in tensors])
     try:
         dist.all_reduce(whole)
-    except RuntimeError as error:  # it has nobody to talk to
+    except RuntimeError as error:  # another process has ended
         raise UserError(f"another of the processes that train together has ended ({error}).") from error
     for tensor, sum_ in zip(tensors, whole.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.detach().copy_(sum_.view_as(tensor))
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], beside: Sequence[Tensor] = ()) -> None:
-    """`add` the gradients, and what is sent along; a parameter that no process has used keeps none."""
+    """Sum the gradients and the tensors `beside` over all processes.
+
+    A parameter without a gradient in all processes keeps None.
+    """
     if count() == 1:
         return
     used = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).float()
@@ -76,9 +82,9 @@ def add_gradients(parameters: Sequence[nn.Parameter], beside: Sequence[Tensor] =
 
 
 def meet(epoch: int, folder: Path, *modules: nn.Module) -> None:
-    """Wait for all and let `modules` be the first's, which may differ by the rounding of another machine.
+    """Wait for all processes and copy `modules` from rank 0, because other machines may round differently.
 
-    Raises UserError when not all go on at the same epoch.
+    Raises UserError when the processes resume at different epochs, so `folder` is not shared.
     """
     if count() == 1:
         return
@@ -94,41 +100,42 @@ def meet(epoch: int, folder: Path, *modules: nn.Module) -> None:
 
 
 class Buffers:
-    """What forward passes change: running statistics, a centre loss's centres.
+    """Buffers that forward passes change: running statistics and the centres of a centre loss.
 
-    Each piece of a step starts from what the step began with; the step moves them by the mean of what its
-    pieces did, by their clips. The one piece of a step in the one process moves them as it likes.
+    Each piece of a step starts with the values from the start of the step. At the end of the step the buffers
+    change by the mean of the pieces' changes, weighted by their clips. With one piece and one process the
+    buffers change directly.
     """
 
     def __init__(self, *modules: nn.Module) -> None:
         self.buffers = [buffer for module in modules for buffer in module.buffers()]
         self.shared: list[Tensor] = []
-        """Those that are to be shared: all or, where there is nothing to share, none."""
+        """Buffers to average: all, or none with one piece and one process."""
         self.start: list[Tensor] = []
         self.moved: list[Tensor] = []
-        """By how much, float32; `add` it over all processes before `end`."""
+        """Weighted changes, float32; sum them over all processes (`add`) before `end`."""
 
     def begin(self, pieces: int) -> None:
-        """A step of so many pieces begins."""
+        """Begin a step of `pieces` pieces."""
         self.shared = self.buffers if max(pieces, count()) > 1 else []
         self.start = [buffer.clone() for buffer in self.shared]
         self.moved = [torch.zeros_like(buffer, dtype=torch.float32) for buffer in self.shared]
 
     def take(self, weight: float) -> None:
-        """Note what a piece, `weight` of the step's clips, has done, and undo it."""
+        """Record the change by a piece, which has the share `weight` of the step's clips, and undo it."""
         for buffer, start, moved in zip(self.shared, self.start, self.moved, strict=True):
             moved += weight * (buffer.float() - start.float())
             buffer.copy_(start)
 
     def end(self) -> None:
-        """Move them by what was noted."""
+        """Apply the recorded changes."""
         for buffer, moved in zip(self.shared, self.moved, strict=True):
             buffer += moved if buffer.is_floating_point() else moved.round().to(buffer.dtype)
 
 
 @contextmanager
 def draws(piece: int, *step: int) -> Iterator[None]:
-    """Random numbers for a piece: the first goes on where the step before stopped, others begin anew."""
+    """Seed the random numbers of a piece by its number and `step`. Piece 0 uses the current generator."""
     if not piece:
         yield
         return

@@ -1,7 +1,7 @@
-"""What a network makes on its way to an answer, heard while it answers.
+"""Forward hooks that record logits, features and feature maps of a network.
 
-So one forward pass serves every term of an objective, and a term that adds to another need not know how that
-one asks the network. Each `…_of` yields a list that grows by one with every pass within the block.
+All terms of an objective can then use the same forward pass. Each `…_of` yields a list; every forward pass
+within the block appends one entry.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def logits_of(model: nn.Module) -> Iterator[list[Tensor]]:
-    """The logits, (B, n)."""
+    """Record the logits, (B, n) each."""
     heard: list[Tensor] = []
     with model.register_forward_hook(lambda module, inputs, output: heard.append(output)):
         yield heard
@@ -21,7 +21,7 @@ def logits_of(model: nn.Module) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def features_of(model: nn.Module) -> Iterator[list[Tensor]]:
-    """What the head judges by, (B, F): standardised where the network does so, before any is dropped."""
+    """Record the inputs of the head before dropout, (B, F) each; standardised if the network does so."""
     layer: Any = getattr(model, "dropout", None) or model.head
     heard: list[Tensor] = []
     with layer.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0])):
@@ -30,7 +30,7 @@ def features_of(model: nn.Module) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def maps_of(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
-    """What the network's own `maps` gives: (B·T, C, h, w) or (B, C, T, h, w) each."""
+    """Record the results of the network's `maps`: (B·T, C, h, w) or (B, C, T, h, w) each."""
     maps: Any = model.maps
     heard: list[tuple[Tensor, ...]] = []
 
@@ -38,7 +38,7 @@ def maps_of(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
         heard.append(maps(clip))
         return heard[-1]
 
-    model.maps = listen  # type: ignore[assignment]  # hides the class's own until it is deleted
+    model.maps = listen  # type: ignore[assignment]  # replaces the method until it is deleted
     try:
         yield heard
     finally:
@@ -47,11 +47,11 @@ def maps_of(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
 
 @contextmanager
 def heard_by(listeners: Mapping[nn.Module, Callable[[Tensor, Tensor], object]]) -> Iterator[None]:
-    """Each layer's listener is told `(input, output)` whenever the layer is called within the block."""
+    """Call `listener(input, output)` after each call of its layer within the block."""
 
     def hook(listener: Callable[[Tensor, Tensor], object]) -> Callable[..., None]:
         def called(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            listener(inputs[0], output)  # whose own answer would take the output's place
+            listener(inputs[0], output)  # a hook's return value would replace the output
 
         return called
 

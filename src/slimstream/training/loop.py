@@ -1,9 +1,8 @@
-"""The only training loop.
+"""The training loop, used by all stages that train.
 
-Every random draw of an epoch is a function of (seed, epoch), and after each epoch the whole state is written
-at once. A training that was killed therefore goes on at the last finished epoch and, on a CPU, ends with the
-very weights it would have had. Several processes may share the steps (`training.distributed`): one reads as
-if alone.
+All random numbers of an epoch depend only on (seed, epoch), and after each epoch the whole state is written
+atomically. A killed training resumes after the last finished epoch and, on a CPU, ends with the same weights
+as an uninterrupted one. Several processes may share each step (`training.distributed`).
 """
 
 import math
@@ -24,26 +23,26 @@ from slimstream.training.params import FitParams
 from slimstream.training.schedules import multiplier
 
 STREAMS = ("rgb.", "flow.", "joint.")
-"""Parameters below these attributes are backbones and learn at `backbone_lr`."""
+"""Prefixes of backbone parameters, which are trained with `backbone_lr`."""
 
 Row = dict[str, float]
 
 
 class Batch(objectives.Batch, Protocol):
-    """The clips of a step or, where processes share it, those of this one's pieces."""
+    """The clips of a step; in distributed training, those of this process."""
 
     @property
     def size(self) -> int:
-        """Clips of the step, over all processes."""
+        """Number of clips of the step over all processes."""
 
 
 @dataclass
 class State:
-    """Everything that changes while training."""
+    """The state of a training, saved after each epoch."""
 
     model: nn.Module
     objective: nn.Module
-    """The objective; an empty module where it is a plain function, which has nothing that changes."""
+    """The objective, or an empty module when it is a function without state."""
     optimiser: torch.optim.Optimizer
     average: AveragedModel | None
     epoch: int = 0
@@ -66,12 +65,12 @@ def fit(
 ) -> list[Row]:
     """Train `model` in place and return its curves, one row an epoch.
 
-    `batches(epoch)` yields the epoch's batches of `clips` clips in all; `validate(model)` returns at least
-    `val_macro_f1` and `val_loss`. The model ends with the weights of the best validation epoch or of the last
-    (`p.select`), and on the CPU. `folder` holds the state that a killed training resumes from. A GPU is used
-    when there is one, with automatic mixed precision. An objective that is a module learns along.
+    `batches(epoch)` yields the batches of an epoch, `clips` clips in total. `validate(model)` returns at
+    least `val_macro_f1` and `val_loss`. The model ends on the CPU with the weights of the best or the last
+    epoch (`p.select`). `folder` holds the state for resuming. A GPU is used if available, with automatic
+    mixed precision. An objective that is an nn.Module is trained too.
     """
-    if not p.epochs:  # a head that was fitted in closed form needs no optimiser, and may have nothing for one
+    if not p.epochs:  # the head was fitted in closed form; there may be no parameters to train
         model.cpu().eval()
         return []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -106,7 +105,7 @@ def fit(
 
 
 def _channels_last(model: nn.Module) -> None:
-    """Lay the weights of 2-D convolutions out as they are fastest; a 3-D one's have no such layout."""
+    """Convert the weights of 2-D convolutions to the faster channels-last memory format."""
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
@@ -125,7 +124,7 @@ def _epoch(
     model, optimiser = state.model.train(), state.optimiser
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     buffers = distributed.Buffers(model, state.objective)
-    sums: dict[str, Tensor] = {}  # read at the end alone: a GPU would be waited for at every step
+    sums: dict[str, Tensor] = {}  # read only at the end, because reading synchronises with the GPU
     seen = 0
     for batch in batches:
         share = multiplier(epoch + seen / clips, p, state.history)
@@ -163,8 +162,8 @@ class _Part:
 
 
 def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int, _Part]]:
-    """Cut a batch into numbered pieces that fit into memory; their gradients add up to the batch's."""
-    if not len(batch.labels):  # a small batch, all of whose pieces others have
+    """Cut a batch into numbered micro-batches of `size` clips. Their gradients add up to its gradient."""
+    if not len(batch.labels):  # all pieces of a small batch belong to other processes
         return
     pieces = zip(
         batch.indices.split(size), batch.clip.split(size), batch.labels.to(device).split(size), strict=True
@@ -175,7 +174,7 @@ def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int
 
 
 def _optimiser(model: nn.Module, objective: nn.Module, p: FitParams) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (AdamW), none of it on biases and norms."""
+    """AdamW (decoupled weight decay), without decay of biases and norms."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in (*model.named_parameters(), *objective.named_parameters()):
         if parameter.requires_grad:

@@ -1,8 +1,8 @@
-"""What a training minimises. An objective lets a network answer a batch and returns the terms of its loss.
+"""Training objectives. An objective runs the network on a batch and returns the terms of its loss.
 
-Those that add a term take the `inner` objective that they add it to, so that any may be combined. One that is
-an nn.Module may hold parameters, which are learnt with the network's, and buffers, which it changes itself;
-both are saved with the training's state.
+An objective that adds a term wraps an `inner` objective, so all can be combined. An objective that is an
+nn.Module may have parameters, which are trained with the network, and buffers; both are saved with the state
+of the training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ from slimstream.training.hooks import features_of
 
 
 class Batch(Protocol):
-    """What training needs of a batch of B clips."""
+    """A batch of B clips."""
 
     @property
     def indices(self) -> Tensor:
-        """(B,) int64: which clips of the set."""
+        """(B,) int64: indices of the clips in the data set."""
 
     @property
     def clip(self) -> Tensor:
@@ -30,7 +30,7 @@ class Batch(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """(B,) int64: which class."""
+        """(B,) int64: indices of the classes."""
 
 
 Terms = dict[str, Tensor]
@@ -42,9 +42,9 @@ Clip and labels are on the model's device, indices on the CPU.
 
 
 def class_weights(labels: Sequence[int], classes: int, balance: float) -> Tensor:
-    """(classes,) float32 weights proportional to n_class^-balance, averaging 1 over the clips.
+    """Return (classes,) float32 weights proportional to n_class^-balance, with mean 1 over the clips.
 
-    `balance` 0 weighs every clip alike, 1 every class; a class without a clip gets 0.
+    `balance` 0 weighs all clips equally, 1 all classes. A class without clips gets 0.
     """
     counts = np.bincount(np.asarray(labels), minlength=classes).astype(float)
     weights = np.where(counts > 0, np.maximum(counts, 1) ** -balance, 0)
@@ -53,7 +53,7 @@ def class_weights(labels: Sequence[int], classes: int, balance: float) -> Tensor
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Softmax cross-entropy; a batch's mean is over clips, so that weights mean the same in every batch."""
+    """Softmax cross-entropy with class weights, mean over the clips (not over the weights) of a batch."""
 
     weights: Tensor
     label_smoothing: float = 0.0
@@ -62,7 +62,7 @@ class CrossEntropy:
         return {"loss": self.of(model(batch.clip).float(), batch.labels)}
 
     def of(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, n) float32 and labels (B,) to the loss."""
+        """Return the loss of logits (B, n) float32 and labels (B,)."""
         weights = self.weights.to(logits.device)[labels]
         each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
         return (weights * each).mean()
@@ -72,8 +72,8 @@ class CrossEntropy:
 class AMSoftmax:
     """P2's -log(e^{s(cos θ_y - m)} / (e^{s(cos θ_y - m)} + Σ_{j≠y} e^{s·cos θ_j})) (Wang et al. 2018).
 
-    The network's logits are s·cos θ_j already (`models.layers.heads.CosineHead`); the true class must win by
-    the margin m, an angle's cosine, while it learns.
+    The logits of the network are s·cos θ_j (`models.layers.heads.CosineHead`). In training, s·m is subtracted
+    from the logit of the true class; m is a margin of cosines.
     """
 
     plain: CrossEntropy

@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of time and of past epochs, so that resuming needs no further state."""
+"""Learning-rate schedules as pure functions of the epoch and the history, so resuming needs no state."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,16 @@ from slimstream.training.params import FitParams
 
 
 def multiplier(epoch: float, p: FitParams, history: Sequence[Mapping[str, float]] = ()) -> float:
-    """Share (0..1] of the peak learning rate at `epoch` (fractions count steps within an epoch).
+    """Return the factor (0..1] of the peak learning rate at `epoch`, which includes the fraction of an epoch.
 
     Linear warm-up from 0 over `warmup_epochs`, then
 
     - constant: the peak.
-    - cosine: half a cosine down to 0 at the end. With several `cycles`, warm-up and cosine are run through so
-      many times, each in its equal share of the epochs (P3; Loshchilov & Hutter, "SGDR", ICLR 2017).
-    - step: times `decay` after each share `decay_at` of the epochs (P2: times 0.1).
-    - plateau: times `decay` whenever validation's loss was no better for more than `patience` epochs;
-      `history` holds the rows of the epochs behind.
+    - cosine: half a cosine down to 0 at the end. With several `cycles`, warm-up and cosine are repeated, each
+      in an equal share of the epochs (P3; Loshchilov & Hutter, "SGDR", ICLR 2017).
+    - step: multiplied by `decay` after each share `decay_at` of the epochs (P2: 0.1).
+    - plateau: multiplied by `decay` when the validation loss has not improved for over `patience` epochs;
+      `history` holds the rows of the finished epochs.
     """
     length = p.epochs / p.cycles if p.schedule == "cosine" else p.epochs
     since = epoch - length * min(epoch // length, p.cycles - 1) if p.schedule == "cosine" else epoch
@@ -36,9 +36,9 @@ def multiplier(epoch: float, p: FitParams, history: Sequence[Mapping[str, float]
 
 
 def plateaus(losses: Sequence[float], patience: int) -> int:
-    """How often more than `patience` epochs in a row were no better than the best before by a ten-thousandth.
+    """Count how often the loss did not improve by at least 0.01 % for more than `patience` epochs in a row.
 
-    Each time the count starts anew, as in PyTorch's ReduceLROnPlateau.
+    After each plateau the count of epochs starts at 0, as in PyTorch's ReduceLROnPlateau.
     """
     found, waited, best = 0, 0, math.inf
     for loss in losses:

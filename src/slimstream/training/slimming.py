@@ -1,4 +1,4 @@
-"""Network slimming: batch norm's scales tell which channels are needed (Liu et al., ICCV 2017)."""
+"""Network slimming: an L1 penalty on the scales of batch norm (Liu et al., ICCV 2017)."""
 
 import torch
 from torch import nn
@@ -8,9 +8,9 @@ from slimstream.training.objectives import Batch, Objective, Terms
 
 
 class Slimming(nn.Module):
-    """`inner` + strength·Σ|γ| over all batch norms (section 3): channels compete for a scale that is not 0.
+    """`inner` + strength·Σ|γ| over all batch norms (section 3), which drives unneeded scales to 0.
 
-    Which are left with little is what `prune_channels(importance="bn_scale")` removes.
+    `prune_channels(importance="bn_scale")` then removes the channels with small scales.
     """
 
     def __init__(self, inner: Objective, strength: float) -> None:

@@ -1,4 +1,4 @@
-"""What training, pruning and distilling share: a split's clips, judging on validation, where to resume."""
+"""Shared by training, pruning and distillation: clips of a split, validation, resumable fits, saving."""
 
 import json
 import math
@@ -36,16 +36,16 @@ from slimstream.training.objectives import Objective
 from slimstream.training.params import FitParams
 
 EVALUATION_FRAMES = 32
-"""Frames judged at once, but a clip at least: memory sets the bound."""
+"""Frames per evaluation batch, to limit memory; a batch has at least one clip."""
 
 
 CURVES = ["epoch", "train_loss", "lr", "val_loss", "val_accuracy", "val_macro_f1", "val_brier"]
-"""Columns of the curves of a training without epochs."""
+"""Columns of the curves file of a training without epochs."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One split of one set of packs, ready to learn from."""
+    """Train and val clips of a split, with the operations that training stages need."""
 
     paths: Paths
     classes: list[str]
@@ -54,9 +54,9 @@ class Study:
     train: ClipSet
     val: ClipSet
     both: ClipSet
-    """train and val."""
+    """Clips of train and val together."""
     finished: list[Path] = field(default_factory=list)
-    """Folders of trainings that are done, kept until `forget`: a stage may be killed in its last one."""
+    """State folders of finished trainings. They are kept until `forget`, in case the stage is killed."""
 
     @classmethod
     def open(cls, input: ExtractParams, paths: Paths) -> "Study":
@@ -76,7 +76,7 @@ class Study:
         return objective_of(model, p, self.train.labels, len(self.classes))
 
     def batches(self, p: FitParams, epoch: int, view: int) -> Iterable[Batch]:
-        """This process's training clips, in the order of `epoch` and augmented by the draw of `view`."""
+        """Batches of this process: order from `epoch`, frames and augmentation from `view`."""
         return training_batches(
             self.train,
             batch_size=p.batch_size,
@@ -89,20 +89,20 @@ class Study:
         )
 
     def lessons(self, model: nn.Module, p: FitParams, epoch: int, views: int | None) -> Iterable[Batch]:
-        """What `model` meets in `epoch`: with `views`, the augmented view epoch mod `views` of every clip."""
+        """Training batches of `epoch`. With `views`, the augmented view is epoch mod `views`."""
         batches = self.batches(p, epoch, epoch % views if views else epoch)
-        # Views that never come again are not worth keeping.
+        # Frozen features are cached only for views that are used again.
         comes_again = views or not p.augment.active
         return through_trunk(model, batches, self.paths.cache) if comes_again else batches
 
     def evaluation(self, model: nn.Module, clips: ClipSet) -> Iterable[Batch]:
-        """All of `clips` as they are, in batches."""
+        """Batches of all `clips`, not augmented, with every frame."""
         return through_trunk(model, in_batches(clips), self.paths.cache)
 
     def validate(self, model: nn.Module) -> Row:
-        """Judge on all frames of the validation clips: loss, accuracy, macro-F1, Brier score (0..2).
+        """Evaluate on all frames of the val clips: loss, accuracy, macro-F1 and Brier score (0..2).
 
-        Processes that train together share the clips, and each learns what all have found.
+        The clips are divided among the processes, and every process gets the result of all.
         """
         batches = in_batches(self.val)
         mine = Batches(batches.chunks[distributed.number() :: distributed.count()], batches.load)
@@ -119,11 +119,11 @@ class Study:
         }
 
     def check(self, model: nn.Module, p: FitParams, section: str = "train") -> None:
-        """UserError when `model` cannot look at these clips or lacks what `p` asks for."""
+        """Raise UserError when `model` does not take these channels or `p` does not suit it."""
         check_training(model, p, self.input.channels, section)
 
     def check_shares(self, p: FitParams) -> None:
-        """UserError when there are more processes than a step of `p` has pieces."""
+        """Raise UserError when there are more processes than micro-batches in a step of `p`."""
         pieces = math.ceil(min(p.batch_size, len(self.train)) / p.micro_batch)
         if pieces < distributed.count():
             raise UserError(
@@ -133,7 +133,7 @@ class Study:
             )
 
     def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
-        """Fit the head of `model`, in evaluation mode, to `clips` as they are."""
+        """Fit the head of `model` (in evaluation mode) in closed form to `clips`, not augmented."""
         judge = with_head(model)
         batches = in_batches(clips)
         seen = through_trunk(model, batches, self.paths.cache)
@@ -189,7 +189,7 @@ class Study:
         return self.validate(model) | {"seconds": time.perf_counter() - start}
 
     def forget(self) -> None:
-        """Drop the states of finished trainings: all that they led to is written."""
+        """Delete the states of finished trainings. Call it when all results are written."""
         for folder in self.finished if distributed.number() == 0 else ():
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -203,7 +203,7 @@ class Study:
         pruning: Any = None,
         parent: str | None = None,
     ) -> Row:
-        """Write `models/<name>` and return its size: parameters and multiply-accumulates for one clip."""
+        """Write `models/<name>`; return its parameters and multiply-accumulates for one clip."""
         size = {"params": count_params(model), "macs": count_macs(model, tuple(self.example().shape))}
         card = Card(
             model=base,
@@ -220,11 +220,11 @@ class Study:
         return {key: float(value) for key, value in size.items()}
 
     def clips(self, model: nn.Module, at_most: int | None = None, *, whole: bool = False) -> Iterator[Tensor]:
-        """Train and val clips as they are, in batches, as `model` takes them: for what asks no labels.
+        """Batches of train and val clips (B, T, C, H, W), not augmented, for methods that need no labels.
 
-        Validation is then a little kinder to what follows. It only chooses among compressed networks, which
-        have this in common, and with few cameras it is worth it. Of more than `at_most` clips so many are
-        drawn, always the same; `whole` clips have not been through frozen layers.
+        Using val clips makes validation slightly optimistic. It only compares compressed networks, which all
+        use them, and with few cameras the additional clips help. Of more than `at_most` clips a fixed random
+        subset is used. `whole`: do not replace the clips by their frozen features.
         """
         batches = in_batches(self.both)
         if at_most and at_most < len(self.both):
@@ -235,12 +235,12 @@ class Study:
         return (batch.clip for batch in seen)
 
     def example(self) -> Tensor:
-        """(1, T, C, H, W) uint8: one clip as the network will meet it."""
+        """Return one training clip, (1, T, C, H, W) uint8."""
         return next(iter(evaluation_batches(self.train, batch_size=1))).clip
 
 
 def in_batches(clips: ClipSet) -> Batches:
-    """All clips as they are, every frame, as many at once as memory bears."""
+    """Batches of all clips, not augmented, with every frame."""
     longest = max(clips.lengths, default=1)
     return evaluation_batches(clips, batch_size=max(1, EVALUATION_FRAMES // longest))
 
@@ -254,7 +254,7 @@ def judge(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def answered(model: nn.Module, batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Of each batch the indices (B,), the model's logits (B, n) and the labels (B,)."""
+    """Return indices (B,), logits (B, n) and labels (B,) of each batch."""
     device = next(model.parameters()).device
     model.eval()
     return [(batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels) for batch in batches]
@@ -265,5 +265,5 @@ def with_prefix(prefix: str, row: Mapping[str, float]) -> Row:
 
 
 def named(log: Log, prefix: str) -> Log:
-    """A log whose metrics carry `prefix`."""
+    """Return a log that adds `prefix` to the names of metrics."""
     return lambda metrics, step: log(with_prefix(prefix, metrics), step)

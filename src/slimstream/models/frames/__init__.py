@@ -1,1 +1,1 @@
-"""Clips seen frame by frame or as volumes: one stream, two, a picture."""
+"""Architectures without backbones: one stream, two streams, volumes, pictures."""

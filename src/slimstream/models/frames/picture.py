@@ -1,4 +1,4 @@
-"""The frame of every network for grey pictures."""
+"""Base of all networks for grey pictures."""
 
 from torch import Tensor, nn
 
@@ -6,10 +6,10 @@ from slimstream.models.base import Classifier
 
 
 class StandardisePicture(nn.Module):
-    """Zero mean and unit variance for each picture on its own (P3, section 2.1): (N, 1, H, W) in 0..255.
+    """Standardise each picture (N, 1, H, W) in 0..255 to zero mean and unit variance (P3, section 2.1).
 
-    Brightness and contrast of the lighting thereby never reach a network. A contrast below one grey level is
-    the sensor's noise and is not blown up; a picture of one grey becomes 0.
+    This removes brightness and contrast of the lighting. A standard deviation below one grey level is noise
+    and is not amplified; a uniform picture becomes 0.
     """
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ class PictureNet(Classifier):
                            logits (B, classes) ── head ── dropout ── features (B, F) ── mean over T
 
     Args:
-        stages: (N, 1, H, W) to the last map (N, C, h, w), in steps whose maps `maps` shows.
+        stages: (N, 1, H, W) to the last map (N, C, h, w); `maps` returns the result of each stage.
         neck: fully connected layers below the head, (N, C) to (N, F).
         head: the last layer, (B, F) to (B, classes).
         dropout: probability that a feature is dropped in training.
@@ -48,13 +48,13 @@ class PictureNet(Classifier):
         self.head = head
 
     def features(self, clip: Tensor) -> Tensor:
-        """What the head judges by: clip (B, T, 1, H, W) to (B, F), float32."""
-        # Averaged in float32: sums over space lose digits in half precision.
+        """Clip (B, T, 1, H, W) to the features for the head (B, F), float32."""
+        # Averaged in float32, because half precision is too coarse for sums over space.
         pictures = self.neck(self.maps(clip)[-1].float().mean((2, 3)))
         return pictures.float().unflatten(0, (clip.shape[0], clip.shape[1])).mean(1)
 
     def maps(self, clip: Tensor) -> tuple[Tensor, ...]:
-        """The map (B·T, C, h, w) that each stage makes, first to last: what attention transfer compares."""
+        """Return the map (B·T, C, h, w) of each stage, first to last, for attention transfer."""
         x = self.normalise(clip.flatten(0, 1))
         maps = []
         for stage in self.stages:

@@ -1,4 +1,4 @@
-"""Two-stream networks put together: any backbone, any fusion, at any position (P2, sections 2.5 and 3.4)."""
+"""Build two-stream networks: any backbone, any fusion, at any position (P2, sections 2.5 and 3.4)."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from slimstream.models.two_stream.backbone import Backbone, Freeze, Make, take_t
 
 @with_config(ConfigDict(extra="forbid"))
 class Frame(TypedDict, total=False):
-    """The settings that every network of `two_stream` takes; its arguments are their defaults."""
+    """Settings of all two-stream networks. The defaults are those of `two_stream`."""
 
     fusion: Fusion
     position: str
@@ -35,7 +35,7 @@ class Frame(TypedDict, total=False):
 
 @with_config(ConfigDict(extra="forbid"))
 class PooledFrame(Frame, total=False):
-    """The same where the mean over time is not the network's own affair."""
+    """The same with `pool`, for networks without pooling over time of their own."""
 
     pool: Pool
 
@@ -55,22 +55,22 @@ def two_stream(
     dropout: float = 0.0,
     head: Head = "linear",
 ) -> TwoStream:
-    """Two backbones that meet.
+    """Build a two-stream network from a backbone.
 
     Args:
-        make: one backbone, made anew each time.
-        num_classes: classes to tell apart.
-        pool: how frames become a clip: their mean, or mean and standard deviation, which tells what moves; or
-            a callable from F to a module, (B, T, F) to (B, its `width`).
-        fusion: how the streams meet: 'concat', 'cafm' (P1), 'conv' (P2, Table 5), 'fc' (P2's own) or
-            'average' of their scores (P2, Table 4).
-        position: where: at the last layer, 'fc', or after a stage of the backbone, such as 'mbconv4' (P2,
-            Table 5); from there on one trunk, the upper stages of one backbone, goes on alone.
+        make: returns a new backbone at each call.
+        num_classes: number of classes.
+        pool: pooling over time: 'mean', 'mean_std' (mean and standard deviation, which shows motion), or a
+            callable from F to a module, (B, T, F) to (B, its `width`).
+        fusion: 'concat', 'cafm' (P1), 'conv' (P2, Table 5), 'fc' (P2's network) or 'average' of the scores
+            (P2, Table 4).
+        position: position of the fusion: the last layer, 'fc', or a stage of the backbone, such as 'mbconv4'
+            (P2, Table 5); the later stages of one backbone follow after it.
         shared: one backbone for both streams instead of two copies.
         flow_channels: 3: flow x, y and magnitude; 2: x and y.
-        freeze: leading stages of the backbones that stay as they are; 'all' keeps the whole backbones.
-        frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still learn).
-        standardise: whether features are standardised before the classifier; suits pretrained ones.
+        freeze: number of leading stages of the backbones that are not trained; 'all' freezes the backbones.
+        frozen_bn: batch norm keeps its running statistics; its weights may still be trained.
+        standardise: standardise features before the classifier; suits pretrained backbones.
         dropout: on the features before the classifier.
         head: 'cosine' for AM-softmax (P2).
     """
@@ -131,7 +131,7 @@ def meet(
     dropout: float = 0.0,
     head: Head = "linear",
 ) -> TwoStream:
-    """Two streams, last maps of `channels`, meet in `fusion`; `joint`, to `width` channels, follows.
+    """Join two streams (last maps of `channels` channels) by `fusion`, followed by `joint` (to `width`).
 
     The other settings are those of `two_stream`.
     """
@@ -166,15 +166,15 @@ def meet(
 
 
 class AverageScores(nn.Module):
-    """Average fusion: each stream has a classifier, and their probabilities are averaged.
+    """Average fusion: each stream has its own classifier, and their probabilities are averaged.
 
-    As Simonyan & Zisserman fuse the two-stream CNN (NIPS 2014, section 5): the streams never see each other.
-    The features of both, (B, F) each, give log-probabilities (B, classes).
+    As in the two-stream CNN (Simonyan & Zisserman, NIPS 2014, section 5). Features of both streams, (B, F)
+    each, to log-probabilities (B, classes).
 
     Args:
-        features: of both streams together, 2·F.
-        classes: to tell apart.
-        standardise: whether each feature is standardised first.
+        features: number of features of both streams together, 2·F.
+        classes: number of classes.
+        standardise: standardise features before the classifiers.
     """
 
     def __init__(self, features: int, classes: int, *, standardise: bool) -> None:
@@ -209,17 +209,17 @@ class ScoreAveraging(TwoStream):
         return torch.cat(self.stream_features(clip), 1)
 
     def stream_features(self, clip: Tensor) -> list[Tensor]:
-        """Those of RGB and those of flow, (B, F'/2) each. Streams meet in the scores alone."""
+        """Return the features of RGB and of flow, (B, F'/2) each."""
         frames = (each.float().mean((2, 3)).unflatten(0, (clip.shape[0], -1)) for each in self.maps(clip))
         return [self.pool(each) for each in frames]
 
     @property
     def parts(self) -> tuple[int, int]:
-        """How many of the features are RGB's, and how many flow's."""
+        """Return the number of features of RGB and of flow."""
         return self.head.rgb.in_features, self.head.flow.in_features
 
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Take two linear classifiers fitted elsewhere, one of each stream's features.
+        """Set the two linear classifiers, one for the features of each stream.
 
         weight (classes, F'), bias (2, classes), mean and std (F',) with std > 0.
         """

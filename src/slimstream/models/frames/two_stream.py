@@ -1,4 +1,4 @@
-"""The two-stream frame every network here is composed in."""
+"""The two-stream network: two backbones, fusion, pooling over time and head."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
@@ -12,9 +12,9 @@ Pool = Literal["mean", "mean_std"]
 
 
 class Rgb(nn.Module):
-    """The pictures of a clip by a backbone's `mean` and `std` (of values in 0..1).
+    """Normalise pictures by the `mean` and `std` of a backbone (of values in 0..1).
 
-    (N, 3 or 5, H, W) in 0..255 becomes (N, 3, H, W).
+    (N, 3 or 5, H, W) in 0..255 to (N, 3, H, W); flow channels are dropped.
     """
 
     mean: Tensor
@@ -30,11 +30,11 @@ class Rgb(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Split and scale what a pack holds: (N, 5, H, W) in 0..255 becomes two pictures (N, 3, H, W).
+    """Split and scale frames of a pack: (N, 5, H, W) in 0..255 to two pictures (N, 3, H, W), RGB and flow.
 
-    RGB as `Rgb` does. Flow as -1..1 (in units of the extraction's bound, 128 is rest and becomes 0), with its
-    magnitude as a third channel, from -1 at rest to 1 at the bound, so that all three span what a pretrained
-    backbone expects: P1's flow images have the shape of the RGB frames.
+    RGB is normalised as in `Rgb`. Flow is scaled to -1..1 (1 is the bound of extraction; the byte 128, no
+    motion, becomes 0). Its magnitude is the third channel, from -1 for no motion to 1 at the bound, so that
+    all three have the range that a pretrained backbone expects. P1's flow images also have three channels.
     """
 
     def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
@@ -59,23 +59,23 @@ class TimePool(nn.Module):
         if self.kind == "mean":
             return mean
         variance = (x - mean.unsqueeze(1)).square().mean(1)
-        # The floor keeps the root's gradient finite where nothing changes, as for a single frame.
+        # The lower limit keeps the gradient of the root finite without change, as for a single frame.
         return torch.cat((mean, variance.clamp(min=1e-8).sqrt()), 1)
 
 
 @runtime_checkable
 class Trunk(Protocol):
-    """A backbone whose first `frozen` stages do not learn."""
+    """A backbone whose first `frozen` stages are not trained."""
 
     stages: nn.Sequential
     frozen: int
     halfway: int
 
     def trunk(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to the last frozen stage's map (N, C', h', w')."""
+        """Run the frozen stages: (N, 3, H, W) to (N, C', h', w')."""
 
     def tail(self, x: Tensor) -> Tensor:
-        """That map to the backbone's last one."""
+        """Run the remaining stages: (N, C', h', w') to the last map (N, C, h, w)."""
 
 
 class TwoStream(Classifier):
@@ -92,20 +92,20 @@ class TwoStream(Classifier):
     Args:
         normalise: (N, 5, H, W) in 0..255 to the two streams' inputs, (N, 3, H, W) each.
         rgb: (N, 3, H, W) to a map (N, C, h, w).
-        flow: the same for flow; None shares `rgb`. A shared backbone sees both streams as one batch, so that
-            its batch norm learns from the very mixture it is evaluated on.
+        flow: the same for flow; None shares `rgb`. A shared backbone gets both streams as one batch, so its
+            batch norm sees the same mixture in training and evaluation.
         fusion: two maps (N, C, h, w) to one.
-        joint: what follows where streams meet early, one map to the last one, (N, F, h, w); None: nothing.
+        joint: the stages after an early fusion, to the last map (N, F, h, w), or None.
         pool: (B, T, F) to features (B, F').
         head: a callable from F' to the classifier, (B, F') to (B, classes).
         features: F'.
-        standardise: whether features are standardised before the head.
+        standardise: standardise features before the head.
         dropout: probability that a feature is dropped in training.
     """
 
     channels = frozenset({5})
     classifier: Literal["logistic", "svm"] = "logistic"
-    """What the head is when it is fitted in closed form: logistic regression or a linear SVM."""
+    """Classifier when the head is fitted in closed form: logistic regression or a linear SVM."""
 
     def __init__(
         self,
@@ -133,22 +133,22 @@ class TwoStream(Classifier):
         self.head = head(features)
 
     def features(self, clip: Tensor) -> Tensor:
-        """What the head judges by: clip (B, T, 5, H, W) to (B, F'), float32, not yet standardised.
+        """Clip (B, T, 5, H, W) to the features for the head (B, F'), float32, before standardisation.
 
-        Here and below, a clip may also be what `trunk` has made of it.
+        Here and in the methods below, a clip may also be the result of `trunk`.
         """
         return self.pool(self.frame_features(clip))
 
     def frame_features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the picture."""
         rgb, flow = self.maps(clip)
-        # Averaged in float32: sums over space and time lose digits in half precision.
+        # Averaged in float32, because half precision is too coarse for sums over space and time.
         frames = self.joint(self.fusion(rgb, flow)).float().mean((2, 3))
-        # An unflatten would be exported for one batch size where an LSTM follows.
+        # unflatten would fix the batch size in the export when an LSTM follows.
         return frames.reshape(clip.shape[0], clip.shape[1], -1)
 
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """The streams' last maps, (B·T, C, h, w) each."""
+        """Return the last maps of both streams, (B·T, C, h, w) each."""
         if clip.ndim == 6:
             rgb, flow = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
             return cast(Trunk, self.rgb).tail(rgb), cast(Trunk, self.flow).tail(flow)

@@ -1,4 +1,4 @@
-"""Networks whose streams see a clip at once, as a volume (B, 3, T, H, W) rather than frame by frame."""
+"""Networks that take a clip as a volume (B, 3, T, H, W) instead of frame by frame."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from slimstream.models.base import Classifier, Standardise
 
 
 class OneStream(Classifier):
-    """Pictures alone, through one backbone; what a clip holds besides them is not looked at.
+    """One backbone on the pictures of a clip; flow channels are ignored.
 
     ::
 
@@ -21,7 +21,7 @@ class OneStream(Classifier):
 
     Args:
         normalise: (N, C, H, W) in 0..255 to the backbone's input, (N, 3, H, W).
-        rgb: (B, 3, T, H, W) to (B, F, T', …), T' ≥ 1, with what is left of height and width behind T'.
+        rgb: (B, 3, T, H, W) to (B, F, T', …), T' ≥ 1; spatial dimensions may follow.
         pool, head, features, standardise, dropout: as in `TwoStream`.
     """
 
@@ -50,17 +50,17 @@ class OneStream(Classifier):
         return self.pool(self.frame_features(clip))
 
     def frame_features(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, C, H, W) to (B, T', F), float32: what the backbone makes, averaged over the picture."""
+        """Clip (B, T, C, H, W) to (B, T', F), float32: backbone output, averaged over space."""
         pictures = self.normalise(clip.flatten(0, 1))
         return _over_picture(self.rgb(volume(pictures, clip.shape[0]))).transpose(1, 2)
 
 
 class TwoVolumes(OneStream):
-    """Appearance and motion, each through a backbone that sees the clip as a volume; fused late.
+    """Two backbones on volumes, one for RGB and one for flow, with late fusion.
 
     Args:
         normalise: (N, 5, H, W) in 0..255 to the two streams' inputs, (N, 3, H, W) each.
-        flow: as `rgb`. What both make of an instant lies side by side, RGB first, as features (B, T', 2·F).
+        flow: as `rgb`. The features of both are concatenated, RGB first: (B, T', 2·F).
     """
 
     channels = frozenset({5})
@@ -71,15 +71,14 @@ class TwoVolumes(OneStream):
 
     def frame_features(self, clip: Tensor) -> Tensor:
         rgb, flow = (volume(pictures, clip.shape[0]) for pictures in self.normalise(clip.flatten(0, 1)))
-        # Averaged before they meet: tracing for pruning cannot follow a reshape into a concatenation.
+        # Averaged before concatenation, because pruning cannot trace a reshape before a concatenation.
         return torch.cat((_over_picture(self.rgb(rgb)), _over_picture(self.flow(flow))), 1).transpose(1, 2)
 
 
 class Resize(nn.Module):
-    """A volume (B, C, T, H, W) of any size as (B, C, `frames`, `side`, `side`); None leaves that axis.
+    """Resize a volume (B, C, T, H, W) to (B, C, `frames`, `side`, `side`). `frames` None keeps T.
 
-    Frames are taken as they are, evenly spread: a clip with fewer shows some of them twice. Pictures are
-    interpolated bilinearly.
+    Frames are selected evenly, and repeated in a shorter clip. Pictures are interpolated bilinearly.
     """
 
     def __init__(self, *, side: int, frames: int | None = None) -> None:
@@ -98,7 +97,7 @@ class Resize(nn.Module):
 
 
 class PerFrame(nn.Module):
-    """A 2-D network, (N, 3, H, W) to (N, F), on each frame by itself: (B, 3, T, H, W) to (B, F, T)."""
+    """Apply a 2-D network, (N, 3, H, W) to (N, F), to each frame: (B, 3, T, H, W) to (B, F, T)."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -109,16 +108,16 @@ class PerFrame(nn.Module):
 
 
 def frames(x: Tensor) -> Tensor:
-    """(B, C, T, h, w) as pictures, (B·T, C, h, w)."""
+    """Reshape (B, C, T, h, w) to pictures (B·T, C, h, w)."""
     return x.transpose(1, 2).flatten(0, 1)
 
 
 def volume(pictures: Tensor, batch: int) -> Tensor:
-    """(B·T, C, …) as a volume (B, C, T, …) of `batch` = B clips."""
-    # `unflatten` would do, but its export takes the example's sizes for all clips'.
+    """Reshape (B·T, C, …) to a volume (B, C, T, …); `batch` is B."""
+    # `unflatten` would fix the sizes of the example in the export.
     return pictures.reshape(batch, -1, *pictures.shape[1:]).transpose(1, 2)
 
 
 def _over_picture(maps: Tensor) -> Tensor:
-    """(B, F, T, …) to (B, F, T) float32: sums over space lose digits in half precision."""
+    """Mean over space in float32, because half precision is too coarse: (B, F, T, …) to (B, F, T)."""
     return maps.float().mean((3, 4)) if maps.ndim == 5 else maps.float()

@@ -1,1 +1,1 @@
-"""What networks share: fusion of streams, heads."""
+"""Layers that several networks share: fusion of streams, heads."""

@@ -1,4 +1,4 @@
-"""Where two streams meet: each takes two maps (N, C, h, w) and gives one (N, F, h, w)."""
+"""Fusion modules: two feature maps (N, C, h, w) in, one map (N, F, h, w) out."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ Fusion = Literal["concat", "cafm", "conv", "fc", "average"]
 
 
 class Concat(nn.Module):
-    """Late fusion: both streams' channels side by side, RGB first; F = 2·C."""
+    """Concatenation of the channels of both streams, RGB first; F = 2·C."""
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
         return torch.cat((rgb, flow), 1)
@@ -24,10 +24,10 @@ class CAFM(nn.Module):
               cat ─┬─ 1×1 conv, BN, SiLU ── 3×3 conv in groups ── sigmoid ─┐
         flow ─┘    └────────────────────────────────────────────────────── × ── gated
 
-    P1 names "grouped convolutions and an activation" that normalises the attention map, which gates the
-    features, but no widths. Ours: a 1×1 convolution first, or a group would see one stream only; both as
-    wide as the two maps; 4 groups. With two maps of 320 channels that is 1.33 M parameters, which brings two
-    MobileViT-xxs (1.90 M) with three classes to P1's 3.25 M (Table 2) within half a per cent.
+    P1 describes "grouped convolutions and an activation" that normalises the attention map, which gates the
+    features, but gives no widths. Our choice: first a 1×1 convolution, because otherwise a group would see
+    only one stream; both convolutions have 2·C channels; 4 groups. With C = 320 this has 1.33 M parameters.
+    Together with two MobileViT-xxs (1.90 M) and three classes it is within 0.5 % of P1's 3.25 M (Table 2).
 
     Args:
         channels: C of either map; `groups` must divide 2·C.
@@ -45,10 +45,10 @@ class CAFM(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Convolutional fusion: maps stacked, then a 1×1 convolution (Feichtenhofer et al., CVPR 2016); F = C.
+    """Convolutional fusion: concatenation and a 1×1 convolution (Feichtenhofer et al., CVPR 2016); F = C.
 
-    Which channel of one stream goes with which of the other is learnt. Ours: it starts as the mean of the two
-    maps, so that trained layers above it first meet what they know.
+    The correspondence of channels is learnt. Our choice: it is initialised as the mean of the two maps, so
+    that pretrained layers above it get familiar inputs.
     """
 
     def __init__(self, channels: int) -> None:
@@ -65,7 +65,7 @@ class Convolution(nn.Module):
 class FullyConnected(nn.Module):
     """Fusion by a fully connected layer over both streams' features (P2, section 3.4); F = C, h = w = 1.
 
-    P2 names no width; ours is that of one stream, with a ReLU.
+    P2 gives no width; ours is that of one stream, followed by a ReLU.
     """
 
     def __init__(self, channels: int) -> None:

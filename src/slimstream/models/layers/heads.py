@@ -1,4 +1,4 @@
-"""The last layer: features (B, F) to logits (B, classes)."""
+"""Heads: features (B, F) to logits (B, classes)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,7 +13,7 @@ Head = Literal["linear", "cosine"]
 class CosineHead(nn.Linear):
     """scale · cos θ, θ between the features and a direction for each class; no bias (P2; Wang et al. 2018).
 
-    AM-softmax learns it. `scale` is saved with the weights, so that probabilities are those of the training.
+    Trained with AM-softmax. `scale` is a buffer, so it is saved with the weights.
     """
 
     scale: Tensor
@@ -28,6 +28,6 @@ class CosineHead(nn.Linear):
 
 
 def head_of(kind: Head, classes: int) -> Callable[[int], nn.Linear]:
-    """A callable from the number of features to the head."""
+    """Return a callable that builds the head for a number of features."""
     layer = {"linear": nn.Linear, "cosine": CosineHead}[kind]
     return lambda features: layer(features, classes)
