@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from benchmarks.compare import Result
-from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.core.threads import use_passive_waiting
 
 PARTS = ("extract", "load", "training", "inference", "students", "diagnosis", "busy", "overhead")
 BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"
@@ -28,7 +28,7 @@ def main() -> None:
     if args.write and args.parts:
         parser.error("--write is for the whole table: leave the parts out")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and OpenCV are imported
-    let_waiting_threads_sleep()
+    use_passive_waiting()
     import torch
 
     torch.set_num_threads(1)

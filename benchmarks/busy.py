@@ -15,9 +15,9 @@ from signal import SIGCONT, SIGSTOP
 
 from ruamel.yaml import YAML
 
-from benchmarks.compare import Call, Result, duel
-from benchmarks.overhead import ROOT, ask
-from slimstream.core.threads import let_waiting_threads_sleep
+from benchmarks.compare import Call, Result, compare_times
+from benchmarks.overhead import ROOT, run_command
+from slimstream.core.threads import use_passive_waiting
 from slimstream.pipeline.recipes import load_recipe
 
 STEPS = 2
@@ -61,7 +61,7 @@ def run() -> list[Result]:
         def baseline(**env: str) -> Call:
             command = [sys.executable, "-m", "slimstream", "--root", str(project), "baseline"]
             quiet = {"SLIMSTREAM_TRACKING": "off", "SLIMSTREAM_CACHE": ""}
-            return lambda: ask(command, ROOT, **quiet, **threads, **env)
+            return lambda: run_command(command, ROOT, **quiet, **threads, **env)
 
         results = []
         for what, rounds, ours, spinning in (
@@ -71,9 +71,13 @@ def run() -> list[Result]:
             idle, busy = (what, ours), (f"{what}, beside two busy processes", beside(ours))
             theirs = "threads that spin"
             results += [
-                duel("busy", busy, ("idle machine", ours), most=2.5, rounds=rounds, note="two cores"),
-                duel("busy", busy, (theirs, beside(spinning)), rounds=rounds),
-                duel("busy", idle, (theirs, spinning), most=1.02, rounds=rounds, note="idle machine"),
+                compare_times(
+                    "busy", busy, ("idle machine", ours), most=2.5, rounds=rounds, note="two cores"
+                ),
+                compare_times("busy", busy, (theirs, beside(spinning)), rounds=rounds),
+                compare_times(
+                    "busy", idle, (theirs, spinning), most=1.02, rounds=rounds, note="idle machine"
+                ),
             ]
     return results
 
@@ -133,7 +137,9 @@ def _project(root: Path) -> Path:
     with (root / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(settings, file)
     for stage in ("scan", "ingest", "validate", "extract", "split"):
-        ask([sys.executable, "-m", "slimstream", "--root", str(root), stage], SLIMSTREAM_TRACKING="off")
+        run_command(
+            [sys.executable, "-m", "slimstream", "--root", str(root), stage], SLIMSTREAM_TRACKING="off"
+        )
     return root
 
 
@@ -157,7 +163,7 @@ def _steps() -> None:
 
 
 def main(what: str) -> None:
-    let_waiting_threads_sleep()
+    use_passive_waiting()
     if what == "step":
         _steps()
     while what == "spin":

@@ -22,7 +22,7 @@ def videos(folder: Path, count: int, seconds: float, size: tuple[int, int] = SIZ
     """`count` clips of the rig at 25 frames a second."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for clip in rig.clips(count, 1, seconds, FPS, 0)[:count]:
+    for clip in rig.rig_clips(count, 1, seconds, FPS, 0)[:count]:
         files.append(folder / f"{clip.name}-{clip.state}.mp4")
         writer = cv2.VideoWriter(str(files[-1]), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, size)
         for frame in rig.render(clip):

@@ -30,7 +30,7 @@ class Result:
         return None if self.most is None else self.ratio <= self.most
 
 
-def duel(
+def compare_times(
     part: str,
     ours: tuple[str, Call],
     peer: tuple[str, Call],
@@ -50,14 +50,14 @@ def duel(
         else:
             mine, theirs = seconds(ours[1]), seconds(peer[1])
         ratios.append(mine / theirs)
-    return result(part, ours[0], peer[0], ratios, most=most, note=note)
+    return ratio_result(part, ours[0], peer[0], ratios, most=most, note=note)
 
 
-def result(
+def ratio_result(
     part: str, ours: str, peer: str, ratios: list[float], *, most: float | None = None, note: str = ""
 ) -> Result:
     made = Result(part, ours, peer, statistics.median(ratios), min(ratios), max(ratios), most, note)
-    print(f"  {line(made)}", flush=True)
+    print(f"  {table_row(made)}", flush=True)
     return made
 
 
@@ -74,6 +74,6 @@ def times(ratio: float) -> str:
     return f"{1 / ratio:.1f} × as fast" if ratio < 0.67 else f"{ratio:.2f} × the time"
 
 
-def line(r: Result) -> str:
+def table_row(r: Result) -> str:
     verdict = "" if r.most is None else f"  (≤ {r.most:.2f}: {'reached' if r.reached else 'MISSED'})"
     return f"{r.ours} / {r.peer}: {r.ratio:.3f} ({r.low:.3f} to {r.high:.3f}){verdict} {r.note}".rstrip()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.clips import P1, videos
-from benchmarks.compare import Result, duel
+from benchmarks.compare import Result, compare_times
 from benchmarks.inference import SMALL, present, pruned, seen
 from slimstream.clips.packs import pack_clip
 from slimstream.models import create_model
@@ -33,11 +33,11 @@ def run() -> list[Result]:
         results = []
         for runtime in (name for name in present() if not find_runtime(name).exact):
             classifier = deployed(small, clips, root / runtime, runtime)
-            assert classifier.judge([video])[0]["error"] == ""
+            assert classifier.predict([video])[0]["error"] == ""
             results.append(
-                duel(
+                compare_times(
                     "diagnosis",
-                    (f"file to answer, {runtime}", partial(classifier.judge, [video])),
+                    (f"file to answer, {runtime}", partial(classifier.predict, [video])),
                     ("decode + flow", partial(pack_clip, video, P1)),
                     most=1.5,
                     note=f"a clip of 10 s, {len(pack)} frames judged by the pair pruned to 2.13 M",

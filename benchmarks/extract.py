@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from benchmarks.clips import P1, SIZE, read, videos
-from benchmarks.compare import Result, duel, result, seconds
+from benchmarks.compare import Result, compare_times, ratio_result, seconds
 from slimstream.clips.flow import dequantise
-from slimstream.clips.packs import Job, pack, pack_clip
-from slimstream.clips.sampling import sample
-from slimstream.core.parallel import each
+from slimstream.clips.packs import PackJob, pack_clip, write_pack
+from slimstream.clips.sampling import sample_indices
+from slimstream.core.parallel import parallel_map
 
 STEP = 5
 
@@ -27,7 +27,7 @@ def run() -> list[Result]:
         check(clip, root / "jpeg")
         check_bare(clip)
         return [
-            duel(
+            compare_times(
                 "extract",
                 ("packs", partial(pack_clip, clip, P1)),
                 ("usual script: full-size flow, JPEG", partial(usual_script, clip, root / "j")),
@@ -35,7 +35,7 @@ def run() -> list[Result]:
                 rounds=5,
                 note=f"{SIZE[0]} × {SIZE[1]}, 25 fps, every fifth frame, 224 × 224",
             ),
-            duel(
+            compare_times(
                 "extract",
                 ("packs", partial(pack_clip, clip, P1)),
                 ("decode + resize + flow, bare", partial(bare, clip)),
@@ -69,7 +69,7 @@ def usual_script(clip: Path, folder: Path) -> None:
 def bare(clip: Path) -> list[np.ndarray]:
     """The least that any extraction has to do with the same frames, one call after the other; the flows."""
     capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
-    first = set(sample(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, P1)[0])
+    first = set(sample_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, P1)[0])
     index, before, flows = 0, None, []
     while capture.grab():
         if index in first or index - 1 in first:
@@ -104,17 +104,17 @@ def check_bare(clip: Path) -> None:
         assert off.max() < P1.bound / 127 * 0.501, off.max()
 
 
-def peak(job: Job) -> int:
+def peak(job: PackJob) -> int:
     """Do `job`, and return the most memory that this process has had, in KiB."""
-    pack(job)
+    write_pack(job)
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def answers(work: Callable[[Any], Any], items: Sequence[Any], count: int) -> list[Any]:
+def run_in_pool(work: Callable[[Any], Any], items: Sequence[Any], count: int) -> list[Any]:
     """All of `count` processes; one that failed is no work, and ends the benchmark."""
     found = []
-    for _, answer in each(work, items, count):
+    for _, answer in parallel_map(work, items, count):
         if isinstance(answer, Exception):
             raise answer
         found.append(answer)
@@ -127,14 +127,14 @@ def workers(root: Path, files: list[Path]) -> Result:
     def with_workers(count: int) -> float:
         out = root / "out"
         out.mkdir(exist_ok=True)
-        jobs = [Job(file, out / f"{count}-{file.stem}", P1) for file in files * 5]
-        return seconds(lambda: answers(pack, jobs, count))
+        jobs = [PackJob(file, out / f"{count}-{file.stem}", P1) for file in files * 5]
+        return seconds(lambda: run_in_pool(write_pack, jobs, count))
 
     ratios = [with_workers(2) / with_workers(1) for _ in range(3)]
     one, two = (sorted((root / "out").glob(f"{count}-*.npy")) for count in (1, 2))
     same = [a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True)]
     assert same and all(same)
-    return result("extract", "2 workers", "1 worker", ratios, most=1 / 1.9)
+    return ratio_result("extract", "2 workers", "1 worker", ratios, most=1 / 1.9)
 
 
 def ten_times(root: Path, clip: Path) -> list[Result]:
@@ -143,17 +143,19 @@ def ten_times(root: Path, clip: Path) -> list[Result]:
     out.mkdir()
 
     def clips(count: int) -> tuple[float, int]:
-        jobs = [Job(clip, out / f"{count}-{i}", P1) for i in range(count)]
+        jobs = [PackJob(clip, out / f"{count}-{i}", P1) for i in range(count)]
         found: list[int] = []
-        start = seconds(lambda: answers(wake, ["once"], 1))
-        return seconds(lambda: found.extend(answers(peak, jobs, 1))) - start, max(found)
+        start = seconds(lambda: run_in_pool(import_pack, ["once"], 1))
+        return seconds(lambda: found.extend(run_in_pool(peak, jobs, 1))) - start, max(found)
 
     rounds = [(clips(3), clips(30)) for _ in range(3)]
     return [
-        result("extract", "10 × the clips", what, [large[i] / small[i] for small, large in rounds], most=most)
+        ratio_result(
+            "extract", "10 × the clips", what, [large[i] / small[i] for small, large in rounds], most=most
+        )
         for i, (what, most) in enumerate((("time", 10.5), ("peak memory of a worker", 1.05)))
     ]
 
 
-def wake(_: str) -> None:
-    """Nothing, in a process that has imported what `pack` needs."""
+def import_pack(_: str) -> None:
+    """Nothing, in a process that has imported what `write_pack` needs."""

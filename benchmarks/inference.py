@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.compare import Call, Result, duel
+from benchmarks.compare import Call, Result, compare_times
 from slimstream.models import create_model
 from slimstream.models.cost import count_params
 from slimstream.runtimes import RUNTIMES, find_runtime, open_network
 from slimstream.runtimes.export import export
 from slimstream.runtimes.openvino import import_openvino
-from slimstream.stages.prune.pruning import prune_channels, recalibrate
+from slimstream.stages.prune.pruning import prune_channels, recalibrate_batch_norm
 
 FRAMES, SIDE = 10, 224
 SMALL = 2.13e6
@@ -51,7 +51,7 @@ def run() -> list[Result]:
             count = f"{count_params(small) / 1e6:.2f} M of {count_params(original) / 1e6:.2f} M"
             for runtime in present():
                 results.append(
-                    duel(
+                    compare_times(
                         "compression",
                         (what, call(root / what, runtime, clips[0])),
                         ("original", call(root / str(id(original)), runtime, clips[0])),
@@ -77,7 +77,7 @@ def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[R
         off = np.abs(np.asarray(deployed()) - eager()).max()
         assert off < (1e-3 if find_runtime(runtime).exact else 0.5), (what, runtime, off)
         results.append(
-            duel(
+            compare_times(
                 "inference",
                 (runtime, deployed),
                 ("eager PyTorch", eager),
@@ -99,7 +99,7 @@ def wrapper(folder: Path, clip: np.ndarray) -> Result:
     request.set_input_tensor(import_openvino().Tensor(clip))
     ours = call(folder, "openvino", clip)
     assert np.abs(np.asarray(ours()) - request.infer()[0]).max() < 1e-5
-    return duel(
+    return compare_times(
         "inference",
         ("openvino", ours),
         ("bare runtime, fixed shape", request.infer),
@@ -124,7 +124,7 @@ def noise(frames: int, channels: int, side: int) -> np.ndarray:
 
 def seen(model: nn.Module, clips: list[np.ndarray]) -> nn.Module:
     """`model` with batch norms that have met clips: fresh, it would answer the same to all."""
-    recalibrate(model, map(torch.from_numpy, clips))
+    recalibrate_batch_norm(model, map(torch.from_numpy, clips))
     return model.eval()
 
 

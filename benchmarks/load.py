@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from benchmarks.clips import packs, read, videos
-from benchmarks.compare import Result, duel
+from benchmarks.compare import Result, compare_times
 from slimstream.clips.params import ExtractParams
-from slimstream.datasets.dataset import ClipSet, evaluation_batches
+from slimstream.datasets.dataset import ClipDataset, evaluation_batches
 
 BATCH = 8
 P = ExtractParams(frames=25, size=(224, 224), flow="dis")
@@ -22,7 +22,7 @@ def run() -> list[Result]:
         ids = packs(root / "packs", videos(root / "videos", BATCH, 3.0), P)
         for id_ in ids:
             to_jpeg(np.load(root / f"packs/{id_}.npy"), root / "jpeg" / id_)
-        clips = ClipSet(root / "packs", ids, [0] * BATCH)
+        clips = ClipDataset(root / "packs", ids, [0] * BATCH)
 
         def ours() -> torch.Tensor:
             (batch,) = evaluation_batches(clips, BATCH)
@@ -38,8 +38,8 @@ def run() -> list[Result]:
         assert torch.equal(ours().permute(0, 1, 3, 4, 2), bare())
         assert np.abs(jpeg().astype(int) - bare().numpy()).mean() < 6
         return [
-            duel("load", ("packs", ours), ("JPEG folder", jpeg), most=1 / 10),
-            duel("load", ("packs", ours), ("np.load(mmap), bare", bare), most=1 / 0.85, rounds=31),
+            compare_times("load", ("packs", ours), ("JPEG folder", jpeg), most=1 / 10),
+            compare_times("load", ("packs", ours), ("np.load(mmap), bare", bare), most=1 / 0.85, rounds=31),
         ]
 
 

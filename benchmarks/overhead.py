@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.compare import Result, result, seconds
+from benchmarks.compare import Result, ratio_result, seconds
 from slimstream.pipeline.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -37,12 +37,12 @@ def whole_run(folder: Path) -> list[Result]:
     def stages() -> None:
         for stage in ("scan", *STAGES, "publish"):
             tracking = {} if stage == "publish" else {"SLIMSTREAM_TRACKING": "off"}
-            ask([sys.executable, "-m", "slimstream", stage], bare, **tracking)
+            run_command([sys.executable, "-m", "slimstream", stage], bare, **tracking)
 
-    with_flow = seconds(lambda: ask([sys.executable, "-m", "flows.retrain", "--recipe", "rig"], flow))
+    with_flow = seconds(lambda: run_command([sys.executable, "-m", "flows.retrain", "--recipe", "rig"], flow))
     alone = seconds(stages)
     return [
-        result(
+        ratio_result(
             "workflow",
             "Prefect + DVC + MLflow",
             "the same stages, bare",
@@ -56,12 +56,12 @@ def whole_run(folder: Path) -> list[Result]:
 
 def absolute(part: str, what: str, command: list[str], where: Path, most: float) -> Result:
     """Seconds, where a person waits for them."""
-    ask(command, where)
-    spent = [seconds(lambda: ask(command, where)) for _ in range(5)]
-    return result(part, what, "seconds", spent, most=most)
+    run_command(command, where)
+    spent = [seconds(lambda: run_command(command, where)) for _ in range(5)]
+    return ratio_result(part, what, "seconds", spent, most=most)
 
 
-def ask(command: list[str], where: Path = ROOT, **more: str) -> None:
+def run_command(command: list[str], where: Path = ROOT, **more: str) -> None:
     environment = {**os.environ, "PYTHONPATH": "src", "PREFECT_HOME": str(where / ".prefect"), **more}
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         environment.pop(name, None)

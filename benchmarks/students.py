@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.compare import Call, Result, result, seconds
+from benchmarks.compare import Call, Result, ratio_result, seconds
 from benchmarks.inference import call, noise, present, seen
 from slimstream.models import create_model
 from slimstream.runtimes import RUNTIMES
@@ -29,15 +29,18 @@ def run() -> list[Result]:
         for runtime in present():
             nets = {name: call(root / name, runtime, pictures[0]) for name in (*TEACHERS, *STUDENTS)}
             turns = [
-                {name: seconds(partial(often, net)) for name, net in nets.items()} for _ in range(ROUNDS + 1)
+                {name: seconds(partial(repeat_calls, net)) for name, net in nets.items()}
+                for _ in range(ROUNDS + 1)
             ][1:]
             for name, most in STUDENTS.items():
                 ratios = [turn[name] / (sum(turn[t] for t in TEACHERS) / len(TEACHERS)) for turn in turns]
-                results.append(result("students", name, "mean teacher", ratios, most=most, note=runtime))
+                results.append(
+                    ratio_result("students", name, "mean teacher", ratios, most=most, note=runtime)
+                )
         return results
 
 
-def often(net: Call) -> None:
+def repeat_calls(net: Call) -> None:
     """One call of such a network is too short for a clock."""
     for _ in range(CALLS):
         net()

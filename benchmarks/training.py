@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.compare import Call, Result, duel
+from benchmarks.compare import Call, Result, compare_times
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
@@ -63,20 +63,20 @@ def run() -> list[Result]:
             return super().forward(model, batch, epoch)
 
     return [
-        duel(
+        compare_times(
             "train step",
             ("learn.fit", epoch(student, plain, batches)),
             ("bare timm + torch loop", bare_epoch(batches)),
             most=1.03,
             note="two MobileViT-xxs at 224, batch 8",
         ),
-        duel(
+        compare_times(
             "distillation",
             ("teachers' logits cached", epoch(student, taught, batches)),
             ("no teacher", epoch(student, plain, batches)),
             most=1.1,
         ),
-        duel(
+        compare_times(
             "distillation",
             ("teachers' logits cached", epoch(student, taught, batches)),
             ("asked at every step", epoch(student, Online(plain, answers, 2.0, 0.5), batches)),

@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 
 from slimstream.core.proxy import bypass_for_loopback
-from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.core.threads import use_passive_waiting
 from slimstream.tracking.database import sqlite_uri
 
 bypass_for_loopback()
-let_waiting_threads_sleep()
+use_passive_waiting()
 for _name, _value in {
     "PREFECT_HOME": str(Path(__file__).resolve().parent.parent / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -5,8 +5,8 @@ from prefect.events import emit_event
 EVENTS = ("promoted", "refused", "rolled-back")
 
 
-def announce(what: str, sentence: str) -> None:
+def announce(event: str, sentence: str) -> None:
     """Emit `slimstream.<what>`, one of EVENTS, with the sentence as `text` of its payload."""
     emit_event(
-        f"slimstream.{what}", {"prefect.resource.id": "slimstream.champion"}, payload={"text": sentence}
+        f"slimstream.{event}", {"prefect.resource.id": "slimstream.champion"}, payload={"text": sentence}
     )

@@ -49,8 +49,8 @@ class StageUnavailable(StageFailed):
 
 def stages(root: Path) -> list[str]:
     """Names of all stages, each after those it depends on, from `dvc dag`; ties as in dvc.yaml."""
-    listed = _ask(root, "stage", "list", "--name-only").split()
-    edges = re.findall(r'"(.+?)" -> "(.+?)"', _ask(root, "dag", "--dot"))
+    listed = _dvc_output(root, "stage", "list", "--name-only").split()
+    edges = re.findall(r'"(.+?)" -> "(.+?)"', _dvc_output(root, "dag", "--dot"))
     graph = graphlib.TopologicalSorter({name: set() for name in listed})
     for before, after in edges:
         if before in listed and after in listed:
@@ -64,7 +64,7 @@ def stages(root: Path) -> list[str]:
     return order
 
 
-def settle_git(root: Path, tell: Callable[[str], None]) -> None:
+def configure_scm(root: Path, log_line: Callable[[str], None]) -> None:
     """Let DVC work without git where no repository holds the project, and with git as soon as one does.
 
     The setting stands in .dvc/config.local, which is of this folder alone: a plain `dvc repro` has it, too.
@@ -73,31 +73,31 @@ def settle_git(root: Path, tell: Callable[[str], None]) -> None:
     local.read(root / ".dvc" / "config.local", encoding="utf-8")
     without = local.get("core", "no_scm", fallback="").lower() == "true"
     if not without and not in_git(Paths(root)):
-        _ask(root, "config", "--local", "core.no_scm", "true")
-        tell("No git repository holds this folder: DVC works without (core.no_scm in .dvc/config.local).")
+        _dvc_output(root, "config", "--local", "core.no_scm", "true")
+        log_line("No git repository holds this folder: DVC works without (core.no_scm in .dvc/config.local).")
     elif without and in_git(Paths(root)):
-        _ask(root, "config", "--local", "--unset", "core.no_scm")
-        tell("A git repository holds this folder now: DVC works with it (core.no_scm is unset).")
+        _dvc_output(root, "config", "--local", "--unset", "core.no_scm")
+        log_line("A git repository holds this folder now: DVC works with it (core.no_scm is unset).")
 
 
-def repro(stage: str, root: Path, tell: Callable[[str], None], force: bool = False, **env: str) -> str:
+def repro(stage: str, root: Path, log_line: Callable[[str], None], force: bool = False, **env: str) -> str:
     """Reproduce one stage; returns "ran", "cached" (restored from DVC's run cache) or "unchanged"."""
     what = ["repro", "--single-item", *(["--force"] if force else []), stage]
-    lines = run([sys.executable, "-m", "dvc", *what], root, tell, stage, env)
+    lines = run([sys.executable, "-m", "dvc", *what], root, log_line, stage, env)
     if any(map(UP_TO_DATE.search, lines)):
         return "unchanged"
     return "cached" if any(map(FROM_CACHE.search, lines)) else "ran"
 
 
-def push(root: Path, tell: Callable[[str], None], env: Mapping[str, str]) -> str:
+def push(root: Path, log_line: Callable[[str], None], env: Mapping[str, str]) -> str:
     """Send what the stages in `root` made to DVC's default remote; returns its name, "" when there is none.
 
     Raises StageFailed; nothing is lost then, for all of it stays in the cache of this box.
     """
-    remote = _ask(root, "config", "core.remote").strip()
+    remote = _dvc_output(root, "config", "core.remote").strip()
     if remote:
         try:
-            run([sys.executable, "-m", "dvc", "push", "--remote", remote], root, tell, "dvc push", env)
+            run([sys.executable, "-m", "dvc", "push", "--remote", remote], root, log_line, "dvc push", env)
         except StageFailed as error:
             raise type(error)(
                 f"{error} (nothing is lost: mend the remote '{remote}' and run `dvc push --all-branches`)"
@@ -108,7 +108,7 @@ def push(root: Path, tell: Callable[[str], None], env: Mapping[str, str]) -> str
 def run(
     command: Sequence[str],
     root: Path,
-    tell: Callable[[str], None],
+    log_line: Callable[[str], None],
     name: str,
     env: Mapping[str, str] | None = None,
 ) -> list[str]:
@@ -119,12 +119,12 @@ def run(
     StageUnavailable after status 3, else StageFailed.
     """
     tail: deque[str] = deque(maxlen=100)
-    with _group(command, root, environment(root, env or {})) as process:
+    with _start_group(command, root, environment(root, env or {})) as process:
         assert process.stdout is not None
         for line in process.stdout:  # a bar that rewrites its line arrives line by line, too
             if (line := line.rstrip()) and not HINT.match(line):
                 tail.append(line)
-                tell(line)
+                log_line(line)
         status = process.wait()
     if status == 0:
         return list(tail)
@@ -151,7 +151,7 @@ def environment(root: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _group(command: Sequence[str], root: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def _start_group(command: Sequence[str], root: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", _GUARD, *command],
         cwd=root,
@@ -166,10 +166,10 @@ def _group(command: Sequence[str], root: Path, env: dict[str, str]) -> Iterator[
     try:
         yield process
     finally:
-        _end(process)
+        _end_group(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end_group(process: subprocess.Popen[str]) -> None:
     """SIGTERM to the group, and SIGKILL to what is left of it after GRACE seconds."""
     deadline = time.monotonic() + GRACE
     if process.poll() is None and _signal(process.pid, signal.SIGTERM):
@@ -207,7 +207,7 @@ sys.exit(abs(child.wait()))
 """
 
 
-def _ask(root: Path, *arguments: str) -> str:
+def _dvc_output(root: Path, *arguments: str) -> str:
     answer = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=root,

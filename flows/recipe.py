@@ -19,14 +19,14 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
-from slimstream.stages.ingest.own_folders import check_ingested, check_source
 from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
 from slimstream.tracking.run import git, in_git
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def apply(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:
+def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:
     """Make params.yaml the recipe of that name, reading from `source`; None leaves either as it is.
 
     The file then holds every setting; comments of the recipe survive. `home` is the checkout that a relative
@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
     args = parser.parse_args(argv)
     try:
-        apply(Paths(ROOT), args.recipe, args.source)
+        apply_recipe(Paths(ROOT), args.recipe, args.source)
     except UserError as error:
         print(f"recipe: {error}", file=sys.stderr)
         return error.status

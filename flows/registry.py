@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from flows.announce import announce
-from flows.watch import ROOT, command
+from flows.watch import ROOT, run_command
 
 Name = Annotated[str | None, Field(description="the registered model, if not that of params.yaml")]
 
@@ -20,7 +20,9 @@ def promote(
     name: Name = None,
 ) -> None:
     """Make a registered version the champion."""
-    said = command("promote", ROOT, {}, str(version), *(["--force"] if force else []), *_named(name))
+    said = run_command(
+        "promote", ROOT, {}, str(version), *(["--force"] if force else []), *_name_option(name)
+    )
     create_markdown_artifact(said[-1], key="champion")
     announce("promoted", said[-1])
 
@@ -28,10 +30,10 @@ def promote(
 @flow(name="rollback")
 def rollback(name: Name = None) -> None:
     """Make the version that was champion before the champion again."""
-    said = command("rollback", ROOT, {}, *_named(name))
+    said = run_command("rollback", ROOT, {}, *_name_option(name))
     create_markdown_artifact(said[-1], key="champion")
     announce("rolled-back", said[-1])
 
 
-def _named(name: str | None) -> list[str]:
+def _name_option(name: str | None) -> list[str]:
     return ["--name", name] if name else []

@@ -31,11 +31,11 @@ from prefect.tasks import Task
 from flows import dvc_runner
 from flows import recipe as recipes
 from flows.announce import announce
-from flows.logs import in_one_sentence
+from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths, models_in
+from slimstream.core.paths import Paths, models_scored
 from slimstream.pipeline.params import load_params
 from slimstream.tracking.run import tracking_uri
 
@@ -56,19 +56,19 @@ COLUMNS = {
     retry_delay_seconds=DELAYS,
     retry_condition_fn=is_worth_retrying,
 )
-def work(
+def run_stage(
     name: str, root: Path, env: dict[str, str], force: bool = False, options: tuple[str, ...] = ()
 ) -> Any:
     """One stage of the graph, or one command beside it; only DVC decides whether there is anything to do."""
-    tell = _teller()
+    log_line = _line_logger()
     if name in ("scan", "publish"):
-        dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, tell, name, env)
+        dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, log_line, name, env)
         return Completed(message="done")
     if name == "push":
-        if remote := dvc_runner.push(root, tell, env):
+        if remote := dvc_runner.push(root, log_line, env):
             return Completed(message=f"all data of the run is in the DVC remote '{remote}'")
         return Completed(message="no DVC remote is configured: the data stays on this box", name="Skipped")
-    what = dvc_runner.repro(name, root, tell, force, **env)
+    what = dvc_runner.repro(name, root, log_line, force, **env)
     return Completed(message=f"{name}: {what}", name={"ran": "Completed"}.get(what, what.capitalize()))
 
 
@@ -87,16 +87,16 @@ def retrain(
     alone; `isolated`: work in a checkout of its own, leave a branch runs/<flow run id> and push the data to
     the DVC remote, if there is one, as a schedule does.
     """
-    in_one_sentence()
+    hide_tracebacks()
     run_id = str(runtime.flow_run.id)
     if not isolated:
-        dvc_runner.settle_git(ROOT, _teller())
+        dvc_runner.configure_scm(ROOT, _line_logger())
         return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)
     with worktree(ROOT, run_id) as (root, env):
         message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
         _pipeline(root, env, run_id, recipe, source, force, promote, lambda: commit(root, message))
         # Last: whatever becomes of it, the run has its branch and its version.
-        _named("push")("push", root, env)
+        _task("push")("push", root, env)
 
 
 def _pipeline(
@@ -111,24 +111,24 @@ def _pipeline(
 ) -> None:
     env = {**env, "SLIMSTREAM_FLOW_RUN_ID": run_id}
     paths = Paths(root)
-    recipes.apply(paths, recipe, source, Paths(ROOT))
+    recipes.apply_recipe(paths, recipe, source, Paths(ROOT))
     load_params(paths.params)
     with ThreadPoolExecutor(1) as pool:
         # DVC takes seconds to start: beside the scan, not after it.
         stages = pool.submit(dvc_runner.stages, root)
-        _named("scan")("scan", root, env)
+        _task("scan")("scan", root, env)
     for stage in stages.result():
-        _named(stage)(stage, root, env, force)
+        _task(stage)(stage, root, env, force)
     before_publish()
-    _named("publish")("publish", root, env, options=() if promote else ("--no-promote",))
-    show(paths)
+    _task("publish")("publish", root, env, options=() if promote else ("--no-promote",))
+    publish_artifacts(paths)
 
 
-def _named(name: str) -> "Task[..., Any]":
-    return work.with_options(name=name, task_run_name=name)
+def _task(name: str) -> "Task[..., Any]":
+    return run_stage.with_options(name=name, task_run_name=name)
 
 
-def _teller() -> Callable[[str], None]:
+def _line_logger() -> Callable[[str], None]:
     logger = get_run_logger()
     return lambda line: logger.log(logging.INFO, line)
 
@@ -138,17 +138,19 @@ def model_table(paths: Paths) -> list[dict[str, str]]:
     scores = json.loads(paths.metrics("evaluate").read_text())
     return [
         {"model": name} | {title: _number(scores.get(f"{name}.{key}")) for key, title in COLUMNS.items()}
-        for name in models_in(scores)
+        for name in models_scored(scores)
     ]
 
 
-def show(paths: Paths) -> None:
+def publish_artifacts(paths: Paths) -> None:
     """Put the table of models, the confusion matrix of the published one and the report into Prefect."""
     if not paths.metrics("evaluate").exists():
         return
     outcome = _outcome(paths)
     create_markdown_artifact(
-        f"{_markdown(model_table(paths))}\n\n{sentence(outcome)}", key="models", description="Models compared"
+        f"{_markdown(model_table(paths))}\n\n{outcome_sentence(outcome)}",
+        key="models",
+        description="Models compared",
     )
     if paths.predictions.exists() and outcome:
         table = pd.read_parquet(paths.predictions)
@@ -166,10 +168,10 @@ def show(paths: Paths) -> None:
     else:
         create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
     if outcome and (outcome["changed"] or not outcome["promoted"]):
-        announce("promoted" if outcome["promoted"] else "refused", sentence(outcome))
+        announce("promoted" if outcome["promoted"] else "refused", outcome_sentence(outcome))
 
 
-def sentence(outcome: Mapping[str, Any]) -> str:
+def outcome_sentence(outcome: Mapping[str, Any]) -> str:
     if not outcome:
         return "Nothing was published."
     what = f"{outcome['name']} version {outcome['version']} ({outcome['model']})"
@@ -188,7 +190,7 @@ def summary(paths: Paths) -> str:
             "",
             rows.to_string(index=False),
             "",
-            sentence(_outcome(paths)),
+            outcome_sentence(_outcome(paths)),
             "",
             f"Report      open {paths.report}",
             f"MLflow UI   {mlflow}",
@@ -203,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns 0 when it went through, 2 after a mistake that the user can mend, 3 when something it needs was
     away or busy to the last try, else 1.
     """
-    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first(retrain.__doc__))
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first_line(retrain.__doc__))
     parser.add_argument("--recipe", help="a file of recipes/ (without .yaml) that becomes params.yaml")
     parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
     parser.add_argument("--force", action="store_true", help="run every stage although nothing changed")
@@ -216,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not args.isolated:  # a refusal should not wait for a server to start
-            recipes.apply(Paths(ROOT), args.recipe, args.source)
+            recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
         if not PREFECT_API_URL.value():
             print(
                 "Starting a Prefect server for this run; the first time that takes up to a minute …",
@@ -251,7 +253,7 @@ def _markdown(rows: list[dict[str, str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _first(text: str | None) -> str:
+def _first_line(text: str | None) -> str:
     return (text or "").strip().splitlines()[0]
 
 

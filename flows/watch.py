@@ -17,11 +17,11 @@ from prefect.deployments import run_deployment
 from pydantic import Field
 
 from flows import dvc_runner
-from flows.logs import in_one_sentence
+from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import worktree
 from slimstream.core.paths import Paths
-from slimstream.registry.monitor import CHECK
+from slimstream.registry.champion_check import COMMAND
 
 ROOT = Path(__file__).resolve().parent.parent
 RETRAINING = "retrain/weekly"
@@ -33,15 +33,15 @@ def ingest_watch(
 ) -> None:
     """Compare the source with what the last run knew; enough new clips start a retraining, once."""
     with worktree(ROOT, str(runtime.flow_run.id)) as (root, env):
-        (*_, said) = command("scan", root, env, "--dry-run", "--json")
+        (*_, said) = run_command("scan", root, env, "--dry-run", "--json")
     found = json.loads(said)
     fresh = sorted([*found["new"], *found["changed"]])
     told = f"{found['source']}: {len(fresh)} new or changed clips, {enough} start a retraining."
     if len(fresh) >= enough:
         # The same clips seen again, before the retraining has ended, must not start another.
-        start("ingest-watch", *fresh)
+        request_retraining("ingest-watch", *fresh)
         told += " Started."
-    _tell(told, "source")
+    _report(told, "source")
 
 
 @flow(name="evaluate-champion")
@@ -50,11 +50,11 @@ def evaluate_champion(
     retrain: Annotated[bool, Field(description="start a retraining when it has dropped")] = True,
 ) -> None:
     """Let the champion judge fresh labelled clips; a score below its interval starts a retraining."""
-    said = command(CHECK, ROOT, {}, "--source", source)
-    health: dict[str, Any] = json.loads(Paths(ROOT).run(CHECK).read_text())
+    said = run_command(COMMAND, ROOT, {}, "--source", source)
+    health: dict[str, Any] = json.loads(Paths(ROOT).run(COMMAND).read_text())
     if health["dropped"] and retrain:
-        start(CHECK, health["name"], str(health["version"]), str(health["macro_f1"]))
-    _tell(said[-1], "champion")
+        request_retraining(COMMAND, health["name"], str(health["version"]), str(health["macro_f1"]))
+    _report(said[-1], "champion")
 
 
 @task(
@@ -63,19 +63,19 @@ def evaluate_champion(
     retry_delay_seconds=DELAYS,
     retry_condition_fn=is_worth_retrying,
 )
-def command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
+def run_command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
     """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
-    in_one_sentence()
+    hide_tracebacks()
     logger = get_run_logger()
     return dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
 
 
-def start(*because: str) -> None:
+def request_retraining(*because: str) -> None:
     """Ask for a retraining; asked twice for the same reason, there is one."""
     reason = hashlib.sha256("\n".join(because).encode()).hexdigest()[:16]
     run_deployment(RETRAINING, timeout=0, idempotency_key=f"{because[0]}-{reason}", as_subflow=False)
 
 
-def _tell(sentence: str, key: str) -> None:
+def _report(sentence: str, key: str) -> None:
     get_run_logger().info(sentence)
     create_markdown_artifact(sentence, key=key)

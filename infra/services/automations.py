@@ -28,7 +28,7 @@ FAILED = """{"text": {{ (
 CHAMPION = """{"text": {{ event.payload.text | tojson }}}"""
 
 
-def ensure(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+def ensure_automations(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
     """Make the automations, unless there are some of that name: what was changed in the UI stays.
 
     Without the first two a run whose worker and process died together stays Running, or Pending, for ever.
@@ -50,14 +50,16 @@ def ensure(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
 def silent() -> "AutomationCore":
     """A run that begins says so every HEARTBEAT seconds; when it stops before its end, it crashed."""
     sign = "heartbeat"
-    return _unless(SILENT, [sign], [sign, *ENDS], "CRASHED", f"No sign of life for {SILENCE} seconds.")
+    return _set_state_unless(
+        SILENT, [sign], [sign, *ENDS], "CRASHED", f"No sign of life for {SILENCE} seconds."
+    )
 
 
 def never_began() -> "AutomationCore":
     """A run whose worker died between taking and beginning it stays Pending: let the next one take it."""
     message = f"Taken by a worker and not begun within {SILENCE} seconds."
     expected = ["Running", "Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", *ENDS]
-    return _unless(NEVER_BEGAN, ["Pending", "Submitting"], expected, "SCHEDULED", message)
+    return _set_state_unless(NEVER_BEGAN, ["Pending", "Submitting"], expected, "SCHEDULED", message)
 
 
 def alerts(block: UUID) -> Iterator["AutomationCore"]:
@@ -85,7 +87,9 @@ def alerts(block: UUID) -> Iterator["AutomationCore"]:
         )
 
 
-def _unless(name: str, after: list[str], expect: list[str], state: Any, message: str) -> "AutomationCore":
+def _set_state_unless(
+    name: str, after: list[str], expect: list[str], state: Any, message: str
+) -> "AutomationCore":
     """Give a run `state` when none of the events `expect` follow `after` within SILENCE seconds."""
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture

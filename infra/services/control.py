@@ -31,14 +31,14 @@ SIGNALS = {
 Tell = Callable[[str], None]
 
 
-def up(home: Home, tell: Tell) -> None:
+def up(home: Home, log_line: Tell) -> None:
     """Start every server that does not run, wait until all are well, deploy; nothing else is touched.
 
     Raises UserError when a port is taken or a server does not come up.
     """
     home.make()
-    with _alone(home):
-        settings, found = _settled(home, tell)
+    with _locked(home):
+        settings, found = _settings_and_services(home, log_line)
         dead = [service for service in found if process.leader(home.folder, service.name) is None]
         for service in dead:
             _make_room(home, service)
@@ -46,9 +46,9 @@ def up(home: Home, tell: Tell) -> None:
         waiting: list[Service] = []
         for service in found:
             if service.name != "mlflow":  # it and Prefect start side by side
-                _await(home, waiting, tell)
+                _wait_until_well(home, waiting, log_line)
             if service in dead:
-                tell(f"Starting {service.title} …")
+                log_line(f"Starting {service.title} …")
                 service.prepare()
                 process.start(
                     service.name, service.command, service.env, home.root, home.folder, service.user
@@ -56,23 +56,23 @@ def up(home: Home, tell: Tell) -> None:
                 waiting.append(service)
             elif service.healthy():
                 waiting.append(service)
-        _await(home, waiting, tell)
+        _wait_until_well(home, waiting, log_line)
         secrets = load_secrets(home)
         env = client_environment(home, settings, secrets)
-        automations.ensure(env, secrets)
+        automations.ensure_automations(env, secrets)
         deployments.deploy(home, base_environment(home) | env)
 
 
-def down(home: Home, tell: Tell) -> None:
+def down(home: Home, log_line: Tell) -> None:
     """End every server and all they started, runs included; the last one started is the first to go."""
     if (keeper := _keeper(home)) is not None:
         os.kill(keeper, signal.SIGTERM)
-        tell(f"the keeper (process {keeper}) ends all it keeps …")
+        log_line(f"the keeper (process {keeper}) ends all it keeps …")
         while _keeper(home) is not None:
             time.sleep(0.2)
     if home.folder.exists():
-        with _alone(home):
-            _end_all(home, tell)
+        with _locked(home):
+            _end_all(home, log_line)
 
 
 def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
@@ -88,7 +88,7 @@ def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
     return rows, well
 
 
-def keep(home: Home, tell: Tell) -> None:
+def keep(home: Home, log_line: Tell) -> None:
     """Stay, start again whatever dies, and end everything when told to stop (SIGTERM, SIGINT)."""
     home.make()
     with (home.folder / KEEPER).open("a+") as lock:
@@ -98,17 +98,17 @@ def keep(home: Home, tell: Tell) -> None:
             raise UserError(f"Process {_keeper(home)} keeps the servers of {home.folder} already.") from None
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)
-        _keep(home, tell)
+        _keep(home, log_line)
 
 
-def _keep(home: Home, tell: Tell) -> None:
+def _keep(home: Home, log_line: Tell) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             try:
-                up(home, tell)
+                up(home, log_line)
             except Exception as error:  # whatever goes wrong, the other servers want to be kept
-                tell(f"{error or type(error).__name__} The next try follows.")
+                log_line(f"{error or type(error).__name__} The next try follows.")
             for log in home.logs.glob("*.log"):
                 process.shorten(log)
             time.sleep(EVERY)
@@ -117,8 +117,8 @@ def _keep(home: Home, tell: Tell) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        with _alone(home):
-            _end_all(home, tell)
+        with _locked(home):
+            _end_all(home, log_line)
 
 
 def _keeper(home: Home) -> int | None:
@@ -133,13 +133,13 @@ def _keeper(home: Home) -> int | None:
     return None
 
 
-def _settled(home: Home, tell: Tell) -> tuple[Settings, list[Service]]:
+def _settings_and_services(home: Home, log_line: Tell) -> tuple[Settings, list[Service]]:
     """The settings that shall hold from now on, and the servers they describe."""
     settings = load(home, os.environ)
     if not settings.database:
         why = postgres.missing(home)
         settings = replace(settings, database="sqlite" if why else "postgres")
-        tell(f"{why}: SQLite is used instead." if why else "PostgreSQL is found and used.")
+        log_line(f"{why}: SQLite is used instead." if why else "PostgreSQL is found and used.")
     elif not home.settings.exists() and settings.database == "postgres" and (why := postgres.missing(home)):
         raise UserError(f"SLIMSTREAM_DATABASE is postgres, but {why}.")
     if home.settings.exists() and settings != (kept := load(home)):
@@ -161,14 +161,14 @@ def _make_room(home: Home, service: Service) -> None:
         check_free(service.port, service.title, f"SLIMSTREAM_{service.name.upper()}_PORT")
 
 
-def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
+def _wait_until_well(home: Home, waiting: list[Service], log_line: Tell) -> None:
     """Wait until all of them are well, and forget them."""
     deadline = time.monotonic() + PATIENCE
     while waiting:
         service = waiting[0]
         wrong = service.healthy()
         if not wrong:
-            tell(f"{service.name:9} {service.where}")
+            log_line(f"{service.name:9} {service.where}")
             del waiting[0]
             continue
         if process.leader(home.folder, service.name) is None:
@@ -184,14 +184,14 @@ def _await(home: Home, waiting: list[Service], tell: Tell) -> None:
         time.sleep(0.3)
 
 
-def _end_all(home: Home, tell: Tell) -> None:
-    _end_worker(home, tell)
+def _end_all(home: Home, log_line: Tell) -> None:
+    _end_worker(home, log_line)
     for name, number in reversed(SIGNALS.items()):
         if process.stop(home.folder, name, number, STOPS):
-            tell(f"{name} ended")
+            log_line(f"{name} ended")
 
 
-def _end_worker(home: Home, tell: Tell) -> None:
+def _end_worker(home: Home, log_line: Tell) -> None:
     """End the worker so that its runs close what they have open, and are begun again by the next one."""
     worker = process.leader(home.folder, "worker")
     if worker is None:
@@ -202,20 +202,20 @@ def _end_worker(home: Home, tell: Tell) -> None:
     try:
         if wrong := found["prefect"].healthy():
             raise UserError(f"the Prefect server {wrong}")
-        begun = runs.under_way(env)
+        begun = runs.running(env)
         # The worker would kill them; told by SIGTERM, a flow ends its stage and reports.
         process.end_children(worker, STOPS)
         process.stop(home.folder, "worker", patience=STOPS)
-        tell("worker ended")
-        for name in runs.put_back(env, {*begun, *runs.under_way(env)}):
-            tell(f"the run {name} begins again after the next `make up`")
+        log_line("worker ended")
+        for name in runs.reschedule(env, {*begun, *runs.running(env)}):
+            log_line(f"the run {name} begins again after the next `make up`")
     except Exception as error:  # whatever it is, down means down
-        tell(f"Runs that were under way will be marked Crashed: {error}")
+        log_line(f"Runs that were under way will be marked Crashed: {error}")
         process.end_children(worker, STOPS)
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def _locked(home: Home) -> Iterator[None]:
     """Two commands at once take turns."""
     with (home.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

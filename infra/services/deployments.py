@@ -45,7 +45,7 @@ def deploy(home: Home, env: Mapping[str, str], seen: Path | None = None) -> None
 def main() -> int:
     """Make automations and deployments; 0 when they stand, 2 with a sentence when they cannot."""
     try:
-        automations.ensure(os.environ, os.environ)
+        automations.ensure_automations(os.environ, os.environ)
         deploy(Home(ROOT), os.environ, Path(os.environ["PREFECT_HOME"]) / "deployed")
     except UserError as error:
         print(f"deployments: {error}", file=sys.stderr)

@@ -22,7 +22,7 @@ def client(env: Mapping[str, str]) -> Iterator[Any]:
         yield found
 
 
-def under_way(env: Mapping[str, str]) -> list[UUID]:
+def running(env: Mapping[str, str]) -> list[UUID]:
     """The runs that the worker has begun and not ended."""
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 
@@ -32,7 +32,7 @@ def under_way(env: Mapping[str, str]) -> list[UUID]:
         return [run.id for run in prefect.read_flow_runs(flow_run_filter=begun, work_pool_filter=pool)]
 
 
-def put_back(env: Mapping[str, str], runs: Iterable[UUID]) -> list[str]:
+def reschedule(env: Mapping[str, str], runs: Iterable[UUID]) -> list[str]:
     """Let runs whose processes are gone begin again when there is a worker; returns their names.
 
     One that ended well, failed or was cancelled meanwhile stays as it is.

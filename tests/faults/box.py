@@ -21,7 +21,7 @@ from infra.services import process, runs
 from infra.services.servers import client_environment
 from infra.services.settings import Home, load, load_secrets
 from slimstream.pipeline.params import load_params
-from tests import weed
+from tests import seaweedfs
 
 PROJECT = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("plant.yaml")
@@ -131,7 +131,7 @@ class Box:
         if kind == "s3":
             self.s3.close()
             time.sleep(10)
-            self.s3.enter_context(weed.serve(self.folder / "s3", self.ports))
+            self.s3.enter_context(seaweedfs.serve(self.folder / "s3", self.ports))
             return kind
         worker = process.leader(self.home.folder, "worker")
         flow = [found for found in (worker.children() if worker else []) if "prefect" in _line(found)]
@@ -190,12 +190,12 @@ def box(folder: Path) -> Iterator[Box]:
     bucket.mkdir(parents=True)
     folder.chmod(0o711)
     subprocess.run(["git", "clone", "--quiet", PROJECT, project], check=True)
-    prefect, mlflow, postgres = weed.free_ports(3)
-    s3_ports = weed.free_ports(len(weed.PORTS))
+    prefect, mlflow, postgres = seaweedfs.free_ports(3)
+    s3_ports = seaweedfs.free_ports(len(seaweedfs.PORTS))
     with ExitStack() as s3:
         environ = {
             **os.environ,
-            **weed.environment(s3.enter_context(weed.serve(bucket, s3_ports))),
+            **seaweedfs.environment(s3.enter_context(seaweedfs.serve(bucket, s3_ports))),
             "SLIMSTREAM_PREFECT_PORT": str(prefect),
             "SLIMSTREAM_MLFLOW_PORT": str(mlflow),
             "SLIMSTREAM_POSTGRES_PORT": str(postgres),
@@ -226,9 +226,9 @@ def upload(storage: dict[str, str], folder: Path) -> None:
     )
     client.create_bucket(Bucket="plant")
     rows = ["path,label,recording"]
-    for clip in rig.clips(params.recordings, params.clips, params.seconds, params.fps, params.seed):
+    for clip in rig.rig_clips(params.recordings, params.clips, params.seconds, params.fps, params.seed):
         target = folder / "clip.mp4"
-        rig.write(clip, target)
+        rig.write_clip(clip, target)
         client.put_object(Bucket="plant", Key=f"clips/{clip.key}", Body=target.read_bytes())
         target.unlink()
         rows.append(f"{clip.key},{clip.state},{clip.recording}")

@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tests.flows.mini import repository
+from tests.flows.mini_project import repository
 
 PROJECT = Path(__file__).parents[2]
 

@@ -22,7 +22,7 @@ import pytest
 from infra.services import postgres, process
 from infra.services.settings import Home, Settings
 from tests.flows.test_services import free_port
-from tests.unit.compose import INFRA, example, load
+from tests.unit.compose_file import INFRA, example, load
 
 pytestmark = pytest.mark.slow
 WEED = Path(sys.executable).with_name("weed")

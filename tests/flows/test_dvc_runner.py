@@ -14,7 +14,7 @@ from flows import dvc_runner
 from slimstream.core.paths import Paths
 from slimstream.tracking import run as tracking
 from tests.flows.conftest import importing
-from tests.flows.mini import git, repository
+from tests.flows.mini_project import git, repository
 
 CHECKOUT = Path(__file__).parents[2]
 # A stage that ignores SIGTERM and starts another process, like a training with its loaders.
@@ -120,7 +120,7 @@ def test_a_push_that_fails_says_why_by_its_kind(
     def away(*_: object) -> list[str]:
         raise dvc_runner.StageUnavailable("the bucket is away.")
 
-    monkeypatch.setattr(dvc_runner, "_ask", lambda *_: "plant\n")
+    monkeypatch.setattr(dvc_runner, "_dvc_output", lambda *_: "plant\n")
     monkeypatch.setattr(dvc_runner, "run", away)
     with pytest.raises(dvc_runner.StageUnavailable, match="nothing is lost: mend the remote 'plant'"):
         dvc_runner.push(tmp_path, told.append, {})
@@ -162,16 +162,16 @@ def without_git(root: Path) -> Path:
 def test_without_git_the_stages_run_and_with_git_it_is_used_again(tmp_path: Path, told: list[str]) -> None:
     root = without_git(tmp_path / "places zip #1? 50% Bob's")
     (root / "source.lock.json").write_text("{}")
-    dvc_runner.settle_git(root, told.append)
+    dvc_runner.configure_scm(root, told.append)
     assert "DVC works without" in told[-1]
     assert dvc_runner.stages(root) == ["zeta", "alpha", "evaluate"]
     assert dvc_runner.repro("zeta", root, told.append) == "ran" and (root / "zeta").exists()
     assert dvc_runner.repro("zeta", root, told.append) == "unchanged"
     said = len(told)
-    dvc_runner.settle_git(root, told.append)
+    dvc_runner.configure_scm(root, told.append)
     assert len(told) == said
     git(root, "init", "-q")
-    dvc_runner.settle_git(root, told.append)
+    dvc_runner.configure_scm(root, told.append)
     assert "works with it" in told[-1]
     assert dvc_runner.repro("zeta", root, told.append) == "unchanged"
 
@@ -187,10 +187,10 @@ def test_below_a_repository_of_other_things_it_is_in_none(
     root = without_git(tmp_path / "project")
     (root / "source.lock.json").write_text("{}")
     assert tracking.git(Paths(root), "rev-parse", "HEAD") is None
-    dvc_runner.settle_git(root, told.append)
+    dvc_runner.configure_scm(root, told.append)
     assert dvc_runner.repro("zeta", root, told.append) == "ran"
     if not ignored:  # a part of a larger repository is: once that tracks it
         git(tmp_path, "add", "project")
         assert tracking.git(Paths(root), "rev-parse", "HEAD") == git(tmp_path, "rev-parse", "HEAD") + "\n"
-        dvc_runner.settle_git(root, told.append)
+        dvc_runner.configure_scm(root, told.append)
         assert "works with it" in told[-1]

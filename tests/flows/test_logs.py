@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from flows.dvc_runner import UserMistake
-from flows.logs import in_one_sentence
+from flows.logs import hide_tracebacks
 from slimstream.core.errors import UserError
 
 
@@ -14,8 +14,8 @@ from slimstream.core.errors import UserError
 def test_a_mistake_is_logged_without_a_traceback_and_a_bug_with_one(
     error: Exception, tracebacks: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    in_one_sentence()
-    in_one_sentence()
+    hide_tracebacks()
+    hide_tracebacks()
     logger = logging.getLogger("prefect.flow_runs")
     logger.addHandler(caplog.handler)
     try:

@@ -28,8 +28,8 @@ from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe
 from slimstream.pipeline.recipes import load_recipe
 from tests.flows.conftest import PROJECT
-from tests.flows.mini import commit, git
-from tests.weed import free_ports
+from tests.flows.mini_project import commit, git
+from tests.seaweedfs import free_ports
 
 TEXTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "benchmarks/README.md"]
 PROGRAMS = (

@@ -10,7 +10,7 @@ from flows import recipe, retrain
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import load_params
-from tests.flows.mini import commit, git, repository
+from tests.flows.mini_project import commit, git, repository
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def paths(tmp_path: Path) -> Paths:
 
 
 def test_a_recipe_with_a_source_keeps_its_comments(paths: Paths) -> None:
-    recipe.apply(paths, "tank", "s3://plant/2026")
+    recipe.apply_recipe(paths, "tank", "s3://plant/2026")
     assert '  # tank: four cameras\n  source: "s3://plant/2026"' in paths.params.read_text()
     params = load_params(paths.params)
     assert params.recipe == "tank" and params.ingest.source == "s3://plant/2026"
@@ -28,7 +28,7 @@ def test_a_recipe_with_a_source_keeps_its_comments(paths: Paths) -> None:
 def test_params_then_hold_every_setting(paths: Paths) -> None:
     """What `dvc exp run -S prune.rate=0.3 -S prune.target_params=null` looks up, among others."""
     (paths.root / "recipes/mine.yaml").write_text("prune:\n  target_params: 0.5\n")
-    recipe.apply(paths, "mine", None)
+    recipe.apply_recipe(paths, "mine", None)
     settings = YAML(typ="safe").load(paths.params.read_text())
     assert settings == load_params(paths.params).model_dump(mode="json", by_alias=True)
     assert settings["prune"]["rate"] is None and settings["prune"]["target_params"] == 0.5
@@ -37,34 +37,34 @@ def test_params_then_hold_every_setting(paths: Paths) -> None:
 def test_uncommitted_edits_are_never_overwritten(paths: Paths) -> None:
     paths.params.write_text("recipe: mine\n")
     with pytest.raises(UserError, match=r"params\.yaml has uncommitted edits that the recipe 'tank'"):
-        recipe.apply(paths, "tank", None)
+        recipe.apply_recipe(paths, "tank", None)
     assert paths.params.read_text() == "recipe: mine\n"
     commit(paths.root)
-    recipe.apply(paths, "tank", None)
+    recipe.apply_recipe(paths, "tank", None)
     assert "tank" in paths.params.read_text()
 
 
 def test_without_git_edits_are_safe_too(paths: Paths) -> None:
     shutil.rmtree(paths.root / ".git")
-    recipe.apply(paths, "tank", "../Bob's clips #1")
+    recipe.apply_recipe(paths, "tank", "../Bob's clips #1")
     assert load_params(paths.params).ingest.source == "../Bob's clips #1"
     paths.params.write_text("recipe: mine\n")
     with pytest.raises(UserError, match="has edits that the recipe 'tank' would overwrite; save them as"):
-        recipe.apply(paths, "tank", None)
+        recipe.apply_recipe(paths, "tank", None)
 
 
 def test_what_an_earlier_run_wrote_is_no_edit(paths: Paths) -> None:
-    recipe.apply(paths, "tank", "../a")
-    recipe.apply(paths, "tank", "../b")
-    recipe.apply(paths, None, "../a rather long name")
+    recipe.apply_recipe(paths, "tank", "../a")
+    recipe.apply_recipe(paths, "tank", "../b")
+    recipe.apply_recipe(paths, None, "../a rather long name")
     shutil.rmtree(paths.cache)
-    recipe.apply(paths, "rig", None)
+    recipe.apply_recipe(paths, "rig", None)
     assert load_params(paths.params).recipe == "rig"
 
 
 def test_a_copied_recipe_is_no_edit(paths: Paths) -> None:
     shutil.copy(paths.root / "recipes/tank.yaml", paths.params)
-    recipe.apply(paths, "rig", None)
+    recipe.apply_recipe(paths, "rig", None)
     assert load_params(paths.params).recipe == "rig"
 
 
@@ -72,40 +72,40 @@ def test_a_recipe_may_be_edited_and_applied_again(paths: Paths) -> None:
     own = paths.root / "recipes/own.yaml"
     for frames in (8, 12):
         own.write_text(f"extract: {{frames: {frames}}}\n")
-        recipe.apply(paths, "own", "../a")
+        recipe.apply_recipe(paths, "own", "../a")
         assert load_params(paths.params).extract.frames == frames
     with paths.params.open("a") as file:
         file.write("# mine\n")
     with pytest.raises(UserError, match="uncommitted edits"):
-        recipe.apply(paths, "own", "../a")
+        recipe.apply_recipe(paths, "own", "../a")
 
 
 def test_a_recipe_with_a_mistake_is_told_and_is_in_nobodys_way(paths: Paths) -> None:
     before = paths.params.read_bytes()
     (paths.root / "recipes/odd.yaml").write_text("train: {epochs: 3}\n")
     with pytest.raises(UserError, match=r"recipes/odd\.yaml: unknown setting 'train\.epochs'"):
-        recipe.apply(paths, "odd", None)
+        recipe.apply_recipe(paths, "odd", None)
     assert paths.params.read_bytes() == before
     paths.params.write_text("recipe: mine\n")
     with pytest.raises(UserError, match="uncommitted edits"):
-        recipe.apply(paths, "tank", None)
+        recipe.apply_recipe(paths, "tank", None)
     for text in (b"<<<<<<< HEAD\nrecipe: mine\n", "recipe: Prüfstand".encode("latin-1"), b"- a list\n"):
         paths.params.write_bytes(text)
         with pytest.raises(UserError, match="uncommitted edits"):
-            recipe.apply(paths, "tank", None)
+            recipe.apply_recipe(paths, "tank", None)
 
 
 def test_a_source_alone_changes_only_the_source(paths: Paths) -> None:
     paths.params.write_text("# mine\nrecipe: mine\nprune:\n  rate: 0.4\n")
-    recipe.apply(paths, None, "../c")
+    recipe.apply_recipe(paths, None, "../c")
     assert paths.params.read_text().startswith("# mine\nrecipe: mine\nprune:\n  rate: 0.4\n")
     assert load_params(paths.params).ingest.source == "../c"
     paths.params.write_text("split: {group_by:  [part]}\ningest: {source: '../a' }  # here\n")
-    recipe.apply(paths, None, "../c")
+    recipe.apply_recipe(paths, None, "../c")
     assert paths.params.read_text() == "split: {group_by:  [part]}\ningest: {source: ../c }  # here\n"
     before = paths.params.stat().st_mtime_ns
-    recipe.apply(paths, None, None)
-    recipe.apply(paths, None, "../c")
+    recipe.apply_recipe(paths, None, None)
+    recipe.apply_recipe(paths, None, "../c")
     assert paths.params.stat().st_mtime_ns == before
 
 
@@ -115,10 +115,10 @@ def test_params_that_lack_what_dvc_looks_up_are_refused_before_it_does(paths: Pa
     paths.params.write_text("split: {group_by: [part]}\n")
     for source in (None, "../c"):
         with pytest.raises(UserError, match=r"params\.yaml lacks 'ingest\.source', which DVC looks up there"):
-            recipe.apply(paths, None, source)
+            recipe.apply_recipe(paths, None, source)
     shutil.copy(paths.params, paths.root / "recipes/mine.yaml")  # what it says that one should do
-    recipe.apply(paths, "mine", None)
-    recipe.apply(paths, None, None)
+    recipe.apply_recipe(paths, "mine", None)
+    recipe.apply_recipe(paths, None, None)
 
 
 def test_a_source_that_is_another_value_too_changes_alone(paths: Paths) -> None:
@@ -140,7 +140,7 @@ def test_the_command_writes_params_and_runs_nothing(
 
 def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:
     with pytest.raises(UserError, match="There is no recipe 'tanc'"):
-        recipe.apply(paths, "tanc", None)
+        recipe.apply_recipe(paths, "tanc", None)
 
 
 @pytest.mark.parametrize("source", ["zeta", ".", "../project", ".slimstream/store", ".git"])
@@ -148,10 +148,10 @@ def test_a_source_of_our_own_leaves_params_untouched(paths: Paths, source: str) 
     before = paths.params.read_bytes()
     for name in ("tank", None):
         with pytest.raises(UserError, match="cannot be the source"):
-            recipe.apply(paths, name, source)
+            recipe.apply_recipe(paths, name, source)
     (paths.root / "recipes/own.yaml").write_text("ingest: {source: zeta}\n")
     with pytest.raises(UserError, match="cannot be the source"):
-        recipe.apply(paths, "own", None)
+        recipe.apply_recipe(paths, "own", None)
     assert paths.params.read_bytes() == before
 
 
@@ -170,6 +170,6 @@ def test_make_run_refuses_it_before_anything_is_touched(
 
 def test_an_isolated_run_reads_beside_the_checkout_it_came_from(paths: Paths) -> None:
     run = Paths(repository(paths.cache / "worktrees/7"))
-    recipe.apply(run, "tank", "../clips", paths)
+    recipe.apply_recipe(run, "tank", "../clips", paths)
     with pytest.raises(UserError, match="cannot be the source"):
-        recipe.apply(run, "tank", "zeta", paths)
+        recipe.apply_recipe(run, "tank", "zeta", paths)

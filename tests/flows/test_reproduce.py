@@ -22,9 +22,9 @@ from infra.services.settings import Home, Settings, load_secrets
 from slimstream.core.paths import Paths
 from slimstream.registry.versions import Registry
 from tests.flows.conftest import PROJECT, api
-from tests.flows.mini import commit, git, repository
-from tests.unit import plant
-from tests.weed import SECRET, free_ports
+from tests.flows.mini_project import commit, git, repository
+from tests.seaweedfs import SECRET, free_ports
+from tests.unit import finished_pipeline
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -71,8 +71,8 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "src/slimstream", root / "src/slimstream", ignore=without)
-    shutil.copy(Path(plant.__file__), root / "src/plant.py")
-    settings = plant.PARAMS.model_dump(mode="json", by_alias=True)
+    shutil.copy(Path(finished_pipeline.__file__), root / "src/plant.py")
+    settings = finished_pipeline.PARAMS.model_dump(mode="json", by_alias=True)
     settings["ingest"]["source"] = "s3://plant/clips"
     files = {
         "src/judge.py": JUDGE,
@@ -98,10 +98,10 @@ def bucket(s3: "S3Client", tmp_path: Path) -> "S3Client":
     """plant/clips: four clips a camera and class, and a metadata.csv."""
     lines = ["path,label,camera"]
     for camera in CAMERAS:
-        for label in plant.CLASSES:
+        for label in finished_pipeline.CLASSES:
             for i in range(4):
                 file = tmp_path / "clips" / f"{camera}-{label}-{i}.mp4"
-                plant.render(file, label, strength=(i + 1) / 4)
+                finished_pipeline.render(file, label, strength=(i + 1) / 4)
                 s3.upload_file(str(file), "plant", f"clips/{file.name}")
                 lines.append(f"{file.name},{label},{camera}")
     s3.put_object(Bucket="plant", Key="clips/metadata.csv", Body="\n".join(lines).encode())

@@ -15,7 +15,7 @@ from flows import dvc_runner
 from flows import retrain as module
 from flows.retries import DELAYS
 from tests.flows.conftest import api, importing
-from tests.flows.mini import commit, git, outcome, repository
+from tests.flows.mini_project import commit, git, outcome, repository
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next try does not wait."""
-    monkeypatch.setattr(module, "work", module.work.with_options(retry_delay_seconds=0))
+    monkeypatch.setattr(module, "run_stage", module.run_stage.with_options(retry_delay_seconds=0))
 
 
 def test_what_was_away_is_tried_again(root: Path, soon: None) -> None:

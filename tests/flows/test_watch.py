@@ -7,7 +7,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 
 from flows import dvc_runner, registry, watch
 from tests.flows.conftest import api
-from tests.flows.mini import git
+from tests.flows.mini_project import git
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_the_champion_by_hand() -> None:
 def test_what_was_away_is_tried_again_and_a_mistake_is_not(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_once = watch.command.with_options(retry_delay_seconds=0)
+    at_once = watch.run_command.with_options(retry_delay_seconds=0)
     for module in (watch, registry):
         monkeypatch.setattr(module, "command", at_once)
     (root / "wish.txt").write_text("evaluate-champion fail 3 2\npromote fail 3 1\nrollback fail 2\n")

@@ -10,7 +10,7 @@ from flows import dvc_runner
 from flows.worktree import commit as keep
 from flows.worktree import worktree
 from slimstream.core.errors import UserError
-from tests.flows.mini import commit, git, repository
+from tests.flows.mini_project import commit, git, repository
 
 
 def test_what_a_killed_attempt_left_makes_way(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from distributed import Client
 from slimstream.clips import packs
 from slimstream.core import cluster
 from slimstream.core.errors import UserError
-from slimstream.core.parallel import Crashed
+from slimstream.core.parallel import WorkerDied
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
-from slimstream.stages.extract.cluster import each_on
+from slimstream.stages.extract.cluster import dask_map
 from tests.pipeline.test_extract import PARAMS, contents, plant, work
 from tests.unit.core.test_parallel import treacherous
 
@@ -87,9 +87,9 @@ def fit_to_work() -> None:
 
 
 def test_a_bad_item_costs_itself_alone(address: str) -> None:
-    found = dict(each_on(address, treacherous, range(20), fit_to_work))
+    found = dict(dask_map(address, treacherous, range(20), fit_to_work))
     assert sorted(found) == list(range(20))
-    assert isinstance(found.pop(3), Crashed)
+    assert isinstance(found.pop(3), WorkerDied)
     five = found.pop(5)
     assert isinstance(five, ValueError) and str(five) == "five"
     assert found == {n: n * n for n in found}
@@ -102,7 +102,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     whole, cut = plant(tmp_path / "whole", clips), plant(tmp_path / "cut", clips)
     with monkeypatch.context() as here:
         here.delenv("SLIMSTREAM_DASK")
-        here.setattr(extract, "each", lambda work, jobs: enumerate(map(work, jobs)))
+        here.setattr(extract, "parallel_map", lambda work, jobs: enumerate(map(work, jobs)))
         STAGES["extract"].run(PARAMS, whole, null_log)
 
     with Client(address, set_as_default=False) as client:
@@ -110,13 +110,13 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     done_before = []
 
     def killing(*arguments: object) -> Iterator[tuple[int, Exception | None]]:
-        for position, result in each_on(*arguments):  # type: ignore[arg-type]
+        for position, result in dask_map(*arguments):  # type: ignore[arg-type]
             if not done_before:
                 done_before.append(len([path for path in work(cut) if path.suffix == ".json"]))
                 psutil.Process(first).kill()
             yield position, result
 
-    monkeypatch.setattr(extract, "each_on", killing)
+    monkeypatch.setattr(extract, "dask_map", killing)
     assert run(cut)["extracted"] == clips
     assert 0 < done_before[0] < clips / 2 and not psutil.pid_exists(first)
     assert contents(cut.packs) == contents(whole.packs)
@@ -143,7 +143,7 @@ def test_a_worker_that_would_make_other_packs_is_refused(
         here.setattr(extract, "_key", lambda p: "another")
         with pytest.raises(UserError, match=r"worker tcp://127.* has other code or libraries"):
             run(paths)
-    elsewhere = packs.Job(tmp_path / "nowhere/clip.avi", tmp_path / "pack", PARAMS.extract)
+    elsewhere = packs.PackJob(tmp_path / "nowhere/clip.avi", tmp_path / "pack", PARAMS.extract)
     with pytest.raises(UserError, match=rf"worker tcp://127.* does not see {tmp_path}/nowhere: give"):
         list(extract._results([elsewhere]))
 
@@ -153,18 +153,18 @@ def test_a_cluster_that_is_not_there_is_said_in_one_sentence(
 ) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(UserError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:9"):
-        list(each_on("tcp://127.0.0.1:9", treacherous, [1], fit_to_work))
+        list(dask_map("tcp://127.0.0.1:9", treacherous, [1], fit_to_work))
     with pytest.raises(UserError, match=r"^no Dask scheduler answers at nonsense"):
-        list(each_on("nonsense://x", treacherous, [1], fit_to_work))
+        list(dask_map("nonsense://x", treacherous, [1], fit_to_work))
     with scheduler(tmp_path) as (address, process):
         with pytest.raises(UserError, match=f"^the Dask scheduler at {address} has no worker"):
-            list(each_on(address, treacherous, [1], fit_to_work))
+            list(dask_map(address, treacherous, [1], fit_to_work))
         monkeypatch.setattr(cluster, "PATIENCE", 60)
         with (
             worker(address, path="/nowhere"),
             pytest.raises(UserError, match=r"cannot import slimstream.stages.extract.cluster, "),
         ):
-            list(each_on(address, treacherous, [1], fit_to_work))
+            list(dask_map(address, treacherous, [1], fit_to_work))
         with worker(address), pytest.raises(UserError, match="went away; start it and run again"):
-            for _ in each_on(address, treacherous, [1] * 100, fit_to_work):
+            for _ in dask_map(address, treacherous, [1] * 100, fit_to_work):
                 process.kill()

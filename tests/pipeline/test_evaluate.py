@@ -9,7 +9,7 @@ import torch
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.metrics.classification import preferred
+from slimstream.metrics.classification import preferred_model
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
@@ -17,9 +17,9 @@ from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms
-from slimstream.runtimes.part import softmax
+from slimstream.runtimes.split_part import softmax
 from slimstream.stages.evaluate.report.plots import TITLES
-from tests.pipeline import tiny
+from tests.pipeline import tiny_study
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")
 
@@ -35,11 +35,11 @@ def untrained(
     model = create_model(network, 3)
     card = Card(
         model=network,
-        classes=tiny.CLASSES,
-        input=input or {"frames": 3, "size": [tiny.SIZE, tiny.SIZE]},
+        classes=tiny_study.CLASSES,
+        input=input or {"frames": 3, "size": [tiny_study.SIZE, tiny_study.SIZE]},
         split_hash="0123456789ab",
         params=count_params(model),
-        macs=count_macs(model, (1, 3, max(model.channels), tiny.SIZE, tiny.SIZE)),
+        macs=count_macs(model, (1, 3, max(model.channels), tiny_study.SIZE, tiny_study.SIZE)),
         validation={"val_macro_f1": 0.5 + seed / 10, "val_brier": 0.3},
     )
     save_model(paths.final_model(name), model, card)
@@ -53,7 +53,7 @@ def untrained(
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
     torch.set_num_threads(1)
-    paths = tiny.study(tmp_path_factory.mktemp("study"), ingest={"source": "rig"})
+    paths = tiny_study.study(tmp_path_factory.mktemp("study"), ingest={"source": "rig"})
     for seed, name in enumerate(NAMES):
         untrained(paths, name, seed)
     return paths, judged(paths)
@@ -79,7 +79,7 @@ def test_the_metrics_are_flat_and_whole(evaluated: tuple[Paths, dict[str, float]
     assert metrics["pruned.delta_macro_f1"] == pytest.approx(delta)
     assert metrics["pruned.delta_macro_f1_low"] <= delta <= metrics["pruned.delta_macro_f1_high"]
     assert (metrics["test.clips"], metrics["test.groups"]) == (6, 1)
-    assert preferred(metrics) == "distilled" and metrics["distilled.val_macro_f1"] == 0.7
+    assert preferred_model(metrics) == "distilled" and metrics["distilled.val_macro_f1"] == 0.7
     assert all(isinstance(value, int | float) and np.isfinite(value) for value in metrics.values())
 
 
@@ -87,7 +87,7 @@ def test_predictions_are_those_of_the_exported_form(evaluated: tuple[Paths, dict
     paths, metrics = evaluated
     table = pd.read_parquet(paths.predictions)
     assert len(table) == len(NAMES) * 6
-    columns = [f"p_{label}" for label in tiny.CLASSES]
+    columns = [f"p_{label}" for label in tiny_study.CLASSES]
     np.testing.assert_allclose(table[columns].sum(axis=1), 1)
     rows = table[table["model"] == "original"]
     assert (rows["label"] == rows["predicted"]).mean() == metrics["original.accuracy"]
@@ -109,7 +109,7 @@ def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths
 
 
 def test_a_student_for_pictures_is_explained_before_and_after_distillation(tmp_path: Path) -> None:
-    paths = tiny.study(tmp_path)
+    paths = tiny_study.study(tmp_path)
     for file in paths.packs.glob("*.npy"):
         np.save(file, np.load(file)[..., :1])
     for seed, name in enumerate(("original", "control", "distilled")):
@@ -132,7 +132,7 @@ def test_confusions_are_there_for_dvc_plots(evaluated: tuple[Paths, dict[str, fl
 
 
 def test_no_test_clips_and_no_model_are_said_in_a_sentence(tmp_path: Path) -> None:
-    paths = tiny.study(tmp_path)
+    paths = tiny_study.study(tmp_path)
     params = load_params(paths.params)
     with pytest.raises(UserError, match="no model to evaluate"):
         STAGES["evaluate"].run(params, paths, null_log)

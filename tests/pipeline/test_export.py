@@ -24,7 +24,7 @@ from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
 from slimstream.stages.export import stage as export
 from slimstream.stages.export.params import ExportParams
-from tests.pipeline import tiny
+from tests.pipeline import tiny_study
 from tests.pipeline.test_evaluate import untrained
 
 Exported = tuple[Paths, dict[str, float]]
@@ -35,7 +35,7 @@ POLICY = ExportParams(max_changed=0.01)
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     torch.set_num_threads(1)
     section = {"calibration_clips": 4, "latency_runs": 5}
-    paths = tiny.study(tmp_path_factory.mktemp("study"), export=section)
+    paths = tiny_study.study(tmp_path_factory.mktemp("study"), export=section)
     untrained(paths, "pruned", 0)
     (paths.export("dropped")).mkdir(parents=True)
     return paths, STAGES["export"].run(load_params(paths.params), paths, null_log)
@@ -59,7 +59,7 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
 
 def test_every_form_judges_clips_it_has_not_seen(exported: Exported) -> None:
     paths, _ = exported
-    clip = tiny.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
+    clip = tiny_study.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
     expected = open_network(paths.export("pruned"), "onnx")(clip)
     for form in read_forms(paths.export("pruned"))[1]:
         assert np.abs(open_network(paths.export("pruned"), form.runtime)(clip) - expected).max() < 0.2
@@ -67,13 +67,13 @@ def test_every_form_judges_clips_it_has_not_seen(exported: Exported) -> None:
 
 def test_what_a_clip_must_become_is_written_beside_it(exported: Exported) -> None:
     told = json.loads((exported[0].export("pruned") / "preprocessing.json").read_text())
-    assert told["classes"] == tiny.CLASSES
-    assert told["input"]["shape"] == ["batch", "frames", 5, tiny.SIZE, tiny.SIZE]
+    assert told["classes"] == tiny_study.CLASSES
+    assert told["input"]["shape"] == ["batch", "frames", 5, tiny_study.SIZE, tiny_study.SIZE]
     assert told["input"]["channels"][3:] == ["flow x", "flow y"] and "farneback" in told["steps"][-1]
 
 
 def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validation(tmp_path: Path) -> None:
-    paths = tiny.study(
+    paths = tiny_study.study(
         tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}
     )
     untrained(paths, "pruned", 0)
@@ -88,7 +88,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     (paths.final_model("other")).rename(paths.model("pruned"))
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert metrics["pruned.openvino-int8.off"] > export.PARITY
-    clip = tiny.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
+    clip = tiny_study.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
     folder = paths.export("pruned")
     for form in read_forms(folder)[1]:  # while those of the refitted network are deployed
         assert open_network(folder, form.runtime)(clip)[0] == pytest.approx([9, 0, 0], abs=0.1)
@@ -97,7 +97,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
 
 def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"runtimes": ["openvino"], "latency_runs": 5}
-    paths = tiny.study(tmp_path, export=options, refit={"strength": 0.003})
+    paths = tiny_study.study(tmp_path, export=options, refit={"strength": 0.003})
     untrained(paths, "pruned", 0)
     paths.final_model("pruned").rename(paths.model("pruned"))
     untrained(paths, "pruned", 0)
@@ -138,7 +138,7 @@ def form(runtime: str, changed: float, ms: float, off: float = 0.0) -> Form:
 )
 def test_the_fastest_that_answers_alike_is_chosen(others: list[Form], chosen: int) -> None:
     forms = [form("onnx", 0, 10), *others]
-    assert export.choose(forms, POLICY) is forms[chosen + 1]
+    assert export.choose_form(forms, POLICY) is forms[chosen + 1]
 
 
 def test_a_graph_that_computes_otherwise_is_an_error(
@@ -218,7 +218,7 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
     monkeypatch.setitem(RUNTIMES, "toy", Remembering())
     monkeypatch.setitem(RUNTIMES, "coarse", Remembering(0.01, exact=False))
     names = ["onnx", "off", "toy", "coarse"]
-    paths = tiny.study(tmp_path, export={"runtimes": names, "latency_runs": 5, "max_changed": 1})
+    paths = tiny_study.study(tmp_path, export={"runtimes": names, "latency_runs": 5, "max_changed": 1})
     untrained(paths, "pruned", 0, network="two_stream_mobilenet")
     params = load_params(paths.params)
     metrics = STAGES["export"].run(params, paths, null_log)
@@ -226,8 +226,8 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
     chosen, forms = read_forms(folder)
     assert [form.runtime for form in forms] == names and chosen.runtime in ("toy", "coarse")
     # Fewer bits explain a small difference; 32-bit floats do not.
-    assert [export.admitted(form, params.export) for form in forms] == [True, False, True, True]
-    assert metrics["pruned.toy.off"] == 0 and export.PARITY < metrics["pruned.off.off"] < export.MOVED
+    assert [export.is_faithful(form, params.export) for form in forms] == [True, False, True, True]
+    assert metrics["pruned.toy.off"] == 0 and export.PARITY < metrics["pruned.off.off"] < export.MAX_CHANGED
     assert metrics["pruned.toy.latency_p50_ms"] < 0.5 * metrics["pruned.onnx.latency_p50_ms"]
     assert metrics["pruned.toy.megabytes"] == metrics["pruned.onnx.megabytes"]
     assert ClipClassifier(folder).runtime == chosen.runtime
@@ -236,7 +236,7 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
 
 
 def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
-    paths = tiny.study(tmp_path, export={"runtimes": ["openvino"], "latency_runs": 5})
+    paths = tiny_study.study(tmp_path, export={"runtimes": ["openvino"], "latency_runs": 5})
     untrained(paths, "original", 0)
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert {key.split(".")[1] for key in metrics} == {"onnx", "openvino", "speedup"}
@@ -244,6 +244,6 @@ def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:
 
 
 def test_no_model_is_said_in_a_sentence(tmp_path: Path) -> None:
-    paths = tiny.study(tmp_path)
+    paths = tiny_study.study(tmp_path)
     with pytest.raises(UserError, match="no model to export"):
         STAGES["export"].run(load_params(paths.params), paths, null_log)

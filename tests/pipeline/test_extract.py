@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slimstream.clips.packs import Job, pack_clip
+from slimstream.clips.packs import PackJob, pack_clip
 from slimstream.clips.params import ExtractParams
 from slimstream.core import fingerprint
 from slimstream.core.errors import UserError
@@ -22,7 +22,7 @@ from slimstream.core.progress import null_log
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
-from tests.unit.clips.rendered import boxed, moving, write_video
+from tests.unit.clips.rendered_clips import boxed, moving, write_video
 
 EXTRACT = ExtractParams(frames=4, size=(32, 48))
 PARAMS = Params(extract=EXTRACT)
@@ -46,14 +46,14 @@ def own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spawned processes are what most of a tiny extraction would take."""
 
-    def each(work: Callable[[Job], None], jobs: list[Job]) -> Iterator[tuple[int, Exception | None]]:
+    def each(work: Callable[[PackJob], None], jobs: list[PackJob]) -> Iterator[tuple[int, Exception | None]]:
         for position, job in enumerate(jobs):
             try:
                 yield position, work(job)  # type: ignore[func-returns-value]
             except Exception as error:
                 yield position, error
 
-    monkeypatch.setattr(extract, "each", each)
+    monkeypatch.setattr(extract, "parallel_map", each)
 
 
 def plant(root: Path, clips: int) -> Paths:
@@ -79,7 +79,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def work(paths: Paths) -> list[Path]:
-    return sorted(paths.work("extract", "").glob("*/*"))
+    return sorted(paths.resume_folder("extract", "").glob("*/*"))
 
 
 def test_packs_index_and_metrics(tmp_path: Path) -> None:
@@ -189,8 +189,10 @@ def test_another_run_in_the_same_cache_keeps_its_work(tmp_path: Path) -> None:
     import fcntl
 
     paths = plant(tmp_path, 1)
-    theirs = paths.work("extract", "0123456789abcdef") / "half-done.npy"
-    mine = paths.work("extract", "the thesis") / "chapter.tex"  # SLIMSTREAM_CACHE may name any folder
+    theirs = paths.resume_folder("extract", "0123456789abcdef") / "half-done.npy"
+    mine = (
+        paths.resume_folder("extract", "the thesis") / "chapter.tex"
+    )  # SLIMSTREAM_CACHE may name any folder
     for file in (theirs, mine):
         file.parent.mkdir(parents=True)
         file.touch()
@@ -249,6 +251,6 @@ def test_too_long_a_stride_is_a_mistake_of_the_user(tmp_path: Path) -> None:
 def test_no_space_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = plant(tmp_path, 1)
     full = OSError(28, "No space left on device", "somewhere")
-    monkeypatch.setattr(extract, "each", lambda work, jobs: [(0, full)])
+    monkeypatch.setattr(extract, "parallel_map", lambda work, jobs: [(0, full)])
     with pytest.raises(UserError, match="no space left: free some"):
         STAGES["extract"].run(PARAMS, paths, null_log)

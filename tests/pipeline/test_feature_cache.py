@@ -8,7 +8,7 @@ import torch
 from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
 from slimstream.training import feature_cache
-from slimstream.training.feature_cache import through_trunk
+from slimstream.training.feature_cache import cache_frozen_features
 
 
 @pytest.fixture
@@ -20,18 +20,18 @@ def batch() -> Batch:
 
 def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) -> None:
     model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).eval()
-    short = next(iter(through_trunk(model, [batch], tmp_path)))
+    short = next(iter(cache_frozen_features(model, [batch], tmp_path)))
     assert short.clip.shape[:3] == (2, 3, 2) and short.clip.shape[3:] == (112, 4, 4)
     with torch.inference_mode():
         assert torch.allclose(model(short.clip), model(batch.clip), atol=1e-2)
-        assert torch.equal(model.maps(model.trunk(batch.clip))[1], model.maps(batch.clip)[1])
+        assert torch.equal(model.maps(model.frozen_features(batch.clip))[1], model.maps(batch.clip)[1])
 
 
 def test_what_follows_the_trunk_learns(batch: Batch, tmp_path: Path) -> None:
     model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).train()
     # Made while the trunk is at work, as a training's are: labels are kept for the gradient, too.
     made = (Batch(batch.indices.clone(), batch.clip.clone(), batch.labels.clone(), 2) for _ in range(1))
-    short = next(iter(through_trunk(model, made, tmp_path)))
+    short = next(iter(cache_frozen_features(model, made, tmp_path)))
     torch.nn.functional.cross_entropy(model(short.clip), short.labels).backward()
     learnt = {
         name.split(".stages.")[1][0] for name, p in model.rgb.named_parameters("rgb") if p.grad is not None
@@ -42,23 +42,23 @@ def test_what_follows_the_trunk_learns(batch: Batch, tmp_path: Path) -> None:
 def test_what_was_computed_once_is_read(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = next(iter(through_trunk(create_model("frozen_efficientnet_lite0", 3), [batch], tmp_path)))
+    first = next(iter(cache_frozen_features(create_model("frozen_efficientnet_lite0", 3), [batch], tmp_path)))
     again = create_model("frozen_efficientnet_lite0", 3)
     monkeypatch.setattr(again, "trunk", lambda clip: pytest.fail("computed again"))
     # One clip and one frame fewer: what counts is the frame, not the batch it came in.
     part = Batch(batch.indices[:1], batch.clip[:1, 1:], batch.labels[:1], 1)
-    assert torch.equal(next(iter(through_trunk(again, [part], tmp_path))).clip, first.clip[:1, 1:])
+    assert torch.equal(next(iter(cache_frozen_features(again, [part], tmp_path))).clip, first.clip[:1, 1:])
 
 
 def test_a_network_that_learns_more_finds_what_a_wholly_frozen_one_has_made(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen = create_model("frozen_efficientnet_lite0", 3).eval()
-    deep = next(iter(through_trunk(frozen, [batch], tmp_path)))
+    deep = next(iter(cache_frozen_features(frozen, [batch], tmp_path)))
     learning = create_model("two_stream_efficientnet_lite0", 3, freeze=6).eval()
-    expected = learning.trunk(batch.clip).half()
+    expected = learning.frozen_features(batch.clip).half()
     monkeypatch.setattr(learning, "trunk", lambda clip: pytest.fail("computed again"))
-    short = next(iter(through_trunk(learning, [batch], tmp_path)))
+    short = next(iter(cache_frozen_features(learning, [batch], tmp_path)))
     assert torch.allclose(short.clip, expected.float(), atol=1e-2)
     with torch.inference_mode():
         assert torch.equal(torch.stack(learning.maps(short.clip), 1).half().float(), deep.clip.flatten(0, 1))
@@ -66,7 +66,7 @@ def test_a_network_that_learns_more_finds_what_a_wholly_frozen_one_has_made(
 
 def test_other_weights_have_files_of_their_own(batch: Batch, tmp_path: Path) -> None:
     pretrained, random = (create_model("frozen_efficientnet_lite0", 3, pretrained=p) for p in (True, False))
-    one, other = (next(iter(through_trunk(m, [batch], tmp_path))).clip for m in (pretrained, random))
+    one, other = (next(iter(cache_frozen_features(m, [batch], tmp_path))).clip for m in (pretrained, random))
     assert not torch.equal(one, other)
 
 
@@ -74,14 +74,14 @@ def test_other_code_of_the_networks_has_files_of_its_own(
     batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = create_model("frozen_efficientnet_lite0", 3)
-    next(iter(through_trunk(model, [batch], tmp_path)))
+    next(iter(cache_frozen_features(model, [batch], tmp_path)))
     monkeypatch.setattr(feature_cache, "_code", lambda: "other code")
-    next(iter(through_trunk(model, [batch], tmp_path)))
+    next(iter(cache_frozen_features(model, [batch], tmp_path)))
     folders = list((tmp_path / "trunk").iterdir())
     assert len(folders) == 4  # of its first stages, which other networks share, and of all: by either code
 
 
 def test_a_network_that_learns_throughout_sees_the_pixels(batch: Batch, tmp_path: Path) -> None:
     for name in ("two_stream_mobilevit", "two_stream_efficientnet_lite0"):
-        assert next(iter(through_trunk(create_model(name, 3), [batch], tmp_path))) is batch
+        assert next(iter(cache_frozen_features(create_model(name, 3), [batch], tmp_path))) is batch
     assert not list(tmp_path.iterdir())

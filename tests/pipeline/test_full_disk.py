@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.core.paths import Paths
-from tests.pipeline.tiny import PARAMS, study
+from tests.pipeline.tiny_study import PARAMS, study
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.ingest.params import IngestParams, RigParams
 from slimstream.stages.ingest.scan import scan
-from tests.unit.clips.rendered import write_video
+from tests.unit.clips.rendered_clips import write_video
 
 RIG = Params(ingest=IngestParams(rig=RigParams(recordings=2, clips=1, seconds=0.2)))
 FOLDER = Params(ingest=IngestParams(source="plant"))

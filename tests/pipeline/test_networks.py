@@ -12,10 +12,10 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
-from tests.pipeline import tiny
+from tests.pipeline import tiny_study
 
-ONCE = {**tiny.FIT, "epochs": 1}
-FITTED = {**tiny.FIT, "epochs": 0, "head": 1.0}
+ONCE = {**tiny_study.FIT, "epochs": 1}
+FITTED = {**tiny_study.FIT, "epochs": 0, "head": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_from_training_to_the_report(
     tmp_path: Path, model: str, model_args: dict[str, Any], fit: dict[str, Any]
 ) -> None:
     torch.set_num_threads(1)
-    paths = tiny.study(
+    paths = tiny_study.study(
         tmp_path,
         train={"model": model, "model_args": model_args, "fit": fit},
         prune={"rate": 0.3, "fit": fit},

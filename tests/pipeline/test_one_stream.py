@@ -12,13 +12,13 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
-from tests.pipeline import tiny
+from tests.pipeline import tiny_study
 
-ONCE = {**tiny.FIT, "epochs": 1}
+ONCE = {**tiny_study.FIT, "epochs": 1}
 
 
 def study(root: Path, **train: object) -> Paths:
-    return tiny.study(
+    return tiny_study.study(
         root,
         train={"model": "mobilevit_3d", "fit": ONCE, **train},
         # The last convolution keeps its outputs, so that there is something to restore.
@@ -55,9 +55,9 @@ def test_a_head_is_fitted_to_one_stream_in_closed_form(tmp_path: Path) -> None:
 def test_attention_of_a_network_without_maps_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = tiny.study(
+    paths = tiny_study.study(
         tmp_path,
-        train={"model": "mobilevit_3d", "fit": {**tiny.FIT, "epochs": 0}},
+        train={"model": "mobilevit_3d", "fit": {**tiny_study.FIT, "epochs": 0}},
         distill={"student": "scratch", "attention": 1.0, "fit": ONCE},
     )
     params = load_params(paths.params)
@@ -72,8 +72,12 @@ def test_clips_without_flow_are_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr("slimstream.training.study.fit", lambda *_, **__: pytest.fail("it began to learn"))
     two = {"model": "two_stream_mobilevit", "fit": ONCE}
-    sections = {"extract": {**tiny.PARAMS["extract"], "flow": "none"}, "train": two, "teachers": {"big": two}}
-    paths = tiny.study(tmp_path, **sections)
+    sections = {
+        "extract": {**tiny_study.PARAMS["extract"], "flow": "none"},
+        "train": two,
+        "teachers": {"big": two},
+    }
+    paths = tiny_study.study(tmp_path, **sections)
     params = load_params(paths.params)
     for stage, name in (("train", "train"), ("teachers", r"teachers\.big")):
         said = rf"{name}\.model takes .* optical flow \(5 channels\), but extract makes RGB pictures \(3\)"

@@ -18,14 +18,14 @@ from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.datasets.dataset import ClipSet
+from slimstream.datasets.dataset import ClipDataset
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
-from slimstream.serving.pyfunc import ClipClassifier
+from slimstream.serving.pyfunc import PyfuncModel
 from slimstream.stages.extract import stage as extract
 from slimstream.stages.ingest.scan import scan
 from slimstream.stages.validate import stage as validate
-from tests.unit.clips.rendered import write_picture
+from tests.unit.clips.rendered_clips import write_picture
 
 SIZE = 32
 FIT = {"epochs": 6, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1.0, "vflip": 0.5}}
@@ -145,7 +145,7 @@ def test_all_pictures_are_in_one_pack(run: Run) -> None:
     assert (metrics["extract"]["clips"], metrics["extract"]["frames"]) == (60, 60)
     assert "flow_saturation" not in metrics["extract"]
     clips = pd.read_parquet(paths.clips).sample(frac=1, random_state=0)
-    packs = ClipSet(paths.packs, clips["id"].tolist(), [0] * len(clips))
+    packs = ClipDataset(paths.packs, clips["id"].tolist(), [0] * len(clips))
     for position, path in enumerate(clips["path"][:5]):
         small = cv2.resize(
             cv2.imread(str(paths.ingested / path), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA
@@ -178,7 +178,7 @@ def test_a_network_learns_them_and_all_models_are_judged(run: Run) -> None:
 
 def test_the_deployed_form_takes_picture_files(run: Run) -> None:
     paths, _ = run
-    model = ClipClassifier()
+    model = PyfuncModel()
     artifacts = {"preprocessing.json": str(paths.export("pruned") / "preprocessing.json")}
     model.load_context(SimpleNamespace(artifacts=artifacts))
     measured = pd.read_parquet(paths.predictions).query("model == 'pruned'")
@@ -228,7 +228,7 @@ def ten_bits(root: Path, bits: int | None, bright: bool) -> tuple[Params, Paths]
 def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validate, "each", each)
+    monkeypatch.setattr(validate, "parallel_map", each)
     params, paths = ten_bits(tmp_path, None, bright=False)
     with pytest.raises(UserError, match=r"none of 24 clips can be used, 24 for this: .* set extract\.bits"):
         STAGES["validate"].run(params, paths, null_log)
@@ -258,7 +258,9 @@ def outcomes(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple
 def test_one_bright_picture_says_that_the_others_are_dark_and_does_not_fit_10_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int | None, accepted: int
 ) -> None:
-    monkeypatch.setattr(validate, "each", outcomes)
-    monkeypatch.setattr(validate.twins, "near", lambda thumbs, _: list(range(len(thumbs))))  # most are black
+    monkeypatch.setattr(validate, "parallel_map", outcomes)
+    monkeypatch.setattr(
+        validate.twins, "near_twins", lambda thumbs, _: list(range(len(thumbs)))
+    )  # most are black
     params, paths = ten_bits(tmp_path, bits, bright=True)
     assert STAGES["validate"].run(params, paths, null_log)["accepted"] == accepted

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
-from tests.pipeline.tiny import FIT, study
+from tests.pipeline.tiny_study import FIT, study
 
 EPOCHS = 8
 # Frozen layers: where all learn, Adam makes of gradients that are rounding alone steps of full length.

@@ -11,7 +11,7 @@ from slimstream.models.checkpoint import load_model
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.training.study import Study
-from tests.pipeline import tiny
+from tests.pipeline import tiny_study
 
 HEAD = {"head": 1.0, "epochs": 0}
 PRUNE = {"rate": 0.4, "leave": ["head", "*.conv_pwl"], "round_to": 8, "restore": 1e-3, "fit": HEAD}
@@ -21,7 +21,7 @@ PRUNE = {"rate": 0.4, "leave": ["head", "*.conv_pwl"], "round_to": 8, "restore":
 def study(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> tuple[Paths, Params]:
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     network = {"model": "two_stream_efficientnet_lite0", "model_args": {"freeze": 4}, "fit": HEAD}
-    paths = tiny.study(tmp_path_factory.mktemp("study"), train=network, prune=PRUNE)
+    paths = tiny_study.study(tmp_path_factory.mktemp("study"), train=network, prune=PRUNE)
     params = load_params(paths.params)
     STAGES["train"].run(params, paths, null_log)
     return paths, params
@@ -50,7 +50,7 @@ def test_frozen_layers_keep_their_channels_unless_told_otherwise(study: tuple[Pa
     assert torch.equal(through.get_buffer(norm), original.get_buffer(norm))
     assert 0 <= cut["before_tuning.val_macro_f1"] <= 1
     # Frozen again: the head alone was fitted, and later stages read these layers' maps from the cache.
-    assert through.trunk_layers() is not None
+    assert through.frozen_layers() is not None
     assert not through.get_parameter("flow.stages.2.0.conv_dw.weight").requires_grad
 
 
@@ -58,7 +58,7 @@ def test_few_clips_are_always_the_same_ones(study: tuple[Paths, Params]) -> None
     paths, params = study
     data = Study.open(params.extract, paths)
     model, _ = load_model(paths.model("original"), create_model)
-    first, again, all_ = (torch.cat(list(data.clips(model, at_most, whole=True))) for at_most in (5, 5, None))
+    first, again, all_ = (torch.cat(list(data.clips(model, at_most, raw=True))) for at_most in (5, 5, None))
     assert len(first) == 5 and torch.equal(first, again) and first.dtype == torch.uint8
     assert len(all_) == len(data.both)
 

@@ -14,7 +14,7 @@ from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.refit import stage as refit
 from slimstream.training.study import Study
-from tests.pipeline.tiny import study
+from tests.pipeline.tiny_study import study
 
 Trained = tuple[Params, Paths, dict[str, float]]
 

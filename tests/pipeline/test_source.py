@@ -12,7 +12,7 @@ from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
 from slimstream.pipeline.recipes import load_recipe
 from slimstream.stages.validate import stage as validate
-from tests.unit.clips.rendered import texture, write_picture
+from tests.unit.clips.rendered_clips import texture, write_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker processes, no Great Expectations and no runs: none is what is tested."""
     monkeypatch.setenv("SLIMSTREAM_TRACKING", "off")
-    monkeypatch.setattr(validate, "each", lambda work, items: enumerate(map(work, items)))
-    monkeypatch.setattr(validate.checks, "expect", lambda *_: [])
+    monkeypatch.setattr(validate, "parallel_map", lambda work, items: enumerate(map(work, items)))
+    monkeypatch.setattr(validate.checks, "run_expectations", lambda *_: [])
 
 
 def pictures(folder: Path, *classes: str, count: int = 4, seed: int = 0) -> None:

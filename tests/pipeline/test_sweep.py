@@ -8,7 +8,7 @@ from slimstream.core.progress import null_log
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.sweep import curve
-from tests.pipeline import tiny
+from tests.pipeline import tiny_study
 from tests.pipeline.test_evaluate import untrained
 
 
@@ -16,10 +16,10 @@ from tests.pipeline.test_evaluate import untrained
 def paths(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Paths:
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     sections = {
-        "prune": {"rate": 0.5, "restore": 1e-3, "fit": {**tiny.FIT, "epochs": 1}},
+        "prune": {"rate": 0.5, "restore": 1e-3, "fit": {**tiny_study.FIT, "epochs": 1}},
         "sweep": {"rates": [0.5, 0.3], "latency_runs": 5},
     }
-    paths = tiny.study(tmp_path_factory.mktemp("study"), **sections)
+    paths = tiny_study.study(tmp_path_factory.mktemp("study"), **sections)
     untrained(paths, "original", 0)
     paths.final.rename(paths.root / "aside")
     (paths.root / "aside/original").rename(paths.model("original"))
@@ -72,7 +72,7 @@ def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch
         return tell
 
     with monkeypatch.context() as patch:
-        patch.setattr(curve, "named", killed)
+        patch.setattr(curve, "prefixed_log", killed)
         with pytest.raises(KeyboardInterrupt):
             STAGES["sweep"].run(params, paths, null_log)
     assert [file for file in (paths.cache / "work").rglob("state.safetensors")]

@@ -20,7 +20,7 @@ from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
 from tests.pipeline.test_pictures import each, tiny_picture_net
-from tests.pipeline.tiny import study
+from tests.pipeline.tiny_study import study
 
 FIT = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1, "hflip": 0}}
 NET = {"model": "tiny_picture_net", "fit": FIT}
@@ -84,7 +84,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     monkeypatch.delenv("SLIMSTREAM_DASK", raising=False)
     monkeypatch.setattr(runner, "_call", call)
-    monkeypatch.setattr(extract, "each", each)
+    monkeypatch.setattr(extract, "parallel_map", each)
     monkeypatch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
     return found
 

@@ -18,7 +18,7 @@ from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.distill import stage as distill
-from tests.pipeline.tiny import FIT, study
+from tests.pipeline.tiny_study import FIT, study
 
 QUICK = {**FIT, "epochs": 1}
 STUDENT = {"head": "cosine", "freeze": 6}

@@ -20,7 +20,7 @@ from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.training.study import Study
-from tests.pipeline.tiny import FIT, study
+from tests.pipeline.tiny_study import FIT, study
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from slimstream.pipeline.stages import STAGES
 from slimstream.splits.params import SplitParams
 from slimstream.stages.validate import stage as validate
 from slimstream.stages.validate.params import ValidateParams
-from tests.unit.clips.rendered import boxed, texture, write_video
+from tests.unit.clips.rendered_clips import boxed, texture, write_video
 
 LABELS = ("leak", "normal")
 
@@ -185,8 +185,8 @@ def test_a_planted_box_is_flagged_and_a_clean_set_is_not(tmp_path: Path) -> None
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker processes and no Great Expectations, where neither is what is tested."""
-    monkeypatch.setattr(validate, "each", lambda work, items: enumerate(map(work, items)))
-    monkeypatch.setattr(validate.checks, "expect", lambda *_: [])
+    monkeypatch.setattr(validate, "parallel_map", lambda work, items: enumerate(map(work, items)))
+    monkeypatch.setattr(validate.checks, "run_expectations", lambda *_: [])
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What `Reader` decodes against `ffmpeg` itself: codecs, pixel formats, colour matrices, ranges, interlacing.
+"""What `VideoReader` decodes against `ffmpeg` itself: codecs, pixel formats, colour matrices, ranges, interlacing.
 
 Needs the program ffmpeg (Debian: ffmpeg), which renders each small clip and decodes it for comparison.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from slimstream.clips.video import Reader
+from slimstream.clips.video import VideoReader
 from slimstream.core.media import UnreadableVideo
 
 pytestmark = [
@@ -152,7 +152,7 @@ def reference(path: Path, shape: tuple[int, ...], case: Case) -> npt.NDArray[np.
 
 
 def decode(path: Path) -> npt.NDArray[np.int64]:
-    with Reader(path) as clip:
+    with VideoReader(path) as clip:
         return np.stack([clip.picture() for _ in clip]).astype(np.int64)
 
 
@@ -166,8 +166,10 @@ def test_frames_are_those_of_ffmpeg(case: Case, tmp_path: Path) -> None:
     # Versions of the filter differ in the first and last frame, which lack a neighbour.
     inner = slice(1, -1) if case.interlaced else slice(None)
     assert np.abs(ours[inner] - theirs[inner]).max() <= 2
-    with Reader(path) as clip:
-        assert clip.claimed() is not None and len(clip.claimed().times) == sum(1 for _ in clip)
+    with VideoReader(path) as clip:
+        assert clip.claimed_timeline() is not None and len(clip.claimed_timeline().times) == sum(
+            1 for _ in clip
+        )
         assert (clip.interlaced > 0) == bool(case.interlaced) and not clip.damaged
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import PARTS, row
-from benchmarks.compare import Result, duel, result
+from benchmarks.compare import Result, compare_times, ratio_result
 
 
 def test_a_ratio_is_that_of_the_times() -> None:
-    compared = duel(
+    compared = compare_times(
         "sleep", ("long", lambda: time.sleep(0.03)), ("short", lambda: time.sleep(0.01)), rounds=3
     )
     assert compared.ratio > 2  # the median of three: another process may hold up one of them
@@ -20,13 +20,15 @@ def test_a_ratio_is_that_of_the_times() -> None:
 
 def test_each_goes_first_in_every_other_round() -> None:
     order: list[str] = []
-    duel("x", ("a", lambda: order.append("a")), ("b", lambda: order.append("b")), rounds=4, warm_up=0)
+    compare_times(
+        "x", ("a", lambda: order.append("a")), ("b", lambda: order.append("b")), rounds=4, warm_up=0
+    )
     assert "".join(order) == "abbaabba"
 
 
 @pytest.mark.parametrize(("most", "said"), [(0.5, "**missed**"), (0.7, "reached"), (None, "| a note |")])
 def test_the_table_says_what_was_missed(most: float | None, said: str) -> None:
-    compared = result("part", "ours", "peer", [0.4, 0.8, 0.6], most=most, note="a note")
+    compared = ratio_result("part", "ours", "peer", [0.4, 0.8, 0.6], most=most, note="a note")
     assert (compared.ratio, compared.low, compared.high) == (0.6, 0.4, 0.8)
     assert said in row(compared) and "**0.600**" in row(compared)
     assert row(Result("p", "o", "q", 1, 1, 1)).count("|") == 8

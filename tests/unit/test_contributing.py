@@ -19,12 +19,18 @@ from slimstream.models.cost import count_params
 from slimstream.runtimes import RUNTIMES, open_network
 from slimstream.runtimes.export import export
 from slimstream.training.objectives import CrossEntropy
-from tests.unit.training.made_up import Says, batch
+from tests.unit.training.fakes import FixedLogits, batch
 
 PAGE = Path(__file__).parents[2] / "docs/contributing.md"
 KNOWN = {
     **{"math": math, "np": np, "pd": pd, "pytest": pytest, "torch": torch, "Path": Path},
-    **{"Paths": Paths, "null_log": null_log, "CrossEntropy": CrossEntropy, "Says": Says, "batch": batch},
+    **{
+        "Paths": Paths,
+        "null_log": null_log,
+        "CrossEntropy": CrossEntropy,
+        "FixedLogits": FixedLogits,
+        "batch": batch,
+    },
     **{"create_model": create_model, "export": export, "open_network": open_network},
 }
 """Names that the tests in the page use without importing them."""

@@ -10,7 +10,7 @@ import pytest
 
 from infra.services import mlflow, postgres, servers
 from infra.services.settings import Home, Settings
-from tests.unit.compose import INFRA, VARIABLE, example, load
+from tests.unit.compose_file import INFRA, VARIABLE, example, load
 
 SECRETS = dict.fromkeys(
     ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"), "a:b"

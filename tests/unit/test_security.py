@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.catalog.listing import Stat, arrange
+from slimstream.catalog.listing import FileStat, label_files
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.datasets.dataset import ClipSet
+from slimstream.datasets.dataset import ClipDataset
 from slimstream.models.checkpoint import Card, load_model, load_state, save_model
 from slimstream.pipeline.params import load_params
 from slimstream.registry import artifacts
@@ -71,10 +71,10 @@ def test_a_pickle_is_no_pack(tmp_path: Path, mark: Path) -> None:
     pd.DataFrame([row]).to_parquet(tmp_path / "index.parquet")
     np.save(tmp_path / "a.npy", np.array([Bomb(mark)], object), allow_pickle=True)
     with pytest.raises(ValueError, match="Python objects"):
-        ClipSet(tmp_path, ["a"], [0]).full(0)
+        ClipDataset(tmp_path, ["a"], [0]).all_frames(0)
     (tmp_path / "a.npy").write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(ValueError, match="pickle"):
-        ClipSet(tmp_path, ["a"], [0]).full(0)
+        ClipDataset(tmp_path, ["a"], [0]).all_frames(0)
     assert not mark.exists()
 
 
@@ -112,7 +112,7 @@ def test_a_pickle_in_the_registry_is_not_asked(
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # as a careless caller may have it
-    with artifacts._store(uri):
+    with artifacts._use_store(uri):
         mlflow.create_experiment("x", artifact_location=(tmp_path / "artifacts").as_uri())
         mlflow.set_experiment("x")
         with mlflow.start_run():
@@ -127,7 +127,7 @@ def test_a_pickle_in_the_registry_is_not_asked(
 
 def test_keys_of_a_bucket_do_not_leave_it(tmp_path: Path) -> None:
     keys = ["on/1.mp4", "../2.mp4", "on/../../3.mp4"]
-    listing = arrange({key: Stat(1, "x") for key in keys}, None, "s3://bucket")
+    listing = label_files({key: FileStat(1, "x") for key in keys}, None, "s3://bucket")
     assert [item.key for item in listing.items] == ["on/1.mp4"]
     assert set(listing.rejected.values()) == {"the path leaves the source"}
     lock = tmp_path / "source.lock.json"

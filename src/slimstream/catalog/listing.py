@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from slimstream.catalog.clutter import clutter
-from slimstream.catalog.metadata import read
-from slimstream.catalog.names import normal
-from slimstream.catalog.parts import GIVEN, part_of
+from slimstream.catalog.hidden_files import hidden_part
+from slimstream.catalog.metadata import read_metadata
+from slimstream.catalog.names import normal_form
+from slimstream.catalog.part_names import GIVEN_COLUMN, part_named
 from slimstream.core.errors import UserError
 from slimstream.core.media import PICTURES, VIDEOS, is_picture
 
@@ -22,7 +22,7 @@ METADATA = "metadata.csv"
 
 
 @dataclass(frozen=True)
-class Stat:
+class FileStat:
     """Facts about a file that a source knows without opening it. `size` is in bytes."""
 
     size: int
@@ -38,7 +38,7 @@ class Item:
 
     key: str
     label: str
-    stat: Stat
+    stat: FileStat
     groups: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -52,12 +52,12 @@ class Listing:
     """Kind of file (a suffix, or words) → number of files that are not clips. Not part of the comparison."""
 
 
-def table_of(files: Iterable[str], source: str) -> str | None:
+def find_metadata(files: Iterable[str], source: str) -> str | None:
     """Return the key of the metadata.csv among `files`, or None. Case is ignored.
 
     Raises UserError when several files differ only in case and none is called exactly `metadata.csv`.
     """
-    found = [key for key in files if normal(key).casefold() == METADATA]
+    found = [key for key in files if normal_form(key).casefold() == METADATA]
     if METADATA in found or not found:
         return METADATA if found else None
     if len(found) > 1:
@@ -65,21 +65,23 @@ def table_of(files: Iterable[str], source: str) -> str | None:
     return found[0]
 
 
-def arrange(files: Mapping[str, Stat], metadata: bytes | None, source: str) -> Listing:
+def label_files(files: Mapping[str, FileStat], metadata: bytes | None, source: str) -> Listing:
     """Label `files` (key → stat) by `metadata`, or by their folders when `metadata` is None.
 
     Raises UserError when no clip can be used, or when videos and pictures are mixed.
     """
-    left = {key: stat for key, stat in files.items() if not clutter(PurePosixPath(key))}
-    system = {clutter(PurePosixPath(key)) for key in files.keys() - left.keys()}
+    left = {key: stat for key, stat in files.items() if not hidden_part(PurePosixPath(key))}
+    system = {hidden_part(PurePosixPath(key)) for key in files.keys() - left.keys()}
     if metadata is None:
         listing = _by_folder(left, source)
     else:
         listing = _by_metadata(left, metadata, f"{source}/{METADATA}")
     if not listing.items:
-        told = next((f"; {key}: {reason}" for key, reason in listing.rejected.items()), "")
-        raise UserError(f"{source}: no clip can be used{told} (wanted: a folder per class, or a {METADATA}).")
-    _one_kind([item.key for item in listing.items], source)
+        example = next((f"; {key}: {reason}" for key, reason in listing.rejected.items()), "")
+        raise UserError(
+            f"{source}: no clip can be used{example} (wanted: a folder per class, or a {METADATA})."
+        )
+    _check_one_kind([item.key for item in listing.items], source)
     skipped = Counter(listing.skipped) + Counter({"hidden or system": len(system)})
     return Listing(
         sorted(listing.items, key=lambda item: item.key),
@@ -88,7 +90,7 @@ def arrange(files: Mapping[str, Stat], metadata: bytes | None, source: str) -> L
     )
 
 
-def _one_kind(keys: list[str], source: str) -> None:
+def _check_one_kind(keys: list[str], source: str) -> None:
     """Raise UserError for a mix of videos and pictures.
 
     A picture among videos may be a clip or a thumbnail; only the user knows.
@@ -110,7 +112,7 @@ def _is_clip(key: str) -> bool:
     return _suffix(key) in VIDEOS | PICTURES
 
 
-def _by_folder(files: Mapping[str, Stat], source: str) -> Listing:
+def _by_folder(files: Mapping[str, FileStat], source: str) -> Listing:
     clips, rejected, skipped = {}, {}, Counter[str]()
     for key, stat in files.items():
         parts = PurePosixPath(key).parts
@@ -127,8 +129,8 @@ def _by_folder(files: Mapping[str, Stat], source: str) -> Listing:
     level = _split_level(list(clips.values()), source)
     items = []
     for key, parts in clips.items():
-        groups = {} if level is None else {GIVEN: part_of(parts[level]) or ""}
-        label = normal(parts[1] if level == 0 else parts[0])
+        groups = {} if level is None else {GIVEN_COLUMN: part_named(parts[level]) or ""}
+        label = normal_form(parts[1] if level == 0 else parts[0])
         if level == 0 and len(parts) < 3:
             rejected[key] = "lies in no class folder"
         elif not label:
@@ -146,25 +148,25 @@ def _split_level(clips: list[tuple[str, ...]], source: str) -> int | None:
     """
     mend = f"Say which clip is of which class in a {METADATA} (path, label, and a column for the split)."
     tops = {parts[0] for parts in clips}
-    named = sorted(top for top in tops if part_of(top))
+    named = sorted(top for top in tops if part_named(top))
     others = sorted(tops - {*named})
     direct = all(len(parts) == 2 for parts in clips)
-    if named and others and direct and not any(part_of(top) == "train" for top in named):
+    if named and others and direct and not any(part_named(top) == "train" for top in named):
         return None  # e.g. classes `valid` and `invalid`: without a train part it is no split
     if named and others:
         raise UserError(
-            f"{source}: the folders {_some(named)} are called like parts of a split and {_some(others)} are "
-            f"not, so they may be parts or classes. Put the others elsewhere if they are parts. {mend}"
+            f"{source}: the folders {_first_names(named)} are called like parts of a split and "
+            f"{_first_names(others)} are not, so they may be parts or classes. Put the others elsewhere if they are parts. {mend}"
         )
     if named and direct:
         raise UserError(
-            f"{source}: the folders {_some(named)} are called like parts of a split and hold clips, not "
-            f"folders of classes: they may be classes, or parts without classes. {mend}"
+            f"{source}: the folders {_first_names(named)} are called like parts of a split and hold clips, "
+            f"not folders of classes: they may be classes, or parts without classes. {mend}"
         )
     if named:
         return 0
-    below = [parts for parts in clips if len(parts) > 2 and part_of(parts[1])]
-    if not any(part_of(parts[1]) == "train" for parts in below):
+    below = [parts for parts in clips if len(parts) > 2 and part_named(parts[1])]
+    if not any(part_named(parts[1]) == "train" for parts in below):
         return None
     if len(below) < len(clips):
         other = next(parts for parts in clips if parts not in below)
@@ -181,26 +183,26 @@ def _split_level(clips: list[tuple[str, ...]], source: str) -> int | None:
     return 1
 
 
-def _some(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _by_metadata(files: Mapping[str, Stat], metadata: bytes, name: str) -> Listing:
+def _by_metadata(files: Mapping[str, FileStat], metadata: bytes, name: str) -> Listing:
     listed: dict[str, list[Item]] = defaultdict(list)
     rejected: dict[str, str] = {}
-    by_name = _Names(files)
-    header, lines = read(metadata, name)
+    by_name = _PathIndex(files)
+    header, lines = read_metadata(metadata, name)
     for line, cells in lines:
         row = dict(zip(header, cells + [""] * len(header), strict=False))
-        path, label = row.pop("path"), normal(row.pop("label"))
+        path, label = row.pop("path"), normal_form(row.pop("label"))
         key, reason = by_name.find(path) if path else (f"{METADATA}:{line}", "the path is empty")
-        reason = reason or _fault(key, label, files[key])
+        reason = reason or _rejection(key, label, files[key])
         if not reason and len(cells) > len(header):
             reason = "more fields than the header has"
         if reason:
             rejected[key] = reason
             continue
-        item = Item(key, label, files[key], {column: normal(value) for column, value in row.items()})
+        item = Item(key, label, files[key], {column: normal_form(value) for column, value in row.items()})
         if item not in listed[key]:
             listed[key].append(item)
     for key, rivals in listed.items():
@@ -212,13 +214,13 @@ def _by_metadata(files: Mapping[str, Stat], metadata: bytes, name: str) -> Listi
     skipped = Counter(
         f"{_suffix(key) or 'without suffix'}{f' not in {METADATA}' * _is_clip(key)}"
         for key in files.keys() - listed.keys() - rejected.keys()
-        if normal(key).casefold() != METADATA
+        if normal_form(key).casefold() != METADATA
     )
     items = [rivals[0] for key, rivals in listed.items() if key not in rejected]
     return Listing(items, rejected, skipped)
 
 
-class _Names:
+class _PathIndex:
     """Finds the file that a path in metadata.csv refers to."""
 
     def __init__(self, files: Iterable[str]) -> None:
@@ -226,30 +228,30 @@ class _Names:
         self.normal: dict[str, list[str]] = defaultdict(list)
         self.folded: dict[str, list[str]] = defaultdict(list)
         for key in sorted(self.files):
-            self.normal[normal(key)].append(key)
-            self.folded[normal(key).casefold()].append(key)
+            self.normal[normal_form(key)].append(key)
+            self.folded[normal_form(key).casefold()].append(key)
 
     def find(self, path: str) -> tuple[str, str]:
         """Return the key for `path` and "", or a key and the reason why no file can be used."""
         plain = str(PurePosixPath(path))
-        if reason := _elsewhere(path):
+        if reason := _outside_source(path):
             return plain, reason
         slashes = str(PurePosixPath(path.replace("\\", "/")))  # as Windows writes it
         for way in (path, plain, slashes):
             if way in self.files:
                 return way, ""
         for way in (plain, slashes):
-            if found := self.normal.get(normal(way)):
+            if found := self.normal.get(normal_form(way)):
                 rivals = f"the names of several files look like it: {', '.join(map(ascii, found))}"
                 return (found[0], "") if len(found) == 1 else (plain, rivals)
-        if clutter(PurePosixPath(slashes)):
+        if hidden_part(PurePosixPath(slashes)):
             return plain, "a hidden or system file, which is never a clip"
-        if found := self.folded.get(normal(slashes).casefold()):
+        if found := self.folded.get(normal_form(slashes).casefold()):
             return plain, f"no such file in the source; there is {found[0]}"
         return plain, "no such file in the source"
 
 
-def _elsewhere(path: str) -> str:
+def _outside_source(path: str) -> str:
     if "://" in path:
         return "a URL, not a path in the source"
     if path.startswith("/") or re.match(r"[A-Za-z]:|\\", path):
@@ -259,7 +261,7 @@ def _elsewhere(path: str) -> str:
     return ""
 
 
-def _fault(key: str, label: str, stat: Stat) -> str:
+def _rejection(key: str, label: str, stat: FileStat) -> str:
     if not label:
         return "the label is empty"
     if stat.fault:

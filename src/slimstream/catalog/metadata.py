@@ -5,14 +5,14 @@ import io
 import re
 
 from slimstream.catalog.manifest import RESERVED
-from slimstream.catalog.names import normal
+from slimstream.catalog.names import normal_form
 from slimstream.core.errors import UserError
 
-NEEDED = ("path", "label")
+REQUIRED_COLUMNS = ("path", "label")
 SEPARATORS = (",", ";", "\t", "|")
 
 
-def read(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_metadata(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header and (line number, cells) of every row that is not blank. All cells are stripped.
 
     Accepts comma, semicolon, tab or bar as separator, UTF-8 or UTF-16, and a first line `sep=;`. `Path` and
@@ -35,7 +35,7 @@ def read(content: bytes, name: str) -> tuple[list[str], list[tuple[int, list[str
                 lines.append((reader.line_num + skipped, cells))
     except csv.Error as error:
         raise UserError(f"{name}, line {reader.line_num + skipped}: {error}.") from error
-    header = _known([normal(column) for column in lines[0][1]] if lines else [])
+    header = _known_columns([normal_form(column) for column in lines[0][1]] if lines else [])
     _check(header, name)
     return header, lines[1:]
 
@@ -60,15 +60,17 @@ def _separator(text: str) -> str:
     first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
 
     def found(separator: str) -> tuple[int, int]:
-        header = _known([normal(column) for column in next(csv.reader([first], delimiter=separator), [])])
-        return len({*NEEDED} & {*header}), len(header)
+        header = _known_columns(
+            [normal_form(column) for column in next(csv.reader([first], delimiter=separator), [])]
+        )
+        return len({*REQUIRED_COLUMNS} & {*header}), len(header)
 
     return max(SEPARATORS, key=found)
 
 
-def _known(header: list[str]) -> list[str]:
+def _known_columns(header: list[str]) -> list[str]:
     """Rename `Path` to `path` and `Label` to `label`, unless that is ambiguous."""
-    for wanted in NEEDED:
+    for wanted in REQUIRED_COLUMNS:
         rivals = [place for place, column in enumerate(header) if column.casefold() == wanted]
         if wanted not in header and len(rivals) == 1:
             header = [*header[: rivals[0]], wanted, *header[rivals[0] + 1 :]]
@@ -76,10 +78,10 @@ def _known(header: list[str]) -> list[str]:
 
 
 def _check(header: list[str], name: str) -> None:
-    if missing := [column for column in NEEDED if column not in header]:
+    if missing := [column for column in REQUIRED_COLUMNS if column not in header]:
         found = ", ".join(header) or "nothing"
         raise UserError(f"{name} lacks the column {' and '.join(missing)}; its first line has: {found}.")
     if "" in header or len(set(header)) < len(header):
         raise UserError(f"{name}: a column has no name or one that is there twice; give each its own.")
-    if clash := sorted(set(header) & (RESERVED - {*NEEDED})):
+    if clash := sorted(set(header) & (RESERVED - {*REQUIRED_COLUMNS})):
         raise UserError(f"{name}: the manifest itself uses the column name {', '.join(clash)}; rename it.")

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-HIDDEN = {"Cc", "Cf"}
+INVISIBLE = {"Cc", "Cf"}
 """Unicode categories of invisible characters: zero-width blanks, soft hyphens, byte order marks."""
 FILLERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -12,15 +12,17 @@ FILLERS = re.compile(
 """Further invisible characters (Default_Ignorable_Code_Point): joiners, fillers, variation selectors."""
 
 
-def normal(text: str) -> str:
+def normal_form(text: str) -> str:
     """Return `text` in NFC, without invisible characters, with single blanks and none at the ends."""
     seen = (
-        char for char in FILLERS.sub("", text) if char.isspace() or unicodedata.category(char) not in HIDDEN
+        char
+        for char in FILLERS.sub("", text)
+        if char.isspace() or unicodedata.category(char) not in INVISIBLE
     )
     return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
 
 
-def alike(names: Iterable[str]) -> list[list[str]]:
+def similar_names(names: Iterable[str]) -> list[list[str]]:
     """Return groups of names that differ only in case, blanks, underscores or hyphens, such as `OK`, `ok`."""
     sets: dict[str, list[str]] = {}
     for name in sorted(set(names)):

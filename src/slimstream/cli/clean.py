@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from slimstream.core.paths import Paths
-from slimstream.stages.ingest.own_folders import check_ingested, outs
+from slimstream.stages.ingest.reserved_folders import check_ingested, stage_outputs
 
 
 def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
@@ -17,10 +17,10 @@ def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
     root = paths.root.resolve()
     deleted: list[Path] = []
     left: list[Path] = []
-    for out in outs(root):
+    for out in stage_outputs(root):
         if not (out.is_symlink() or out.exists()):
             continue
-        if not _within(out, root):
+        if not _is_within(out, root):
             left.append(out)
             continue
         if out.is_dir() and not out.is_symlink():
@@ -31,7 +31,7 @@ def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
     return deleted, left
 
 
-def _within(out: Path, root: Path) -> bool:
+def _is_within(out: Path, root: Path) -> bool:
     """Whether the way from the project to `out` leads through real folders of the project alone."""
     if ".." in out.parts or not out.is_relative_to(root) or out == root:
         return False

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimstream.cli import torchrun
-from slimstream.core.environment import processes
+from slimstream.core.environment import training_processes
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params, load_params
@@ -28,15 +28,15 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     from slimstream.tracking.run import NullRun, stage_run
 
     params, stage = load_params(paths.params), STAGES[args.command]
-    if not torchrun.by_torchrun():
-        if stage.trains and processes() > 1:
-            return torchrun.together(stage.name, args.root, processes())
+    if not torchrun.under_torchrun():
+        if stage.trains and training_processes() > 1:
+            return torchrun.run_distributed(stage.name, args.root, training_processes())
         ours: AbstractContextManager[None] = nullcontext()
     elif stage.trains:
-        torchrun.follow_launcher()
-        from slimstream.training.distributed import joined
+        torchrun.exit_with_launcher()
+        from slimstream.training.distributed import process_group
 
-        ours = joined()
+        ours = process_group()
     else:
         shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
         raise UserError(f"torchrun is for {shared}; run this stage without it.")
@@ -44,7 +44,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     # (no teachers) there is no training.
     if stage.trains and params.section(stage.name):
         before_training(params, paths)
-    first = torchrun.is_first()
+    first = torchrun.is_main_process()
     with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
         if first:
@@ -73,8 +73,8 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
         not args.dry_run,
         partial(_held_out_before, params, paths),
     )
-    told = {name: value for name, value in asdict(result).items() if name != "items"}
-    print(json.dumps(told) if args.json else result, flush=True)
+    answer = {name: value for name, value in asdict(result).items() if name != "items"}
+    print(json.dumps(answer) if args.json else result, flush=True)
     classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
     for sentence in preflight(params, paths, items=result.items, keys=keys, classes=classes):
         print(f"scan: {sentence}", file=sys.stderr)
@@ -109,7 +109,7 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.cli.model_table import model_table, render
+    from slimstream.cli.model_table import format_table, model_table
     from slimstream.models.cost import measure
 
     params = load_params(paths.params) if paths.params.exists() else Params()
@@ -118,7 +118,7 @@ def models(args: argparse.Namespace, paths: Paths) -> None:
         print(json.dumps(rows, indent=2))
         return
     height, width = params.extract.size
-    print(render(rows))
+    print(format_table(rows))
     print(
         f"\nMACs: {args.frames} frame{'s' * (args.frames > 1)} of {width} × {height}, as params.yaml has it. "
         "PCA, SVM and random forest on sensor logs: `python -m slimstream process --help`."
@@ -134,32 +134,32 @@ def publish(args: argparse.Namespace, paths: Paths) -> None:
 def rollback(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.registry import versions as registry
 
-    print(registry.rollback(_registered(args, paths), paths))
+    print(registry.rollback(_model_name(args, paths), paths))
 
 
 def promote(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.registry import versions as registry
 
-    print(registry.promote(_registered(args, paths), args.version, paths, args.force))
+    print(registry.promote(_model_name(args, paths), args.version, paths, args.force))
 
 
 def evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.registry import monitor
+    from slimstream.registry import champion_check
 
-    print(monitor.evaluate_champion(load_params(paths.params), paths, args.source))
+    print(champion_check.evaluate_champion(load_params(paths.params), paths, args.source))
 
 
-def _registered(args: argparse.Namespace, paths: Paths) -> str:
+def _model_name(args: argparse.Namespace, paths: Paths) -> str:
     return str(args.name or load_params(paths.params).publish.name)
 
 
 def versions(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.registry import versions as registry
 
-    name = _registered(args, paths)
+    name = _model_name(args, paths)
     if len(table := registry.versions(name, paths)):
         print(table.to_string(index=False))
-    elif others := registry.names(paths):
+    elif others := registry.model_names(paths):
         print(f"Nothing is registered as {name} yet; there is --name {', '.join(others)}.")
     else:
         print("Nothing is registered yet: run `make demo`.")
@@ -190,17 +190,17 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.core.output import check_output
-    from slimstream.serving import predict as judge
+    from slimstream.core.overwrite import check_overwrite
+    from slimstream.serving import predict as serving
 
     if args.out:
-        check_output(args.out, *judge.BEGINS)
-    files = judge.files_in(args.files)
-    model = judge.deployed_model(args.model or load_params(paths.params).publish.name, paths)
+        check_overwrite(args.out, *serving.TABLE_HEADS)
+    files = serving.find_clips(args.files)
+    model = serving.deployed_model(args.model or load_params(paths.params).publish.name, paths)
     if args.out:  # before the work, not after it, is found out where nothing can be written
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.touch()
-    table = judge.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
+    table = serving.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
     said = table.to_json(orient="records", indent=2) if args.json else table.to_csv(index=False)
     if args.out:
         args.out.write_text(said)
@@ -220,17 +220,17 @@ def folds(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def process(args: argparse.Namespace, paths: Paths) -> None:
-    from slimstream.sensors.settings import Process, load_process
-    from slimstream.sensors.table import run
+    from slimstream.sensors.settings import SensorRecipe, load_recipe
+    from slimstream.sensors.table import evaluate_logs
 
-    settings = load_process(args.recipe) if args.recipe else Process()
-    print(run(settings, args.log, args.out or paths.root / "reports/process.csv"))
+    settings = load_recipe(args.recipe) if args.recipe else SensorRecipe()
+    print(evaluate_logs(settings, args.log, args.out or paths.root / "reports/process.csv"))
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
-    from slimstream.experiments.tables.run import check, chosen, run_tables
+    from slimstream.experiments.tables.run import check_rows, run_tables, select_rows
     from slimstream.experiments.tables.spec import listing, load_specs
-    from slimstream.stages.ingest.own_folders import check_source
+    from slimstream.stages.ingest.reserved_folders import check_source
 
     specs = load_specs(args.paper, paths)
     if args.list:
@@ -244,7 +244,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
     for source in filter(None, (args.source, args.pictures)):
         check_source(source, paths)
     for spec in specs[1:]:  # a mistake in the last one should not wait for the first
-        check(spec, chosen(spec, args.table, args.row).values(), args.budget, paths)
+        check_rows(spec, select_rows(spec, args.table, args.row).values(), args.budget, paths)
     failed = 0
     for spec in specs:
         source = args.pictures or args.source if spec.pictures else args.source

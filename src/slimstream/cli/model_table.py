@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimstream.models import MODELS, create_model, has_weights, with_pretrained
+from slimstream.models import MODELS, create_model, has_pretrained, with_pretrained
 
 Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
 """(network, clip shape) to its parameters and multiply-accumulates; `models.cost.measure` is one."""
@@ -37,7 +37,7 @@ def model_table(
                 "description": summary.rstrip("."),
                 "paper": paper[0] if paper else "",
                 "pretrained": with_pretrained(name, {})["pretrained"],
-                "weights": has_weights(name),
+                "weights": has_pretrained(name),
                 "params": params,
                 "input": shape,
                 "macs": macs,
@@ -47,7 +47,7 @@ def model_table(
     return rows
 
 
-def render(rows: Sequence[dict[str, Any]]) -> str:
+def format_table(rows: Sequence[dict[str, Any]]) -> str:
     """The table for a terminal."""
     lines = [("model", "paper", "ImageNet", "params", "MACs/clip", "MACs/frame", "")]
     lines += [

@@ -9,11 +9,11 @@ from slimstream.cli import commands, torchrun
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.proxy import bypass_for_loopback
-from slimstream.core.threads import let_waiting_threads_sleep
+from slimstream.core.threads import use_passive_waiting
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES
 
-PROCESS_HELP = """\
+SENSORS_HELP = """\
 A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
 
   time,flow,pressure,label
@@ -41,14 +41,14 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
     bypass_for_loopback()  # MLflow and S3 may be on this machine
-    let_waiting_threads_sleep()  # also those of the processes that a stage starts
+    use_passive_waiting()  # also those of the processes that a stage starts
     # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(args.run(args, paths) or 0)
     except UserError as error:
         print(f"slimstream {args.command}: {error}", file=sys.stderr)
-        torchrun.let_first_speak()
+        torchrun.let_main_report()
         return error.status
     except OSError as error:
         # No space, no permission: the system's own words and the file say more than a traceback.
@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         "judge PCA, SVM and random forest on sensor logs, split by blocks of time",
         commands.process,
     )
-    process.formatter_class, process.epilog = argparse.RawDescriptionHelpFormatter, PROCESS_HELP
+    process.formatter_class, process.epilog = argparse.RawDescriptionHelpFormatter, SENSORS_HELP
     process.add_argument(
         "--log",
         type=Path,

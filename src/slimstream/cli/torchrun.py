@@ -19,43 +19,43 @@ from slimstream.core.parallel import cores
 
 LAUNCHER = "SLIMSTREAM_LAUNCHER"
 """In the environment of the processes: the process id of the one that started them."""
-TAIL = 20
+TAIL_LINES = 20
 """Lines shown of what a failed process said last."""
 
 
-def by_torchrun() -> bool:
-    """Whether torchrun, or `together`, has started this process."""
+def under_torchrun() -> bool:
+    """Whether torchrun, or `run_distributed`, has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes: alone, or the first of those that torchrun has started."""
-    return not by_torchrun() or os.environ["RANK"] == "0"
+    return not under_torchrun() or os.environ["RANK"] == "0"
 
 
-def follow_launcher() -> None:
+def exit_with_launcher() -> None:
     """End when the launcher does, which gives each process a session of its own and, killed, leaves it."""
     launcher = int(os.environ.get(LAUNCHER) or os.getppid())
 
-    def follow() -> None:
+    def watch_parent() -> None:
         while os.getppid() == launcher:
             time.sleep(1)
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=watch_parent, daemon=True).start()
 
 
-def let_first_speak() -> None:
+def let_main_report() -> None:
     """After a mistake that all have met: the first one says it and ends, and with it all others.
 
     The first may be late on a busy machine; only a mistake that it has not met is waited out to the end.
     """
-    if not is_first():
+    if not is_main_process():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an interrupt would be a failure of this one's own
         time.sleep(30)
 
 
-def together(stage: str, root: Path, processes: int) -> int:
+def run_distributed(stage: str, root: Path, processes: int) -> int:
     """Run `stage` in so many processes; 0 when all succeeded, else the status of the UserError that ended it.
 
     When one dies, all end. What the first says is shown; what another said, when it was that which failed.
@@ -92,8 +92,10 @@ def together(stage: str, root: Path, processes: int) -> int:
                 failed.failures.items(),
                 key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode, item[0]),
             )
-            for said in Path(logs).glob(f"**/{rank}/stderr.log"):
-                print("".join(said.read_text().splitlines(keepends=True)[-TAIL:]), file=sys.stderr, end="")
+            for log in Path(logs).glob(f"**/{rank}/stderr.log"):
+                print(
+                    "".join(log.read_text().splitlines(keepends=True)[-TAIL_LINES:]), file=sys.stderr, end=""
+                )
             if failure.exitcode in (UserError.status, Unavailable.status):
                 return failure.exitcode
             raise UserError(

@@ -14,7 +14,7 @@ Flow = npt.NDArray[np.float32]
 """(…, 2) float32, x and y in pixels."""
 Bytes = npt.NDArray[np.uint8]
 
-REST, STEPS = 128, 127
+ZERO_FLOW, FLOW_STEPS = 128, 127
 """The byte for no motion, and the number of steps from it to the bound."""
 
 
@@ -47,20 +47,20 @@ def dense_flow(prev: Bytes, next: Bytes, method: Literal["farneback", "dis"]) ->
 
 def quantise(flow: Flow, bound: float) -> Bytes:
     """Convert pixels to bytes 1..255: `round(clip(v, ±bound) / bound * 127) + 128`."""
-    q = flow * np.float32(STEPS / bound)
-    np.clip(q, -STEPS, STEPS, out=q)
+    q = flow * np.float32(FLOW_STEPS / bound)
+    np.clip(q, -FLOW_STEPS, FLOW_STEPS, out=q)
     np.rint(q, out=q)
-    q += REST
+    q += ZERO_FLOW
     return q.astype(np.uint8)
 
 
 def dequantise(q: Bytes, bound: float) -> Flow:
     """Convert bytes to pixels; the error is at most half a step, `bound / 254`."""
-    return (q.astype(np.float32) - REST) * np.float32(bound / STEPS)
+    return (q.astype(np.float32) - ZERO_FLOW) * np.float32(bound / FLOW_STEPS)
 
 
 def saturation(q: Bytes) -> float:
     """Share (0..1) of values at the bound, where the motion was faster. 0 without flow."""
     if not q.size:
         return 0.0
-    return float(np.mean((q == REST - STEPS) | (q == REST + STEPS)))
+    return float(np.mean((q == ZERO_FLOW - FLOW_STEPS) | (q == ZERO_FLOW + FLOW_STEPS)))

@@ -14,7 +14,7 @@ TABLES, END, SCAN = 0xC4, 0xD9, 0xDA
 FRAMES = {*range(0xC0, 0xD0)} - {TABLES, 0xC8, 0xCC}
 ALL = 64
 """Number of coefficients of a block."""
-HOLE = bytes(64)
+MARKER_GAP = bytes(64)
 """More zero bytes than a block of 64 non-zero coefficients can need."""
 
 _SCAN_ENDS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -57,7 +57,7 @@ def read_jpeg(data: bytes) -> Header:
             end = found.start() if found else len(data)
             # A picture has no blocks full of non-zero coefficients, so a run of zeros is damage.
             filled = last and not refines and any(0 < zeros.get(table & 15, 0) < 16 for table in tables)
-            if filled and data.find(HOLE, place, end) >= 0:
+            if filled and data.find(MARKER_GAP, place, end) >= 0:
                 raise UnreadableVideo("the picture is damaged: it has a hole")
             for component in components if not missing else ():
                 whole.setdefault(component, set()).update(range(first, last + 1))

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from slimstream.clips.flow import dense_flow, quantise, saturation
 from slimstream.clips.params import ExtractParams
-from slimstream.clips.sampling import Pair, border_frames, leading_to_drop, plan
+from slimstream.clips.sampling import Pair, border_frames, leading_to_drop, plan_frames
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import open_clip
 from slimstream.core.errors import UserError
-from slimstream.core.files import whole
+from slimstream.core.files import atomic_write
 from slimstream.core.media import Frame, UnreadableVideo, is_picture
 
 Pack = npt.NDArray[np.uint8]
@@ -32,7 +32,7 @@ SHARED = "frames.npy"
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedFile:
     array: Pack
     """All frames, clip after clip."""
     lengths: list[int]
@@ -60,7 +60,7 @@ def check_flow(names: Iterable[str], p: ExtractParams) -> None:
         )
 
 
-def pack_clip(path: Path, p: ExtractParams) -> Packed:
+def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
     """Decode, resize to `p.size` (aspect ratio not kept), sample and compute flow; the same bytes every time.
 
     Frames are chosen by their timestamps. Those that the container promises are believed first, and the clip
@@ -68,19 +68,19 @@ def pack_clip(path: Path, p: ExtractParams) -> Packed:
     decoded or is damaged, and ValueError for one that is too short for the flow's stride, as every
     picture is, or has gaps where frames are wanted.
     """
-    clip = _read(path, p, None)
+    clip = _decode(path, p, None)
     if not clip.as_believed:
-        clip = _read(path, p, clip.seen)
+        clip = _decode(path, p, clip.seen)
     if not clip.as_believed:
         raise UnreadableVideo("it decodes to a different number of frames each time")
     if clip.choice.error:
         raise clip.choice.error
     pack, lengths = _pack(clip, p), [len(part) for part in clip.choice.pairs]
-    return Packed(pack, lengths, clip.choice.dropped, clip.seen.seconds, clip.peak)
+    return PackedFile(pack, lengths, clip.choice.dropped, clip.seen.seconds, clip.peak)
 
 
 @dataclass(frozen=True)
-class Job:
+class PackJob:
     """One clip to be packed into files; a pack that is there need not be made again."""
 
     clip: Path
@@ -98,10 +98,10 @@ class Job:
         return facts if whole else None
 
 
-def pack(job: Job) -> None:
+def write_pack(job: PackJob) -> None:
     """Do one job. Raises what `pack_clip` raises, and OSError when its files cannot be written."""
     packed = pack_clip(job.clip, job.p)
-    _write(job.done.with_suffix(".npy"), lambda file: save_array(file, packed.array))
+    _write_read_only(job.done.with_suffix(".npy"), lambda file: save_array(file, packed.array))
     facts = {
         "bytes": job.done.with_suffix(".npy").stat().st_size,
         "lengths": packed.lengths,
@@ -109,11 +109,11 @@ def pack(job: Job) -> None:
         "seconds": packed.seconds,
         "saturation": saturation(packed.array[..., 3:]),
     }
-    _write(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
+    _write_read_only(job.done.with_suffix(".json"), lambda file: file.write(json.dumps(facts).encode()))
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _Selection:
     """How many leading frames are left out, and which of the others are packed."""
 
     dropped: int = 0
@@ -124,12 +124,12 @@ class _Choice:
 
 
 @dataclass(frozen=True)
-class _Pass:
+class _DecodePass:
     """What one pass over a clip brought, its frames chosen as `believed` says that they are shown."""
 
     believed: Timeline | None
     seen: Timeline
-    choice: _Choice
+    choice: _Selection
     small: dict[int, Frame]
     peak: int
     """See `VideoInfo.peak`."""
@@ -139,13 +139,13 @@ class _Pass:
         return self.believed is not None and np.array_equal(self.believed.ticks, self.seen.ticks)
 
 
-def _read(path: Path, p: ExtractParams, believed: Timeline | None) -> _Pass:
+def _decode(path: Path, p: ExtractParams, believed: Timeline | None) -> _DecodePass:
     """Decode to the end and keep what is needed, resized; the container is believed unless told better."""
     size = (p.size[1], p.size[0])
     small: dict[int, Frame] = {}
-    choice = _Choice()
+    choice = _Selection()
     with open_clip(path, p.bits) as reader:
-        believed = believed or reader.claimed()
+        believed = believed or reader.claimed_timeline()
         examined = border_frames(len(believed.times))[1].stop if believed else -1
         for index in reader:
             if believed and index == examined:
@@ -154,35 +154,35 @@ def _read(path: Path, p: ExtractParams, believed: Timeline | None) -> _Pass:
                 small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
         if wrong := reader.damage():
             raise UnreadableVideo(wrong)
-        return _Pass(believed, reader.timeline(), choice, small, reader.info.peak)
+        return _DecodePass(believed, reader.timeline(), choice, small, reader.info.peak)
 
 
-def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Choice:
+def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Selection:
     """`small` holds the frames of `sampling.border_frames`, resized."""
     dropped = leading_to_drop(small, len(seen.times))
     try:
-        pairs = plan(seen, dropped, p)
+        pairs = plan_frames(seen, dropped, p)
     except ValueError:
         dropped = 0  # a clip with a foreign border is better than none
         try:
-            pairs = plan(seen, dropped, p)
+            pairs = plan_frames(seen, dropped, p)
         except ValueError as error:
-            return _Choice(error=error)
-    return _Choice(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
+            return _Selection(error=error)
+    return _Selection(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
 
 
-def _pack(clip: _Pass, p: ExtractParams) -> Pack:
+def _pack(clip: _DecodePass, p: ExtractParams) -> Pack:
     pairs = [pair for part in clip.choice.pairs for pair in part]
     array = np.empty((len(pairs), *p.size, p.channels), np.uint8)
     for row, (here, there) in enumerate(pairs):
         if row and (here, there) == pairs[row - 1]:
             array[row] = array[row - 1]
         else:
-            _see(clip.small[here], clip.small[there], p, array[row])
+            _write_frame(clip.small[here], clip.small[there], p, array[row])
     return array
 
 
-def _see(here: Frame, there: Frame, p: ExtractParams, out: Pack) -> None:
+def _write_frame(here: Frame, there: Frame, p: ExtractParams, out: Pack) -> None:
     """Fill `out` (H, W, C) with frame `here`, and where it is wanted with the flow from it to `there`."""
     if p.grey:
         out[..., 0] = cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)
@@ -201,8 +201,8 @@ def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
     file.write(array.data)
 
 
-def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def _write_read_only(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Read-only: whoever wrote into a linked out would spoil the work as well."""
-    with whole(path) as half, half.open("wb") as file:
+    with atomic_write(path) as half, half.open("wb") as file:
         half.chmod(0o444)
         write(file)

@@ -39,7 +39,7 @@ READERS: dict[bytes, Callable[[bytes], Header]] = {
 """First bytes of a file → reader of its header. The format is found by content, not by suffix."""
 
 
-class Still:
+class PictureReader:
     """A picture as a clip of one frame, with the interface of `Reader`.
 
     As in OpenCV, transparency is ignored and the Exif orientation is applied. Of 16-bit values the upper 8
@@ -84,7 +84,7 @@ class Still:
         height, width = self._picture.shape[:2]
         return VideoInfo(1, 0.0, width, height, codec=self._format, peak=self._peak)
 
-    def claimed(self) -> Timeline:
+    def claimed_timeline(self) -> Timeline:
         """Return the timeline of one frame at 0 s."""
         return self.timeline()
 
@@ -105,7 +105,7 @@ class Still:
         return self._picture
 
 
-def unscaled(peaks: Mapping[int, int], bits: int | None) -> dict[int, str]:
+def nearly_black(peaks: Mapping[int, int], bits: int | None) -> dict[int, str]:
     """Find pictures that would be nearly black because `extract.bits` is not set. Returns number → reason.
 
     `peaks`: number of a picture → its largest value (`VideoInfo.peak`). One picture may be dark, but when all
@@ -117,7 +117,7 @@ def unscaled(peaks: Mapping[int, int], bits: int | None) -> dict[int, str]:
 
 
 def check_visible(peak: int, bits: int | None) -> None:
-    """Raise UnreadableVideo when a single picture would be nearly black. `unscaled` checks a whole set."""
+    """Raise UnreadableVideo when one picture would be nearly black. `nearly_black` checks a whole set."""
     if bits is None and 0 < peak < BLACK:
         raise UnreadableVideo(f"{_too_dark(peak)}, and train again")
 

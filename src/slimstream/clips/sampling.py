@@ -21,7 +21,7 @@ Pair = tuple[int, int]
 """A frame, and the one that its flow leads to: indices into the decoded frames."""
 
 
-def sample(count: int, dropped: int, p: ExtractParams, frames: int | None = None) -> list[list[int]]:
+def sample_indices(count: int, dropped: int, p: ExtractParams, frames: int | None = None) -> list[list[int]]:
     """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
     ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
     frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
@@ -39,25 +39,25 @@ def sample(count: int, dropped: int, p: ExtractParams, frames: int | None = None
     edges = [dropped + k * usable // clips for k in range(clips + 1)]
     share = max(1, round((p.fraction or 0) * min(count - dropped, there) / clips))
     return [
-        _evenly(start, end, 1 if count == 1 else p.frames or min(end - start, share))
+        _even_indices(start, end, 1 if count == 1 else p.frames or min(end - start, share))
         for start, end in pairwise(edges)
     ]
 
 
-def _evenly(start: int, end: int, wanted: int) -> list[int]:
+def _even_indices(start: int, end: int, wanted: int) -> list[int]:
     if wanted == 1:
         return [(start + end) // 2]
     return [start + k * (end - start - 1) // (wanted - 1) for k in range(wanted)]
 
 
-def plan(seen: Timeline, dropped: int, p: ExtractParams) -> list[list[Pair]]:
+def plan_frames(seen: Timeline, dropped: int, p: ExtractParams) -> list[list[Pair]]:
     """Frames to be packed, a list a clip, each with the frame that its flow leads to (itself without flow).
 
-    `sample` says which moments are wanted, in periods of the clip. At a constant rate a period is a frame.
-    Else a frame stands for the moments until the next one, and for flow the nearest two frames are taken that
-    are `p.stride` periods apart. Raises ValueError, saying why, when there are none nearby.
+    `sample_indices` says which moments are wanted, in periods of the clip. At a constant rate a period is a
+    frame. Else a frame stands for the moments until the next one, and for flow the nearest two frames are
+    taken that are `p.stride` periods apart. Raises ValueError, saying why, when there are none nearby.
     """
-    moments = sample(int(seen.ticks[-1]) + 1, int(seen.ticks[dropped]), p, len(seen.times))
+    moments = sample_indices(int(seen.ticks[-1]) + 1, int(seen.ticks[dropped]), p, len(seen.times))
     if not moments:
         raise ValueError(
             f"its {len(seen.times) - dropped} usable frames are too few for flow over a stride of {p.stride}"

@@ -19,7 +19,7 @@ DISORDER = 0.1
 """Largest share of timestamps out of order; up to it they are ignored, above it all are."""
 ROUNDING = 0.01
 """Frame intervals below this (seconds) cannot be measured with timestamps in whole milliseconds."""
-LEAP = 10.0
+CLOCK_RESET = 10.0
 """A larger forward jump (seconds) is a clock reset, where resets may occur (FFmpeg's dts_delta_threshold)."""
 
 
@@ -95,13 +95,13 @@ def timeline(
     A frame without a timestamp, or with one that is not later than the previous one, is placed evenly between
     its neighbours. When most timestamps are missing or many are out of order, all frames are placed at the
     constant rate `fps`. `restarts`: the clock of the container may be reset within the clip, see
-    `_continued`.
+    `_without_clock_resets`.
     """
     known = np.array([i for i, stamp in enumerate(stamps) if stamp is not None], np.int64)
     values = np.array([stamp for stamp in stamps if stamp is not None], np.float64)
     if restarts:
-        values = _continued(values)
-    increasing = _increasing(values)
+        values = _without_clock_resets(values)
+    increasing = _longest_increasing(values)
     if 2 * len(known) < len(stamps) or len(values) - len(increasing) > DISORDER * len(values):
         return Timeline(np.arange(len(stamps)) / fps, last)
     known, values = known[increasing], values[increasing]
@@ -113,7 +113,7 @@ def timeline(
     return Timeline(times, last)
 
 
-def _continued(values: Seconds) -> Seconds:
+def _without_clock_resets(values: Seconds) -> Seconds:
     """Remove clock resets from `values`: after a reset the next frame follows at the usual interval.
 
     A reset is any step back, or a step forward of more than LEAP seconds, unless the clip is that slow.
@@ -122,13 +122,13 @@ def _continued(values: Seconds) -> Seconds:
     if not (steps > 0).any():
         return values
     usual = np.quantile(steps[steps > 0], 0.5, method="lower")
-    leaps = (steps < 0) | (steps > max(LEAP, 10 * usual))
+    leaps = (steps < 0) | (steps > max(CLOCK_RESET, 10 * usual))
     if leaps.sum() > DISORDER * len(leaps):  # the timestamps are useless
         return values
     return values[:1] + np.concatenate([[0.0], np.cumsum(np.where(leaps, usual, steps))])
 
 
-def _increasing(values: Seconds) -> Ints:
+def _longest_increasing(values: Seconds) -> Ints:
     """Return the indices of a longest increasing subsequence of `values`."""
     if (np.diff(values) > 0).all():
         return np.arange(len(values))

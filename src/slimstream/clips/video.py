@@ -16,7 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from slimstream.clips.container import claimed_duration, open_container, packets
 from slimstream.clips.deinterlace import Deinterlacer
-from slimstream.clips.pictures import Still
+from slimstream.clips.pictures import PictureReader
 from slimstream.clips.timeline import Timeline, timeline
 from slimstream.core.media import Frame, UnreadableVideo, VideoInfo, is_picture
 
@@ -41,7 +41,7 @@ MISSING_SHARE, MISSING_FRAMES = 0.1, 3
 """Share of a clip, and number of frames, that may be lost or damaged: headers of healthy files round."""
 
 
-class Reader:
+class VideoReader:
     """One sequential pass: iterating decodes frame after frame, `picture()` converts the last one.
 
         with Reader(path) as clip:
@@ -92,7 +92,7 @@ class Reader:
             interlaced=codec.field_order > PROGRESSIVE,
         )
 
-    def claimed(self) -> Timeline | None:
+    def claimed_timeline(self) -> Timeline | None:
         """The timeline that the container's packets promise, read without decoding; None: they promise none.
 
         It is a second pass over the file, beside the one that decodes.
@@ -157,7 +157,7 @@ class Reader:
             ) from error
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-        return picture if matrix is None else _turned(picture, bytes(matrix))
+        return picture if matrix is None else _oriented(picture, bytes(matrix))
 
     def _shown(self) -> Iterator[av.VideoFrame]:
         """Frames as they are shown: those from the first interlaced one on go through a deinterlacer."""
@@ -198,7 +198,7 @@ class Reader:
                 yield frame
 
 
-def _turned(picture: Frame, matrix: bytes) -> Frame:
+def _oriented(picture: Frame, matrix: bytes) -> Frame:
     """`picture` as a display matrix wants it shown: turned by quarters, mirrored, or both.
 
     The matrix (ISO/IEC 14496-12, 9 numbers of 32 bits) takes (x, y) to (a x + c y, b x + d y).
@@ -211,12 +211,12 @@ def _turned(picture: Frame, matrix: bytes) -> Frame:
     return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
 
 
-def open_clip(path: Path, bits: int | None = None) -> Reader | Still:
-    """Open a video or a picture, as its suffix says; for `bits` see `Still`.
+def open_clip(path: Path, bits: int | None = None) -> VideoReader | PictureReader:
+    """Open a video or a picture, as its suffix says; for `bits` see `PictureReader`.
 
     Raises UnreadableVideo when it is neither.
     """
-    return Still(path, bits) if is_picture(path) else Reader(path)
+    return PictureReader(path, bits) if is_picture(path) else VideoReader(path)
 
 
 def probe(path: Path) -> VideoInfo:

@@ -9,17 +9,17 @@ import os
 
 from slimstream.core.errors import UserError
 
-CLUSTER, PROCESSES = "SLIMSTREAM_DASK", "SLIMSTREAM_PROCESSES"
+DASK_VARIABLE, PROCESSES_VARIABLE = "SLIMSTREAM_DASK", "SLIMSTREAM_PROCESSES"
 
 
-def cluster() -> str | None:
+def dask_address() -> str | None:
     """Address of the Dask scheduler, such as tcp://host:8786; None to use this machine."""
-    return os.environ.get(CLUSTER) or None
+    return os.environ.get(DASK_VARIABLE) or None
 
 
-def processes() -> int:
+def training_processes() -> int:
     """Number of processes of this machine that train together. Raises UserError for an invalid value."""
-    said = os.environ.get(PROCESSES) or "1"
+    said = os.environ.get(PROCESSES_VARIABLE) or "1"
     if not said.isascii() or not said.isdigit() or int(said) < 1:
-        raise UserError(f"{PROCESSES} is {said!r}; it must be a number of processes, 1 or more.")
+        raise UserError(f"{PROCESSES_VARIABLE} is {said!r}; it must be a number of processes, 1 or more.")
     return int(said)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path. At the end it replaces `path`; after an error `path` is unchanged.
 
     The temporary name holds host and process id, because several processes may write the same file. It begins

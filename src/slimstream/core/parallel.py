@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Crashed(RuntimeError):
+class WorkerDied(RuntimeError):
     """The process that worked on an item died; nothing is known of why."""
 
 
@@ -25,13 +25,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def each(
-    work: Callable[[T], R], items: Sequence[T], workers: int | None = None
+def parallel_map(
+    function: Callable[[T], R], items: Sequence[T], workers: int | None = None
 ) -> Iterator[tuple[int, R | Exception]]:
     """Yield (position in `items`, work(item)) as they are done, or the exception instead of the result.
 
     `work` is a module's function and items and results can be pickled: processes are spawned, never forked.
-    An item whose process dies yields `Crashed`; those that were in flight beside it are worked on again.
+    An item whose process dies yields `WorkerDied`; those that were in flight beside it are worked on again.
     """
     workers = min(workers or cores(), max(1, len(items)))
     waiting = deque(range(len(items)))
@@ -41,22 +41,22 @@ def each(
             try:
                 while waiting or flying:
                     while waiting and len(flying) < 2 * workers:
-                        future = pool.submit(work, items[waiting[0]])
+                        future = pool.submit(function, items[waiting[0]])
                         flying[future] = waiting.popleft()
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                        result = _outcome(future)
+                        result = _result(future)
                         yield flying.pop(future), result
             except BrokenProcessPool:
                 pass
         for position in flying.values():  # one of them did it: alone, each can only break its own pool
             with _pool(1) as pool:
                 try:
-                    yield position, _outcome(pool.submit(work, items[position]))
+                    yield position, _result(pool.submit(function, items[position]))
                 except BrokenProcessPool:
-                    yield position, Crashed("the decoder crashed")
+                    yield position, WorkerDied("the decoder crashed")
 
 
-def _outcome(future: "Future[R]") -> R | Exception:
+def _result(future: "Future[R]") -> R | Exception:
     try:
         return future.result()
     except BrokenProcessPool:
@@ -66,14 +66,14 @@ def _outcome(future: "Future[R]") -> R | Exception:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _init_worker)
 
 
-def _start() -> None:
-    threading.Thread(target=_follow_parent, daemon=True).start()
+def _init_worker() -> None:
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _follow_parent() -> None:
+def _exit_with_parent() -> None:
     """A stage that is killed takes its workers along."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -11,18 +11,18 @@ TEACHERS = "teachers/"
 """Prefix of teachers' names; their rows follow those of MODELS."""
 
 
-def as_text(path: PurePath) -> str:
+def printable_path(path: PurePath) -> str:
     """Return `path` as valid UTF-8 text; other bytes of the name are escaped with backslashes."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def models_in(scores: Iterable[str]) -> list[str]:
+def models_scored(scores: Iterable[str]) -> list[str]:
     """Return the models that have a score `<model>.macro_f1`, in the order of the table."""
     found = {key.split(".")[0] for key in scores if key.endswith(".macro_f1") and key.count(".") == 1}
     return _in_order(found)
 
 
-def models_below(folder: Path) -> list[str]:
+def models_in_folder(folder: Path) -> list[str]:
     """Return the names of all models below `folder`, in the order of the table."""
     return _in_order({str(card.parent.relative_to(folder)) for card in folder.glob("**/model.json")})
 
@@ -60,7 +60,7 @@ class Paths:
         """Content-addressed clips: store/<first two of sha256>/<sha256><suffix>."""
         return self.cache / "store"
 
-    def work(self, stage: str, key: str) -> Path:
+    def resume_folder(self, stage: str, key: str) -> Path:
         """Folder for resumable work of `stage`; `key` is a hash of everything that the work depends on."""
         return self.cache / "work" / stage / key
 
@@ -115,7 +115,7 @@ class Paths:
 
     def trained_models(self) -> list[str]:
         """Names of all trained models, in the order of the table."""
-        return models_below(self.root / "models")
+        return models_in_folder(self.root / "models")
 
     @property
     def final(self) -> Path:
@@ -124,7 +124,7 @@ class Paths:
 
     def final_models(self) -> list[str]:
         """Names of the models in `final`, in the order of the table."""
-        return models_below(self.final)
+        return models_in_folder(self.final)
 
     def final_model(self, name: str) -> Path:
         return self.final / name

@@ -15,7 +15,7 @@ def null_log(metrics: Mapping[str, float], step: int) -> None:
     """Ignore all metrics."""
 
 
-def bar(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+def progress_bar(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
     """Iterate with a progress bar on stderr; without a terminal print a line at most every ten seconds."""
     from tqdm import tqdm
 

@@ -52,10 +52,10 @@ def parse(content: Any, model: type[S], where: str) -> S:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {_sentence(error, model)}") from error
+        raise UserError(f"{where}: {_message(error, model)}") from error
 
 
-def _sentence(error: ValidationError, model: type[Section]) -> str:
+def _message(error: ValidationError, model: type[Section]) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":

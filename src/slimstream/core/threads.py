@@ -7,7 +7,7 @@ Runtime has no thread pool here, and OpenVINO's threads sleep by themselves.
 import os
 from collections.abc import MutableMapping
 
-SLEEP = {
+PASSIVE_WAITING = {
     "OMP_WAIT_POLICY": "passive",  # PyTorch and scikit-learn
     "OPENBLAS_THREAD_TIMEOUT": "14",  # NumPy and SciPy: they spin for 2^14 cycles instead of 2^26
     "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER": "0",
@@ -15,11 +15,11 @@ SLEEP = {
 }
 
 
-def let_waiting_threads_sleep(environ: MutableMapping[str, str] | None = None) -> None:
+def use_passive_waiting(environ: MutableMapping[str, str] | None = None) -> None:
     """Set the variables of SLEEP that the user has not set.
 
     `environ` is changed in place; None is this process's own environment, which its children inherit.
     """
     environ = os.environ if environ is None else environ
-    for name, value in SLEEP.items():
+    for name, value in PASSIVE_WAITING.items():
         environ.setdefault(name, value)

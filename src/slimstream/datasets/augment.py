@@ -31,7 +31,7 @@ def augment_clip(clip: Tensor, p: AugmentParams, rng: np.random.Generator) -> Te
         clip = _flip(clip, mirrored)
     if p.brightness:
         low, width = 1 - p.brightness, 2 * p.brightness
-        clip = _expose(clip, low + width * brightness, low + width * contrast)
+        clip = _brightness_contrast(clip, low + width * brightness, low + width * contrast)
     return clip
 
 
@@ -59,7 +59,7 @@ def _flip(clip: Tensor, axes: list[int]) -> Tensor:
     return clip
 
 
-def _expose(clip: Tensor, brightness: float, contrast: float) -> Tensor:
+def _brightness_contrast(clip: Tensor, brightness: float, contrast: float) -> Tensor:
     """Scale pictures by `brightness`, and their difference from the mean of the whole clip by `contrast`."""
     clip = clip.clone()
     pictures = clip[:, :FLOW]

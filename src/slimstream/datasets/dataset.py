@@ -24,7 +24,7 @@ from slimstream.datasets.params import AugmentParams
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The part of each training batch that one of several processes loads."""
 
     number: int = 0
@@ -33,12 +33,12 @@ class Share:
     piece: int = 1
     """Number of consecutive clips per process, round robin."""
 
-    def of(self, chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def select(self, chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the elements of `chunk` that belong to this process."""
         return chunk[np.arange(len(chunk)) // self.piece % self.count == self.number]
 
 
-ALL = Share()
+ALL = Shard()
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Batch:
     """Number of clips of the whole batch, over all processes."""
 
 
-class ClipSet:
+class ClipDataset:
     """Clips by id, with memory-mapped packs: only the requested frames are read.
 
     A video that extract cut into several clips gives several consecutive clips.
@@ -90,7 +90,7 @@ class ClipSet:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def full(self, index: int) -> Pack:
+    def all_frames(self, index: int) -> Pack:
         """All frames of a clip: (T, H, W, C) uint8, read only, memory-mapped."""
         file, first = self._places[index]
         return self._open(file)[first : first + self.lengths[index]]
@@ -105,7 +105,7 @@ class ClipSet:
         As in Wang et al., "Temporal segment networks" (ECCV 2016). A shorter clip repeats frames.
         """
         chosen = (np.arange(frames) + rng.random(frames)) * self.lengths[index] / frames
-        return np.asarray(self.full(index)[chosen.astype(np.int64)])
+        return np.asarray(self.all_frames(index)[chosen.astype(np.int64)])
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Batches:
 
 
 def training_batches(
-    clips: ClipSet,
+    clips: ClipDataset,
     *,
     batch_size: int,
     frames: int,
@@ -131,7 +131,7 @@ def training_batches(
     seed: int,
     epoch: int,
     view: int,
-    share: Share = ALL,
+    shard: Shard = ALL,
 ) -> Batches:
     """Yield all clips once, shuffled, with `frames` sampled frames each, augmented, as float32 0..255.
 
@@ -142,7 +142,7 @@ def training_batches(
     frames = min(frames, max(clips.lengths, default=frames))
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
-        drawn, mine = [], share.of(chunk)
+        drawn, mine = [], shard.select(chunk)
         for index in mine:
             name = hashlib.sha256(clips.ids[index].encode()).digest()
             rng = np.random.default_rng([seed, int.from_bytes(name[:8]) + clips.numbers[index], view])
@@ -154,7 +154,7 @@ def training_batches(
     return Batches(_chunks(order, batch_size), load)
 
 
-def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
+def evaluation_batches(clips: ClipDataset, batch_size: int) -> Batches:
     """Return batches of all clips, uint8, with every frame. The clips of a batch have equal length."""
     lengths = np.array(clips.lengths)
     chunks = [
@@ -164,13 +164,13 @@ def evaluation_batches(clips: ClipSet, batch_size: int) -> Batches:
     ]
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
-        packs = torch.from_numpy(np.stack([clips.full(index) for index in chunk]))
+        packs = torch.from_numpy(np.stack([clips.all_frames(index) for index in chunk]))
         return _batch(clips, chunk, packs.permute(0, 1, 4, 2, 3))  # a view, channels last in memory
 
     return Batches(chunks, load)
 
 
-def _batch(clips: ClipSet, chunk: npt.NDArray[np.int64], clip: Tensor) -> Batch:
+def _batch(clips: ClipDataset, chunk: npt.NDArray[np.int64], clip: Tensor) -> Batch:
     labels = torch.tensor([clips.labels[index] for index in chunk], dtype=torch.int64)
     return Batch(torch.from_numpy(chunk), clip, labels, len(chunk))
 

@@ -14,14 +14,14 @@ import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths, models_in
+from slimstream.core.paths import Paths, models_scored
 from slimstream.experiments.runner import check_jobs, run_steps
 from slimstream.experiments.stage_runs import (
     Home,
     StageRun,
     clips_key,
     needed,
-    say_what_is_made_again,
+    report_stale_stages,
 )
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import following
@@ -69,7 +69,7 @@ def run_folds(
 
     home = Home(paths, "folds", keep)
     plans = [(aside, test, _plan(params, home, clips, aside, test)) for aside, test in folds]
-    say_what_is_made_again("folds", [run for _, _, runs in plans for run in runs])
+    report_stale_stages("folds", [run for _, _, runs in plans for run in runs])
     names = {run.makes: fold_name(aside, test) for aside, test, runs in plans for run in runs}
     broken: dict[str, str] = {}
     for ended in run_steps((run for _, _, runs in plans for run in runs), jobs):
@@ -158,5 +158,5 @@ def _rows(aside: str | None, test: str, runs: Sequence[StageRun]) -> list[dict[s
         facts
         | {"model": name}
         | {k.split(".", 1)[1]: v for k, v in scores.items() if k.startswith(f"{name}.") and k.count(".") == 1}
-        for name in models_in(scores)
+        for name in models_scored(scores)
     ]

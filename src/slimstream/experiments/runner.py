@@ -25,7 +25,7 @@ from statistics import mean
 from typing import IO, Any, Generic, Protocol, TypeVar
 
 from slimstream.core.cluster import connected, threads
-from slimstream.core.environment import CLUSTER, cluster
+from slimstream.core.environment import DASK_VARIABLE, dask_address
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.core.parallel import cores
@@ -64,7 +64,7 @@ S = TypeVar("S", bound=Step)
 
 
 @dataclass(frozen=True)
-class Ended(Generic[S]):
+class StepResult(Generic[S]):
     """A step that was run, or that was not because one it needs has failed."""
 
     step: S
@@ -82,17 +82,17 @@ class TimeLeft:
         self._took: dict[str, list[float]] = defaultdict(list)
         for step in {step.makes: step for step in steps}.values():
             if step.makes.exists():
-                self.took(step, step.seconds())
+                self.record(step, step.seconds())
             else:
                 self._open[step.makes] = step.alike
 
-    def took(self, step: Step, seconds: float | None) -> None:
+    def record(self, step: Step, seconds: float | None) -> None:
         """`step` has ended: after `seconds`, or failed (None)."""
         self._open.pop(step.makes, None)
         if seconds is not None:
             self._took[step.alike].append(seconds)
 
-    def words(self, at_once: int) -> str:
+    def message(self, at_once: int) -> str:
         """Such as "12 steps left, about 34 minutes" for so many steps at once."""
         said = f"{len(self._open)} step{'s' * (len(self._open) != 1)} left"
         if not self._took or not self._open:
@@ -103,7 +103,7 @@ class TimeLeft:
         return f"{said}, about {max(1, round(seconds / 60 / min(at_once, len(self._open))))} min"
 
 
-def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[Ended[S]]:
+def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[StepResult[S]]:
     """Run what is not done yet, the earlier first, `jobs` steps at once; yield each step when it has ended.
 
     Without `jobs` it is one step at a time on this machine, and as many as they have threads on the workers
@@ -133,8 +133,8 @@ def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[Ended[S]]
                 if why := next((failed[file] for file in graph[makes] if file in failed), ""):
                     failed[makes] = why
                     order.done(makes)
-                    left.took(open_[makes], None)
-                    yield Ended(open_[makes], why, left.words(at_once))
+                    left.record(open_[makes], None)
+                    yield StepResult(open_[makes], why, left.message(at_once))
                 else:
                     running[workers.submit(open_[makes])] = makes
             for future in wait(running, LOOK_AGAIN, FIRST_COMPLETED).done:
@@ -143,8 +143,8 @@ def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[Ended[S]]
                 if why:
                     failed[makes] = why
                 order.done(makes)
-                left.took(open_[makes], seconds)
-                yield Ended(open_[makes], why, left.words(at_once))
+                left.record(open_[makes], seconds)
+                yield StepResult(open_[makes], why, left.message(at_once))
 
 
 def check_jobs(jobs: int | None) -> None:
@@ -164,7 +164,7 @@ def run_command(command: Sequence[str], log: Path | None, cores: int | None, loc
     if cores is not None:
         environment = {"OMP_NUM_THREADS": str(cores), **environment}
     # A worker that waited for a process that waits for the same worker would do so for ever.
-    environment = {name: value for name, value in environment.items() if name != CLUSTER}
+    environment = {name: value for name, value in environment.items() if name != DASK_VARIABLE}
     with log.open("w") if log else nullcontext() as out:
         code = _call(command, environment, out, lock)
     if code:
@@ -189,13 +189,13 @@ class _Workers:
 
 @contextmanager
 def _workers(jobs: int | None, open_: Mapping[Path, Step]) -> Iterator[_Workers]:
-    if address := cluster():
+    if address := dask_address():
         with _on_cluster(address, jobs, open_) as workers:
             yield workers
         return
     at_once = jobs or 1
     share = None if at_once == 1 else max(1, cores() // at_once)
-    with _Here() if at_once == 1 else ThreadPoolExecutor(at_once) as pool:
+    with _InlineExecutor() if at_once == 1 else ThreadPoolExecutor(at_once) as pool:
         yield _Workers(lambda: at_once, lambda step: pool.submit(_timed, step, at_once > 1, share))
 
 
@@ -254,7 +254,7 @@ def _outcome(future: Future[float]) -> tuple[float | None, str]:
         raise
 
 
-class _Here(Executor):
+class _InlineExecutor(Executor):
     """No thread: what is submitted is run at once, and says what it says on the terminal."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

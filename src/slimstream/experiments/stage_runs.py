@@ -26,12 +26,12 @@ from ruamel.yaml import YAML
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.files import whole
+from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import code_key, declared_code, stage_code, stages_of_graph
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import run_command
 from slimstream.pipeline.params import Params
-from slimstream.stages.ingest.own_folders import check_source
+from slimstream.stages.ingest.reserved_folders import check_source
 
 LINKED = ("data/split.parquet", "data/split.json", "models", "exports", "plots")
 """What a stage finds in its folder of what the stages before it have made."""
@@ -39,7 +39,7 @@ IN_NO_KEY = {"publish", "sweep"}
 """Sections that no stage of an experiment reads."""
 
 
-def key(*parts: object) -> str:
+def hash_key(*parts: object) -> str:
     """16 hex digits over `parts` as JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -47,7 +47,7 @@ def key(*parts: object) -> str:
 def clips_key(clips: pd.DataFrame) -> str:
     """Of all that a split may go by: the clips, their contents, labels, near twins and group columns."""
     columns = ["id", "sha256", "label", "twin", *group_columns(clips)]
-    return key(clips[columns].astype(str).sort_values("id").to_numpy().tolist(), columns)
+    return hash_key(clips[columns].astype(str).sort_values("id").to_numpy().tolist(), columns)
 
 
 def settings_of(stage: str, params: Params) -> dict[str, Any]:
@@ -138,10 +138,10 @@ class StageRun:
     def run(self, quietly: bool, cores: int | None) -> None:
         with locked(self.folder) as lock:
             if not self.makes.exists():  # another process may have made it meanwhile
-                self._lay_out()
+                self._prepare_folder()
                 run_stage(self.paths, self.stage, self.code, self.variables, quietly, cores, lock)
 
-    def _lay_out(self) -> None:
+    def _prepare_folder(self) -> None:
         """Write params.yaml and the clips, and link what is shared and what the stages before have made."""
         self.paths.clips.parent.mkdir(parents=True, exist_ok=True)
         write_settings(self.paths, self.settings)
@@ -198,8 +198,8 @@ class Home:
         `inputs` stands for what it reads besides, such as the clips.
         """
         made_from = [run.folder.parent.name for run in before]
-        name = key(stage, settings_of(stage, params), inputs, made_from)
-        code = key(stage_code(stage), [run.folder.name for run in before])
+        name = hash_key(stage, settings_of(stage, params), inputs, made_from)
+        code = hash_key(stage_code(stage), [run.folder.name for run in before])
         folder = choose(self.folder, name, code, _mark(stage), self.keep)
         current = folder.name == code and all(run.current for run in before)
         lock = self.checkout.root.absolute() / "requirements.lock"
@@ -217,7 +217,7 @@ class Home:
         )
 
 
-def say_what_is_made_again(who: str, runs: Iterable[StageRun]) -> None:
+def report_stale_stages(who: str, runs: Iterable[StageRun]) -> None:
     """Say on stderr how many of `runs` are to be made although other code has made them."""
     again = {run.makes for run in runs if run.made_by_other_code}
     if again:
@@ -250,11 +250,11 @@ def run_stage(
     except UserError as error:
         raise UserError(f"stage {stage} failed in {paths.root}: {error}") from error
     check_code(stage, code)
-    with whole(paths.root / _mark(stage)) as file:
+    with atomic_write(paths.root / _mark(stage)) as file:
         file.write_text(str(seconds))
 
 
-def validated(params: Params, home: Paths, source: str, paths: Paths) -> None:
+def prepare_source(params: Params, home: Paths, source: str, paths: Paths) -> None:
     """Scan, fetch and validate `source` in the folder of `home`, apart from the checkout's own clips.
 
     Stages that were finished there are not run again: remove their `.seconds` to look at the source anew.

@@ -2,7 +2,7 @@
 
 Labels are indices of classes. Macro means are taken over the classes that occur in the truth, because a class
 without a clip has no recall. A clip that is predicted as such a class still counts as an error of its true
-class. Reports must name the classes that a macro mean leaves out (`absent`).
+class. Reports must name the classes that a macro mean leaves out (`absent_classes`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def confusion(truth: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int6
     return matrix
 
 
-def absent(truth: Ints, classes: Sequence[str]) -> list[str]:
+def absent_classes(truth: Ints, classes: Sequence[str]) -> list[str]:
     """Return the names of the `classes` that do not occur in `truth` (N,)."""
     return [name for i, name in enumerate(classes) if not np.any(truth == i)]
 
@@ -137,7 +137,7 @@ def reliability(truth: Ints, probabilities: Floats, bins: int = 5) -> list[dict[
     ]
 
 
-def vote(
+def average_by_video(
     probabilities: npt.NDArray[np.float64], videos: Sequence[str]
 ) -> tuple[Ints, npt.NDArray[np.float64]]:
     """Average the probabilities of each video's clips: (V,) index of its first clip, and (V, n) means.
@@ -151,7 +151,9 @@ def vote(
     return first, sums / np.bincount(of)[:, None]
 
 
-def preferred(scores: Mapping[str, float], candidates: Sequence[str] = ("distilled", "pruned")) -> str | None:
+def preferred_model(
+    scores: Mapping[str, float], candidates: Sequence[str] = ("distilled", "pruned")
+) -> str | None:
     """Return the candidate with the best `<name>.val_macro_f1`, then the lowest `<name>.val_brier`.
 
     None when no candidate has scores; the first candidate on a tie.

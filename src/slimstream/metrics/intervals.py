@@ -46,7 +46,9 @@ class Resampling:
         return f"95 % intervals conditional on {these} (resampled: {self.units} near-twin sets within groups)"
 
 
-def resampling(group: Sequence[Any], twin: Sequence[Any], resamples: int = 1000, seed: int = 0) -> Resampling:
+def draw_resamples(
+    group: Sequence[Any], twin: Sequence[Any], resamples: int = 1000, seed: int = 0
+) -> Resampling:
     """Draw resamples of N clips with these group and near-twin ids. A twin set must lie in one group."""
     rng = np.random.default_rng(seed)
     names, of_clip = np.unique(np.asarray(group, dtype=str), return_inverse=True)
@@ -61,14 +63,14 @@ def resampling(group: Sequence[Any], twin: Sequence[Any], resamples: int = 1000,
     return Resampling("twin", len(names), unit, draws)
 
 
-def confusions(truth: Ints, predicted: Ints, classes: int, r: Resampling) -> npt.NDArray[np.int64]:
+def resampled_confusions(truth: Ints, predicted: Ints, classes: int, r: Resampling) -> npt.NDArray[np.int64]:
     """Confusion matrix of every resample: (R, classes, classes)."""
     counts = np.zeros((r.units, classes, classes), np.int64)
     np.add.at(counts, (r.unit, truth, predicted), 1)
     return np.tensordot(r.draws, counts, axes=1)
 
 
-def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
+def percentile_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval (low, high) of resampled values (R,)."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -76,5 +78,5 @@ def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
 
 def with_interval(name: str, value: float, resampled: Floats) -> dict[str, float]:
     """Return `name`, `name_low` and `name_high`; the interval is taken from resampled values (R,)."""
-    low, high = interval(resampled)
+    low, high = percentile_interval(resampled)
     return {name: value, f"{name}_low": low, f"{name}_high": high}

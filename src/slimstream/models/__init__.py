@@ -94,7 +94,7 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
         first = error.errors()[0]
         setting = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = settings(name)
+            known = model_settings(name)
             near = get_close_matches(setting, known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
             raise UserError(f"Model '{name}' has no setting '{setting}'; {hint}") from error
@@ -102,20 +102,20 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
         raise UserError(f"Model '{name}', setting '{label}': {first['msg']}.") from error
 
 
-def sketch(name: str, args: dict[str, Any]) -> Classifier:
+def build_on_meta(name: str, args: dict[str, Any]) -> Classifier:
     """Build the network `name` without weights on the meta device, to check its settings quickly.
 
     Nothing is computed or downloaded. A file of weights is compared with the network. Raises UserError.
     """
-    if name in MODELS and has_weights(name) and args.get("pretrained", True) is True:
+    if name in MODELS and has_pretrained(name) and args.get("pretrained", True) is True:
         args = {**args, "pretrained": False}
     with torch.device("meta"):
         return create_model(name, 2, **args)
 
 
-def blank(name: str, args: dict[str, Any]) -> Classifier:
+def build_zeroed(name: str, args: dict[str, Any]) -> Classifier:
     """Build the network `name` on the CPU with all weights 0. It can be run to find shapes."""
-    model = sketch(name, args).to_empty(device="cpu")
+    model = build_on_meta(name, args).to_empty(device="cpu")
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()
@@ -127,7 +127,7 @@ def _either(names: Sequence[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def settings(name: str) -> list[str]:
+def model_settings(name: str) -> list[str]:
     """Return the names of the settings of the network `name`, without the number of classes."""
     found: list[str] = []
     for parameter in list(signature(MODELS[name]).parameters.values())[1:]:
@@ -139,7 +139,7 @@ def settings(name: str) -> list[str]:
     return found
 
 
-def has_weights(name: str) -> bool:
+def has_pretrained(name: str) -> bool:
     """Return True when ImageNet weights exist for the network `name`."""
     return signature(MODELS[name]).parameters["pretrained"].annotation != Literal[False]
 

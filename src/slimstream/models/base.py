@@ -30,7 +30,7 @@ class Classifier(nn.Module):
 
         weight (classes, F), bias (classes,), mean and std (F,) with std > 0.
         """
-        take_linear(self.head, self.standardise, weight, bias, mean, std)
+        set_linear(self.head, self.standardise, weight, bias, mean, std)
 
 
 class Standardise(nn.BatchNorm1d):
@@ -60,7 +60,7 @@ class Standardise(nn.BatchNorm1d):
 
 
 @torch.no_grad()
-def take_linear(
+def set_linear(
     head: nn.Linear, scaler: nn.Module, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor
 ) -> None:
     """Set `scaler` and `head` to weight · (features - mean) / std + bias; see `Classifier.set_head`."""

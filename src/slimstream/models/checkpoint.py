@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.core.files import whole
+from slimstream.core.files import atomic_write
 from slimstream.models.surgery import rebuild
 
 
@@ -95,7 +95,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     """Write tensors and JSON facts atomically to one file."""
     # Clones, because safetensors refuses tensors that share memory.
     clones = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with whole(path) as half:
+    with atomic_write(path) as half:
         _save(clones, half, {"facts": json.dumps(facts)})
 
 

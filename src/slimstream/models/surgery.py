@@ -39,7 +39,7 @@ def rebuild(model: nn.Module, history: Sizes) -> nn.Module:
     return model
 
 
-def sizes(model: nn.Module) -> Sizes:
+def layer_sizes(model: nn.Module) -> Sizes:
     """Return the sizes of all layers that pruning can change."""
     found: Sizes = {}
     for name, module in model.named_modules():

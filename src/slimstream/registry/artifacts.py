@@ -18,9 +18,9 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.runtimes import RUNTIMES, find_runtime
-from slimstream.tracking.errors import plain_words
+from slimstream.tracking.errors import explain_mlflow_errors
 
-PARITY = 1e-4
+PARITY_TOLERANCE = 1e-4
 """Largest allowed difference of a probability between the registered model and evaluate."""
 REQUIREMENTS = (
     "av",
@@ -39,7 +39,7 @@ def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> A
     import mlflow
 
     package = Path(__file__).parents[1]
-    with _store(uri), tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+    with _use_store(uri), tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
         code = Path(folder) / package.name
@@ -64,7 +64,7 @@ def read_artifact(uri: str, model_uri: str, file: str) -> dict[str, Any]:
     """Read the JSON `file` that was logged with a model. Raises UserError when it is not available."""
     import mlflow
 
-    with _store(uri), _files_of(model_uri):
+    with _use_store(uri), _files_of(model_uri):
         return dict(mlflow.artifacts.load_dict(f"{model_uri}/artifacts/{file}"))
 
 
@@ -75,7 +75,7 @@ def download(uri: str, model_uri: str, target: Path) -> Path:
     """
     import mlflow
 
-    with _store(uri), _files_of(model_uri):
+    with _use_store(uri), _files_of(model_uri):
         return Path(mlflow.artifacts.download_artifacts(f"{model_uri}/artifacts", dst_path=str(target)))
 
 
@@ -155,19 +155,20 @@ def check_parity(ids: pd.Series, answers: pd.DataFrame, predictions: pd.DataFram
     columns = [str(column) for column in answers if str(column).startswith("p_")]
     measured = predictions.groupby("id")[columns].mean().loc[ids].to_numpy()
     off = float(np.abs(answers[columns].to_numpy() - measured).max())
-    if off > PARITY and not find_runtime(runtime).exact:
+    if off > PARITY_TOLERANCE and not find_runtime(runtime).exact:
         raise UserError(
             f"{runtime} answers {off:.2g} otherwise here than where evaluate asked it: publish on that kind "
             "of processor, or `dvc repro --force --single-item export evaluate` on this one first."
         )
-    if not off <= PARITY:  # also for nan, a clip without prediction
+    if not off <= PARITY_TOLERANCE:  # also for nan, a clip without prediction
         raise RuntimeError(
-            f"the deployed form is {off:.2g} off the probabilities evaluate measured; {PARITY:g} is allowed"
+            f"the deployed form is {off:.2g} off the probabilities evaluate measured; "
+            f"{PARITY_TOLERANCE:g} is allowed"
         )
 
 
 @contextmanager
-def _store(uri: str) -> Iterator[None]:
+def _use_store(uri: str) -> Iterator[None]:
     """Set MLflow's global tracking and registry URIs to `uri`, and restore the environment afterwards.
 
     Errors of MLflow become UserError or Unavailable.
@@ -178,7 +179,7 @@ def _store(uri: str) -> Iterator[None]:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
-        with plain_words(uri):
+        with explain_mlflow_errors(uri):
             yield
     finally:
         for key, value in before.items():

@@ -23,7 +23,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingData:
     """The train and val clips of a model: it was trained or selected on them."""
 
     clips: pd.DataFrame
@@ -66,7 +66,7 @@ class Verdict:
         return [check.reason for check in self.checks if check.passed == self.passed]
 
 
-def judge(
+def decide_promotion(
     clips: pd.DataFrame,
     candidate: Candidate,
     policy: GateParams,
@@ -158,7 +158,7 @@ def small_enough(candidate: Candidate, policy: GateParams) -> Check:
     )
 
 
-def unseen(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[Seen]) -> pd.Series:
+def unseen_clips(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[TrainingData]) -> pd.Series:
     """Mark the rows of `test` that none of `models` was trained on, directly or by a twin or the same group.
 
     `everything` holds all current clips with `sha256`, `twin` and the group columns. Training clips are found
@@ -202,11 +202,11 @@ def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) 
     truth = _codes(clips["label"], classes)
     challenger, champion = (
         metrics.macro_f1(
-            intervals.confusions(truth, _codes(clips[who], classes), len(classes) + 1, resampling)
+            intervals.resampled_confusions(truth, _codes(clips[who], classes), len(classes) + 1, resampling)
         )
         for who in ("challenger", "champion")
     )
-    return intervals.interval(challenger - champion, LEVEL)
+    return intervals.percentile_interval(challenger - champion, LEVEL)
 
 
 def _codes(labels: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.intp]:

@@ -10,7 +10,7 @@ import pandas as pd
 from slimstream.catalog.manifest import RESERVED
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
-from slimstream.registry.gate import Seen
+from slimstream.registry.gate import TrainingData
 from slimstream.runtimes import REFERENCE, find_runtime
 from slimstream.runtimes.base import read_forms
 from slimstream.stages.ingest.held_out import HeldOut, last_split
@@ -18,7 +18,7 @@ from slimstream.stages.ingest.scan import read_lock
 from slimstream.tracking.run import git, read_json
 
 
-def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) -> dict[str, Any]:
+def build_lineage(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) -> dict[str, Any]:
     """Return the lineage of the model `chosen` as a JSON object.
 
     All possible group columns are recorded, because a later model may be split by another one.
@@ -58,13 +58,13 @@ def trace(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) ->
     }
 
 
-def seen(lineage: Mapping[str, Any]) -> Seen:
+def training_data(lineage: Mapping[str, Any]) -> TrainingData:
     """Return the training clips of a version, as the gate needs them."""
     rows = [
         {"sha256": clip["sha256"], "twin": clip["twin"], **clip["groups"]}
         for clip in lineage["training_clips"]
     ]
-    return Seen(pd.DataFrame(rows), tuple(lineage["group_by"]))
+    return TrainingData(pd.DataFrame(rows), tuple(lineage["group_by"]))
 
 
 def _held_out(paths: Paths) -> HeldOut:

@@ -10,17 +10,17 @@ import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
-from slimstream.metrics.classification import preferred
+from slimstream.metrics.classification import preferred_model
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
-from slimstream.registry.lineage import seen, trace
+from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking
 from slimstream.tracking.store import experiment_id
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PublishResult:
     """Result of publishing, written to runs/publish.json."""
 
     name: str
@@ -40,7 +40,9 @@ class Outcome:
         return "\n  ".join([f"{what} {verdict}:", *self.reasons])
 
 
-def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True) -> Outcome:
+def publish(
+    params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True
+) -> PublishResult:
     """Register the compressed model with the best validation score and apply the gate.
 
     A model that is already registered gets a new verdict, but no second version. `flow_run_id` defaults to
@@ -48,13 +50,13 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     Writes runs/publish.json. Raises UserError when there is no model to publish or no registry.
     """
     scores = _scores(paths)
-    chosen = preferred(scores)
+    chosen = preferred_model(scores)
     if chosen is None:
         raise UserError(f"{paths.metrics('evaluate')} scores no compressed model; run `dvc repro` first.")
     if tracking.tracking_off():
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
-    lineage = trace(params, paths, chosen, flow_run_id)
+    lineage = build_lineage(params, paths, chosen, flow_run_id)
     registry = Registry(params.publish.name, paths)
     experiment_id(registry.client)  # raises a specific error when runs cannot be created
     with tracking.stage_run("publish", params, paths) as run:
@@ -67,7 +69,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         elif "rolled_back_at" in registry.tags()[version]:
             reasons = ["it was champion and has been rolled back; train a new one"]
         else:
-            verdict = _verdict(registry, version, params, paths, chosen, scores, lineage)
+            verdict = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
             registry.record(version, verdict)
             reasons = verdict.reasons
             if verdict.passed and promote:
@@ -75,7 +77,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             elif verdict.passed:
                 reasons.append("the gate would admit it, but promotion is switched off")
         now = registry.champion()
-        outcome = Outcome(
+        outcome = PublishResult(
             params.publish.name, version, chosen, now == version, now != before, tuple(reasons), run.run_id
         )
         if paths.report.exists():
@@ -85,7 +87,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     return outcome
 
 
-def _verdict(
+def _apply_gate(
     registry: Registry,
     version: int,
     params: Params,
@@ -100,17 +102,17 @@ def _verdict(
     split = pd.read_parquet(paths.split)
     test = everything[everything["id"].isin(split[split["part"] == "test"]["id"])]
 
-    def fair(*rivals: int) -> pd.DataFrame:
-        known = [seen(lineage), *(seen(registry.lineage(number)) for number in rivals)]
-        fresh = test[gate.unseen(test, everything, known)]
+    def comparable_clips(*rivals: int) -> pd.DataFrame:
+        known = [training_data(lineage), *(training_data(registry.lineage(number)) for number in rivals)]
+        fresh = test[gate.unseen_clips(test, everything, known)]
         return fresh[["id", "path", "label", "twin"]].merge(split[["id", "group"]], on="id")
 
     asked, recorded = {"challenger": version}, None
     if (champion := registry.champion()) is not None:
         asked["champion"] = champion
-    clips = fair(*asked.values())
-    if (best := registry.best()) is not None:
-        if len(both := fair(*asked.values(), best)) >= policy.min_clips:
+    clips = comparable_clips(*asked.values())
+    if (best := registry.best_version()) is not None:
+        if len(both := comparable_clips(*asked.values(), best)) >= policy.min_clips:
             asked["best"], clips = best, both
         else:  # the best version was trained on some of them: use its recorded score
             recorded = float(registry.tags()[best]["macro_f1"])
@@ -132,7 +134,7 @@ def _verdict(
         scores[f"{chosen}.megabytes"],
     )
     classes = tracking.read_json(paths.split_info)["classes"]
-    return gate.judge(clips, candidate, policy, classes, recorded)
+    return gate.decide_promotion(clips, candidate, policy, classes, recorded)
 
 
 def _scores(paths: Paths) -> dict[str, float]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from slimstream.catalog.listing import Stat
+from slimstream.catalog.listing import FileStat
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
@@ -31,16 +31,16 @@ from slimstream.tracking.run import git, read_json
 from slimstream.tracking.store import open_store
 
 DAYS = 30
-KEY = r"[0-9a-f]{16}([0-9a-f]{48})?"
+KEY_PATTERN = r"[0-9a-f]{16}([0-9a-f]{48})?"
 """Names of our folders in the cache. SLIMSTREAM_CACHE may be a folder that holds other files too."""
-RUN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+RUN_PATTERN = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """Names of flow runs; their checkouts have the same names."""
-HALF = r"tmp\w{8}"
+TEMP_PATTERN = r"tmp\w{8}"
 """Names that `tempfile` gives to folders; one is left behind when a download is killed."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class Deletable:
     """Items of one kind that can be deleted."""
 
     name: str
@@ -64,7 +64,7 @@ class Branch:
     commits: frozenset[str]
 
 
-def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[Kind]:
+def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[Deletable]:
     """Find everything that can be deleted, in the order of deletion. Only `Kind.delete` deletes.
 
     `days`: minimum age. `also`: further folders of the cache to empty. Raises UserError when a registry
@@ -72,16 +72,18 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
     """
     before = time.time() - days * 86_400
     uris = _registries(paths)
-    with _answering():
+    with _reachable():
         stores = [open_store(uri) for uri in uris]
-        needed = _needed(paths, stores)
+        needed = _needed_by_versions(paths, stores)
         runs = _runs(stores, needed, before)
-    worktrees = [w for w in _folders(paths.cache / "worktrees", RUN) if _idle(w, before) and not _in_use(w)]
+    worktrees = [
+        w for w in _folders(paths.cache / "worktrees", RUN_PATTERN) if _idle(w, before) and not _in_use(w)
+    ]
     branches = _branches(paths)
-    gone = [branch for branch in branches[1:] if _may_go(branch, needed, worktrees, before)]
+    gone = [branch for branch in branches[1:] if _is_deletable(branch, needed, worktrees, before)]
     kinds = [
-        _folder_kind("worktrees", "checkouts that killed runs left", worktrees),
-        Kind(
+        _deletable_folders("worktrees", "checkouts that killed runs left", worktrees),
+        Deletable(
             "branches",
             "runs/… that no registered version came from (the newest stays)",
             [branch.name for branch in gone],
@@ -98,22 +100,22 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
         (
             "work",
             "states of trainings that nobody went on with",
-            [f for s in stages for f in _folders(s, KEY)],
+            [f for s in stages for f in _folders(s, KEY_PATTERN)],
         ),
         (
             "trunk",
             "what frozen layers made of frames; made again when needed",
-            _folders(paths.cache / "trunk", KEY),
+            _folders(paths.cache / "trunk", KEY_PATTERN),
         ),
         (
             "served",
             "versions that predict has fetched; fetched again when needed",
-            _folders(paths.cache / "served", f"{KEY}|{HALF}"),
+            _folders(paths.cache / "served", f"{KEY_PATTERN}|{TEMP_PATTERN}"),
         ),
     ):
-        kinds.append(_folder_kind(name, why, [folder for folder in folders if _idle(folder, before)]))
+        kinds.append(_deletable_folders(name, why, [folder for folder in folders if _idle(folder, before)]))
     for name in also:
-        kinds.append(_folder_kind(name, "asked for", _folders(paths.cache / name, KEY)))
+        kinds.append(_deletable_folders(name, "asked for", _folders(paths.cache / name, KEY_PATTERN)))
     return kinds
 
 
@@ -136,7 +138,7 @@ def _registries(paths: Paths) -> list[str]:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _reachable() -> Iterator[None]:
     """Raise UserError when a registry cannot be read: without it nothing may be deleted."""
     try:
         yield
@@ -147,11 +149,11 @@ def _answering() -> Iterator[None]:
         ) from error
 
 
-def _needed(paths: Paths, stores: list[Any]) -> set[str]:
+def _needed_by_versions(paths: Paths, stores: list[Any]) -> set[str]:
     """Return commits and MLflow run ids of the registered versions, and the run ids in runs/*.json."""
     needed: set[Any] = {read_json(file).get("run_id") for file in paths.run("x").parent.glob("*.json")}
     for client in stores:
-        for version in _pages(client.search_model_versions):
+        for version in _search_all(client.search_model_versions):
             needed |= {version.tags.get("git_commit"), version.run_id}
             if "network_sha256" in version.tags:  # published by slimstream
                 model = f"models:/{version.name}/{version.version}"
@@ -171,7 +173,7 @@ def _branches(paths: Paths) -> list[Branch]:
     return found
 
 
-def _may_go(branch: Branch, needed: set[str], worktrees: list[Path], before: float) -> bool:
+def _is_deletable(branch: Branch, needed: set[str], worktrees: list[Path], before: float) -> bool:
     # A worktree may be deleted, or the project may have moved; then it does not protect its branch.
     checkout = Path(branch.worktree).resolve() if branch.worktree else None
     free = checkout is None or not checkout.exists() or checkout in [w.resolve() for w in worktrees]
@@ -185,7 +187,7 @@ def _delete_branches(paths: Paths, branches: list[Branch]) -> None:
             raise UserError(f"git does not delete the branch {branch.name}; `git branch -D` says why.")
 
 
-def _runs(stores: list[Any], needed: set[str], before: float) -> Kind:
+def _runs(stores: list[Any], needed: set[str], before: float) -> Deletable:
     """Return old MLflow runs of no registered version. Deleted runs stay on disk until `mlflow gc`."""
     found: list[tuple[Any, str]] = []
     for client in stores:
@@ -196,32 +198,32 @@ def _runs(stores: list[Any], needed: set[str], before: float) -> Kind:
                 f"attributes.start_time < {int(before * 1000)}",
                 max_results=1000,
             )
-            found += [(client, run.info.run_id) for run in _pages(old) if run.info.run_id not in needed]
+            found += [(client, run.info.run_id) for run in _search_all(old) if run.info.run_id not in needed]
 
     def delete() -> None:
         for client, run in found:
             client.delete_run(run)
 
     why = "MLflow runs of no registered version (into MLflow's bin; `mlflow gc` empties it)"
-    return Kind("runs", why, [run for _, run in found], 0, delete)
+    return Deletable("runs", why, [run for _, run in found], 0, delete)
 
 
-def _clips(paths: Paths, gone: list[str], needed: set[str], before: float) -> Kind:
+def _clips(paths: Paths, gone: list[str], needed: set[str], before: float) -> Deletable:
     """Return stored clips that no source.lock.json lists: not here, on a branch or tag, nor of a version."""
     name = "clips"
     why = "fetched clips that no source.lock.json names any more"
     if not paths.store.exists():
-        return Kind(name, why, [], 0, lambda: None)
+        return Deletable(name, why, [], 0, lambda: None)
     store = Store(paths.store)
-    clips = store.unnamed(_named(paths, gone, needed), before)
+    clips = store.unnamed(_referenced_clips(paths, gone, needed), before)
 
     def delete() -> None:
         store.forget(clips)
 
-    return Kind(name, why, [str(clip) for clip in clips], sum(map(_freed, clips)), delete)
+    return Deletable(name, why, [str(clip) for clip in clips], sum(map(_freed_bytes, clips)), delete)
 
 
-def _named(paths: Paths, gone: list[str], needed: set[str]) -> Iterator[tuple[str, Stat]]:
+def _referenced_clips(paths: Paths, gone: list[str], needed: set[str]) -> Iterator[tuple[str, FileStat]]:
     here = [
         paths.source_lock,
         *paths.cache.glob("*/source.lock.json"),
@@ -236,7 +238,7 @@ def _named(paths: Paths, gone: list[str], needed: set[str]) -> Iterator[tuple[st
             yield from ((item.key, item.stat) for item in parse_lock(text, name).listing.items)
 
 
-def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+def _search_all(search: Callable[..., Any]) -> Iterator[Any]:
     """Yield the results of all pages of an MLflow search."""
     token = None
     while True:
@@ -246,13 +248,13 @@ def _pages(search: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
-def _folder_kind(name: str, why: str, folders: list[Path]) -> Kind:
+def _deletable_folders(name: str, why: str, folders: list[Path]) -> Deletable:
     def delete() -> None:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
-    sizes = (_freed(file) for folder in folders for file in folder.rglob("*"))
-    return Kind(name, why, [str(folder) for folder in folders], sum(sizes), delete)
+    sizes = (_freed_bytes(file) for folder in folders for file in folder.rglob("*"))
+    return Deletable(name, why, [str(folder) for folder in folders], sum(sizes), delete)
 
 
 def _folders(folder: Path, names: str) -> list[Path]:
@@ -275,6 +277,6 @@ def _in_use(folder: Path) -> bool:
     return False
 
 
-def _freed(file: Path) -> int:
+def _freed_bytes(file: Path) -> int:
     found = file.lstat()
     return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else 0

@@ -22,7 +22,7 @@ from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
 
 CHAMPION = "champion"
-TAG = 4900
+TAG_LENGTH = 4900
 """Maximum length of a tag value in characters."""
 
 
@@ -63,12 +63,12 @@ def rollback(name: str, paths: Paths) -> str:
         raise UserError(
             f"{name} has no earlier champion to go back to; `python -m slimstream versions` lists all."
         )
-    registry.tag(leads, rolled_back_at=now())
+    registry.tag(leads, rolled_back_at=utc_now())
     registry.client.set_registered_model_alias(name, CHAMPION, str(earlier[-1]))
     return f"{name} version {earlier[-1]} is champion again; version {leads} was rolled back."
 
 
-def names(paths: Paths) -> list[str]:
+def model_names(paths: Paths) -> list[str]:
     """Names of all registered models, sorted."""
     return sorted(model.name for model in tracking.connect(paths).search_registered_models(max_results=1000))
 
@@ -141,7 +141,7 @@ class Registry:
         kept = {n: t for n, t in self.tags().items() if "promoted_at" in t and "rolled_back_at" not in t}
         return sorted(kept, key=lambda number: (kept[number]["promoted_at"], number))
 
-    def best(self) -> int | None:
+    def best_version(self) -> int | None:
         """The promoted version with the highest macro-F1, or None."""
         tags = self.tags()
         return max(
@@ -185,12 +185,12 @@ class Registry:
         self.client.update_model_version(self.name, str(version), description=text)
 
     def promote(self, version: int) -> None:
-        self.tag(version, promoted_at=now())
+        self.tag(version, promoted_at=utc_now())
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
 
     def tag(self, version: int, **tags: str) -> None:
         for key, value in tags.items():
-            self.client.set_model_version_tag(self.name, str(version), key, value[:TAG])
+            self.client.set_model_version_tag(self.name, str(version), key, value[:TAG_LENGTH])
 
     def add(
         self,
@@ -233,6 +233,6 @@ class Registry:
         return version
 
 
-def now() -> str:
+def utc_now() -> str:
     """Current time in UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

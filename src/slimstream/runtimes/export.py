@@ -39,10 +39,10 @@ def export(
                 runtime.write(model, clips, folder)
             written.update(runtime.files)
         except Exception as error:  # NNCF runs the graph, and each of its layers has errors of its own
-            failed[name] = why(error)
+            failed[name] = root_cause(error)
     return failed
 
 
-def why(error: Exception) -> str:
+def root_cause(error: Exception) -> str:
     """The last line of an error: of OpenVINO's, the first name its own files."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

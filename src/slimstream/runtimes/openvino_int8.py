@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
-FLOATS = 2
+FLOAT_CONVOLUTIONS = 2
 """Convolutions at the beginning of every path that stay in floats: motion is faint beside what flow can be,
 256 steps over all of it would drown it, and such errors grow through all that follows. They are cheap."""
 
@@ -52,11 +52,11 @@ def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bo
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(clips),
             model_type=nncf.ModelType.TRANSFORMER if attention else None,
-            ignored_scope=nncf.IgnoredScope(names=_left_in_floats(graph)),
+            ignored_scope=nncf.IgnoredScope(names=_float_layers(graph)),
         )
 
 
-def _left_in_floats(graph: Any) -> list[str]:
+def _float_layers(graph: Any) -> list[str]:
     """Names of the first convolutions of each path, and of the head, which weighs standardised features."""
     depth: dict[str, int] = {}
     first, products = [], []
@@ -66,7 +66,7 @@ def _left_in_floats(graph: Any) -> list[str]:
         depth[name] = max((depth[each] for each in before), default=0)
         if kind in ("Convolution", "GroupConvolution"):
             depth[name] += 1
-            if depth[name] <= FLOATS:
+            if depth[name] <= FLOAT_CONVOLUTIONS:
                 first.append(name)
         elif kind == "MatMul":
             products.append(name)

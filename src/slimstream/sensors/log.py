@@ -14,16 +14,16 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.metrics.classification import Floats, Ints
-from slimstream.sensors.settings import Process
+from slimstream.sensors.settings import SensorRecipe
 
-BREAK = 1.5
+BREAK_PERIODS = 1.5
 """A time step of more periods is a break in the log. Windows do not cross breaks."""
 MAX_BREAKS = 0.1
 """A log with a larger share of breaks is refused, because it is not sampled regularly."""
 
 
 @dataclass(frozen=True)
-class Log:
+class SensorLog:
     """A log file of N rows: `values` (N, S), `label` (N,) and `piece` (N,), which counts the breaks."""
 
     values: Floats
@@ -32,20 +32,20 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Logs:
+class SensorLogs:
     """The log files of one plant: the same S `sensors`, one row per `period` seconds.
 
     `constant`: constant sensors, which are not used. `broken`: total number of breaks.
     """
 
-    logs: tuple[Log, ...]
+    logs: tuple[SensorLog, ...]
     sensors: tuple[str, ...]
     period: float
     constant: tuple[str, ...]
     broken: int
 
 
-def read_logs(files: Sequence[Path], p: Process) -> Logs:
+def read_logs(files: Sequence[Path], p: SensorRecipe) -> SensorLogs:
     """Read all `files` in the given order. Raises UserError for the first mistake."""
     _refuse_copies(files)
     tables = [_table(path, p) for path in files]
@@ -72,9 +72,9 @@ def read_logs(files: Sequence[Path], p: Process) -> Logs:
             f"{files[other]}: a row every {periods[other]:g} s, but {files[one]} has one every "
             f"{periods[one]:g} s; resample one of them."
         )
-    return Logs(
+    return SensorLogs(
         tuple(
-            Log(value[:, ~still], table[p.label].to_numpy(str), time.piece)
+            SensorLog(value[:, ~still], table[p.label].to_numpy(str), time.piece)
             for value, table, time in zip(values, tables, times, strict=True)
         ),
         tuple(name for name in sensors if name not in constant),
@@ -117,7 +117,7 @@ def _refuse_overlap(files: Sequence[Path], times: Sequence[_Time]) -> None:
             )
 
 
-def _table(path: Path, p: Process) -> pd.DataFrame:
+def _table(path: Path, p: SensorRecipe) -> pd.DataFrame:
     how: dict[str, Any] = {"sep": p.separator, "skipinitialspace": True, "index_col": False}
     try:
         with warnings.catch_warnings():
@@ -137,20 +137,22 @@ def _table(path: Path, p: Process) -> pd.DataFrame:
     for column in filter(None, (p.label, p.time, *p.sensors)):
         if column not in table:
             hint = f"set `separator`, or name {column!r} as the log does"
-            raise UserError(f"{path}: there is no column {column!r}, only {_some(list(table))}; {hint}.")
+            raise UserError(
+                f"{path}: there is no column {column!r}, only {_first_names(list(table))}; {hint}."
+            )
     if len(table) < 3:
         raise UserError(f"{path}: {len(table)} rows are too few for a log.")
     return table
 
 
-def _sensors(files: Sequence[Path], tables: Sequence[pd.DataFrame], p: Process) -> list[str]:
+def _sensors(files: Sequence[Path], tables: Sequence[pd.DataFrame], p: SensorRecipe) -> list[str]:
     if p.sensors:
         return p.sensors
     others = {p.label, p.time, *p.ignore}
     sensors = [str(name) for name in tables[0].columns if name not in others]
     if not sensors:
         raise UserError(
-            f"{files[0]}: there is no column besides {_some(list(tables[0]))}; sensors are needed."
+            f"{files[0]}: there is no column besides {_first_names(list(tables[0]))}; sensors are needed."
         )
     for path, table in zip(files, tables, strict=True):
         odd = set(sensors).symmetric_difference(set(map(str, table.columns)) - others)
@@ -161,7 +163,7 @@ def _sensors(files: Sequence[Path], tables: Sequence[pd.DataFrame], p: Process) 
     return sensors
 
 
-def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: Process) -> Floats:
+def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: SensorRecipe) -> Floats:
     columns = []
     for name in sensors:
         number = pd.to_numeric(table[name], errors="coerce").astype(float)
@@ -187,7 +189,7 @@ def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: Process)
     return np.stack(columns, axis=1)
 
 
-def _check_labels(path: Path, label: pd.Series, p: Process) -> None:
+def _check_labels(path: Path, label: pd.Series, p: SensorRecipe) -> None:
     empty = (label == "") & ("" not in p.skip)
     if empty.any():
         raise UserError(
@@ -203,7 +205,7 @@ def _check_labels(path: Path, label: pd.Series, p: Process) -> None:
         )
 
 
-def _times(path: Path, table: pd.DataFrame, p: Process) -> _Time:
+def _times(path: Path, table: pd.DataFrame, p: SensorRecipe) -> _Time:
     if p.time is None:
         return _Time(np.zeros(len(table), np.int64), p.period)
     column = table[p.time]
@@ -227,8 +229,8 @@ def _times(path: Path, table: pd.DataFrame, p: Process) -> _Time:
             f"{path}, line {row + 2}: time {column[row]} {how} in the line before; sort or mend the log."
         )
     period = float(np.median(steps))
-    breaks = steps > BREAK * period
-    if breaks.mean() > MAX_BREAKS or (steps < period / BREAK).mean() > MAX_BREAKS:
+    breaks = steps > BREAK_PERIODS * period
+    if breaks.mean() > MAX_BREAKS or (steps < period / BREAK_PERIODS).mean() > MAX_BREAKS:
         raise UserError(
             f"{path}: the time from row to row is not regular (mostly {period:g} s); resample the log."
         )
@@ -238,7 +240,7 @@ def _times(path: Path, table: pd.DataFrame, p: Process) -> _Time:
     return _Time(piece, period, stamps.iloc[0], stamps.iloc[-1])
 
 
-def _some(names: Sequence[object]) -> str:
+def _first_names(names: Sequence[object]) -> str:
     shown = ", ".join(map(str, names[:8]))
     return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 

@@ -22,13 +22,13 @@ from sklearn.svm import SVC
 
 from slimstream.core.errors import UserError
 from slimstream.metrics.classification import Floats, Ints
-from slimstream.sensors.settings import Process
+from slimstream.sensors.settings import SensorRecipe
 
-STILL = 1e-9
+MIN_STD = 1e-9
 """A feature with a smaller standard deviation, relative to its mean, is constant."""
 
 
-class Monitor:
+class PcaMonitor:
     """PCA model of one state: distance of a window within the model (T²) and from it (Q, also called SPE).
 
     Features are scaled to unit variance. A constant feature is left out, unless `floor` gives a minimum
@@ -46,11 +46,11 @@ class Monitor:
             )
         self.count = len(x)
         self.mean, spread = x.mean(0), np.maximum(x.std(0, ddof=1), self.floor)
-        self.scale = np.where(spread > STILL * (1 + np.abs(self.mean)), spread, np.inf)
+        self.scale = np.where(spread > MIN_STD * (1 + np.abs(self.mean)), spread, np.inf)
         scaled = (x - self.mean) / self.scale
         _, singular, axes = np.linalg.svd(scaled, full_matrices=False)
         powers = singular**2 / (self.count - 1)
-        share = np.cumsum(powers) / max(powers.sum(), STILL)
+        share = np.cumsum(powers) / max(powers.sum(), MIN_STD)
         # At least one component, and at least one degree of freedom left for the F limit of T².
         kept = int(np.clip(np.searchsorted(share, self.variance) + 1, 1, self.count - 2))
         self.axes, self.powers, self.rest = axes[:kept].T, powers[:kept], powers[kept:]
@@ -60,7 +60,7 @@ class Monitor:
         """Return T² and Q (N, 2) of windows (N, F)."""
         scaled = (x - self.mean) / self.scale
         scores = scaled @ self.axes
-        t2 = (scores**2 / np.maximum(self.powers, STILL)).sum(1)
+        t2 = (scores**2 / np.maximum(self.powers, MIN_STD)).sum(1)
         q = ((scaled - scores @ self.axes.T) ** 2).sum(1)
         return np.stack([t2, q], axis=1)
 
@@ -76,8 +76,8 @@ class Monitor:
 
     def _q_limit(self, level: float) -> float:
         one, two, three = (float((self.rest**power).sum()) for power in (1, 2, 3))
-        if one < STILL:  # no residual variance
-            return STILL
+        if one < MIN_STD:  # no residual variance
+            return MIN_STD
         h = 1 - 2 * one * three / (3 * two**2)
         if h < 1e-3:  # one direction dominates, and the formula is inaccurate: scaled χ² (Box 1954)
             return float(two / one * stats.chi2.ppf(level, one**2 / two))
@@ -101,7 +101,7 @@ class StateModels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, x: Floats, y: npt.NDArray[Any]) -> Self:
         self.classes_ = np.unique(y)
-        self.monitors_ = [Monitor(self.variance, self.FLOOR).fit(x[y == state]) for state in self.classes_]
+        self.monitors_ = [PcaMonitor(self.variance, self.FLOOR).fit(x[y == state]) for state in self.classes_]
         return self
 
     def predict(self, x: Floats) -> npt.NDArray[Any]:
@@ -129,7 +129,7 @@ class Method:
     random: bool = False
 
 
-def methods(p: Process, features: int) -> dict[str, Method]:
+def methods(p: SensorRecipe, features: int) -> dict[str, Method]:
     """Return the classifiers for windows with `features` features, by name. All classes have equal weight."""
     grids = {
         "pca": _grid(variance=p.pca.variance),

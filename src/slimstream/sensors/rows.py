@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.core.progress import bar
+from slimstream.core.progress import progress_bar
 from slimstream.metrics import classification as metrics
 from slimstream.metrics.classification import Ints
-from slimstream.metrics.intervals import Resampling, confusions, interval
+from slimstream.metrics.intervals import Resampling, percentile_interval, resampled_confusions
 from slimstream.sensors import evaluate
 from slimstream.sensors.methods import methods
-from slimstream.sensors.settings import Process
-from slimstream.sensors.splits import WARNINGS, Split
+from slimstream.sensors.settings import SensorRecipe
+from slimstream.sensors.splits import WARNINGS, WindowSplit
 from slimstream.sensors.windows import Windows
 
 Row = dict[str, Any]
@@ -25,7 +25,9 @@ STATE_SCORES = ("recall", "precision", "f1")
 Bools = npt.NDArray[np.bool_]
 
 
-def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[Row], list[Row]]:
+def classifier_rows(
+    p: SensorRecipe, w: Windows, found: dict[str, WindowSplit]
+) -> tuple[list[Row], list[Row]]:
     """Return one row per method and split, and one row per method, split and state."""
     known = {name: methods(p, w.features.shape[1])[name] for name in p.methods}
     seeds = {name: p.seeds if method.random else 1 for name, method in known.items()}
@@ -33,7 +35,7 @@ def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[R
     guesses = {(split, name): np.zeros((seeds[name], len(w.state)), np.int64) for split, name in keys}
     seconds = dict.fromkeys(keys, 0.0)
     jobs = [(split, name, fold) for split, name in keys for fold in found[split].folds]
-    for split_name, name, fold in bar(jobs, "classifiers"):
+    for split_name, name, fold in progress_bar(jobs, "classifiers"):
         split, start = found[split_name], time.process_time()
         guess = evaluate.classify(known[name], w, split, fold, seeds[name])
         guesses[split_name, name][:, split.fold == fold] = guess
@@ -42,12 +44,12 @@ def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[R
     rows, by_state = [], []
     for (split_name, name), guess in guesses.items():
         split = found[split_name]
-        judged, r = split.fold >= 0, evaluate.draws(w, split, p.resamples)
+        judged, r = split.fold >= 0, evaluate.resample_windows(w, split, p.resamples)
         named = {"task": "classify", "method": name, "split": split_name}
         cost = {"seconds": seconds[split_name, name], "configurations": len(known[name].grid)}
         rows.append(
             named
-            | evaluate.scores(w.state[judged], guess[:, judged], len(w.states), r)
+            | evaluate.classification_scores(w.state[judged], guess[:, judged], len(w.states), r)
             | cost
             | {"seeds": len(guess)}
             | _judged(w, split, r)
@@ -59,10 +61,12 @@ def classifiers(p: Process, w: Windows, found: dict[str, Split]) -> tuple[list[R
 def _state_rows(w: Windows, guesses: Ints, judged: Bools, r: Resampling) -> Iterator[Row]:
     """Yield recall (with its interval), precision and F1 of each evaluated state, as means over the seeds."""
     truth, guesses = w.state[judged], guesses[:, judged]
-    drawn = np.mean([metrics.recall(confusions(truth, guess, len(w.states), r)) for guess in guesses], 0)
+    drawn = np.mean(
+        [metrics.recall(resampled_confusions(truth, guess, len(w.states), r)) for guess in guesses], 0
+    )
     per_seed = [metrics.per_class(truth, guess, w.states) for guess in guesses]
     for state in np.unique(truth):
-        low, high = interval(drawn[:, state])
+        low, high = percentile_interval(drawn[:, state])
         mean = {key: float(np.mean([rows[state][key] for rows in per_seed])) for key in STATE_SCORES}
         inside = judged & (w.state == state)
         yield {
@@ -76,7 +80,7 @@ def _state_rows(w: Windows, guesses: Ints, judged: Bools, r: Resampling) -> Iter
         }
 
 
-def detector(p: Process, w: Windows, found: dict[str, Split]) -> list[Row]:
+def detector_rows(p: SensorRecipe, w: Windows, found: dict[str, WindowSplit]) -> list[Row]:
     """Return the rows of the PCA monitor, without the random split."""
     rows: list[Row] = []
     if p.normal is None:
@@ -90,7 +94,7 @@ def detector(p: Process, w: Windows, found: dict[str, Split]) -> list[Row]:
         start = time.process_time()
         watched = {fold: evaluate.detect(p.detector, w, normal, split, fold) for fold in split.folds}
         seconds = time.process_time() - start
-        r = evaluate.draws(w, split, p.resamples)
+        r = evaluate.resample_windows(w, split, p.resamples)
         size = np.zeros((len(w.state), 3))
         for fold, watch in watched.items():
             size[split.fold == fold] = np.column_stack([watch.statistics, watch.statistics.max(1)])
@@ -109,7 +113,7 @@ def detector(p: Process, w: Windows, found: dict[str, Split]) -> list[Row]:
     return rows
 
 
-def _judged(w: Windows, split: Split, r: Resampling) -> Row:
+def _judged(w: Windows, split: WindowSplit, r: Resampling) -> Row:
     judged = split.fold >= 0
     return {
         "windows": int(judged.sum()),

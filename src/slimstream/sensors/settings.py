@@ -46,7 +46,7 @@ class Detector(Section):
     levels: list[Share] = Field([0.95, 0.99], min_length=1, description="confidence of the control limits")
 
 
-class Process(Section):
+class SensorRecipe(Section):
     """A process recipe. Times are in seconds."""
 
     label: str = Field("label", description="column with the plant's state, one word a row")
@@ -102,6 +102,6 @@ class Process(Section):
         return self
 
 
-def load_process(path: Path) -> Process:
+def load_recipe(path: Path) -> SensorRecipe:
     """Read a process recipe. Raises UserError, which names the field, when it is invalid."""
-    return load(path, Process, "name a process recipe, such as recipes/process/pronto.yaml.")
+    return load(path, SensorRecipe, "name a process recipe, such as recipes/process/pronto.yaml.")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.metrics.classification import Ints
-from slimstream.sensors.settings import Process
+from slimstream.sensors.settings import SensorRecipe
 from slimstream.sensors.windows import Windows
 
 WARNINGS = {"random": "windows drawn at random: neighbours on both sides, not an estimate of anything"}
@@ -15,7 +15,7 @@ WARNINGS = {"random": "windows drawn at random: neighbours on both sides, not an
 
 
 @dataclass(frozen=True)
-class Split:
+class WindowSplit:
     """A cross-validation split. `fold` (W,): test fold of each window, -1 for none.
 
     `unit` (W,): unit of each window for resampling. `inner(windows)`: inner folds (N,) of N training windows,
@@ -32,7 +32,7 @@ class Split:
         return sorted(set(self.fold.tolist()) - {-1})
 
 
-def splits(w: Windows, p: Process) -> dict[str, Split]:
+def make_splits(w: Windows, p: SensorRecipe) -> dict[str, WindowSplit]:
     """Return the splits that `p` names and the log allows, by name.
 
     `runs` needs two states with two runs each. Other states are only used for training.
@@ -41,12 +41,12 @@ def splits(w: Windows, p: Process) -> dict[str, Split]:
 
     def inner(windows: Ints) -> Ints:
         state, block = w.state[windows], w.block[windows]
-        return stretches(state, block, min(p.inner, _fewest(state, block)))
+        return block_folds(state, block, min(p.inner, _fewest_blocks(state, block)))
 
     found = {
-        "blocks": Split("blocks", stretches(w.state, w.block, p.folds), w.block, inner),
-        "runs": Split("runs", np.where(_repeated(w), runs, -1), w.run, inner),
-        "random": Split(
+        "blocks": WindowSplit("blocks", block_folds(w.state, w.block, p.folds), w.block, inner),
+        "runs": WindowSplit("runs", np.where(_repeated(w), runs, -1), w.run, inner),
+        "random": WindowSplit(
             "random",
             _shuffled(len(w.state), p.folds),
             w.block,
@@ -58,7 +58,7 @@ def splits(w: Windows, p: Process) -> dict[str, Split]:
     return {name: found[name] for name in p.splits if name in found}
 
 
-def stretches(state: Ints, block: Ints, folds: int) -> Ints:
+def block_folds(state: Ints, block: Ints, folds: int) -> Ints:
     """Divide the blocks of each state, in time order, into `folds` stretches; return the fold (W,).
 
     Neighbouring blocks stay in one fold, so that a model cannot interpolate a drift.
@@ -75,7 +75,7 @@ def _shuffled(windows: int, folds: int) -> Ints:
     return fold
 
 
-def _fewest(state: Ints, block: Ints) -> int:
+def _fewest_blocks(state: Ints, block: Ints) -> int:
     return min(len(np.unique(block[state == one])) for one in np.unique(state))
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from slimstream.core.output import check_output
-from slimstream.sensors.log import Logs, read_logs
-from slimstream.sensors.rows import Row, classifiers, detector
-from slimstream.sensors.settings import Process
-from slimstream.sensors.splits import WARNINGS, Split, splits
-from slimstream.sensors.windows import Windows, cut
+from slimstream.core.overwrite import check_overwrite
+from slimstream.sensors.log import SensorLogs, read_logs
+from slimstream.sensors.rows import Row, classifier_rows, detector_rows
+from slimstream.sensors.settings import SensorRecipe
+from slimstream.sensors.splits import WARNINGS, WindowSplit, make_splits
+from slimstream.sensors.windows import Windows, cut_windows
 
 
-def run(p: Process, files: Sequence[Path], out: Path) -> str:
+def evaluate_logs(p: SensorRecipe, files: Sequence[Path], out: Path) -> str:
     """Evaluate all methods on the logs and return the tables as text.
 
     Writes `out` (one row per method and split) and `<out>-states.csv` (one row per method, split and state).
@@ -22,12 +22,12 @@ def run(p: Process, files: Sequence[Path], out: Path) -> str:
     """
     states_out = out.with_name(f"{out.stem}-states{out.suffix}")
     for file in (out, states_out):
-        check_output(file, "task,method,")
+        check_overwrite(file, "task,method,")
     logs = read_logs(files, p)
-    w = cut(logs, p)
-    found = splits(w, p)
-    classified, by_state = classifiers(p, w, found)
-    detected = detector(p, w, found)
+    w = cut_windows(logs, p)
+    found = make_splits(w, p)
+    classified, by_state = classifier_rows(p, w, found)
+    detected = detector_rows(p, w, found)
     out.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(classified + detected).to_csv(out, index=False)
     pd.DataFrame(by_state).to_csv(states_out, index=False)
@@ -88,7 +88,7 @@ def _interval(row: Row, name: str) -> str:
     return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})"
 
 
-def _notes(p: Process, logs: Logs, w: Windows, found: dict[str, Split]) -> Iterator[str]:
+def _notes(p: SensorRecipe, logs: SensorLogs, w: Windows, found: dict[str, WindowSplit]) -> Iterator[str]:
     """Yield notes on the reliability of the results."""
     yield "In brackets: 95 % intervals from resampling blocks (whole runs, where 8 or more were left out)."
     counts = w.counts()

@@ -18,8 +18,8 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.metrics.classification import Floats, Ints
-from slimstream.sensors.log import Log, Logs
-from slimstream.sensors.settings import Process
+from slimstream.sensors.log import SensorLog, SensorLogs
+from slimstream.sensors.settings import SensorRecipe
 
 
 def _slope(rows: Floats) -> Floats:
@@ -64,7 +64,7 @@ class Windows:
         return by.set_index(pd.Index(self.states, name="state"))
 
 
-def cut(logs: Logs, p: Process) -> Windows:
+def cut_windows(logs: SensorLogs, p: SensorRecipe) -> Windows:
     """Cut the logs into blocks and these into windows. Raises UserError when they are too short."""
     rows, step, block = (max(1, round(seconds / logs.period)) for seconds in (p.window, p.step, p.block))
     if rows < 3:
@@ -107,7 +107,7 @@ def cut(logs: Logs, p: Process) -> Windows:
     return windows
 
 
-def _stretches(log: Log) -> Iterator[tuple[int, int, int]]:
+def _stretches(log: SensorLog) -> Iterator[tuple[int, int, int]]:
     """Yield (run, start, stop) of stretches with one label and no break. A break does not start a new run."""
     other = log.label[1:] != log.label[:-1]
     run = np.concatenate([[0], np.cumsum(other)])
@@ -117,7 +117,7 @@ def _stretches(log: Log) -> Iterator[tuple[int, int, int]]:
         yield int(run[start]), int(start), int(stop)
 
 
-def _check_states(logs: Logs, cut: set[str], p: Process) -> None:
+def _check_states(logs: SensorLogs, cut: set[str], p: SensorRecipe) -> None:
     labels = {str(name) for log in logs.logs for name in np.unique(log.label)} - set(p.skip)
     if len(labels) < 2:
         states = f"one state only, {min(labels)}" if labels else "no state that is not skipped"

@@ -12,7 +12,7 @@ from slimstream.clips.packs import Pack, pack_clip
 from slimstream.clips.params import ExtractParams
 from slimstream.clips.pictures import check_visible
 from slimstream.core.errors import UserError
-from slimstream.core.paths import as_text
+from slimstream.core.paths import printable_path
 from slimstream.core.schema import parse
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms, softmax
@@ -48,7 +48,7 @@ class ClipClassifier:
         self.runtime = runtime or read_forms(folder)[0].runtime
         self._network = open_network(folder, self.runtime, threads=threads)
 
-    def judge(self, files: Sequence[Path]) -> list[Answer]:
+    def predict(self, files: Sequence[Path]) -> list[Answer]:
         """Predict videos or pictures. Returns one answer per file, in order; clips are predicted in batches.
 
         A video with several clips gets the mean of their probabilities. A file that fails has label None and
@@ -67,24 +67,24 @@ class ClipClassifier:
                 errors[number] = error
         for clips in (batch for same in alike.values() for batch in _batches(same)):
             try:
-                answers = self._ask(np.stack([clip for _, clip in clips]))
+                answers = self._run_network(np.stack([clip for _, clip in clips]))
                 for (number, _), answer in zip(clips, answers, strict=True):
                     found.setdefault(number, []).append(answer)
             except Exception as error:
                 errors |= {number: error for number, _ in clips}
         return [
-            refused(file, errors[number]) if number in errors else self._answer(file, found[number])
+            error_answer(file, errors[number]) if number in errors else self._answer(file, found[number])
             for number, file in enumerate(files)
         ]
 
-    def _ask(self, clips: Pack) -> Probabilities:
+    def _run_network(self, clips: Pack) -> Probabilities:
         """(B, T, H, W, C) uint8 to probabilities (B, classes)."""
         return softmax(self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))))
 
     def _answer(self, file: Path, clips: list[Probabilities]) -> Answer:
         mean = np.mean(clips, axis=0)
         named = {f"p_{name}": float(p) for name, p in zip(self.classes, mean, strict=True)}
-        return {"path": as_text(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
+        return {"path": printable_path(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
 
     def columns(self) -> list[str]:
         """Column names of a table of answers."""
@@ -96,6 +96,6 @@ def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:
     return (clips[start : start + size] for start in range(0, len(clips), size))
 
 
-def refused(file: Path, error: Exception) -> Answer:
+def error_answer(file: Path, error: Exception) -> Answer:
     """Return the answer for a file that cannot be predicted."""
-    return {"path": as_text(file), "label": None, "error": str(error) or type(error).__name__}
+    return {"path": printable_path(file), "label": None, "error": str(error) or type(error).__name__}

@@ -10,16 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from slimstream.catalog.clutter import clutter
+from slimstream.catalog.hidden_files import hidden_part
 from slimstream.core.errors import UserError
 from slimstream.core.media import PICTURES, VIDEOS, is_picture
-from slimstream.core.parallel import Crashed, cores, each
+from slimstream.core.parallel import WorkerDied, cores, parallel_map
 from slimstream.core.paths import Paths
-from slimstream.core.progress import bar
+from slimstream.core.progress import progress_bar
 from slimstream.runtimes import find_runtime
-from slimstream.serving.classifier import Answer, ClipClassifier, refused
+from slimstream.serving.classifier import Answer, ClipClassifier, error_answer
 
-BEGINS = ("path,label,", '[\n  {\n    "path":')
+TABLE_HEADS = ("path,label,", '[\n  {\n    "path":')
 """First characters of the output, as CSV and as JSON."""
 
 
@@ -41,7 +41,7 @@ def predict(
     """Predict videos or pictures. Returns one row per file, in order.
 
     Args:
-        files: see `files_in`.
+        files: see `find_clips`.
         model: a folder with an exported network, see `deployed_model`.
         runtime: the runtime; None for the one that export chose.
         batch: number of pictures per batch.
@@ -60,14 +60,14 @@ def predict(
     batches = [_Batch(chunk, model, runtime) for chunk in _chunks(files, batch)]
     workers = min(workers or cores(), len(batches))
     if len(files) > 1:  # in other processes: a file may crash the decoder
-        answers = _pooled(batches, workers)
+        answers = _predict_in_pool(batches, workers)
     else:
-        answers = (pair for b in batches for pair in _paired(b, classifier.judge(b.files)))
-    rows = dict(bar(answers, "predict", len(files)))
+        answers = (pair for b in batches for pair in _paired(b, classifier.predict(b.files)))
+    rows = dict(progress_bar(answers, "predict", len(files)))
     return pd.DataFrame([rows[file] for file in files], columns=classifier.columns())
 
 
-def files_in(given: Sequence[Path]) -> list[Path]:
+def find_clips(given: Sequence[Path]) -> list[Path]:
     """Return the files of `given` and all videos and pictures in its folders, without duplicates.
 
     Hidden and system files in folders are ignored; a file that is given directly is always included.
@@ -76,7 +76,7 @@ def files_in(given: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
-            found |= dict.fromkeys(sorted(_inside(path)))
+            found |= dict.fromkeys(sorted(_walk(path)))
         elif path.is_file():
             found[path] = None
         else:
@@ -86,16 +86,16 @@ def files_in(given: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder, onerror=_stop):
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [
-            name for name in folders if not clutter(Path(name))
+            name for name in folders if not hidden_part(Path(name))
         ]  # system folders may not be readable
-        files = (Path(root, name) for name in names if not clutter(Path(name)))
+        files = (Path(root, name) for name in names if not hidden_part(Path(name)))
         yield from (file for file in files if file.suffix.lower() in VIDEOS | PICTURES)
 
 
-def _stop(error: OSError) -> None:
+def _raise(error: OSError) -> None:
     raise UserError(f"{error.filename}: {error.strerror}; all of a folder must be readable.")
 
 
@@ -131,26 +131,26 @@ def _paired(batch: _Batch, answers: list[Answer]) -> Iterator[tuple[Path, Answer
     return zip(batch.files, answers, strict=True)
 
 
-def _pooled(batches: list[_Batch], workers: int) -> Iterator[tuple[Path, Answer]]:
+def _predict_in_pool(batches: list[_Batch], workers: int) -> Iterator[tuple[Path, Answer]]:
     """Yield files as they finish. After a crash, the files of that batch are tried again one by one."""
     again: list[_Batch] = []
-    for position, result in each(_judge, batches, workers):
+    for position, result in parallel_map(_predict_batch, batches, workers):
         done = batches[position]
-        if isinstance(result, Crashed) and len(done.files) > 1:
+        if isinstance(result, WorkerDied) and len(done.files) > 1:
             again += [_Batch((file,), done.model, done.runtime) for file in done.files]
-        elif isinstance(result, Crashed):
-            yield done.files[0], refused(done.files[0], result)
+        elif isinstance(result, WorkerDied):
+            yield done.files[0], error_answer(done.files[0], result)
         elif isinstance(result, Exception):
             raise result
         else:
             yield from _paired(done, result)
     if again:
-        yield from _pooled(again, workers)
+        yield from _predict_in_pool(again, workers)
 
 
-def _judge(batch: _Batch) -> list[Answer]:
+def _predict_batch(batch: _Batch) -> list[Answer]:
     """Run in a process of the pool. The network is opened once per process."""
-    return _opened(batch.model, batch.runtime).judge(batch.files)
+    return _classifier(batch.model, batch.runtime).predict(batch.files)
 
 
-_opened: Any = lru_cache(1)(ClipClassifier)
+_classifier: Any = lru_cache(1)(ClipClassifier)

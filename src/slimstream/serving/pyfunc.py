@@ -16,7 +16,7 @@ from slimstream.core.parallel import cores
 from slimstream.serving import classifier
 
 
-class ClipClassifier(PythonModel):
+class PyfuncModel(PythonModel):
     """An exported network and its preprocessing settings as an MLflow model."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -34,8 +34,8 @@ class ClipClassifier(PythonModel):
         as probabilities and the reason in `error` (else "").
         """
         with ThreadPoolExecutor(self.threads) as pool:
-            answers = pool.map(lambda path: self.classifier.judge([Path(path)])[0], model_input)
+            answers = pool.map(lambda path: self.classifier.predict([Path(path)])[0], model_input)
             return pd.DataFrame(list(answers), columns=self.classifier.columns())
 
 
-mlflow.models.set_model(ClipClassifier())
+mlflow.models.set_model(PyfuncModel())

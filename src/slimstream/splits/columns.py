@@ -7,8 +7,8 @@ import pandas as pd
 
 from slimstream.catalog.listing import METADATA, Item
 from slimstream.catalog.manifest import COLUMNS
-from slimstream.catalog.names import alike, normal
-from slimstream.catalog.parts import GIVEN
+from slimstream.catalog.names import normal_form, similar_names
+from slimstream.catalog.part_names import GIVEN_COLUMN
 from slimstream.core.errors import UserError
 from slimstream.splits.given import parts_of
 from slimstream.splits.groups import missing_column
@@ -22,15 +22,15 @@ def effective_group_by(columns: Iterable[str], split: SplitParams) -> list[str]:
     UserError when there are group columns, but not those of `split.group_by`.
     """
     columns = list(columns)
-    wanted = [normal(column) for column in split.group_by]
-    own = [column for column in columns if column not in (GIVEN, split.given)]
+    wanted = [normal_form(column) for column in split.group_by]
+    own = [column for column in columns if column not in (GIVEN_COLUMN, split.given)]
     missing = [column for column in wanted if column not in (*columns, *COLUMNS)]
     if missing and own:
         raise missing_column("split.group_by", missing[0], own)
     return [] if missing else wanted
 
 
-def ungrouped(group_by: Sequence[str], split: SplitParams) -> str:
+def ungrouped_warning(group_by: Sequence[str], split: SplitParams) -> str:
     """Return a warning when near-twin sets replace the columns of `split.group_by`, else ""."""
     if group_by or not split.group_by:
         return ""
@@ -43,7 +43,7 @@ def ungrouped(group_by: Sequence[str], split: SplitParams) -> str:
 
 def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[str]) -> None:
     """Raise UserError for a label that is not in `classes`. An empty `classes` allows all labels."""
-    allowed = sorted({normal(label) for label in classes})
+    allowed = sorted({normal_form(label) for label in classes})
     example: dict[str, str] = {}
     for label, key in zip(labels, keys, strict=True):
         example.setdefault(label, key)
@@ -54,7 +54,7 @@ def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[s
         )
 
 
-def check(items: Sequence[Item], split: SplitParams, classes: Sequence[str]) -> list[str]:
+def check_columns(items: Sequence[Item], split: SplitParams, classes: Sequence[str]) -> list[str]:
     """Return warnings about labels and columns, one sentence each.
 
     Raises UserError when params.yaml names a label, group or column that the clips do not have.
@@ -63,34 +63,34 @@ def check(items: Sequence[Item], split: SplitParams, classes: Sequence[str]) -> 
     group_by = effective_group_by(columns, split)
     if split.video and split.video not in columns:
         raise missing_column("split.video", split.video, columns)
-    told = [ungrouped(group_by, split)]
+    messages = [ungrouped_warning(group_by, split)]
     if split.given:
         if split.given not in columns:
             raise missing_column("split.given", split.given, columns)
         parts_of(pd.Series({item.key: item.groups[split.given] for item in items}, dtype=str), split.given)
-    elif GIVEN in columns:
-        counts = Counter(item.groups[GIVEN] for item in items)
-        told.append(
+    elif GIVEN_COLUMN in columns:
+        counts = Counter(item.groups[GIVEN_COLUMN] for item in items)
+        messages.append(
             f"the folders name a split ({_counted(counts, sorted(counts))}), which is kept as the column "
-            f"'{GIVEN}' and not used: set split.given to '{GIVEN}' to use it."
+            f"'{GIVEN_COLUMN}' and not used: set split.given to '{GIVEN_COLUMN}' to use it."
         )
     check_labels((item.label for item in items), (item.key for item in items), classes)
-    allowed = {normal(label) for label in classes}
+    allowed = {normal_form(label) for label in classes}
     labels = Counter(item.label for item in items)
-    for names in alike(labels):
+    for names in similar_names(labels):
         if not {*names} <= allowed:
-            told.append(
+            messages.append(
                 f"the labels {' and '.join(names)} differ in case or spacing alone and are classes of their "
                 f"own ({_counted(labels, names)} clips): give them one name, or list all in validate.classes."
             )
     for column in [*group_by, *([split.video] if split.video else [])]:
         values = Counter(item.groups.get(column, "") for item in items)
-        told += [
+        messages += [
             f"the values {' and '.join(names)} of {column} differ in case or spacing alone and are groups of "
             f"their own ({_counted(values, names)} clips): give them one name if they are one."
-            for names in alike(values)
+            for names in similar_names(values)
         ]
-    return [sentence for sentence in told if sentence]
+    return [sentence for sentence in messages if sentence]
 
 
 def _counted(counts: Mapping[str, int], names: Iterable[str]) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from slimstream.catalog.parts import PARTS, WORDS, part_of
+from slimstream.catalog.part_names import PART_WORDS, PARTS, part_named
 from slimstream.core.errors import UserError
-from slimstream.splits.groups import CARVED, assign, components
+from slimstream.splits.groups import VAL_SHARE, assign_parts, components
 
 
 def parts_of(values: pd.Series, column: str) -> pd.Series:
@@ -15,14 +15,14 @@ def parts_of(values: pd.Series, column: str) -> pd.Series:
 
     Raises UserError for an unknown value, and when no clip is in train or in test.
     """
-    of = {value: part_of(value) for value in values.unique()}
+    of = {value: part_named(value) for value in values.unique()}
     parts = values.map(of)
     where = f"params.yaml: split.given names '{column}'"
     if (unknown := values[parts.isna()]).size:
         said = repr(unknown.iloc[0]) if unknown.iloc[0].strip() else "nothing"
         raise UserError(
             f"{where}, where {len(unknown)} clips have no part of a split ({unknown.index[0]} says {said}): "
-            f"{', '.join(WORDS)} are understood."
+            f"{', '.join(PART_WORDS)} are understood."
         )
     counts = {part: int((parts == part).sum()) for part in PARTS}
     if lacking := [part for part in ("train", "test") if not counts[part]]:
@@ -35,7 +35,7 @@ def parts_of(values: pd.Series, column: str) -> pd.Series:
 
 
 def split_as_given(
-    clips: pd.DataFrame, group_by: Sequence[str], column: str, val: float = CARVED, seed: int = 0
+    clips: pd.DataFrame, group_by: Sequence[str], column: str, val: float = VAL_SHARE, seed: int = 0
 ) -> pd.DataFrame:
     """Split `clips` as `column` says. Returns `id, label, group, twin, part`, sorted by id.
 
@@ -56,7 +56,7 @@ def split_as_given(
                 f"{where}, which gives no val part, and val cannot be taken out of train, which is one group "
                 f"({counts.index[0]}): give a val part or change split.group_by."
             )
-        chosen = assign(counts.to_numpy(np.int64), np.array([1 - val, val]), np.full(len(counts), -1))
+        chosen = assign_parts(counts.to_numpy(np.int64), np.array([1 - val, val]), np.full(len(counts), -1))
         part[mine.index] = group.map(dict(zip(counts.index, np.array(PARTS)[chosen], strict=True)))
     if lacking := sorted({*clips["label"]} - {*clips["label"][part == "train"]}):
         raise UserError(

@@ -8,14 +8,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
-from slimstream.catalog.parts import PARTS
+from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
 
-CARVED = 0.2
+VAL_SHARE = 0.2
 """Share of train that becomes val when `split.val` is 0 (P1 splits 7:3, without val)."""
 EXACT = 11
 """Up to this number of free components, all 3^n assignments are compared."""
-LACKS = np.array([100.0, 1.0, 10.0])
+LACK_COST = np.array([100.0, 1.0, 10.0])
 """Cost of a missing class in train, val, test. Deviations of shares cost less than 1 per class."""
 
 Ints = npt.NDArray[np.int64]
@@ -122,7 +122,7 @@ def split(
         )
     shares = np.array([train, val, test])
     if val == 0:
-        shares[:2] = (1 - CARVED) * train, CARVED * train
+        shares[:2] = (1 - VAL_SHARE) * train, VAL_SHARE * train
     fixed = np.full(len(counts), -1)
     if test_group is None:
         held = set(group[clips["held_out"].fillna(False).astype(bool)])
@@ -130,7 +130,7 @@ def split(
     else:
         chosen = counts.index == _component_of(test_group, group, group_names(clips, group_by))
         fixed[chosen] = 2
-    part = assign(counts.to_numpy(np.int64), shares, fixed, one_val=test_group is not None)
+    part = assign_parts(counts.to_numpy(np.int64), shares, fixed, one_val=test_group is not None)
 
     lacking = counts.columns[counts[part == 0].sum() == 0]
     if len(lacking):
@@ -176,7 +176,7 @@ def _component_of(test_group: str, component: pd.Series, group: pd.Series) -> st
     return str(found.iloc[0])
 
 
-def assign(counts: Ints, shares: Floats, fixed: Ints, one_val: bool = False) -> Ints:
+def assign_parts(counts: Ints, shares: Floats, fixed: Ints, one_val: bool = False) -> Ints:
     """Assign a part to each component, so that the shares are met best.
 
     `counts` (components, classes): clips. `shares` (parts,): wanted shares of the first two or all PARTS.
@@ -215,7 +215,7 @@ def _cost(filled: Floats, shares: Floats) -> Floats:
     lacking = (filled < 1e-12).astype(float)
     return (
         np.square(filled - shares[:, None]).sum((-1, -2))
-        + (lacking[..., :-1].sum(-1) + 1e3 * lacking[..., -1]) @ LACKS[: len(shares)]
+        + (lacking[..., :-1].sum(-1) + 1e3 * lacking[..., -1]) @ LACK_COST[: len(shares)]
     )
 
 

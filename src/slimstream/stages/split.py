@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from slimstream.catalog.manifest import group_columns
-from slimstream.catalog.parts import PARTS
+from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.splits import groups
-from slimstream.splits.columns import effective_group_by, ungrouped
+from slimstream.splits.columns import effective_group_by, ungrouped_warning
 from slimstream.splits.given import leaks, split_as_given
-from slimstream.splits.groups import CARVED, group_names, missing_column, summary
+from slimstream.splits.groups import VAL_SHARE, group_names, missing_column, summary
 from slimstream.splits.params import SplitParams
 
 
@@ -33,13 +33,15 @@ def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
     parts["video"] = parts["id"].map(clips.set_index("id", drop=False)[split.video or "id"])
     info: dict[str, Any] = summary(parts, group_by)
     info |= {"without": [] if group_by else split.group_by, "given": split.given, "leaks": leaks(parts)}
-    told = [ungrouped(group_by, split)]
-    told += [f"no clip of {', '.join(lost)} is in {part}." for part, lost in info["lacking"].items() if lost]
+    messages = [ungrouped_warning(group_by, split)]
+    messages += [
+        f"no clip of {', '.join(lost)} is in {part}." for part, lost in info["lacking"].items() if lost
+    ]
     held = parts["id"].isin(clips["id"][clips["held_out"].astype(bool)])
     released = int((held & (parts["part"] != "test")).sum())
     if released:
         why = "split.given" if split.given else "test_group"
-        told.append(f"{released} clips of earlier test parts are not test under {why}.")
+        messages.append(f"{released} clips of earlier test parts are not test under {why}.")
     metrics = {
         **{f"{part}_clips": float(sum(info["counts"][part].values())) for part in PARTS},
         **{f"{part}_groups": float(len(info["groups"][part])) for part in PARTS},
@@ -47,23 +49,23 @@ def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
         "released": float(released),
     }
     if split.given:
-        shared = _shared(clips, parts, group_by)
+        shared = _straddling_groups(clips, parts, group_by)
         metrics |= {
             "leaks": float(sum(map(len, info["leaks"].values()))),
             "shared_groups": float(len(shared)),
         }
-        told += [
+        messages += [
             f"{len(ids)} of {int(metrics[f'{part}_clips'])} {part} clips have a near twin in an earlier part "
             f"({ids[0]} first; {paths.split_info} lists them): scores on them are flattered."
             for part, ids in info["leaks"].items()
             if ids
         ]
         if shared:
-            told.append(
+            messages.append(
                 f"{len(shared)} groups by {', '.join(group_by)} lie in several parts ({shared[0]} first): "
                 "scores say little of a new group."
             )
-    for sentence in filter(None, told):
+    for sentence in filter(None, messages):
         print(f"split: {sentence}", file=sys.stderr)
 
     paths.split.parent.mkdir(parents=True, exist_ok=True)
@@ -77,13 +79,13 @@ def _parts(clips: pd.DataFrame, group_by: list[str], settings: SplitParams) -> p
     if settings.given:
         if settings.given not in clips:
             raise missing_column("split.given", settings.given, group_columns(clips))
-        val = settings.val / (settings.train + settings.val) if settings.val else CARVED
+        val = settings.val / (settings.train + settings.val) if settings.val else VAL_SHARE
         return split_as_given(clips, group_by, settings.given, val, settings.seed)
     shares = settings.train, settings.val, settings.test
     return groups.split(clips, group_by, *shares, test_group=settings.test_group, seed=settings.seed)
 
 
-def _shared(clips: pd.DataFrame, parts: pd.DataFrame, group_by: list[str]) -> list[str]:
+def _straddling_groups(clips: pd.DataFrame, parts: pd.DataFrame, group_by: list[str]) -> list[str]:
     """Names of the groups that lie in several parts."""
     if not group_by:
         return []

@@ -19,9 +19,9 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
 
     from slimstream.models import create_model
     from slimstream.training import distributed
-    from slimstream.training.study import Study, named, with_prefix
+    from slimstream.training.study import Study, prefixed_log, with_prefix
 
-    for folder in (paths.teachers, paths.teacher_curves) if distributed.number() == 0 else ():
+    for folder in (paths.teachers, paths.teacher_curves) if distributed.rank() == 0 else ():
         # Or a teacher that the recipe has dropped would go on teaching.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -33,16 +33,18 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
         row = TEACHERS + name
         torch.manual_seed(p.fit.seed)
         model = create_model(p.model, len(study.classes), **p.model_args)
-        objective = study.objective(model, p.fit)
-        scores = study.fit(row, model, objective, p.fit, named(log, name), stage="teachers", settings=[p])
+        objective = study.build_objective(model, p.fit)
+        scores = study.fit(
+            row, model, objective, p.fit, prefixed_log(log, name), stage="teachers", settings=[p]
+        )
         metrics |= with_prefix(name, scores | study.save(row, model, base=p.model, args=p.model_args))
-    study.forget()
+    study.remove_finished()
     return metrics
 
 
 def preflight(teachers: dict[str, TrainParams], extract: ExtractParams) -> None:
-    from slimstream.models import sketch
-    from slimstream.training.build import check_training
+    from slimstream.models import build_on_meta
+    from slimstream.training.build_objective import check_training
 
     for name, p in teachers.items():
-        check_training(sketch(p.model, p.model_args), p.fit, extract.channels, f"teachers.{name}")
+        check_training(build_on_meta(p.model, p.model_args), p.fit, extract.channels, f"teachers.{name}")

@@ -5,8 +5,8 @@ import torch
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model, sketch
-from slimstream.training.build import check_training
+from slimstream.models import build_on_meta, create_model
+from slimstream.training.build_objective import check_training
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study
 
@@ -16,12 +16,12 @@ def run(train: TrainParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     torch.manual_seed(train.fit.seed)
     model = create_model(train.model, len(study.classes), **train.model_args)
     study.check(model, train.fit)
-    objective = study.objective(model, train.fit)
+    objective = study.build_objective(model, train.fit)
     scores = study.fit("original", model, objective, train.fit, log, stage="train", settings=[train])
     size = study.save("original", model, base=train.model, args=train.model_args)
-    study.forget()
+    study.remove_finished()
     return scores | size
 
 
 def preflight(train: TrainParams, extract: ExtractParams) -> None:
-    check_training(sketch(train.model, train.model_args), train.fit, extract.channels)
+    check_training(build_on_meta(train.model, train.model_args), train.fit, extract.channels)

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 EXPERIMENT = "slimstream"
 ARTIFACTS = "mlartifacts"
-PLACES = {
+PATH_COLUMNS = {
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "model_versions": ("source", "storage_location"),
@@ -40,7 +40,7 @@ def database(uri: str) -> Path | None:
     return Path(path.partition("?")[0])
 
 
-def follow_folder(file: Path) -> None:
+def relocate_artifacts(file: Path) -> None:
     """When the database was moved or copied together with its files, let it name those beside it.
 
     A moved one names places that are gone. A copy names, and would write into, the files of the first.
@@ -54,12 +54,12 @@ def follow_folder(file: Path) -> None:
             return
         named = "SELECT artifact_location FROM experiments WHERE name = ?"
         row = connection.execute(named, (EXPERIMENT,)).fetchone()
-        theirs = _local(row[0]) if row else None
+        theirs = _local_folder(row[0]) if row else None
         # What somebody else put elsewhere on purpose is not named so.
         if theirs is None or theirs.name != ARTIFACTS or not ours.is_dir() or _same(theirs, ours):
             return
         with connection:
-            changed = _rewrite(connection, theirs.parent, ours.parent)
+            changed = _rewrite_paths(connection, theirs.parent, ours.parent)
     finally:
         connection.close()
     _log.warning(
@@ -67,10 +67,10 @@ def follow_folder(file: Path) -> None:
     )
 
 
-def _rewrite(connection: sqlite3.Connection, old: Path, new: Path) -> int:
+def _rewrite_paths(connection: sqlite3.Connection, old: Path, new: Path) -> int:
     """Let all places below `old` be below `new`, as URIs and as plain paths; returns how many there were."""
     changed = 0
-    for table, columns in PLACES.items():
+    for table, columns in PATH_COLUMNS.items():
         known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         for column in known.intersection(columns):
             for before, after in ((f"{old.as_uri()}/", f"{new.as_uri()}/"), (f"{old}/", f"{new}/")):
@@ -82,7 +82,7 @@ def _rewrite(connection: sqlite3.Connection, old: Path, new: Path) -> int:
     return changed
 
 
-def _local(place: str) -> Path | None:
+def _local_folder(place: str) -> Path | None:
     """The folder that a place names on this machine, None when it is elsewhere."""
     if place.startswith("file:"):
         return Path(unquote(urlsplit(place).path))

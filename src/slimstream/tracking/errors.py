@@ -12,7 +12,7 @@ from slimstream.tracking.database import database
 
 
 @contextmanager
-def plain_words(uri: str) -> Iterator[None]:
+def explain_mlflow_errors(uri: str) -> Iterator[None]:
     """Say in one sentence what MLflow's client says of the store `uri`.
 
     Raises Unavailable for a server that is away or busy, UserError for all else that MLflow refuses.
@@ -25,59 +25,63 @@ def plain_words(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, BotoCoreError, ClientError) as error:
-        raise explained(error, uri) from error
+        raise explain_error(error, uri) from error
 
 
-def explained(error: Exception, uri: str) -> UserError:
+def explain_error(error: Exception, uri: str) -> UserError:
     """What `error`, of a client of the store `uri`, comes from and what to do about it."""
     if isinstance(error, UserError):
         return error
-    said, file = _said(error), database(uri)
-    if old := re.search(r"out-of-date database schema \(found version (\w+)", said):
-        return _of_another_version(old[1], uri)
+    message, file = _first_line(error), database(uri)
+    if old := re.search(r"out-of-date database schema \(found version (\w+)", message):
+        return _version_error(old[1], uri)
     if file:
-        return _of_a_database(said, file)
-    server, status = f"MLflow at {shown(uri)}", _status(error)
-    if status is None and "filesystem tracking backend" in said:
+        return _database_error(message, file)
+    server, status = f"MLflow at {without_password(uri)}", _status(error)
+    if status is None and "filesystem tracking backend" in message:
         return UserError(
-            f"MLFLOW_TRACKING_URI is {shown(uri)!r}, a folder to MLflow, which takes none any more; "
-            "name a server (http://host:port) or a database (sqlite:////folder/mlflow.db)."
+            f"MLFLOW_TRACKING_URI is {without_password(uri)!r}, a folder to MLflow, which takes none any "
+            "more; name a server (http://host:port) or a database (sqlite:////folder/mlflow.db)."
         )
     if status is None:
-        return UserError(f"{server}: {said}.")
+        return UserError(f"{server}: {message}.")
     if status == 0:
         return Unavailable(
-            f"{server} does not answer; start it, or mend MLFLOW_TRACKING_URI ({_cause(said)})."
+            f"{server} does not answer; start it, or mend MLFLOW_TRACKING_URI ({_innermost_cause(message)})."
         )
     if status == 401:
         return UserError(
             f"{server} refuses the login; mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
         )
     if status == 403:
-        return UserError(f"{server} does not allow that; ask for the permission ({_cause(said)}).")
-    if "ENDPOINT_NOT_FOUND" in said or "error code 404" in said or "valid JSON" in said:
-        return UserError(f"At {shown(uri)} is something else than MLflow; mend MLFLOW_TRACKING_URI.")
+        return UserError(
+            f"{server} does not allow that; ask for the permission ({_innermost_cause(message)})."
+        )
+    if "ENDPOINT_NOT_FOUND" in message or "error code 404" in message or "valid JSON" in message:
+        return UserError(
+            f"At {without_password(uri)} is something else than MLflow; mend MLFLOW_TRACKING_URI."
+        )
     if status >= 500 or status == 429:
-        return Unavailable(f"{server} is busy or out of order ({_cause(said)}).")
-    return UserError(f"{server} refuses: {said}")
+        return Unavailable(f"{server} is busy or out of order ({_innermost_cause(message)}).")
+    return UserError(f"{server} refuses: {message}")
 
 
-def shown(uri: str) -> str:
+def without_password(uri: str) -> str:
     """`uri` without a password."""
     return re.sub("//[^/@ ]*@", "//", uri)
 
 
 @contextmanager
-def plain_words_of_database(file: Path) -> Iterator[None]:
+def explain_sqlite_errors(file: Path) -> Iterator[None]:
     """Say in one sentence what SQLite says of `file`. Raises Unavailable while another program holds it."""
     try:
         yield
     except sqlite3.Error as error:
-        raise _of_a_database(str(error), file) from error
+        raise _database_error(str(error), file) from error
 
 
-def _of_a_database(said: str, file: Path) -> UserError:
-    if "is locked" in said:
+def _database_error(message: str, file: Path) -> UserError:
+    if "is locked" in message:
         return Unavailable(f"{file} is held by another program; try again when that has ended.")
     for words, meaning in {
         "not a database|malformed|file is encrypted": "is damaged; put a backup there, or move it away to "
@@ -85,20 +89,21 @@ def _of_a_database(said: str, file: Path) -> UserError:
         "readonly|unable to open": "cannot be opened and written; give permission there",
         "is full": "has no room on its disk; make some",
     }.items():
-        if re.search(words, said):
+        if re.search(words, message):
             return UserError(f"{file} {meaning}.")
-    return UserError(f"MLflow refuses, of {file}: {said}")
+    return UserError(f"MLflow refuses, of {file}: {message}")
 
 
-def _of_another_version(schema: str, uri: str) -> UserError:
+def _version_error(schema: str, uri: str) -> UserError:
     import mlflow
     from mlflow.store import db_migrations
 
     versions = Path(db_migrations.__file__).parent / "versions"
-    where = database(uri) or shown(uri)
+    where = database(uri) or without_password(uri)
     if any(versions.glob(f"{schema}_*.py")):
         return UserError(
-            f"{where} was written by an older MLflow; copy it, then `mlflow db upgrade '{shown(uri)}'`."
+            f"{where} was written by an older MLflow; copy it, then "
+            f"`mlflow db upgrade '{without_password(uri)}'`."
         )
     return UserError(
         f"{where} was written by a newer MLflow than the {mlflow.__version__} that is installed; "
@@ -106,14 +111,14 @@ def _of_another_version(schema: str, uri: str) -> UserError:
     )
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line, with what MLflow itself quotes there of other programs; no password."""
-    return shown(str(error).strip().partition("\n")[0]).removesuffix(".")
+    return without_password(str(error).strip().partition("\n")[0]).removesuffix(".")
 
 
-def _cause(said: str) -> str:
+def _innermost_cause(message: str) -> str:
     """The last and innermost of what was said."""
-    return said.rpartition(": ")[2].strip("\"') ")[:200]
+    return message.rpartition(": ")[2].strip("\"') ")[:200]
 
 
 def _status(error: Exception) -> int | None:

@@ -21,7 +21,7 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES, following
 from slimstream.tracking.database import sqlite_uri
-from slimstream.tracking.errors import explained
+from slimstream.tracking.errors import explain_error
 from slimstream.tracking.store import experiment_id, open_store
 
 TRAINING = {stage.name for stage in STAGES.values() if stage.trains}
@@ -34,7 +34,7 @@ BATCH = 1000
 """Metrics in one request; MLflow takes no more."""
 PARAMS = 100
 """Settings in one request; MLflow takes no more."""
-LAST_CALL = 15.0
+CLOSE_TIMEOUT = 15.0
 """Seconds that the end of a run waits for a server that is away."""
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class MlflowRun:
         self._sender.join()
         if self._monitor:
             self._monitor.finish()
-        deadline = time.monotonic() + LAST_CALL
+        deadline = time.monotonic() + CLOSE_TIMEOUT
         while not (sent := self._send(status)) and time.monotonic() < deadline:
             time.sleep(SEND_EVERY)
         if not sent:
@@ -113,7 +113,7 @@ class MlflowRun:
         try:
             if self._client is None:
                 self._client, self.run_id = self._create()
-                self._watch_machine()
+                self._start_system_metrics()
             while self._metrics:
                 batch = self._metrics[:BATCH]
                 self._client.log_batch(self.run_id, metrics=[_metric(*row) for row in batch])
@@ -127,11 +127,11 @@ class MlflowRun:
             return True
         except Exception as error:  # whatever a tracker may raise, the work goes on
             if not self._warned:
-                _log.warning("%s The work goes on, the numbers wait.", explained(error, self._uri))
+                _log.warning("%s The work goes on, the numbers wait.", explain_error(error, self._uri))
                 self._warned = True
             return False
 
-    def _watch_machine(self) -> None:
+    def _start_system_metrics(self) -> None:
         if self._monitored:
             from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.core.errors import UserError
-from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database, follow_folder
-from slimstream.tracking.errors import plain_words, plain_words_of_database, shown
+from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database, relocate_artifacts
+from slimstream.tracking.errors import explain_mlflow_errors, explain_sqlite_errors, without_password
 
 
 class Client:
@@ -29,7 +29,7 @@ class Client:
 
         @wraps(found)
         def plainly(*arguments: Any, **keywords: Any) -> Any:
-            with plain_words(self._client.tracking_uri):
+            with explain_mlflow_errors(self._client.tracking_uri):
                 return found(*arguments, **keywords)
 
         return plainly
@@ -57,9 +57,9 @@ def open_store(uri: str) -> Client:
     if file:
         if file.is_symlink() and not file.exists():  # MLflow would try for minutes to open it
             raise UserError(f"{file} is a link to {file.readlink()}, which is not there; mend or remove it.")
-        with _first_come(file):  # already the client's constructor opens the store
-            with plain_words_of_database(file):  # MLflow would try for minutes to open what is none
-                follow_folder(file)
+        with _locked(file):  # already the client's constructor opens the store
+            with explain_sqlite_errors(file):  # MLflow would try for minutes to open what is none
+                relocate_artifacts(file)
             return _client(uri)
     return _client(uri)
 
@@ -80,7 +80,7 @@ def experiment_id(client: Any) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        number, store = found.experiment_id, shown(client.tracking_uri)
+        number, store = found.experiment_id, without_password(client.tracking_uri)
         raise UserError(
             f"MLflow's experiment {EXPERIMENT!r} was deleted; "
             f'`MLFLOW_TRACKING_URI="{store}" mlflow experiments restore -x {number}` brings it back.'
@@ -91,14 +91,14 @@ def experiment_id(client: Any) -> str:
 def _client(uri: str) -> Client:
     import mlflow
 
-    with plain_words(uri):
+    with explain_mlflow_errors(uri):
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.get_experiment_by_name(EXPERIMENT)
         return Client(client)
 
 
 @contextmanager
-def _first_come(file: Path) -> Iterator[None]:
+def _locked(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_name(file.name + "-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,9 +1,9 @@
 """Distributed training (torch.distributed), with results that do not depend on the number of processes.
 
-A batch is cut into pieces of `micro_batch` clips. Process k mod `count()` computes piece k. The result of a
-piece depends only on its batch and its number: each piece starts with the buffers from the start of the step
-(`Buffers`) and has its own random seed (`draws`). Only the order of additions depends on the number of
-processes.
+A batch is cut into pieces of `micro_batch` clips. Process k mod `world_size()` computes piece k. The result
+of a piece depends only on its batch and its number: each piece starts with the buffers from the start of the
+step (`BufferMean`) and has its own random seed (`seeded_piece`). Only the order of additions depends on the
+number of processes.
 """
 
 import os
@@ -19,76 +19,76 @@ from torch import distributed as dist
 
 from slimstream.core.errors import UserError
 
-PATIENCE = timedelta(days=1)
+TIMEOUT = timedelta(days=1)
 """Timeout of collective operations: a process may be busy for hours, and torchrun detects dead ones."""
 
 
-def number() -> int:
+def rank() -> int:
     """Rank of this process, 0 .. count() - 1. Only rank 0 writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def count() -> int:
+def world_size() -> int:
     """Number of processes that train together (world size)."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Join the process group of torchrun. Raises UserError when there are more processes than GPUs."""
-    on_gpu, mine = torch.cuda.is_available(), int(os.environ["LOCAL_RANK"])
-    if on_gpu and mine >= torch.cuda.device_count():
+    on_gpu, local_rank = torch.cuda.is_available(), int(os.environ["LOCAL_RANK"])
+    if on_gpu and local_rank >= torch.cuda.device_count():
         raise UserError(
             f"this machine has {torch.cuda.device_count()} GPUs: use no more processes than that."
         )
     if on_gpu:
-        torch.cuda.set_device(mine)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     yield
     dist.destroy_process_group()
 
 
-def add(tensors: Sequence[Tensor]) -> None:
+def all_reduce(tensors: Sequence[Tensor]) -> None:
     """Replace each tensor by its sum over all processes (one all-reduce in float32).
 
     Raises UserError when another process has ended.
     """
-    if count() == 1 or not tensors:
+    if world_size() == 1 or not tensors:
         return
-    whole = torch.cat([tensor.detach().float().flatten() for tensor in tensors])
+    flat = torch.cat([tensor.detach().float().flatten() for tensor in tensors])
     try:
-        dist.all_reduce(whole)
+        dist.all_reduce(flat)
     except RuntimeError as error:  # another process has ended
         raise UserError(f"another of the processes that train together has ended ({error}).") from error
-    for tensor, sum_ in zip(tensors, whole.split([tensor.numel() for tensor in tensors]), strict=True):
+    for tensor, sum_ in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.detach().copy_(sum_.view_as(tensor))
 
 
-def add_gradients(parameters: Sequence[nn.Parameter], beside: Sequence[Tensor] = ()) -> None:
+def all_reduce_gradients(parameters: Sequence[nn.Parameter], beside: Sequence[Tensor] = ()) -> None:
     """Sum the gradients and the tensors `beside` over all processes.
 
     A parameter without a gradient in all processes keeps None.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     used = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).float()
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    add([used, *beside, *(p.grad for p in parameters if p.grad is not None)])
+    all_reduce([used, *beside, *(p.grad for p in parameters if p.grad is not None)])
     for parameter, by in zip(parameters, used.tolist(), strict=True):
         if not by:
             parameter.grad = None
 
 
-def meet(epoch: int, folder: Path, *modules: nn.Module) -> None:
+def synchronise(epoch: int, folder: Path, *modules: nn.Module) -> None:
     """Wait for all processes and copy `modules` from rank 0, because other machines may round differently.
 
     Raises UserError when the processes resume at different epochs, so `folder` is not shared.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
-    epochs = [epoch] * count()
+    epochs = [epoch] * world_size()
     dist.all_gather_object(epochs, epoch)
     if len(set(epochs)) > 1:
         raise UserError(
@@ -99,7 +99,7 @@ def meet(epoch: int, folder: Path, *modules: nn.Module) -> None:
             dist.broadcast(tensor, 0)
 
 
-class Buffers:
+class BufferMean:
     """Buffers that forward passes change: running statistics and the centres of a centre loss.
 
     Each piece of a step starts with the values from the start of the step. At the end of the step the buffers
@@ -113,11 +113,11 @@ class Buffers:
         """Buffers to average: all, or none with one piece and one process."""
         self.start: list[Tensor] = []
         self.moved: list[Tensor] = []
-        """Weighted changes, float32; sum them over all processes (`add`) before `end`."""
+        """Weighted changes, float32; sum them over all processes (`all_reduce`) before `end`."""
 
     def begin(self, pieces: int) -> None:
         """Begin a step of `pieces` pieces."""
-        self.shared = self.buffers if max(pieces, count()) > 1 else []
+        self.shared = self.buffers if max(pieces, world_size()) > 1 else []
         self.start = [buffer.clone() for buffer in self.shared]
         self.moved = [torch.zeros_like(buffer, dtype=torch.float32) for buffer in self.shared]
 
@@ -134,7 +134,7 @@ class Buffers:
 
 
 @contextmanager
-def draws(piece: int, *step: int) -> Iterator[None]:
+def seeded_piece(piece: int, *step: int) -> Iterator[None]:
     """Seed the random numbers of a piece by its number and `step`. Piece 0 uses the current generator."""
     if not piece:
         yield

@@ -17,54 +17,56 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.clips.packs import save_array
-from slimstream.core.files import whole
+from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.datasets.dataset import Batch
 from slimstream.models.checkpoint import weight_hash
 
 
 @runtime_checkable
-class HasTrunk(Protocol):
+class HasFrozenLayers(Protocol):
     """A network whose first layers are frozen. It takes a clip, or what they have made of one."""
 
-    def trunk_layers(self) -> nn.Module | None:
+    def frozen_layers(self) -> nn.Module | None:
         """The frozen layers; None where all are trained."""
 
-    def trunk(self, clip: Tensor) -> Tensor:
+    def frozen_features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W), or what `front` makes of it, to what the frozen layers make, (B, T, ...)."""
 
-    def front_layers(self) -> nn.Module | None:
+    def shared_frozen_layers(self) -> nn.Module | None:
         """The first of them, which other networks share that learn more; None where there are none."""
 
-    def front(self, clip: Tensor) -> Tensor:
+    def shared_frozen_features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to what those make of it, (B, T, ...)."""
 
 
-def through_trunk(model: nn.Module, batches: Iterable[Batch], cache: Path) -> Iterable[Batch]:
+def cache_frozen_features(model: nn.Module, batches: Iterable[Batch], cache: Path) -> Iterable[Batch]:
     """The same batches, their clips (B, T, C, H, W) as `model`'s frozen layers leave them.
 
     Unchanged for a network without such layers. Values are rounded to half precision, whether they are
     computed or read, so that a training does not depend on what was cached. Where `model` has a front, what
     follows starts from its rounded values: the baseline and the network that is trained share them.
     """
-    layers = model.trunk_layers() if isinstance(model, HasTrunk) else None
+    layers = model.frozen_layers() if isinstance(model, HasFrozenLayers) else None
     if layers is None:
         return batches
-    assert isinstance(model, HasTrunk)
-    folder, front = cache / "trunk" / _key(layers), model.front_layers()
+    assert isinstance(model, HasFrozenLayers)
+    folder, front = cache / "trunk" / _key(layers), model.shared_frozen_layers()
     if front is None:
-        return _kept(batches, lambda batch: _made(model, model.trunk, batch.clip), folder)
+        return _cached(batches, lambda batch: _made(model, model.frozen_features, batch.clip), folder)
     shared = cache / "trunk" / _key(front)
 
     def from_front(batch: Batch) -> Tensor:
-        (half,) = _kept([batch], lambda batch: _made(model, model.front, batch.clip), shared)
-        return _made(model, model.trunk, half.clip)
+        (half,) = _cached(
+            [batch], lambda batch: _made(model, model.shared_frozen_features, batch.clip), shared
+        )
+        return _made(model, model.frozen_features, half.clip)
 
     # A name of its own: from pixels the last digits would be others.
-    return _kept(batches, from_front, folder / "from-front")
+    return _cached(batches, from_front, folder / "from-front")
 
 
-def _kept(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: Path) -> Iterator[Batch]:
+def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: Path) -> Iterator[Batch]:
     """The batches with what `make` makes of their clips, read from `folder` where it was made before."""
     for batch in batches:
         if not len(batch.indices):  # other processes have it
@@ -93,7 +95,7 @@ def _digest(frame: Tensor) -> str:
 
 def _write(file: Path, array: np.ndarray) -> None:
     """Folds and stages may run side by side, and any of them may be killed."""
-    with whole(file) as half, half.open("wb") as out:
+    with atomic_write(file) as half, half.open("wb") as out:
         save_array(out, array)
 
 

@@ -12,41 +12,41 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def logits_of(model: nn.Module) -> Iterator[list[Tensor]]:
+def capture_logits(model: nn.Module) -> Iterator[list[Tensor]]:
     """Record the logits, (B, n) each."""
-    heard: list[Tensor] = []
-    with model.register_forward_hook(lambda module, inputs, output: heard.append(output)):
-        yield heard
+    captured: list[Tensor] = []
+    with model.register_forward_hook(lambda module, inputs, output: captured.append(output)):
+        yield captured
 
 
 @contextmanager
-def features_of(model: nn.Module) -> Iterator[list[Tensor]]:
+def capture_features(model: nn.Module) -> Iterator[list[Tensor]]:
     """Record the inputs of the head before dropout, (B, F) each; standardised if the network does so."""
     layer: Any = getattr(model, "dropout", None) or model.head
-    heard: list[Tensor] = []
-    with layer.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0])):
-        yield heard
+    captured: list[Tensor] = []
+    with layer.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0])):
+        yield captured
 
 
 @contextmanager
-def maps_of(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
+def capture_maps(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
     """Record the results of the network's `maps`: (B·T, C, h, w) or (B, C, T, h, w) each."""
     maps: Any = model.maps
-    heard: list[tuple[Tensor, ...]] = []
+    captured: list[tuple[Tensor, ...]] = []
 
     def listen(clip: Tensor) -> tuple[Tensor, ...]:
-        heard.append(maps(clip))
-        return heard[-1]
+        captured.append(maps(clip))
+        return captured[-1]
 
     model.maps = listen  # type: ignore[assignment]  # replaces the method until it is deleted
     try:
-        yield heard
+        yield captured
     finally:
         del model.maps
 
 
 @contextmanager
-def heard_by(listeners: Mapping[nn.Module, Callable[[Tensor, Tensor], object]]) -> Iterator[None]:
+def forward_hooks(listeners: Mapping[nn.Module, Callable[[Tensor, Tensor], object]]) -> Iterator[None]:
     """Call `listener(input, output)` after each call of its layer within the block."""
 
     def hook(listener: Callable[[Tensor, Tensor], object]) -> Callable[..., None]:

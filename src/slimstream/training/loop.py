@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from slimstream.core.progress import Log, bar
+from slimstream.core.progress import Log, progress_bar
 from slimstream.models.checkpoint import load_state, save_state
 from slimstream.training import distributed, objectives
 from slimstream.training.objectives import Objective
@@ -80,9 +80,9 @@ def fit(
     checkpoint = folder / "state.safetensors"
     if checkpoint.exists():
         _restore(state, checkpoint)
-    distributed.meet(state.epoch, folder, model, learning)
+    distributed.synchronise(state.epoch, folder, model, learning)
     scaler = torch.amp.GradScaler(enabled=device.type == "cuda")
-    for epoch in bar(range(state.epoch, p.epochs), title, total=p.epochs - state.epoch):
+    for epoch in progress_bar(range(state.epoch, p.epochs), title, total=p.epochs - state.epoch):
         torch.manual_seed(p.seed * 1_000_003 + epoch)
         row = {
             "epoch": float(epoch),
@@ -95,7 +95,7 @@ def fit(
             source = state.average.module if state.average else model
             state.best = {k: v.detach().clone() for k, v in source.state_dict().items()}
             state.best_row = row
-        if distributed.number() == 0:
+        if distributed.rank() == 0:
             save_state(checkpoint, *_dump(state))
             log({k: v for k, v in row.items() if k != "epoch"}, epoch)
     if state.best:
@@ -123,7 +123,7 @@ def _epoch(
 ) -> Row:
     model, optimiser = state.model.train(), state.optimiser
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    buffers = distributed.Buffers(model, state.objective)
+    buffers = distributed.BufferMean(model, state.objective)
     sums: dict[str, Tensor] = {}  # read only at the end, because reading synchronises with the GPU
     seen = 0
     for batch in batches:
@@ -134,7 +134,7 @@ def _epoch(
         for number, part in _pieces(batch, p.micro_batch, device):
             weight = len(part.labels) / batch.size
             with (
-                distributed.draws(number, p.seed, epoch, seen),
+                distributed.seeded_piece(number, p.seed, epoch, seen),
                 torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"),
             ):
                 terms = objective(model, part, epoch)
@@ -142,7 +142,7 @@ def _epoch(
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.detach().double() * len(part.labels)
             buffers.take(weight)
-        distributed.add_gradients(parameters, beside=buffers.moved)
+        distributed.all_reduce_gradients(parameters, beside=buffers.moved)
         buffers.end()
         scaler.step(optimiser)
         scaler.update()
@@ -150,18 +150,18 @@ def _epoch(
         if state.average:
             state.average.update_parameters(model)
         seen += batch.size
-    distributed.add(list(sums.values()))
+    distributed.all_reduce(list(sums.values()))
     return {f"train_{k}": v.item() / seen for k, v in sums.items()} | {"lr": optimiser.param_groups[-1]["lr"]}
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Piece:
     indices: Tensor
     clip: Tensor
     labels: Tensor
 
 
-def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int, _Part]]:
+def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int, _Piece]]:
     """Cut a batch into numbered micro-batches of `size` clips. Their gradients add up to its gradient."""
     if not len(batch.labels):  # all pieces of a small batch belong to other processes
         return
@@ -169,8 +169,8 @@ def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int
         batch.indices.split(size), batch.clip.split(size), batch.labels.to(device).split(size), strict=True
     )
     for turn, (indices, clip, labels) in enumerate(pieces):
-        part = _Part(indices, clip.to(device, non_blocking=True), labels)
-        yield distributed.number() + turn * distributed.count(), part
+        part = _Piece(indices, clip.to(device, non_blocking=True), labels)
+        yield distributed.rank() + turn * distributed.world_size(), part
 
 
 def _optimiser(model: nn.Module, objective: nn.Module, p: FitParams) -> torch.optim.Optimizer:

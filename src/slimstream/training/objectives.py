@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.training.hooks import features_of
+from slimstream.training.hooks import capture_features
 
 
 class Batch(Protocol):
@@ -113,9 +113,9 @@ class CenterLoss(nn.Module):
         self.register_buffer("centers", torch.zeros(classes, features))
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
-        with features_of(model) as heard:
+        with capture_features(model) as captured:
             terms = self.inner(model, batch, epoch)
-        x = heard[-1].float()
+        x = captured[-1].float()
         if self.directions:
             x = F.normalize(x)
         center = (x - self.centers[batch.labels]).square().sum(1).mean() / 2

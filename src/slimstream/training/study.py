@@ -16,21 +16,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimstream.clips.params import ExtractParams
-from slimstream.core.environment import PROCESSES
+from slimstream.core.environment import PROCESSES_VARIABLE
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
-from slimstream.core.progress import Log, bar
+from slimstream.core.progress import Log, progress_bar
 from slimstream.core.schema import Section
-from slimstream.datasets.dataset import Batch, Batches, ClipSet, Share, evaluation_batches, training_batches
+from slimstream.datasets.dataset import (
+    Batch,
+    Batches,
+    ClipDataset,
+    Shard,
+    evaluation_batches,
+    training_batches,
+)
 from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.models import with_pretrained
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
 from slimstream.training import distributed
-from slimstream.training.build import check_training, objective_of, with_head
+from slimstream.training.build_objective import build_objective, check_training, require_head
 from slimstream.training.closed_form import fit_head
-from slimstream.training.feature_cache import through_trunk
+from slimstream.training.feature_cache import cache_frozen_features
 from slimstream.training.loop import Row, fit
 from slimstream.training.objectives import Objective
 from slimstream.training.params import FitParams
@@ -51,9 +58,9 @@ class Study:
     classes: list[str]
     split_hash: str
     input: ExtractParams
-    train: ClipSet
-    val: ClipSet
-    both: ClipSet
+    train: ClipDataset
+    val: ClipDataset
+    both: ClipDataset
     """Clips of train and val together."""
     finished: list[Path] = field(default_factory=list)
     """State folders of finished trainings. They are kept until `forget`, in case the stage is killed."""
@@ -64,16 +71,16 @@ class Study:
         split = pd.read_parquet(paths.split)
         classes = info["classes"]
 
-        def clips(*parts: str) -> ClipSet:
+        def clips(*parts: str) -> ClipDataset:
             rows = split[split["part"].isin(parts)].sort_values("id")
-            return ClipSet(
+            return ClipDataset(
                 paths.packs, rows["id"].tolist(), [classes.index(label) for label in rows["label"]]
             )
 
         return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))
 
-    def objective(self, model: nn.Module, p: FitParams) -> Objective:
-        return objective_of(model, p, self.train.labels, len(self.classes))
+    def build_objective(self, model: nn.Module, p: FitParams) -> Objective:
+        return build_objective(model, p, self.train.labels, len(self.classes))
 
     def batches(self, p: FitParams, epoch: int, view: int) -> Iterable[Batch]:
         """Batches of this process: order from `epoch`, frames and augmentation from `view`."""
@@ -85,31 +92,35 @@ class Study:
             seed=p.seed,
             epoch=epoch,
             view=view,
-            share=Share(distributed.number(), distributed.count(), p.micro_batch),
+            shard=Shard(distributed.rank(), distributed.world_size(), p.micro_batch),
         )
 
-    def lessons(self, model: nn.Module, p: FitParams, epoch: int, views: int | None) -> Iterable[Batch]:
+    def training_batches(
+        self, model: nn.Module, p: FitParams, epoch: int, views: int | None
+    ) -> Iterable[Batch]:
         """Training batches of `epoch`. With `views`, the augmented view is epoch mod `views`."""
         batches = self.batches(p, epoch, epoch % views if views else epoch)
         # Frozen features are cached only for views that are used again.
         comes_again = views or not p.augment.active
-        return through_trunk(model, batches, self.paths.cache) if comes_again else batches
+        return cache_frozen_features(model, batches, self.paths.cache) if comes_again else batches
 
-    def evaluation(self, model: nn.Module, clips: ClipSet) -> Iterable[Batch]:
+    def evaluation(self, model: nn.Module, clips: ClipDataset) -> Iterable[Batch]:
         """Batches of all `clips`, not augmented, with every frame."""
-        return through_trunk(model, in_batches(clips), self.paths.cache)
+        return cache_frozen_features(model, clip_batches(clips), self.paths.cache)
 
     def validate(self, model: nn.Module) -> Row:
         """Evaluate on all frames of the val clips: loss, accuracy, macro-F1 and Brier score (0..2).
 
         The clips are divided among the processes, and every process gets the result of all.
         """
-        batches = in_batches(self.val)
-        mine = Batches(batches.chunks[distributed.number() :: distributed.count()], batches.load)
+        batches = clip_batches(self.val)
+        mine = Batches(batches.chunks[distributed.rank() :: distributed.world_size()], batches.load)
         logits, labels = torch.zeros(len(self.val), len(self.classes)), torch.tensor(self.val.labels)
-        for indices, answers, _ in answered(model, through_trunk(model, mine, self.paths.cache)):
+        for indices, answers, _ in predict_batches(
+            model, cache_frozen_features(model, mine, self.paths.cache)
+        ):
             logits[indices] = answers
-        distributed.add([logits])
+        distributed.all_reduce([logits])
         matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),
@@ -125,19 +136,19 @@ class Study:
     def check_shares(self, p: FitParams) -> None:
         """Raise UserError when there are more processes than micro-batches in a step of `p`."""
         pieces = math.ceil(min(p.batch_size, len(self.train)) / p.micro_batch)
-        if pieces < distributed.count():
+        if pieces < distributed.world_size():
             raise UserError(
                 f"params.yaml: a step has {pieces} micro-batches (batch_size {p.batch_size}, micro_batch "
-                f"{p.micro_batch}, {len(self.train)} clips) for {distributed.count()} processes to share: "
-                f"lower micro_batch or {PROCESSES}."
+                f"{p.micro_batch}, {len(self.train)} clips) for {distributed.world_size()} processes to "
+                f"share: lower micro_batch or {PROCESSES_VARIABLE}."
             )
 
-    def fit_head(self, model: nn.Module, clips: ClipSet, strength: float) -> None:
+    def fit_head(self, model: nn.Module, clips: ClipDataset, strength: float) -> None:
         """Fit the head of `model` (in evaluation mode) in closed form to `clips`, not augmented."""
-        judge = with_head(model)
-        batches = in_batches(clips)
-        seen = through_trunk(model, batches, self.paths.cache)
-        fit_head(judge, bar(seen, "features", len(batches)), len(self.classes), strength)
+        head = require_head(model)
+        batches = clip_batches(clips)
+        seen = cache_frozen_features(model, batches, self.paths.cache)
+        fit_head(head, progress_bar(seen, "features", len(batches)), len(self.classes), strength)
 
     def fit(
         self,
@@ -169,11 +180,11 @@ class Study:
             (section.model_dump_json() for section in (p, self.input, *settings)),
             [self.paths.split_info, self.paths.packs / "index.parquet", *inputs, lock],
         )
-        folder = self.paths.work(name, key)
+        folder = self.paths.resume_folder(name, key)
         history = fit(
             model,
             objective=objective,
-            batches=lambda epoch: self.lessons(model, p, epoch, views),
+            batches=lambda epoch: self.training_batches(model, p, epoch, views),
             validate=self.validate,
             p=p,
             clips=len(self.train),
@@ -182,15 +193,15 @@ class Study:
             title=name,
         )
         self.finished.append(folder)
-        if distributed.number() == 0:
+        if distributed.rank() == 0:
             curves = self.paths.curves(name)
             curves.parent.mkdir(parents=True, exist_ok=True)
             pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
         return self.validate(model) | {"seconds": time.perf_counter() - start}
 
-    def forget(self) -> None:
+    def remove_finished(self) -> None:
         """Delete the states of finished trainings. Call it when all results are written."""
-        for folder in self.finished if distributed.number() == 0 else ():
+        for folder in self.finished if distributed.rank() == 0 else ():
             shutil.rmtree(folder, ignore_errors=True)
 
     def save(
@@ -215,23 +226,25 @@ class Study:
             parent=parent,
             **size,
         )
-        if distributed.number() == 0:
+        if distributed.rank() == 0:
             save_model(self.paths.model(name), model, card)
         return {key: float(value) for key, value in size.items()}
 
-    def clips(self, model: nn.Module, at_most: int | None = None, *, whole: bool = False) -> Iterator[Tensor]:
+    def unlabelled_batches(
+        self, model: nn.Module, at_most: int | None = None, *, raw: bool = False
+    ) -> Iterator[Tensor]:
         """Batches of train and val clips (B, T, C, H, W), not augmented, for methods that need no labels.
 
         Using val clips makes validation slightly optimistic. It only compares compressed networks, which all
         use them, and with few cameras the additional clips help. Of more than `at_most` clips a fixed random
         subset is used. `whole`: do not replace the clips by their frozen features.
         """
-        batches = in_batches(self.both)
+        batches = clip_batches(self.both)
         if at_most and at_most < len(self.both):
             drawn = np.sort(np.random.default_rng(0).choice(len(self.both), at_most, replace=False))
             kept = (chunk[np.isin(chunk, drawn)] for chunk in batches.chunks)
             batches = Batches([chunk for chunk in kept if len(chunk)], batches.load)
-        seen = batches if whole else through_trunk(model, batches, self.paths.cache)
+        seen = batches if raw else cache_frozen_features(model, batches, self.paths.cache)
         return (batch.clip for batch in seen)
 
     def example(self) -> Tensor:
@@ -239,21 +252,21 @@ class Study:
         return next(iter(evaluation_batches(self.train, batch_size=1))).clip
 
 
-def in_batches(clips: ClipSet) -> Batches:
+def clip_batches(clips: ClipDataset) -> Batches:
     """Batches of all clips, not augmented, with every frame."""
     longest = max(clips.lengths, default=1)
     return evaluation_batches(clips, batch_size=max(1, EVALUATION_FRAMES // longest))
 
 
-def judge(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+def predict(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     """Logits (N, n) and labels (N,) of all clips in the order of their indices."""
-    outputs = answered(model, batches)
+    outputs = predict_batches(model, batches)
     order = torch.cat([indices for indices, _, _ in outputs]).argsort()
     return torch.cat([x for _, x, _ in outputs])[order], torch.cat([y for _, _, y in outputs])[order]
 
 
 @torch.inference_mode()
-def answered(model: nn.Module, batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
+def predict_batches(model: nn.Module, batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return indices (B,), logits (B, n) and labels (B,) of each batch."""
     device = next(model.parameters()).device
     model.eval()
@@ -264,6 +277,6 @@ def with_prefix(prefix: str, row: Mapping[str, float]) -> Row:
     return {f"{prefix}.{key}": value for key, value in row.items()}
 
 
-def named(log: Log, prefix: str) -> Log:
+def prefixed_log(log: Log, prefix: str) -> Log:
     """Return a log that adds `prefix` to the names of metrics."""
     return lambda metrics, step: log(with_prefix(prefix, metrics), step)

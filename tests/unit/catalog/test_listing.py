@@ -2,17 +2,17 @@ import unicodedata
 
 import pytest
 
-from slimstream.catalog.listing import Listing, Stat, arrange, table_of
+from slimstream.catalog.listing import FileStat, Listing, find_metadata, label_files
 from slimstream.core.errors import UserError
 
 GOOD = "good.mp4"
 FILES = {
-    name: Stat(1) for name in (GOOD, "metadata.csv", "a.mp4", "sub/b.avi", "Überlauf 1.mp4", "notes.txt")
+    name: FileStat(1) for name in (GOOD, "metadata.csv", "a.mp4", "sub/b.avi", "Überlauf 1.mp4", "notes.txt")
 }
 
 
 def table(text: str, encoding: str = "utf-8") -> Listing:
-    return arrange(FILES, text.encode(encoding), "here")
+    return label_files(FILES, text.encode(encoding), "here")
 
 
 def row(line: str) -> Listing:
@@ -21,28 +21,30 @@ def row(line: str) -> Listing:
 
 
 def test_folders_are_classes() -> None:
-    files = {key: Stat(1) for key in ("b/2.MP4", "a/deep/1.avi", "a/notes.txt", "stray.mp4")}
-    listing = arrange(files, None, "here")
+    files = {key: FileStat(1) for key in ("b/2.MP4", "a/deep/1.avi", "a/notes.txt", "stray.mp4")}
+    listing = label_files(files, None, "here")
     assert [(item.key, item.label) for item in listing.items] == [("a/deep/1.avi", "a"), ("b/2.MP4", "b")]
     assert listing.rejected == {"stray.mp4": "lies in no class folder"}
 
 
 def test_pictures_are_clips_where_there_are_no_videos() -> None:
-    files = {key: Stat(1) for key in ("b/2.JPG", "a/deep/1.jpeg", "a/3.png", "b/4.bmp", "b/5.TIF", "a/x.gif")}
-    listing = arrange(files, None, "here")
+    files = {
+        key: FileStat(1) for key in ("b/2.JPG", "a/deep/1.jpeg", "a/3.png", "b/4.bmp", "b/5.TIF", "a/x.gif")
+    }
+    listing = label_files(files, None, "here")
     assert [item.key for item in listing.items] == [
         "a/3.png", "a/deep/1.jpeg", "b/2.JPG", "b/4.bmp", "b/5.TIF",
     ]  # fmt: skip
 
 
 def test_videos_and_pictures_do_not_mix() -> None:
-    files = {key: Stat(1) for key in ("a/1.mp4", "b/2.mp4", "a/1.jpg")}
+    files = {key: FileStat(1) for key in ("a/1.mp4", "b/2.mp4", "a/1.jpg")}
     with pytest.raises(UserError, match=r"^here holds 2 videos \(such as a/1.mp4\) and 1 pictures .*a/1.jpg"):
-        arrange(files, None, "here")
-    listed = arrange(files, b"path,label\na/1.mp4,x\nb/2.mp4,y\n", "here")
+        label_files(files, None, "here")
+    listed = label_files(files, b"path,label\na/1.mp4,x\nb/2.mp4,y\n", "here")
     assert [item.key for item in listed.items] == ["a/1.mp4", "b/2.mp4"], "what is not listed is no clip"
     with pytest.raises(UserError, match="of one kind"):
-        arrange(files, b"path,label\na/1.mp4,x\na/1.jpg,y\n", "here")
+        label_files(files, b"path,label\na/1.mp4,x\na/1.jpg,y\n", "here")
 
 
 def test_a_table_gives_labels_and_groups() -> None:
@@ -118,11 +120,11 @@ def test_a_table_in_another_encoding_is_told() -> None:
 
 def test_no_clip_at_all_is_told() -> None:
     with pytest.raises(UserError, match="here: no clip can be used"):
-        arrange({}, None, "here")
+        label_files({}, None, "here")
 
 
 def folders(*keys: str) -> Listing:
-    return arrange({key: Stat(1) for key in keys}, None, "here")
+    return label_files({key: FileStat(1) for key in keys}, None, "here")
 
 
 def described(listing: Listing) -> list[tuple[str, str, str]]:
@@ -179,8 +181,8 @@ def test_what_may_be_parts_or_classes_is_refused_with_a_way_out(keys: tuple[str,
 
 
 def test_a_table_settles_folders_that_are_called_like_a_split() -> None:
-    files = {key: Stat(1) for key in ("train/1.png", "bus/2.png")}
-    listing = arrange(files, b"path,label\ntrain/1.png,train\nbus/2.png,bus\n", "here")
+    files = {key: FileStat(1) for key in ("train/1.png", "bus/2.png")}
+    listing = label_files(files, b"path,label\ntrain/1.png,train\nbus/2.png,bus\n", "here")
     assert described(listing) == [("bus/2.png", "bus", ""), ("train/1.png", "train", "")]
 
 
@@ -203,16 +205,16 @@ def test_a_table_finds_files_whose_names_look_the_same() -> None:
     composed, apart = (unicodedata.normalize(form, "Überlauf 1.mp4") for form in ("NFC", "NFD"))
     for written, there in ((composed, apart), (apart, composed), (r"sub\ü.mp4", "sub/u\u0308.mp4")):
         metadata = f"path,label,camera\n{written},o\ufeffk, c\u00a0 1 \n".encode()
-        (item,) = arrange({there: Stat(1)}, metadata, "here").items
+        (item,) = label_files({there: FileStat(1)}, metadata, "here").items
         assert (item.key, item.label, item.groups) == (there, "ok", {"camera": "c 1"})
 
 
 def test_of_two_files_that_look_the_same_none_is_taken_for_the_other() -> None:
     composed, apart = (unicodedata.normalize(form, "ü.mp4") for form in ("NFC", "NFD"))
-    files = {composed: Stat(1), apart: Stat(2), GOOD: Stat(3)}
-    both = arrange(files, f"path,label\n{composed},x\n{apart},y\n".encode(), "here")
+    files = {composed: FileStat(1), apart: FileStat(2), GOOD: FileStat(3)}
+    both = label_files(files, f"path,label\n{composed},x\n{apart},y\n".encode(), "here")
     assert {item.key: item.label for item in both.items} == {composed: "x", apart: "y"}
-    neither = arrange(files, f"path,label\nü\u200b.mp4,x\n{GOOD},y\n".encode(), "here")
+    neither = label_files(files, f"path,label\nü\u200b.mp4,x\n{GOOD},y\n".encode(), "here")
     assert [item.key for item in neither.items] == [GOOD]
     assert "the names of several files look like it" in neither.rejected["ü\u200b.mp4"]
 
@@ -233,8 +235,8 @@ def test_what_is_no_clip_is_counted() -> None:
 
 
 def test_clutter_is_no_clip_though_a_table_lists_it() -> None:
-    files = {key: Stat(1) for key in ("__MACOSX/a.mp4", GOOD)}
-    listing = arrange(files, f"path,label\n__MACOSX/a.mp4,x\n{GOOD},x\n".encode(), "here")
+    files = {key: FileStat(1) for key in ("__MACOSX/a.mp4", GOOD)}
+    listing = label_files(files, f"path,label\n__MACOSX/a.mp4,x\n{GOOD},x\n".encode(), "here")
     assert listing.rejected == {"__MACOSX/a.mp4": "a hidden or system file, which is never a clip"}
 
 
@@ -262,7 +264,7 @@ def test_a_table_is_read_whatever_saved_it(text: str, encoding: str) -> None:
 
 def test_a_big_endian_mark_is_no_harm() -> None:
     text = "path,label\nÜberlauf 1.mp4,x\n".encode("utf-16-be")
-    assert arrange(FILES, b"\xfe\xff" + text, "here").items[0].key == "Überlauf 1.mp4"
+    assert label_files(FILES, b"\xfe\xff" + text, "here").items[0].key == "Überlauf 1.mp4"
 
 
 def test_a_mistake_is_told_by_the_line_of_the_file() -> None:
@@ -270,8 +272,8 @@ def test_a_mistake_is_told_by_the_line_of_the_file() -> None:
 
 
 def test_the_table_is_found_in_any_letters() -> None:
-    assert table_of(["a/metadata.csv", "Metadata.CSV"], "here") == "Metadata.CSV"
-    assert table_of(["METADATA.CSV", "metadata.csv"], "here") == "metadata.csv"
-    assert table_of(["a/metadata.csv"], "here") is None
+    assert find_metadata(["a/metadata.csv", "Metadata.CSV"], "here") == "Metadata.CSV"
+    assert find_metadata(["METADATA.CSV", "metadata.csv"], "here") == "metadata.csv"
+    assert find_metadata(["a/metadata.csv"], "here") is None
     with pytest.raises(UserError, match=r"METADATA\.CSV and Metadata\.csv: name the right one metadata\.csv"):
-        table_of(["METADATA.CSV", "Metadata.csv"], "here")
+        find_metadata(["METADATA.CSV", "Metadata.csv"], "here")

@@ -1,6 +1,6 @@
 import pytest
 
-from slimstream.catalog.names import alike, normal
+from slimstream.catalog.names import normal_form, similar_names
 
 
 @pytest.mark.parametrize(
@@ -16,17 +16,17 @@ from slimstream.catalog.names import alike, normal
     ],
 )
 def test_what_looks_the_same_is_the_same(text: str) -> None:
-    assert normal(text) == "air leak"
+    assert normal_form(text) == "air leak"
 
 
 def test_umlauts_are_composed() -> None:
-    assert normal("U\u0308berlauf") == "Überlauf" and normal("\u212b") == "Å"
-    assert normal("u\u200b\u0308") == "ü"
+    assert normal_form("U\u0308berlauf") == "Überlauf" and normal_form("\u212b") == "Å"
+    assert normal_form("u\u200b\u0308") == "ü"
 
 
 def test_case_and_spacing_are_told_and_signs_are_not() -> None:
-    assert alike(["ok", "OK", "no load", "no-load", "No_Load", "nok"]) == [
+    assert similar_names(["ok", "OK", "no load", "no-load", "No_Load", "nok"]) == [
         ["No_Load", "no load", "no-load"],
         ["OK", "ok"],
     ]
-    assert alike(["-1", "1", "C", "C++", "1.0", "10"]) == []
+    assert similar_names(["-1", "1", "C", "C++", "1.0", "10"]) == []

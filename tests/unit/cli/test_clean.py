@@ -11,7 +11,7 @@ import pytest
 from slimstream.cli.clean import clean
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.stages.ingest.own_folders import outs
+from slimstream.stages.ingest.reserved_folders import stage_outputs
 
 CHECKOUT = Path(__file__).parents[3]
 BESIDE = (
@@ -30,7 +30,7 @@ def paths(tmp_path: Path) -> Paths:
     (root / "src").symlink_to(CHECKOUT / "src")
     (root / "infra").mkdir()
     (root / "infra/uv.lock").touch()
-    for out in outs(root):
+    for out in stage_outputs(root):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix:
             out.write_text("made")
@@ -50,8 +50,8 @@ def make(paths: Paths, target: str, *arguments: str) -> subprocess.CompletedProc
 def test_exactly_the_outs_go(paths: Paths) -> None:
     done = make(paths, "clean", f"PYTHON={sys.executable}")
     assert done.returncode == 0, done.stderr
-    assert f"{len(outs(paths.root))} of the files" in done.stdout
-    assert not [out for out in outs(paths.root) if out.exists()]
+    assert f"{len(stage_outputs(paths.root))} of the files" in done.stdout
+    assert not [out for out in stage_outputs(paths.root) if out.exists()]
     assert all((paths.root / name).read_text() == "mine" for name in BESIDE)
     assert clean(paths) == ([], [])
 
@@ -85,7 +85,7 @@ def test_clips_of_a_users_in_data_raw_stop_it(paths: Paths) -> None:
     (paths.ingested / "monday.mp4").write_text("the only copy")
     with pytest.raises(UserError, match=r"data/ingested holds 'monday\.mp4'"):
         clean(paths)
-    assert all(out.exists() for out in outs(paths.root))
+    assert all(out.exists() for out in stage_outputs(paths.root))
 
 
 def test_without_an_environment_clean_says_what_it_needs(paths: Paths, tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def test_what_is_told_in_one_sentence_keeps_its_status(
 ) -> None:
     """A flow has to know whether to try again (3) or not (2)."""
     monkeypatch.setattr(api, "elastic_launch", ending(status))
-    assert torchrun.together("train", tmp_path, 2) == status
+    assert torchrun.run_distributed("train", tmp_path, 2) == status
 
 
 def test_a_crash_says_which_process_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "elastic_launch", ending(1))
     with pytest.raises(UserError, match="process 0 of 2 ended with status 1, and so all did"):
-        torchrun.together("train", tmp_path, 2)
+        torchrun.run_distributed("train", tmp_path, 2)

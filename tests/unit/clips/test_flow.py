@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimstream.clips.flow import dense_flow, dequantise, quantise, saturation
-from tests.unit.clips.rendered import moving
+from tests.unit.clips.rendered_clips import moving
 
 
 @pytest.mark.parametrize("method", ["farneback", "dis"])

@@ -10,12 +10,12 @@ import pytest
 from slimstream.clips import packs
 from slimstream.clips.packs import check_flow, pack_clip
 from slimstream.clips.params import ExtractParams
-from slimstream.clips.sampling import LEADING, sample
+from slimstream.clips.sampling import LEADING, sample_indices
 from slimstream.clips.timeline import Timeline
-from slimstream.clips.video import Reader
+from slimstream.clips.video import VideoReader
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
-from tests.unit.clips.rendered import Picture, boxed, moving, write_picture, write_video
+from tests.unit.clips.rendered_clips import Picture, boxed, moving, write_picture, write_video
 
 SMALL = ExtractParams(frames=6, size=(64, 64))
 
@@ -44,7 +44,7 @@ def test_frames_and_flow_are_in_step(tmp_path: Path, stride: int) -> None:
     packed = pack_clip(
         write_video(tmp_path / "clip.avi", pictures), ExtractParams(frames=8, size=(64, 64), stride=stride)
     )
-    (chosen,) = sample(25, 0, SMALL.model_copy(update={"frames": 8, "stride": stride}))
+    (chosen,) = sample_indices(25, 0, SMALL.model_copy(update={"frames": 8, "stride": stride}))
     for row, index in zip(packed.array, chosen, strict=True):
         assert np.abs(row[..., :3].astype(int) - pictures[index]).mean() < 3
         moved = (np.median(row[16:-16, 16:-16, 3]) - 128) * 8 / 127
@@ -111,11 +111,11 @@ def test_a_container_that_lies_changes_nothing(
 ) -> None:
     expected, asked = pack_clip(clip, SMALL), []
 
-    def lying(reader: Reader) -> Timeline | None:
+    def lying(reader: VideoReader) -> Timeline | None:
         asked.append(reader)
         return Timeline(np.arange(claim) / 25) if claim else None
 
-    monkeypatch.setattr(Reader, "claimed", lying)
+    monkeypatch.setattr(VideoReader, "claimed_timeline", lying)
     packed = pack_clip(clip, SMALL)
     assert np.array_equal(packed.array, expected.array) and packed.seconds == expected.seconds
     assert len(asked) == 1
@@ -123,7 +123,7 @@ def test_a_container_that_lies_changes_nothing(
 
 def test_an_honest_container_is_decoded_once(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr(packs, "open_clip", lambda path, _: opened.append(path) or Reader(path))
+    monkeypatch.setattr(packs, "open_clip", lambda path, _: opened.append(path) or VideoReader(path))
     pack_clip(clip, SMALL)
     assert opened == [clip]
 

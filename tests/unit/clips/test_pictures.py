@@ -15,11 +15,11 @@ from PIL import Image
 
 from slimstream.clips.packs import pack_clip
 from slimstream.clips.params import ExtractParams
-from slimstream.clips.pictures import MAX_PIXELS, Still, check_visible, unscaled
+from slimstream.clips.pictures import MAX_PIXELS, PictureReader, check_visible, nearly_black
 from slimstream.clips.video import count_frames, frames, open_clip, probe
 from slimstream.core.media import UnreadableVideo, is_picture
 from slimstream.stages.validate.survey import survey
-from tests.unit.clips.rendered import texture, write_picture, write_video
+from tests.unit.clips.rendered_clips import texture, write_picture, write_video
 
 
 def rendered() -> np.ndarray:
@@ -40,7 +40,7 @@ def encoded(picture: Image.Image, form: str, **settings: Any) -> bytes:
 
 def read(data: bytes, folder: Path, bits: int | None = None) -> np.ndarray:
     (folder / "picture").write_bytes(data)
-    return Still(folder / "picture", bits).picture()
+    return PictureReader(folder / "picture", bits).picture()
 
 
 def as_opencv_reads(data: bytes) -> np.ndarray:
@@ -339,7 +339,7 @@ def test_values_beyond_the_bits_that_were_set_are_refused(tmp_path: Path) -> Non
     with pytest.raises(
         UnreadableVideo, match=r"reach 4095, more than the 10 bits of extract\.bits hold \(1023\)"
     ):
-        Still(tmp_path / "a.png", 10)
+        PictureReader(tmp_path / "a.png", 10)
 
 
 def test_8_bit_pictures_have_no_peak_and_heed_no_bits(tmp_path: Path) -> None:
@@ -349,11 +349,11 @@ def test_8_bit_pictures_have_no_peak_and_heed_no_bits(tmp_path: Path) -> None:
 
 
 def test_the_set_tells_a_dark_picture_from_a_camera_of_few_bits() -> None:
-    assert unscaled({0: 0, 1: 900, 2: 40_000}, None) == {}  # one is bright, so a dark one is dark
-    found = unscaled({0: 0, 3: 900, 4: 1023}, None)
+    assert nearly_black({0: 0, 1: 900, 2: 40_000}, None) == {}  # one is bright, so a dark one is dark
+    found = nearly_black({0: 0, 3: 900, 4: 1023}, None)
     assert set(found) == {3, 4}  # 8 bits are left alone
     assert "only 10 are used (values up to 1023): set extract.bits" in found[3]
-    assert unscaled({3: 900}, 10) == unscaled({3: 900}, 16) == unscaled({}, None) == {}
+    assert nearly_black({3: 900}, 10) == nearly_black({3: 900}, 16) == nearly_black({}, None) == {}
 
 
 def test_a_picture_without_a_set_is_not_judged_all_but_black() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimstream.clips.params import ExtractParams
-from slimstream.clips.sampling import sample
+from slimstream.clips.sampling import sample_indices
 
 
 @given(
@@ -18,8 +18,8 @@ from slimstream.clips.sampling import sample
 def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | None, fraction: float) -> None:
     p = ExtractParams(frames=frames, fraction=None if frames else fraction, stride=stride)
     usable = range(dropped, count - stride)
-    assert bool(sample(count, dropped, p)) == bool(usable)
-    for chosen in sample(count, dropped, p):
+    assert bool(sample_indices(count, dropped, p)) == bool(usable)
+    for chosen in sample_indices(count, dropped, p):
         assert chosen == sorted(chosen) and set(chosen) <= set(usable)
         share = max(1, round(fraction * (count - dropped)))
         assert len(chosen) == (frames or min(share, len(usable)))
@@ -35,7 +35,7 @@ def test_sampled_indices(count: int, dropped: int, stride: int, frames: int | No
 def test_a_video_is_cut_into_equal_parts(count: int, dropped: int, parts: int, frames: int) -> None:
     p = ExtractParams(frames=frames, clips=parts)
     usable = max(0, count - dropped - 1)
-    cut = sample(count, dropped, p)
+    cut = sample_indices(count, dropped, p)
     assert len(cut) == min(parts, usable) and all(len(part) == frames for part in cut)
     for k, part in enumerate(cut):
         first, last = dropped + k * usable // len(cut), dropped + (k + 1) * usable // len(cut) - 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimstream.clips.pictures import Still
+from slimstream.clips.pictures import PictureReader
 from slimstream.core.media import UnreadableVideo
 
 WIDTH, HEIGHT = 16, 4
@@ -56,7 +56,7 @@ def packed(values: np.ndarray, bits: int, order: str = "<") -> bytes:
 
 def read(data: bytes, folder: Path, bits: int | None = None) -> np.ndarray:
     (folder / "a.tif").write_bytes(data)
-    return Still(folder / "a.tif", bits).picture()
+    return PictureReader(folder / "a.tif", bits).picture()
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

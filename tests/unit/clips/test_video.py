@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimstream.clips.video import Reader, count_frames, frames, probe
+from slimstream.clips.video import VideoReader, count_frames, frames, probe
 from slimstream.core.media import UnreadableVideo
-from tests.unit.clips.rendered import write_video
+from tests.unit.clips.rendered_clips import write_video
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_only_wanted_frames(clip: Path, wanted: tuple[int, ...], got: list[int])
 
 
 def test_a_reader_converts_the_frame_last_grabbed(clip: Path) -> None:
-    with Reader(clip) as reader:
+    with VideoReader(clip) as reader:
         reds = [reader.picture()[..., 0].mean() for index in reader if index in (4, 9)]
     assert reds == pytest.approx([40, 90], abs=4)
 

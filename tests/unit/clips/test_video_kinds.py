@@ -11,10 +11,10 @@ import pytest
 
 from slimstream.clips.packs import pack_clip
 from slimstream.clips.params import ExtractParams
-from slimstream.clips.video import Reader, frames, probe
+from slimstream.clips.video import VideoReader, frames, probe
 from slimstream.core.media import UnreadableVideo
 from slimstream.stages.validate.survey import survey
-from tests.unit.clips.rendered import encode, moving, texture
+from tests.unit.clips.rendered_clips import encode, moving, texture
 
 STEPS = moving([(k, 0) for k in range(50)])
 """50 pictures of 64 by 64 pixels; the content moves one pixel to the right in each."""
@@ -32,7 +32,7 @@ def test_interlaced_frames_are_made_whole(tmp_path: Path) -> None:
         tmp_path / "a.mp4", fields, options={"flags": "+ildct+ilme", "x264-params": "tff=1", "bf": "0"}
     )
     assert probe(path).interlaced and survey(path).interlaced == 12
-    with Reader(path) as clip:
+    with VideoReader(path) as clip:
         seen = [clip.picture() for _ in clip]
     combed, whole = (np.abs(np.diff(p[6].astype(int), axis=0)).mean() for p in (fields, seen))
     assert len(seen) == 12 and whole < 0.6 * combed
@@ -47,7 +47,7 @@ def test_a_clip_that_turns_interlaced_keeps_its_frames(tmp_path: Path) -> None:
     ]
     path = tmp_path / "both.h264"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with Reader(path) as clip:
+    with VideoReader(path) as clip:
         seen = [clip.picture() for _ in clip]
     assert len(seen) == 15 and clip.interlaced == 6
     assert all(close(picture, STEPS[k]) for k, picture in enumerate(seen))

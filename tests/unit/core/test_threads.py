@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.core.threads import SLEEP, let_waiting_threads_sleep
+from slimstream.core.threads import PASSIVE_WAITING, use_passive_waiting
 
 
 def test_what_the_user_has_set_stays() -> None:
     environ = {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
-    let_waiting_threads_sleep(environ)
-    assert environ == SLEEP | {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
+    use_passive_waiting(environ)
+    assert environ == PASSIVE_WAITING | {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
 
 
 COMMAND = "from slimstream.__main__ import main; main(['--root', 'nowhere', 'train'])"
@@ -24,7 +24,7 @@ def test_it_is_set_before_pytorch_is_loaded(
     begins: str, user: str | None, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenMP itself writes, when PyTorch loads it, how its threads will wait."""
-    for name in SLEEP:
+    for name in PASSIVE_WAITING:
         monkeypatch.delenv(name, raising=False)
     if user:
         monkeypatch.setenv("OMP_WAIT_POLICY", user)

@@ -8,7 +8,7 @@ from torch import Tensor
 from slimstream.clips.flow import dense_flow, quantise
 from slimstream.datasets.augment import augment_clip
 from slimstream.datasets.params import AugmentParams
-from tests.unit.clips.rendered import moving
+from tests.unit.clips.rendered_clips import moving
 
 NOTHING = AugmentParams(crop=1, hflip=0, vflip=0, brightness=0)
 

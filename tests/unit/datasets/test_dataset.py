@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from slimstream.core.errors import UserError
-from slimstream.datasets.dataset import Batch, Batches, ClipSet, evaluation_batches, training_batches
+from slimstream.datasets.dataset import Batch, Batches, ClipDataset, evaluation_batches, training_batches
 from slimstream.datasets.params import AugmentParams
 
 PLAIN = AugmentParams(crop=1, hflip=0)
 LENGTHS = [6, 6, 4, 6, 4, 6, 6, 4, 6]
 
 
-def save(folder: Path, lengths: list[int]) -> ClipSet:
+def save(folder: Path, lengths: list[int]) -> ClipDataset:
     """Clip i holds the value 20 i + t in all of its frame t."""
     folder.mkdir(exist_ok=True)
     ids = [f"clip-{index}" for index in range(len(lengths))]
@@ -26,15 +26,15 @@ def save(folder: Path, lengths: list[int]) -> ClipSet:
         )
     index = pd.DataFrame({"id": ids, "clip": 0, "file": [f"{id_}.npy" for id_ in ids], "first": 0})
     index.assign(frames=lengths).to_parquet(folder / "index.parquet")
-    return ClipSet(folder, ids, [index % 3 for index in range(len(lengths))])
+    return ClipDataset(folder, ids, [index % 3 for index in range(len(lengths))])
 
 
 @pytest.fixture
-def clips(tmp_path: Path) -> ClipSet:
+def clips(tmp_path: Path) -> ClipDataset:
     return save(tmp_path / "packs", LENGTHS)
 
 
-def train(clips: ClipSet, **changes: object) -> Batches:
+def train(clips: ClipDataset, **changes: object) -> Batches:
     settings = dict(batch_size=4, frames=3, augment=PLAIN, seed=0, epoch=0, view=0) | changes
     return training_batches(clips, **settings)  # type: ignore[arg-type]
 
@@ -43,20 +43,20 @@ def by_clip(batches: Batches) -> dict[int, torch.Tensor]:
     return {int(i): clip for batch in batches for i, clip in zip(batch.indices, batch.clip, strict=True)}
 
 
-def check(batch: Batch, clips: ClipSet) -> None:
+def check(batch: Batch, clips: ClipDataset) -> None:
     assert batch.indices.dtype == batch.labels.dtype == torch.int64
     assert batch.labels.tolist() == [clips.labels[i] for i in batch.indices]
     for index, clip in zip(batch.indices.tolist(), batch.clip, strict=True):
         assert set((clip[:, 0, 0, 0].int() // 20).tolist()) == {index}
 
 
-def test_packs_are_memory_mapped(clips: ClipSet) -> None:
-    pack = clips.full(2)
+def test_packs_are_memory_mapped(clips: ClipDataset) -> None:
+    pack = clips.all_frames(2)
     assert isinstance(pack, np.memmap) and pack.shape == (4, 16, 20, 5) and not pack.flags.writeable
     assert not isinstance(clips.sample(2, 3, np.random.default_rng(0)), np.memmap)
 
 
-def test_one_frame_of_each_part(clips: ClipSet) -> None:
+def test_one_frame_of_each_part(clips: ClipDataset) -> None:
     drawn = [
         (clips.sample(0, 3, np.random.default_rng(seed))[:, 0, 0, 0] // 2).tolist() for seed in range(20)
     ]
@@ -65,12 +65,12 @@ def test_one_frame_of_each_part(clips: ClipSet) -> None:
     assert len(frames) > 3, "which frame of a part varies"
 
 
-def test_a_clip_with_fewer_frames_repeats_some(clips: ClipSet) -> None:
+def test_a_clip_with_fewer_frames_repeats_some(clips: ClipDataset) -> None:
     drawn = clips.sample(2, 8, np.random.default_rng(0))[:, 0, 0, 0] - 40
     assert drawn.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_training_batches(clips: ClipSet) -> None:
+def test_training_batches(clips: ClipDataset) -> None:
     batches = train(clips)
     seen = list(batches)
     assert len(seen) == len(batches) == 3
@@ -94,7 +94,7 @@ def test_no_batch_of_one_where_it_can_be_helped(
     assert [len(batch.indices) for batch in train(clips, batch_size=size, frames=1)] == sizes
 
 
-def test_order_follows_seed_and_epoch(clips: ClipSet) -> None:
+def test_order_follows_seed_and_epoch(clips: ClipDataset) -> None:
     def order(**changes: int) -> list[int]:
         return torch.cat([batch.indices for batch in train(clips, **changes)]).tolist()
 
@@ -102,7 +102,7 @@ def test_order_follows_seed_and_epoch(clips: ClipSet) -> None:
     assert len({tuple(order(epoch=epoch, seed=seed)) for epoch in (0, 1) for seed in (0, 1)}) == 4
 
 
-def test_a_view_is_the_same_in_every_epoch_order_and_set(clips: ClipSet) -> None:
+def test_a_view_is_the_same_in_every_epoch_order_and_set(clips: ClipDataset) -> None:
     full = AugmentParams(crop=0.6, hflip=0.5, vflip=0.5, brightness=0.2)
     first, later = (
         by_clip(train(clips, augment=full)),
@@ -111,11 +111,11 @@ def test_a_view_is_the_same_in_every_epoch_order_and_set(clips: ClipSet) -> None
     assert all(torch.equal(first[index], later[index]) for index in first)
     other = by_clip(train(clips, augment=full, view=1))
     assert not any(torch.equal(first[index], other[index]) for index in first)
-    few = ClipSet(clips.packs, clips.ids[3:5], clips.labels[3:5])
+    few = ClipDataset(clips.packs, clips.ids[3:5], clips.labels[3:5])
     assert torch.equal(by_clip(train(few, augment=full))[0], first[3])
 
 
-def test_evaluation_shows_all_frames_of_all_clips(clips: ClipSet) -> None:
+def test_evaluation_shows_all_frames_of_all_clips(clips: ClipDataset) -> None:
     batches = evaluation_batches(clips, batch_size=4)
     seen = list(batches)
     assert len(seen) == len(batches) == 3
@@ -124,15 +124,15 @@ def test_evaluation_shows_all_frames_of_all_clips(clips: ClipSet) -> None:
         check(batch, clips)
         assert batch.clip.dtype == torch.uint8
         assert batch.clip.shape[1] == LENGTHS[batch.indices[0]]
-        expected = np.stack([clips.full(i) for i in batch.indices]).transpose(0, 1, 4, 2, 3)
+        expected = np.stack([clips.all_frames(i) for i in batch.indices]).transpose(0, 1, 4, 2, 3)
         assert np.array_equal(batch.clip.numpy(), expected)
         assert batch.clip.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_missing_packs_are_named(clips: ClipSet, tmp_path: Path) -> None:
+def test_missing_packs_are_named(clips: ClipDataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="lacks 1 clips, gone first"):
-        ClipSet(clips.packs, ["clip-0", "gone"], [0, 1])
+        ClipDataset(clips.packs, ["clip-0", "gone"], [0, 1])
     with pytest.raises(UserError, match=r"index.parquet is missing: run the extract stage"):
-        ClipSet(tmp_path, [], [])
+        ClipDataset(tmp_path, [], [])
     with pytest.raises(ValueError):
-        ClipSet(clips.packs, ["clip-0"], [])
+        ClipDataset(clips.packs, ["clip-0"], [])

@@ -11,7 +11,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments import folds, runner, stage_runs
 from slimstream.pipeline.params import load_params
-from tests.pipeline.tiny import study
+from tests.pipeline.tiny_study import study
 
 FAILS: set[tuple[str, str]] = set()
 """The (test group, stage) of processes that fail."""

@@ -88,13 +88,13 @@ def test_the_time_left_goes_by_steps_that_are_alike(tmp_path: Path) -> None:
     assert TimeLeft(open_).words(1) == "4 steps left"
     done.makes.touch()
     left = TimeLeft([done, *open_])
-    assert left.words(1) == "4 steps left, about 4 min" and left.words(2) == "4 steps left, about 2 min"
-    left.took(Note(tmp_path / "b", alike="short"), 6.0)
-    left.took(open_[1], None)
-    assert left.words(9) == "2 steps left, about 1 min"
-    left.took(open_[2], 1.0)
-    left.took(open_[3], 1.0)
-    assert left.words(1) == "0 steps left"
+    assert left.message(1) == "4 steps left, about 4 min" and left.message(2) == "4 steps left, about 2 min"
+    left.record(Note(tmp_path / "b", alike="short"), 6.0)
+    left.record(open_[1], None)
+    assert left.message(9) == "2 steps left, about 1 min"
+    left.record(open_[2], 1.0)
+    left.record(open_[3], 1.0)
+    assert left.message(1) == "0 steps left"
 
 
 def test_a_command_says_what_it_says_in_its_log(tmp_path: Path) -> None:

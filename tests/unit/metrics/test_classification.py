@@ -48,7 +48,7 @@ def test_macro_precision_and_recall_of_many_matrices_equal_scikit_learn() -> Non
 
 def test_a_class_without_clips_is_named_and_left_out_of_the_mean() -> None:
     truth, perfect = np.array([0, 0, 2, 2]), np.eye(3)[[0, 0, 2, 2]]
-    assert metrics.absent(truth, ["a", "b", "c"]) == ["b"]
+    assert metrics.absent_classes(truth, ["a", "b", "c"]) == ["b"]
     assert metrics.summary(truth, perfect)["macro_f1"] == 1
     rows = metrics.per_class(truth, truth, ["a", "b", "c"])
     assert (rows[1]["f1"], rows[1]["recall"], rows[1]["clips"]) == (None, None, 0)
@@ -78,18 +78,18 @@ def test_reliability_bins_hold_equally_many_clips() -> None:
 
 
 def test_preferred_by_validation_then_brier() -> None:
-    assert metrics.preferred({"pruned.val_macro_f1": 0.9, "distilled.val_macro_f1": 0.8}) == "pruned"
-    assert metrics.preferred({"pruned.val_macro_f1": 0.9}) == "pruned"
+    assert metrics.preferred_model({"pruned.val_macro_f1": 0.9, "distilled.val_macro_f1": 0.8}) == "pruned"
+    assert metrics.preferred_model({"pruned.val_macro_f1": 0.9}) == "pruned"
     tie = {"pruned.val_macro_f1": 0.9, "distilled.val_macro_f1": 0.9}
-    assert metrics.preferred(tie) == "distilled"
-    assert metrics.preferred({**tie, "pruned.val_brier": 0.1, "distilled.val_brier": 0.2}) == "pruned"
-    assert metrics.preferred({"original.val_macro_f1": 1.0}) is None
+    assert metrics.preferred_model(tie) == "distilled"
+    assert metrics.preferred_model({**tie, "pruned.val_brier": 0.1, "distilled.val_brier": 0.2}) == "pruned"
+    assert metrics.preferred_model({"original.val_macro_f1": 1.0}) is None
 
 
 def test_clips_vote_by_their_mean() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.45, 0.55], [0.2, 0.8]])
-    first, votes = metrics.vote(probabilities, ["b", "a", "b", "b"])
+    first, votes = metrics.average_by_video(probabilities, ["b", "a", "b", "b"])
     assert first.tolist() == [1, 0], "videos come sorted"
     np.testing.assert_allclose(votes, [[0.4, 0.6], [1.55 / 3, 1.45 / 3]])
-    alone, same = metrics.vote(probabilities, list("abcd"))
+    alone, same = metrics.average_by_video(probabilities, list("abcd"))
     assert alone.tolist() == [0, 1, 2, 3] and np.array_equal(same, probabilities)

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.cli.model_table import model_table, render
+from slimstream.cli.model_table import format_table, model_table
 from slimstream.core.errors import UserError
 from slimstream.models import MODELS, create_model, with_pretrained
+from slimstream.models.architectures.two_stream import Normalise, TimePool
 from slimstream.models.base import Standardise
-from slimstream.models.frames.two_stream import Normalise, TimePool
 from slimstream.models.two_stream.efficientnet import Lite0, two_stream_efficientnet_lite0
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -203,7 +203,7 @@ def test_the_table_names_every_network() -> None:
         "light_residual_net",
         "light_residual_net_small",
     }
-    assert "3.24 M" in render(rows)
+    assert "3.24 M" in format_table(rows)
 
 
 def test_a_card_says_what_a_network_started_from() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from slimstream.registry.gate import Candidate, Seen, judge, macro_f1, paired_interval, unseen
+from slimstream.registry.gate import (
+    Candidate,
+    TrainingData,
+    decide_promotion,
+    macro_f1,
+    paired_interval,
+    unseen_clips,
+)
 from slimstream.registry.params import GateParams
 
 CLASSES = ["leak", "normal"]
@@ -33,13 +40,13 @@ def scored(clips: int = 40, groups: int = 4, **errors: float) -> pd.DataFrame:
 
 
 def refusals(clips: pd.DataFrame, candidate: Candidate = FINE, policy: GateParams = POLICY) -> list[str]:
-    verdict = judge(clips, candidate, policy, CLASSES)
+    verdict = decide_promotion(clips, candidate, policy, CLASSES)
     assert verdict.passed == all(check.passed for check in verdict.checks)
     return [] if verdict.passed else verdict.reasons
 
 
 def test_a_good_first_version_passes_and_says_on_what() -> None:
-    verdict = judge(scored(challenger=0.1), FINE, POLICY, CLASSES)
+    verdict = decide_promotion(scored(challenger=0.1), FINE, POLICY, CLASSES)
     assert verdict.passed and verdict.score == pytest.approx(0.9, abs=0.01) and verdict.interval is None
     assert len(verdict.reasons) == 5 and "floor is 0.600" in verdict.reasons[1]
 
@@ -55,7 +62,7 @@ def test_too_few_clips_are_refused_before_anything_is_compared() -> None:
     # Told all the same is what evaluate measured, not the score of answers that nobody asked for.
     for count in (0, 3):
         few = scored(challenger=0.0).drop(columns="challenger").head(count)
-        assert judge(few, FINE, POLICY, CLASSES).score == FINE.macro_f1
+        assert decide_promotion(few, FINE, POLICY, CLASSES).score == FINE.macro_f1
 
 
 def test_a_better_and_an_equal_challenger_pass_without_the_floor() -> None:
@@ -84,7 +91,7 @@ def test_a_slow_slide_below_the_best_ever_is_refused() -> None:
     clips = scored(challenger=0.15, champion=0.15, best=0.05)
     (reason,) = refusals(clips)
     assert "best version ever promoted has 0.950" in reason
-    recorded = judge(clips.drop(columns="best"), FINE, POLICY, CLASSES, recorded_best=0.95)
+    recorded = decide_promotion(clips.drop(columns="best"), FINE, POLICY, CLASSES, recorded_best=0.95)
     assert recorded.reasons == [reason]
 
 
@@ -151,13 +158,13 @@ EVERYTHING = pd.DataFrame(
 )
 
 
-def fresh(*models: Seen) -> list[str]:
+def fresh(*models: TrainingData) -> list[str]:
     test = EVERYTHING[EVERYTHING["sha256"] != "s1"]
-    return list(test["sha256"][unseen(test, EVERYTHING, models)])
+    return list(test["sha256"][unseen_clips(test, EVERYTHING, models)])
 
 
-def seen(rows: pd.DataFrame, *group_by: str) -> Seen:
-    return Seen(rows, group_by)
+def seen(rows: pd.DataFrame, *group_by: str) -> TrainingData:
+    return TrainingData(rows, group_by)
 
 
 def test_the_clip_itself_and_its_twins_are_seen() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.catalog.listing import Stat
+from slimstream.catalog.listing import FileStat
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
@@ -92,7 +92,7 @@ class Plant:
         self.clips = {}
         for name in ("here", "registered", "lost", "young", "recent"):
             stored = store.put(lambda target, name=name: target.write_text(name), ".mp4")
-            store.remember("b", f"{name}.mp4", Stat(1, name), stored)
+            store.remember("b", f"{name}.mp4", FileStat(1, name), stored)
             self.clips[name] = aged(stored.path, YESTERDAY if name == "recent" else LONG_AGO)
         store.close()
 
@@ -164,8 +164,8 @@ def test_what_may_go_goes_and_the_rest_stays(plant: Plant, capsys: pytest.Captur
     assert not [file for file in plant.goes if file.exists()]
     assert all(file.exists() for file in [*plant.stays, plant.tables])
     store = Store(plant.paths.store)
-    assert store.get("b", "lost.mp4", Stat(1, "lost"), ".mp4") is None
-    assert store.get("b", "here.mp4", Stat(1, "here"), ".mp4")
+    assert store.get("b", "lost.mp4", FileStat(1, "lost"), ".mp4") is None
+    assert store.get("b", "here.mp4", FileStat(1, "here"), ".mp4")
     store.close()
 
     capsys.readouterr()

@@ -18,7 +18,7 @@ from slimstream.registry.versions import Registry, held_out, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
-from tests.unit.plant import PARAMS, clips, evaluated
+from tests.unit.finished_pipeline import PARAMS, write_clips, write_evaluation
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
 
@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     (paths.root / "dvc.lock").write_text("stages: {}\n")
     paths.run("train").parent.mkdir()
     paths.run("train").write_text('{"run_id": "abc"}')
-    clips(paths, FIRST)
+    write_clips(paths, FIRST)
     return paths
 
 
@@ -56,7 +56,7 @@ def in_process(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> li
     """`deploy.score_clips` without a process for every model: each spends seconds on importing MLflow."""
     import mlflow
 
-    with artifacts._store(uri):
+    with artifacts._use_store(uri):
         return [
             mlflow.pyfunc.load_model(model).predict([str(file) for file in files]) for model in model_uris
         ]
@@ -66,7 +66,7 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     """One test, since its steps build on each other."""
     monkeypatch.setattr(artifacts, "score_clips", in_process)
     # A fair first version is promoted: it misses the faintest leak.
-    evaluated(project, red=9, bias=-1.8)
+    write_evaluation(project, red=9, bias=-1.8)
     first = publish(PARAMS, project, flow_run_id="flow-7")
     assert (first.version, first.promoted, first.model) == (1, True, "distilled"), first
     assert json.loads(project.run("publish").read_text())["version"] == 1
@@ -78,15 +78,15 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
 
     # A new camera arrives and goes to train; what was held out stays held out. The retrained model is better:
     # promoted, once that is wanted.
-    clips(project, {**FIRST, "west": "train"})
-    evaluated(project, red=9)
+    write_clips(project, {**FIRST, "west": "train"})
+    write_evaluation(project, red=9)
     quiet = publish(PARAMS, project, promote=False)
     assert (quiet.version, quiet.promoted) == (2, False) and "switched off" in quiet.reasons[-1]
     better = publish(PARAMS, project)
     assert (better.version, better.promoted) == (2, True), better
 
     # Worse than the champion: registered, refused, and the reasons are on the version.
-    evaluated(project, red=-9)
+    write_evaluation(project, red=-9)
     worse = publish(PARAMS, project)
     assert (worse.version, worse.promoted) == (3, False)
     registry = Registry("tiny", project)
@@ -101,8 +101,8 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     ] == "tiny"
 
     # A split whose test clips the champion has learnt from leaves no fair clip.
-    clips(project, {"north": "test", "south": "train", "east": "train", "west": "val"})
-    evaluated(project, red=12)
+    write_clips(project, {"north": "test", "south": "train", "east": "train", "west": "val"})
+    write_evaluation(project, red=12)
     few = publish(PARAMS, project)
     assert few.reasons == ("0 test clips that no compared model has learnt from; 8 are needed",)
     tags, measured = registry.tags()[few.version], registry.metric(few.version, "macro_f1")
@@ -112,8 +112,8 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert rollback("tiny", project) == "tiny version 1 is champion again; version 2 was rolled back."
     with pytest.raises(UserError, match="no earlier champion"):
         rollback("tiny", project)
-    clips(project, {**FIRST, "west": "train"})
-    evaluated(project, red=9)
+    write_clips(project, {**FIRST, "west": "train"})
+    write_evaluation(project, red=9)
     again = publish(PARAMS, project)
     assert (again.version, again.promoted) == (2, False) and "rolled back" in again.reasons[0]
 
@@ -151,10 +151,10 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
 def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
     """models:/tiny@champion in a bare process: equal to evaluate, no torch, no pickle, one bad file alone."""
     if not versions("tiny", project)["champion"].any():
-        evaluated(project, red=9, bias=-1.8)
+        write_evaluation(project, red=9, bias=-1.8)
         publish(PARAMS, project)
-    clips(project, FIRST)
-    evaluated(project, red=9, bias=-1.8)
+    write_clips(project, FIRST)
+    write_evaluation(project, red=9, bias=-1.8)
     test = pd.read_parquet(project.predictions)
     (tmp_path / "empty.mp4").touch()
     files = [
@@ -190,7 +190,7 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
     project: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not versions("tiny", project)["champion"].any():
-        evaluated(project, red=9, bias=-1.8)
+        write_evaluation(project, red=9, bias=-1.8)
         publish(PARAMS, project)
     champion = Registry("tiny", project).champion()
     model = deployed_model("tiny", project)
@@ -203,8 +203,8 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
 
 
 def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
-    clips(project, FIRST)
-    evaluated(project, red=9, bias=-1.8)
+    write_clips(project, FIRST)
+    write_evaluation(project, red=9, bias=-1.8)
     client = tracking.connect(project)
     number = tracking.experiment_id(client)
     client.delete_experiment(number)

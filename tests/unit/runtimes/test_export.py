@@ -18,7 +18,7 @@ from slimstream.runtimes import open_network, openvino_int8
 from slimstream.runtimes.export import export
 from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.runtimes.openvino import import_openvino
-from slimstream.stages.prune.pruning import prune_channels, recalibrate
+from slimstream.stages.prune.pruning import prune_channels, recalibrate_batch_norm
 
 torch.set_num_threads(1)
 
@@ -63,7 +63,9 @@ def test_the_deployed_form_judges_alike_at_any_length(
     model = create_model(name, 3, **kwargs)
     picture = (max(model.channels), side)
     clip = patches(1, 1, *picture)
-    recalibrate(model, [patches(2, 2, *picture) for _ in range(3)])  # fresh, it would see next to nothing
+    recalibrate_batch_norm(
+        model, [patches(2, 2, *picture) for _ in range(3)]
+    )  # fresh, it would see next to nothing
     if pruned:
         prune_channels(model, clip, rate=0.4)
     path = tmp_path / "répertoire" / "network.onnx"
@@ -93,7 +95,7 @@ def test_a_file_that_is_no_network_is_a_clear_error(tmp_path: Path) -> None:
 def test_clips_of_all_lengths_are_judged_whatever_was_compiled(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
-    recalibrate(model, [patches(2, 2, 5, 64) for _ in range(3)])
+    recalibrate_batch_norm(model, [patches(2, 2, 5, 64) for _ in range(3)])
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
     deployed = open_network(tmp_path, "openvino", threads=2)
     clips = [patches(1, frames, 5, 64) for frames in (1, 2, 3, 4, 5, 2, 5)]
@@ -134,7 +136,7 @@ for answers in found:
 def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
-    recalibrate(model, [patches(2, 2, 5, 64) for _ in range(3)])
+    recalibrate_batch_norm(model, [patches(2, 2, 5, 64) for _ in range(3)])
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
     source = Path(__file__).parents[3] / "src"
     # A process of its own: where threads wait for each other for ever, this one would wait with them.
@@ -149,7 +151,7 @@ def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
 
 def test_the_first_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> None:
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
-    recalibrate(model, [patches(2, 2, 5, 64) for _ in range(3)])
+    recalibrate_batch_norm(model, [patches(2, 2, 5, 64) for _ in range(3)])
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino-int8"])
     graph = import_openvino().Core().read_model(tmp_path / "int8.xml")
 
@@ -190,7 +192,7 @@ def test_networks_that_differ_in_the_head_alone_are_calibrated_once(
     first = create_model("light_residual_net_small", 3)
     picture = (max(first.channels), 50)
     clips = [patches(1, 2, *picture).numpy() for _ in range(2)]
-    recalibrate(first, [torch.from_numpy(clip) for clip in clips])
+    recalibrate_batch_norm(first, [torch.from_numpy(clip) for clip in clips])
     other_head, other_body = copy.deepcopy(first), copy.deepcopy(first)
     torch.nn.init.normal_(other_head.head.weight)
     torch.nn.init.normal_(other_head.head.bias)

@@ -9,7 +9,7 @@ import pytest
 
 from slimstream.core.errors import UserError
 from slimstream.sensors.log import read_logs
-from tests.unit.sensors.logs import read, settings, table, written
+from tests.unit.sensors.simulated_logs import read_log, settings, simulated_table, write_log
 
 Frame = pd.DataFrame
 
@@ -23,38 +23,38 @@ def refusal(files: list[Path], **changes: object) -> str:
 
 
 def test_sensors_are_all_numeric_columns_that_change(tmp_path: Path) -> None:
-    frame = table(["a", "b"]).assign(alarm=0, note="text")
-    logs = read(frame, tmp_path, settings(ignore=["note"]))
+    frame = simulated_table(["a", "b"]).assign(alarm=0, note="text")
+    logs = read_log(frame, tmp_path, settings(ignore=["note"]))
     assert logs.sensors == ("s0", "s1", "s2", "s3") and logs.constant == ("alarm",)
     assert logs.logs[0].values.shape == (400, 4) and logs.period == 1
 
 
 def test_a_label_is_text_even_when_pandas_would_call_it_missing(tmp_path: Path) -> None:
-    frame = table(["None", "1"])
-    assert set(read(frame, tmp_path, settings()).logs[0].label) == {"None", "1"}
+    frame = simulated_table(["None", "1"])
+    assert set(read_log(frame, tmp_path, settings()).logs[0].label) == {"None", "1"}
 
 
 def test_times_may_be_stamps_and_breaks_are_counted(tmp_path: Path) -> None:
-    frame = table(["a", "b"])
+    frame = simulated_table(["a", "b"])
     seconds = frame["t"] * 2 + np.where(frame["t"] >= 100, 600, 0)
     stamps = (pd.Timestamp("2024-05-31T08:00:00") + pd.to_timedelta(seconds, unit="s")).astype(str)
-    logs = read(frame.assign(t=stamps), tmp_path, settings())
+    logs = read_log(frame.assign(t=stamps), tmp_path, settings())
     assert logs.period == 2 and logs.broken == 1
     assert logs.logs[0].piece.tolist() == [0] * 100 + [1] * 300
 
 
 def test_decimal_commas_and_semicolons(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    table(["a", "b"]).to_csv(path, index=False, sep=";", decimal=",")
+    simulated_table(["a", "b"]).to_csv(path, index=False, sep=";", decimal=",")
     logs = read_logs([path], settings(separator=";", decimal=","))
-    np.testing.assert_allclose(logs.logs[0].values, table(["a", "b"])[["s0", "s1", "s2", "s3"]])
+    np.testing.assert_allclose(logs.logs[0].values, simulated_table(["a", "b"])[["s0", "s1", "s2", "s3"]])
     assert "cannot be read as CSV in UTF-8, set `separator`" in refusal([path])
 
 
 def test_short_gaps_are_bridged_by_the_value_before(tmp_path: Path) -> None:
-    frame = table(["a", "b"])
+    frame = simulated_table(["a", "b"])
     frame.loc[10:11, "s1"] = np.nan
-    logs = read(frame, tmp_path, settings(fill=2))
+    logs = read_log(frame, tmp_path, settings(fill=2))
     assert (logs.logs[0].values[10:12, 1] == frame["s1"][9]).all()
     assert "line 12: sensor s1 has no value (2 of 400 rows, the longest gap 2)" in refusal(
         [tmp_path / "log.csv"]
@@ -94,22 +94,24 @@ def test_short_gaps_are_bridged_by_the_value_before(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_refused_in_one_sentence(
     tmp_path: Path, change: Callable[[Frame], Frame], settings_: dict[str, object], said: str
 ) -> None:
-    assert said in refusal([written(change(table(["a", "b"])), tmp_path)], **settings_)
+    assert said in refusal([write_log(change(simulated_table(["a", "b"])), tmp_path)], **settings_)
 
 
 def test_files_that_do_not_go_together(tmp_path: Path) -> None:
-    one = written(table(["a", "b"]), tmp_path)
-    copy = written(table(["a", "b"]), tmp_path, "copy.csv")
+    one = write_log(simulated_table(["a", "b"]), tmp_path)
+    copy = write_log(simulated_table(["a", "b"]), tmp_path, "copy.csv")
     assert f"{copy}: the same log as {one}" in refusal([one, copy])
-    fewer = written(table(["a", "b"]).drop(columns="s3"), tmp_path, "fewer.csv")
+    fewer = write_log(simulated_table(["a", "b"]).drop(columns="s3"), tmp_path, "fewer.csv")
     assert f"{fewer}: there is no column 's3', which {one} has" in refusal([one, fewer])
     assert f"{fewer}: there is no column 's3', which {one} has" in refusal([fewer, one])
-    slow = written(table(["a", "b"], seed=1).assign(t=lambda f: f["t"] * 10), tmp_path, "slow.csv")
+    slow = write_log(
+        simulated_table(["a", "b"], seed=1).assign(t=lambda f: f["t"] * 10), tmp_path, "slow.csv"
+    )
     assert "a row every 10 s, but" in refusal([one, slow])
-    clock = pd.Timestamp("2024-05-31T08:00:00") + pd.to_timedelta(table(["a", "b"])["t"], unit="s")
+    clock = pd.Timestamp("2024-05-31T08:00:00") + pd.to_timedelta(simulated_table(["a", "b"])["t"], unit="s")
     for name, hour in (("early.csv", 0), ("late.csv", 0.1)):
-        frame = table(["a", "b"]).assign(t=(clock + pd.Timedelta(hours=hour)).astype(str))
-        written(frame, tmp_path, name)
+        frame = simulated_table(["a", "b"]).assign(t=(clock + pd.Timedelta(hours=hour)).astype(str))
+        write_log(frame, tmp_path, name)
     both = [tmp_path / "late.csv", tmp_path / "early.csv"]
     assert f"{both[0]}: begins at 2024-05-31 08:06:00+00:00, before {both[1]} ends" in refusal(both)
     assert "there is no such log" in refusal([tmp_path / "absent.csv"])

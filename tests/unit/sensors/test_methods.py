@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.sensors.methods import Monitor, StateModels, methods
-from slimstream.sensors.settings import Process
+from slimstream.sensors.methods import PcaMonitor, StateModels, methods
+from slimstream.sensors.settings import SensorRecipe
 
 MIXING = np.random.default_rng(5).normal(size=(4, 12))
 
@@ -21,7 +21,7 @@ def plant(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
 def test_limits_cover_independent_normal_windows(level: float, count: int) -> None:
     below = []
     for seed in range(20):
-        monitor = Monitor(0.95).fit(plant(count, seed))
+        monitor = PcaMonitor(0.95).fit(plant(count, seed))
         below.append((monitor.statistics(plant(2000, 1000 + seed)) < monitor.limits(level)).mean(0))
     t2, q = np.mean(below, axis=0)
     assert t2 == pytest.approx(level, abs=0.01)
@@ -30,7 +30,7 @@ def test_limits_cover_independent_normal_windows(level: float, count: int) -> No
 
 
 def test_t2_sees_what_is_far_within_the_model_and_q_what_is_off_it() -> None:
-    monitor = Monitor(0.95).fit(plant(500, 0))
+    monitor = PcaMonitor(0.95).fit(plant(500, 0))
     t2_limit, q_limit = monitor.limits(0.99)
     far = np.array([[8.0, 0, 0, 0]]) @ MIXING
     off = np.linalg.svd(MIXING)[2][-1:] * 5
@@ -42,7 +42,7 @@ def test_t2_sees_what_is_far_within_the_model_and_q_what_is_off_it() -> None:
 
 def test_t2_equals_mahalanobis_when_all_is_kept() -> None:
     x = plant(200, 0)[:, :3]
-    monitor = Monitor(1 - 1e-12).fit(x)
+    monitor = PcaMonitor(1 - 1e-12).fit(x)
     t2, q = monitor.statistics(x).T
     centred = x - x.mean(0)
     expected = np.einsum("ij,jk,ik->i", centred, np.linalg.inv(np.cov(x.T)), centred)
@@ -52,7 +52,7 @@ def test_t2_equals_mahalanobis_when_all_is_kept() -> None:
 
 def test_a_feature_that_never_moved_is_left_out() -> None:
     x = np.column_stack([plant(100, 0), np.full(100, 7.0)])
-    monitor = Monitor(0.9).fit(x)
+    monitor = PcaMonitor(0.9).fit(x)
     moved = x.copy()
     moved[:, -1] = 99
     np.testing.assert_array_equal(monitor.statistics(x), monitor.statistics(moved))
@@ -61,7 +61,7 @@ def test_a_feature_that_never_moved_is_left_out() -> None:
 @pytest.mark.parametrize("rest", [[1.0, 1.0, 1.0], [3.0, 0.5, 0.1], [1.0, *[0.1] * 20], [0.0]])
 @pytest.mark.parametrize("level", [0.9, 0.99])
 def test_the_q_limit_is_the_quantile_of_the_residuals_sum(rest: list[float], level: float) -> None:
-    monitor = Monitor(0.9).fit(plant(100, 0))
+    monitor = PcaMonitor(0.9).fit(plant(100, 0))
     monitor.rest = np.array(rest)
     drawn = (np.random.default_rng(0).normal(size=(200_000, len(rest))) ** 2) @ monitor.rest
     assert monitor.limits(level)[1] == pytest.approx(np.quantile(drawn, level), rel=0.12, abs=1e-6)
@@ -83,11 +83,11 @@ def test_a_state_at_rest_is_not_the_nearest_to_everything() -> None:
 
 def test_two_windows_make_no_model() -> None:
     with pytest.raises(UserError, match="2 windows of a state are too few"):
-        Monitor(0.9).fit(plant(2, 0))
+        PcaMonitor(0.9).fit(plant(2, 0))
 
 
 def test_grids_are_what_the_settings_say() -> None:
-    known = methods(Process.model_validate({"svm": {"c": [10, 1], "gamma": [1]}}), features=20)
+    known = methods(SensorRecipe.model_validate({"svm": {"c": [10, 1], "gamma": [1]}}), features=20)
     assert known["svm"].grid == ({"C": 1, "gamma": 0.05}, {"C": 10, "gamma": 0.05})
     assert [len(known[name].grid) for name in ("majority", "pca", "random_forest")] == [1, 5, 3]
     assert [name for name, method in known.items() if method.random] == ["random_forest"]

@@ -8,15 +8,15 @@ from ruamel.yaml import YAML
 
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
-from slimstream.sensors.settings import load_process
-from tests.unit.sensors.logs import settings, table, written
+from slimstream.sensors.settings import load_recipe
+from tests.unit.sensors.simulated_logs import settings, simulated_table, write_log
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes/process").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_process_recipe_is_valid(path: Path) -> None:
-    assert load_process(path).window > 0
+    assert load_recipe(path).window > 0
 
 
 def recipe(folder: Path, **changes: object) -> Path:
@@ -27,7 +27,9 @@ def recipe(folder: Path, **changes: object) -> Path:
 
 
 def test_rows_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = written(table(["Normal", "leak", "Normal", "leak", "plug"], rows=300).assign(alarm=0), tmp_path)
+    log = write_log(
+        simulated_table(["Normal", "leak", "Normal", "leak", "plug"], rows=300).assign(alarm=0), tmp_path
+    )
     told = recipe(tmp_path, normal="Normal", seeds=2, resamples=100)
     assert main(["--root", str(tmp_path), "process", "--log", str(log), "--recipe", str(told)]) == 0
     said = capsys.readouterr().out
@@ -55,7 +57,7 @@ def test_rows_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_same_log_gives_the_same_rows(tmp_path: Path) -> None:
-    log = written(table(["a", "b"], rows=300), tmp_path)
+    log = write_log(simulated_table(["a", "b"], rows=300), tmp_path)
     told = recipe(tmp_path, resamples=100, methods=["random_forest"], splits=["blocks"], seeds=2)
     outs = [tmp_path / "one.csv", tmp_path / "two.csv"]
     for out in outs:
@@ -66,7 +68,7 @@ def test_the_same_log_gives_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = written(table(["a", "b"]), tmp_path)
+    log = write_log(simulated_table(["a", "b"]), tmp_path)
     assert main(["process", "--log", str(log)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"slimstream process: {log}: there is no column 'label'") and said.count("\n") == 1
@@ -88,7 +90,7 @@ def test_recipes_that_do_not_fit(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        load_process(path)
+        load_recipe(path)
     assert said in str(error.value) and "\n" not in str(error.value)
 
 

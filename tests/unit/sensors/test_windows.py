@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.sensors.splits import splits
-from slimstream.sensors.windows import FEATURES, Windows, cut
-from tests.unit.sensors.logs import read, settings, table
+from slimstream.sensors.splits import make_splits
+from slimstream.sensors.windows import FEATURES, Windows, cut_windows
+from tests.unit.sensors.simulated_logs import read_log, settings, simulated_table
 
 
 def windows(frame: pd.DataFrame, folder: Path, **changes: object) -> Windows:
     p = settings(**changes)
-    return cut(read(frame, folder, p), p)
+    return cut_windows(read_log(frame, folder, p), p)
 
 
 def refusal(frame: pd.DataFrame, folder: Path, **changes: object) -> str:
@@ -32,7 +32,7 @@ def test_features_by_hand() -> None:
 
 
 def test_windows_tell_of_their_own_rows(tmp_path: Path) -> None:
-    frame = table(["a", "b"])
+    frame = simulated_table(["a", "b"])
     w = windows(frame, tmp_path, folds=4)
     assert w.features.shape == (len(w.state), 12) and w.states == ("a", "b")
     for i in range(len(w.state)):
@@ -43,7 +43,7 @@ def test_windows_tell_of_their_own_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [1, 5, 13])
 def test_windows_of_two_blocks_are_a_window_length_apart(tmp_path: Path, step: float) -> None:
-    frame = table(["a", "b", "a"], rows=250)
+    frame = simulated_table(["a", "b", "a"], rows=250)
     frame["t"] += np.where(frame.index > 350, 500, 0)  # a break
     w = windows(frame, tmp_path, step=step, folds=4)
     for block in np.unique(w.block):
@@ -54,7 +54,7 @@ def test_windows_of_two_blocks_are_a_window_length_apart(tmp_path: Path, step: f
 
 
 def test_no_window_reaches_across_a_break_and_a_break_starts_no_run(tmp_path: Path) -> None:
-    frame = table(["a", "b"], rows=250)
+    frame = simulated_table(["a", "b"], rows=250)
     frame["t"] += np.where(frame.index >= 120, 500, 0)
     w = windows(frame, tmp_path, step=1, folds=4)
     assert not np.any((w.first < 120) & (w.first + w.rows > 120))
@@ -62,7 +62,7 @@ def test_no_window_reaches_across_a_break_and_a_break_starts_no_run(tmp_path: Pa
 
 
 def test_skipped_states_leave_a_hole(tmp_path: Path) -> None:
-    w = windows(table(["a", "start-up", "b"]), tmp_path, skip=["start-up"], folds=4)
+    w = windows(simulated_table(["a", "start-up", "b"]), tmp_path, skip=["start-up"], folds=4)
     assert w.states == ("a", "b")
     assert not np.any((w.first + w.rows > 200) & (w.first < 400))
 
@@ -85,13 +85,13 @@ def test_skipped_states_leave_a_hole(tmp_path: Path) -> None:
 def test_logs_too_short_or_too_poor(
     tmp_path: Path, states: list[str], changes: dict[str, object], said: str
 ) -> None:
-    assert said in refusal(table(states), tmp_path, **changes)
+    assert said in refusal(simulated_table(states), tmp_path, **changes)
 
 
 def test_splits_keep_blocks_and_runs_whole(tmp_path: Path) -> None:
     p = settings(inner=2)
-    w = cut(read(table(["a", "b", "c", "a", "b"], rows=300), tmp_path, p), p)
-    found = splits(w, p)
+    w = cut_windows(read_log(simulated_table(["a", "b", "c", "a", "b"], rows=300), tmp_path, p), p)
+    found = make_splits(w, p)
     blocks, runs = found["blocks"], found["runs"]
     assert blocks.folds == [0, 1, 2, 3, 4]
     for block in np.unique(w.block):
@@ -110,4 +110,4 @@ def test_splits_keep_blocks_and_runs_whole(tmp_path: Path) -> None:
 
 def test_without_repeated_runs_there_is_no_split_by_run(tmp_path: Path) -> None:
     p = settings(folds=4)
-    assert "runs" not in splits(cut(read(table(["a", "b"]), tmp_path, p), p), p)
+    assert "runs" not in make_splits(cut_windows(read_log(simulated_table(["a", "b"]), tmp_path, p), p), p)

@@ -16,15 +16,15 @@ from slimstream.core.paths import Paths
 from slimstream.runtimes import RUNTIMES
 from slimstream.serving import predict as module
 from slimstream.serving.classifier import ClipClassifier
-from slimstream.serving.predict import deployed_model, files_in, predict
-from tests.unit.plant import clips, evaluated
+from slimstream.serving.predict import deployed_model, find_clips, predict
+from tests.unit.finished_pipeline import write_clips, write_evaluation
 
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     paths = Paths(tmp_path_factory.mktemp("plant"))
-    clips(paths, {"north": "train", "east": "test"})
-    evaluated(paths, red=9, bias=-1.8)
+    write_clips(paths, {"north": "train", "east": "test"})
+    write_evaluation(paths, red=9, bias=-1.8)
     return paths
 
 
@@ -42,21 +42,21 @@ def test_a_folder_is_what_lies_below_it(plant: Paths, tmp_path: Path) -> None:
     (tmp_path / "deep/er").mkdir(parents=True)
     for name in ("b.MP4", "deep/a.png", "deep/er/c.avi", "notes.txt", "deep/metadata.csv"):
         (tmp_path / name).touch()
-    found = files_in([tmp_path / "deep/a.png", tmp_path])
+    found = find_clips([tmp_path / "deep/a.png", tmp_path])
     assert [str(file.relative_to(tmp_path)) for file in found] == ["deep/a.png", "b.MP4", "deep/er/c.avi"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no video or picture"):
-        files_in([tmp_path / "empty"])
+        find_clips([tmp_path / "empty"])
     with pytest.raises(UserError, match=r"gone\.mp4 is not there"):
-        files_in([tmp_path / "gone.mp4"])
+        find_clips([tmp_path / "gone.mp4"])
 
 
 def test_clutter_in_a_folder_is_no_clip_unless_it_is_named(tmp_path: Path) -> None:
     for name in ("a.png", "._a.png", "__MACOSX/b.png", "@eaDir/a.png", ".cache/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert files_in([tmp_path]) == [tmp_path / "a.png"]
-    assert files_in([tmp_path / "._a.png", tmp_path / ".cache"]) == [
+    assert find_clips([tmp_path]) == [tmp_path / "a.png"]
+    assert find_clips([tmp_path / "._a.png", tmp_path / ".cache"]) == [
         tmp_path / "._a.png",
         tmp_path / ".cache/c.png",
     ]
@@ -79,7 +79,7 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     monkeypatch.setattr(
         "slimstream.serving.classifier.ClipClassifier._ask", lambda self, clips: batch_of(clips, seen)
     )
-    monkeypatch.setattr(module, "each", lambda work, items, workers: enumerate(map(work, items)))
+    monkeypatch.setattr(module, "parallel_map", lambda work, items, workers: enumerate(map(work, items)))
     seen: list[int] = []
 
     def batch_of(clips: np.ndarray, seen: list[int]) -> np.ndarray:
@@ -106,14 +106,14 @@ def die(batch: module._Batch) -> list[dict[str, object]]:
     """A decoder that crashes on one of the files."""
     if any(file.name == "east-leak-2.mp4" for file in batch.files):
         os.kill(os.getpid(), signal.SIGKILL)
-    return ClipClassifier(batch.model, batch.runtime).judge(batch.files)
+    return ClipClassifier(batch.model, batch.runtime).predict(batch.files)
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(3, 2), (8, 1)])
 def test_a_file_that_kills_its_process_costs_that_file_alone(
     plant: Paths, monkeypatch: pytest.MonkeyPatch, batch: int, workers: int
 ) -> None:
-    monkeypatch.setattr(module, "_judge", die)
+    monkeypatch.setattr(module, "_predict_batch", die)
     monkeypatch.setattr(module, "is_picture", lambda file: True)
     files = sorted(plant.ingested.glob("east-*.mp4"))
     said = predict(files, plant.export("distilled"), batch=batch, workers=workers).set_index("path")

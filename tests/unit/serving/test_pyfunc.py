@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from slimstream.core.paths import Paths
-from tests.unit.plant import CLASSES, clips, evaluated
+from tests.unit.finished_pipeline import CLASSES, write_clips, write_evaluation
 
 CAMERAS = {"north": "train", "east": "test"}
 
@@ -19,15 +19,15 @@ CAMERAS = {"north": "train", "east": "test"}
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     paths = Paths(tmp_path_factory.mktemp("plant"))
-    clips(paths, CAMERAS)
-    evaluated(paths, red=9, bias=-1.8)
+    write_clips(paths, CAMERAS)
+    write_evaluation(paths, red=9, bias=-1.8)
     return paths
 
 
 def ask(paths: Paths, files: list[str]) -> pd.DataFrame:
-    from slimstream.serving.pyfunc import ClipClassifier
+    from slimstream.serving.pyfunc import PyfuncModel
 
-    model = ClipClassifier()
+    model = PyfuncModel()
     file = paths.export("distilled") / "preprocessing.json"
     context = SimpleNamespace(artifacts={"preprocessing.json": str(file)})
     model.load_context(context)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from slimstream.catalog.listing import Item, Stat
+from slimstream.catalog.listing import FileStat, Item
 from slimstream.core.errors import UserError
-from slimstream.splits.columns import check, effective_group_by
+from slimstream.splits.columns import check_columns, effective_group_by
 from slimstream.splits.params import SplitParams
 
 
@@ -14,12 +14,13 @@ def items(*labels: str, **columns: list[str]) -> list[Item]:
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     rows = rows or [{} for _ in labels]
     return [
-        Item(f"{n}.mp4", label, Stat(1), row) for n, (label, row) in enumerate(zip(labels, rows, strict=True))
+        Item(f"{n}.mp4", label, FileStat(1), row)
+        for n, (label, row) in enumerate(zip(labels, rows, strict=True))
     ]
 
 
 def said(found: list[Item], classes: list[str] | None = None, **split: Any) -> list[str]:
-    return check(found, SplitParams(**split), classes or [])
+    return check_columns(found, SplitParams(**split), classes or [])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from slimstream.catalog.parts import part_of
+from slimstream.catalog.part_names import part_named
 from slimstream.core.errors import UserError
 from slimstream.splits.given import leaks, parts_of, split_as_given
 
@@ -42,13 +42,13 @@ def split(table: pd.DataFrame, **settings: Any) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_what_people_call_the_parts(name: str, part: str | None) -> None:
-    assert part_of(name) == part
+    assert part_named(name) == part
 
 
 def test_a_given_split_is_used_as_it_is() -> None:
     table = clips({"train": 6, "valid": 2, "Test": 3})
     found = split(table.sample(frac=1, random_state=0))
-    assert all(part == part_of(name.split("-")[0]) for name, part in found.items())
+    assert all(part == part_named(name.split("-")[0]) for name, part in found.items())
 
 
 @pytest.mark.parametrize("count", [5, 40])

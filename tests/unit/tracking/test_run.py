@@ -91,7 +91,7 @@ def test_a_server_that_is_away_does_not_stop_the_work(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(tracking, "LAST_CALL", 0.1)
+    monkeypatch.setattr(tracking, "CLOSE_TIMEOUT", 0.1)
     monkeypatch.setattr(tracking, "SEND_EVERY", 0.1)
     with tracking.stage_run("train", PARAMS, Paths(tmp_path)) as run:
         run.log({"a": 1, "b": 2}, 0)

@@ -48,7 +48,7 @@ def register(root: Path) -> None:
     work.mkdir()
     (work / "echo.py").write_text(CODE)
     (work / "lineage.json").write_text('{"from": "' + root.name.replace('"', "") + '"}')
-    with artifacts._store(uri), mlflow.start_run(run_id=run.info.run_id):
+    with artifacts._use_store(uri), mlflow.start_run(run_id=run.info.run_id):
         mlflow.pyfunc.log_model(
             name="tiny",
             python_model=str(work / "echo.py"),
@@ -186,8 +186,8 @@ def test_a_deleted_experiment_is_named_with_the_way_back(
     with tracking.stage_run("split", Params(), Paths(root)) as run:
         run.log({"a": 1}, 0)
         run._done.set()  # type: ignore[attr-defined]
-        tracking.LAST_CALL, patience = 0.0, tracking.LAST_CALL
-    tracking.LAST_CALL = patience
+        tracking.CLOSE_TIMEOUT, patience = 0.0, tracking.CLOSE_TIMEOUT
+    tracking.CLOSE_TIMEOUT = patience
     (first, *_) = (record.message for record in log_records if record.name == "slimstream.tracking.run")
     assert "was deleted" in first and "The work goes on" in first
     # What is registered is there all the same, and the command named brings the experiment back.

@@ -21,7 +21,7 @@ class Net:
         return clip
 
     def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
-        self.judge = lambda x: ((x - mean) / std @ weight.T + bias).softmax(1)
+        self.predict = lambda x: ((x - mean) / std @ weight.T + bias).softmax(1)
 
 
 def lesson(classes: int) -> tuple[np.ndarray, np.ndarray, list[SimpleNamespace]]:
@@ -44,7 +44,7 @@ def test_same_probabilities_as_the_pipeline(classes: int) -> None:
         StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000)
     )
     expected = pipeline.fit(x, y).predict_proba(x)
-    assert net.judge(torch.from_numpy(x).float()).numpy() == pytest.approx(expected, abs=1e-4)
+    assert net.predict(torch.from_numpy(x).float()).numpy() == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -55,7 +55,7 @@ def test_same_decisions_as_the_support_vector_machine(classes: int) -> None:
     fit_head(net, batches, classes, strength=0.1)  # type: ignore[arg-type]
     machine = LinearSVC(C=0.1, class_weight="balanced", max_iter=5000, random_state=0)
     expected = make_pipeline(StandardScaler(), machine).fit(x, y).predict(x)
-    assert net.judge(torch.from_numpy(x).float()).argmax(1).tolist() == expected.tolist()
+    assert net.predict(torch.from_numpy(x).float()).argmax(1).tolist() == expected.tolist()
 
 
 def test_parts_of_the_features_have_a_classifier_each() -> None:
@@ -79,5 +79,5 @@ def test_a_class_without_clips_is_never_the_answer() -> None:
     net = Net()
     batch = SimpleNamespace(clip=x, labels=torch.tensor([0, 0, 2, 2]))
     fit_head(net, [batch], 3, strength=1.0)  # type: ignore[list-item, arg-type]
-    assert net.judge(x)[:, 1].max() < 1e-6
-    assert net.judge(x).argmax(1).tolist() == [0, 0, 2, 2]
+    assert net.predict(x)[:, 1].max() < 1e-6
+    assert net.predict(x).argmax(1).tolist() == [0, 0, 2, 2]

@@ -12,7 +12,7 @@ from torch import distributed as dist
 
 from slimstream.core.errors import UserError
 from slimstream.core.progress import null_log
-from slimstream.datasets.dataset import Share
+from slimstream.datasets.dataset import Shard
 from slimstream.models.base import Standardise
 from slimstream.models.layers.heads import CosineHead
 from slimstream.training import distributed
@@ -53,10 +53,10 @@ def batches(epoch: int) -> Iterator[Batch]:
     """Steps of 8, 8 and 5 clips: pieces of 3, 3, 2 and of 3, 2, where of three processes one has nothing."""
     clip = torch.randn(CLIPS, 4, generator=torch.Generator().manual_seed(1))
     order = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(epoch)).numpy()
-    share = Share(distributed.number(), distributed.count(), P.micro_batch)
+    share = Shard(distributed.rank(), distributed.world_size(), P.micro_batch)
     for start in range(0, CLIPS, P.batch_size):
         whole = order[start : start + P.batch_size]
-        mine = torch.from_numpy(share.of(whole))
+        mine = torch.from_numpy(share.select(whole))
         yield Batch(mine, clip[mine], (clip[mine, 0] > 0).long(), len(whole))
 
 
@@ -64,7 +64,7 @@ def train(folder: Path) -> None:
     """Train, and write what there is in the end and the curves."""
     torch.manual_seed(0)
     net = Net()
-    if distributed.number():
+    if distributed.rank():
         with torch.no_grad():
             net.head.weight += 1e-3  # as another machine might have fitted it
     margin = AMSoftmax(CrossEntropy(torch.ones(2)), margin=0.35, scale=5.0)
@@ -81,14 +81,14 @@ def train(folder: Path) -> None:
     )
     losses = torch.tensor([[row["train_loss"], row["train_center"]] for row in curves])
     made = {**net.state_dict(), "centers": center.centers, "losses": losses}
-    save_file(made, folder / f"process-{distributed.number()}.safetensors")
+    save_file(made, folder / f"process-{distributed.rank()}.safetensors")
 
 
 def process(rank: int, count: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
     train(folder)
     with pytest.raises(UserError, match="a file system that all share"):
-        distributed.meet(rank, folder)  # each has another state
+        distributed.synchronise(rank, folder)  # each has another state
     dist.destroy_process_group()
 
 
@@ -110,7 +110,7 @@ def test_three_processes_end_where_one_does(tmp_path: Path) -> None:
 
 def test_the_one_piece_of_a_step_moves_running_statistics_as_ever() -> None:
     plain, shared = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
-    buffers = distributed.Buffers(shared)
+    buffers = distributed.BufferMean(shared)
     for step in range(3):
         clip = torch.randn(5, 4, generator=torch.Generator().manual_seed(step))
         plain(clip)
@@ -123,7 +123,7 @@ def test_the_one_piece_of_a_step_moves_running_statistics_as_ever() -> None:
 
 def test_pieces_move_running_statistics_by_their_mean() -> None:
     norm = nn.BatchNorm1d(1, momentum=0.1)
-    buffers = distributed.Buffers(norm)
+    buffers = distributed.BufferMean(norm)
     buffers.begin(pieces=2)
     for clip, weight in ((torch.tensor([[1.0], [3.0]]), 0.5), (torch.tensor([[5.0], [7.0]]), 0.5)):
         norm(clip)
@@ -139,7 +139,7 @@ def test_pieces_draw_the_same_whoever_works_on_them() -> None:
         torch.manual_seed(0)
         found = {}
         for piece in pieces:
-            with distributed.draws(piece, 7, 1):
+            with distributed.seeded_piece(piece, 7, 1):
                 found[piece] = torch.rand(()).item()
         return found
 

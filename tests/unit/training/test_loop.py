@@ -14,7 +14,7 @@ from slimstream.training.loop import fit
 from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
 from slimstream.training.params import FitParams
 from slimstream.training.slimming import Slimming
-from tests.unit.training.made_up import Batch
+from tests.unit.training.fakes import Batch
 
 CLIPS = 12
 PLAIN = CrossEntropy(torch.ones(2))

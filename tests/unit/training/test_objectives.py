@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.training.hooks import features_of, logits_of, maps_of
+from slimstream.training.hooks import capture_features, capture_logits, capture_maps
 from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, class_weights
 from slimstream.training.slimming import Slimming
-from tests.unit.training.made_up import Linear, Says, batch
+from tests.unit.training.fakes import FixedLogits, Linear, batch
 
 
 def test_class_weights_give_every_class_the_same_say() -> None:
@@ -22,19 +22,19 @@ def test_cross_entropy_by_hand() -> None:
     objective = CrossEntropy(torch.tensor([1.0, 3.0]))
     first = math.log1p(math.exp(-2))  # -log σ(2)
     second = 3 * math.log(2)
-    loss = objective(Says([2.0, 0.0], [0.0, 0.0]), batch([0, 1]), 0)["loss"]
+    loss = objective(FixedLogits([2.0, 0.0], [0.0, 0.0]), batch([0, 1]), 0)["loss"]
     assert float(loss) == pytest.approx((first + second) / 2)
 
 
 def test_am_softmax_by_hand() -> None:
     # s = 10, m = 0.2: cosines 0.9 and 0.5 are logits 9 and 5; the true class 0 counts 10·(0.9 - 0.2) = 7.
     objective = AMSoftmax(CrossEntropy(torch.ones(2)), margin=0.2, scale=10.0)
-    loss = objective(Says([9.0, 5.0]), batch([0]), 0)["loss"]
+    loss = objective(FixedLogits([9.0, 5.0]), batch([0]), 0)["loss"]
     assert float(loss) == pytest.approx(-math.log(math.exp(7) / (math.exp(7) + math.exp(5))))
 
 
 def test_am_softmax_without_margin_is_cross_entropy() -> None:
-    plain, net = CrossEntropy(torch.ones(3), 0.1), Says([1.0, 2.0, 3.0], [0.0, 1.0, 0.0])
+    plain, net = CrossEntropy(torch.ones(3), 0.1), FixedLogits([1.0, 2.0, 3.0], [0.0, 1.0, 0.0])
     without = AMSoftmax(plain, margin=0.0, scale=30.0)
     assert torch.equal(without(net, batch([2, 0]), 0)["loss"], plain(net, batch([2, 0]), 0)["loss"])
 
@@ -80,7 +80,7 @@ def test_directions_have_no_length() -> None:
 
 def test_features_are_heard_before_dropout_and_the_network_is_left_alone() -> None:
     net, clip = Linear(dropout=0.9).train(), torch.ones(4, 2)
-    with features_of(net) as features, logits_of(net) as logits:
+    with capture_features(net) as features, capture_logits(net) as logits:
         answer = net(clip)
     assert torch.equal(features[0], 2 * clip) and logits[0] is answer
     net(clip)
@@ -99,7 +99,7 @@ def test_maps_are_heard_while_the_network_answers() -> None:
             return self.maps(clip)[1].sum()
 
     net = Net()
-    with pytest.raises(KeyError), maps_of(net) as heard:
+    with pytest.raises(KeyError), capture_maps(net) as heard:
         assert net(torch.zeros(2)) == 2
         raise KeyError
     assert [each.tolist() for each in heard[0]] == [[0, 0], [1, 1]]

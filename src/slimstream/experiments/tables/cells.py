@@ -25,27 +25,27 @@ from slimstream.experiments.stage_runs import (
     StageRun,
     choose,
     clips_key,
-    key,
+    hash_key,
     locked,
+    prepare_source,
     settings_of,
-    validated,
     with_source,
 )
-from slimstream.experiments.tables.results import Done
+from slimstream.experiments.tables.results import FinishedCell
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
 
-MAKERS = {model: stage.name for stage in STAGES.values() for model in stage.models}
+STAGE_OF_MODEL = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
 
 
-def maker(model: str) -> str:
-    return "teachers" if model.startswith(TEACHERS) else MAKERS[model]
+def stage_of_model(model: str) -> str:
+    return "teachers" if model.startswith(TEACHERS) else STAGE_OF_MODEL[model]
 
 
-def needs(stage: str, params: Params) -> list[str]:
+def stages_before(stage: str, params: Params) -> list[str]:
     """The stages that `stage` goes on from. Each reads its own section of params.yaml, and `extract`."""
     if stage == "prune":
         return ["train"]
@@ -57,12 +57,12 @@ def needs(stage: str, params: Params) -> list[str]:
 
 def chain(stage: str, params: Params) -> list[str]:
     """`stage` and all that it goes on from, each once, in an order in which they can be run."""
-    before = (name for earlier in needs(stage, params) for name in chain(earlier, params))
+    before = (name for earlier in stages_before(stage, params) for name in chain(earlier, params))
     return list(dict.fromkeys([*before, stage]))
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSource:
     """Accepted clips: those of the checkout, or of a source, then in a folder of their own."""
 
     source: Paths
@@ -75,7 +75,7 @@ class Data:
     @classmethod
     def open(
         cls, params: Params, paths: Paths, source: str | None, at_most: int, keep: bool = False
-    ) -> "Data":
+    ) -> "DataSource":
         """With a `source`, scan, fetch and validate it first, once and apart from the checkout's clips.
 
         With `keep`, what other code has made is used (`experiments.stage_runs`).
@@ -88,13 +88,13 @@ class Data:
         params = with_source(params, source)
         # Rows differ in how clips are packed; of that only `bits` decides which clips are accepted.
         read = settings_of("validate", params) | {"extract": params.extract.bits}
-        name = key(source, settings_of("ingest", params), read)
-        code = key(stage_code("ingest"), stage_code("validate"))
+        name = hash_key(source, settings_of("ingest", params), read)
+        code = hash_key(stage_code("ingest"), stage_code("validate"))
         folder = choose(home.folder, name, code, "validate.seconds", keep)
-        validated(params, Paths(folder), source, paths)
+        prepare_source(params, Paths(folder), source, paths)
         return cls(Paths(folder), home, at_most, folder.name == code)
 
-    def keeping(self) -> "Data":
+    def keeping(self) -> "DataSource":
         """The same clips, where what other code has made counts as finished."""
         return replace(self, home=replace(self.home, keep=True))
 
@@ -105,7 +105,7 @@ class Data:
 
     @cached_property
     def name(self) -> str:
-        return key(sorted(self.clips["id"] + self.clips["sha256"]))
+        return hash_key(sorted(self.clips["id"] + self.clips["sha256"]))
 
     def cells(self, model: str, params: Params) -> Iterator["Cell"]:
         """One a fold; nothing is run yet."""
@@ -122,7 +122,7 @@ class Data:
 
 
 @cache
-def _folded(data: Data, group_by: tuple[str, ...]) -> tuple[pd.Series, bool]:
+def _folded(data: DataSource, group_by: tuple[str, ...]) -> tuple[pd.Series, bool]:
     """Every clip's fold, and whether a fold is several groups."""
     fold = folds(data.clips, group_by, data.at_most)
     return fold, components(data.clips, group_by).nunique() > fold.nunique()
@@ -136,7 +136,7 @@ class Cell:
     fold: str
     params: Params
     clips: pd.DataFrame
-    data: Data
+    data: DataSource
 
     @cached_property
     def packs(self) -> StageRun:
@@ -153,12 +153,12 @@ class Cell:
             "data/packs": self.packs.paths.packs,
             "data/ingested": self.data.source.ingested.absolute(),
         }
-        for stage in chain(maker(self.model), self.params):
+        for stage in chain(stage_of_model(self.model), self.params):
             found[stage] = self.data.home.plan(
                 stage,
                 self.params,
                 self.clips,
-                before=[found[earlier] for earlier in needs(stage, self.params)] or [self.packs],
+                before=[found[earlier] for earlier in stages_before(stage, self.params)] or [self.packs],
                 inputs=clips_key(self.clips) if stage == "split" else None,
                 links=links,
             )
@@ -166,11 +166,11 @@ class Cell:
 
     @property
     def last(self) -> StageRun:
-        return self.runs[maker(self.model)]
+        return self.runs[stage_of_model(self.model)]
 
     @cached_property
     def score(self) -> "Score":
-        code = key(_planned_score_code(), self.last.folder.name)
+        code = hash_key(_planned_score_code(), self.last.folder.name)
         mark = f"{self.model.replace('/', '-')}.json"
         folder = choose(self.last.folder, "scores", code, mark, self.data.home.keep)
         return Score(self.model, self.last, folder / mark, code, self.data.home.variables)
@@ -185,7 +185,7 @@ class Cell:
         score = self.score
         return self.data.current and self.last.current and score.makes.parent.name == score.code
 
-    def done(self) -> Done | None:
+    def done(self) -> FinishedCell | None:
         """The scores, or None when this has not been run."""
         if not self.scores.exists():
             return None
@@ -194,14 +194,14 @@ class Cell:
             scores |= json.loads(timing.read_text())
         spent = {stage: run.seconds() or 0.0 for stage, run in self.runs.items()}
         curves = self.last.paths.curves(self.model)
-        return Done(self.fold, scores, self._training(spent), curves, self.current)
+        return FinishedCell(self.fold, scores, self._training(spent), curves, self.current)
 
     def _training(self, spent: Mapping[str, float]) -> float:
         """Seconds of the model's own training and of those that it goes on from, of all stages' `spent` ones.
 
         Unknown (nan) of several models' stage whose metrics stayed on another machine.
         """
-        stage = maker(self.model)
+        stage = stage_of_model(self.model)
         if stage not in ("teachers", "distill"):
             return sum(spent.values())
         metrics, own = self.last.paths.metrics(stage), f"{self.model.removeprefix(TEACHERS)}.seconds"
@@ -249,7 +249,7 @@ class Score:
         with locked(self.makes.parent) as lock:
             if self.makes.exists():
                 return
-            if key(score_code(), self.of.folder.name) != self.code:
+            if hash_key(score_code(), self.of.folder.name) != self.code:
                 raise UserError(
                     "the code that scores has changed since this was started; run again to go on."
                 )

@@ -15,12 +15,12 @@ import numpy as np
 
 from slimstream.experiments.tables.spec import Claim
 
-Seeds = Sequence[Sequence["Done"]]
+Seeds = Sequence[Sequence["FinishedCell"]]
 """Finished cells, by seed and then by fold."""
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedCell:
     """A finished cell: what `score` wrote, and where the curves lie."""
 
     fold: str
@@ -68,7 +68,7 @@ def difference(of: Seeds, against: Seeds, metric: str) -> Interval:
     return interval([one[fold] - other[fold] for fold in one if fold in other])
 
 
-def verdict(claim: Claim, differences: Sequence[Interval]) -> str:
+def claim_verdict(claim: Claim, differences: Sequence[Interval]) -> str:
     """Borne out when every interval lies on the claimed side of the threshold, contradicted when one does not
     touch it; not decidable otherwise."""
     sign = 1 if claim.above is not None else -1

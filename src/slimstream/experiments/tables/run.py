@@ -8,9 +8,9 @@ from pathlib import Path
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import check_jobs, run_steps
-from slimstream.experiments.stage_runs import say_what_is_made_again
-from slimstream.experiments.tables.cells import Cell, Data, chain, maker
-from slimstream.experiments.tables.results import Done
+from slimstream.experiments.stage_runs import report_stale_stages
+from slimstream.experiments.tables.cells import Cell, DataSource, chain, stage_of_model
+from slimstream.experiments.tables.results import FinishedCell
 from slimstream.experiments.tables.spec import Row, Spec
 from slimstream.experiments.tables.write import write_results
 from slimstream.pipeline.params import Params
@@ -42,15 +42,15 @@ def run_tables(
     What other code than today's has made is made again or, with `keep`, used; the results say of which rows.
     Raises UserError before any work starts when a name or a row's settings do not fit.
     """
-    rows = chosen(spec, table, row)
+    rows = select_rows(spec, table, row)
     if seeds is not None and not 1 <= seeds <= SEEDS:
         raise UserError(f"--seeds {seeds}: it is 1 to {SEEDS} trainings per row and fold.")
     check_jobs(jobs)
-    check(spec, rows.values(), budget, paths)
-    data = Data.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds, keep)
-    cells = planned(spec, budget, data)
+    check_rows(spec, rows.values(), budget, paths)
+    data = DataSource.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds, keep)
+    cells = plan_cells(spec, budget, data)
     # A result of other code stays in the table, and is marked, until today's has made another.
-    otherwise = planned(spec, budget, data.keeping())
+    otherwise = plan_cells(spec, budget, data.keeping())
     turns = [
         (where, seed)
         for seed in range(SEEDS)
@@ -59,12 +59,10 @@ def run_tables(
     ]
 
     def write() -> str:
-        return write_results(spec, paths, budget, lambda *where: finished(cells, where, otherwise))
+        return write_results(spec, paths, budget, lambda *where: finished_cells(cells, where, otherwise))
 
     wanted = [(turn, cell) for turn in turns for cell in cells(*turn)]
-    say_what_is_made_again(
-        spec.paper, [run for _, cell in wanted for run in (cell.packs, *cell.runs.values())]
-    )
+    report_stale_stages(spec.paper, [run for _, cell in wanted for run in (cell.packs, *cell.runs.values())])
     by_scores: dict[Path, list[tuple[tuple[Key, int], str]]] = {}
     for turn, cell in wanted:
         by_scores.setdefault(cell.scores, []).append((turn, cell.fold))
@@ -86,7 +84,7 @@ def run_tables(
     return "\n".join([write(), *failures]), len(broken)
 
 
-def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
+def select_rows(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
     """The rows of `table` and of name `row`, of any where they are None."""
     if table not in (None, *spec.tables):
         raise UserError(f"{spec.paper} has no table '{table}'; there are {', '.join(spec.tables)}.")
@@ -103,12 +101,12 @@ def chosen(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
     return rows
 
 
-def check(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:
+def check_rows(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:
     """UserError when the settings of a row do not fit, or name what a network does not have."""
     seen: list[tuple[Params, list[str]]] = []
     for row in rows:
         params = spec.params(row, budget)
-        stages = chain(maker(row.model), params)
+        stages = chain(stage_of_model(row.model), params)
         if (params, stages) not in seen:
             try:
                 preflight(params, paths, [STAGES[name] for name in stages])
@@ -117,9 +115,9 @@ def check(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:
             seen.append((params, stages))
 
 
-def planned(spec: Spec, budget: str, data: Data) -> Cells:
+def plan_cells(spec: Spec, budget: str, data: DataSource) -> Cells:
     """The cells of a row and a seed, one a fold; they are worked out once."""
-    rows = chosen(spec, None, None)
+    rows = select_rows(spec, None, None)
 
     @cache
     def cells(where: Key, seed: int) -> list[Cell]:
@@ -129,7 +127,7 @@ def planned(spec: Spec, budget: str, data: Data) -> Cells:
     return cells
 
 
-def finished(cells: Cells, where: Key, otherwise: Cells | None = None) -> list[list[Done]]:
+def finished_cells(cells: Cells, where: Key, otherwise: Cells | None = None) -> list[list[FinishedCell]]:
     """The cells of every seed that all folds are finished of; what draws nothing has one seed.
 
     A seed that is not finished among `cells` is looked for in `otherwise`, cells that other code has made.

@@ -11,7 +11,14 @@ import pandas as pd
 
 from slimstream.core.paths import Paths
 from slimstream.experiments.tables.figures import draw
-from slimstream.experiments.tables.results import Interval, Seeds, by_fold, difference, interval, verdict
+from slimstream.experiments.tables.results import (
+    Interval,
+    Seeds,
+    by_fold,
+    claim_verdict,
+    difference,
+    interval,
+)
 from slimstream.experiments.tables.spec import Claim, Metric, Row, Spec, Table
 
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -25,12 +32,12 @@ def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, s
     lines = [f"## {spec.title}", "", preamble(spec, budget)]
     for name, table in spec.tables.items():
         done = {row.name: cells(name, row.name) for row in table.rows if not row.count}
-        csv = pd.DataFrame([line(spec, row, budget, done.get(row.name, [])) for row in table.rows])
+        csv = pd.DataFrame([csv_row(spec, row, budget, done.get(row.name, [])) for row in table.rows])
         csv.to_csv(folder / f"{spec.paper}-{name}{suffix}.csv", index=False)
         lines += ["", f"### {table.title}", "", *markdown(csv), *other_code(csv)]
         seeds = {row.name: row.seeds for row in table.rows}
-        said = [answer(claim, done, seeds) for claim in spec.claims if claim.table == name]
-        said += [text for text in (order(table, done), table.note.strip()) if text]
+        said = [claim_line(claim, done, seeds) for claim in spec.claims if claim.table == name]
+        said += [text for text in (order_line(table, done), table.note.strip()) if text]
         lines += [""] * bool(said) + [f"- {sentence}" for sentence in said]
         for figure, f in spec.figures.items():
             if f.table == name and any(done[row] for row in f.rows):
@@ -40,11 +47,11 @@ def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, s
     section = "\n".join(lines)
     page = paths.root / "docs/results.md"
     text = page.read_text() if page.exists() else "# Results\n"
-    page.write_text(put(text, f"tables {spec.paper} {budget}", section))
+    page.write_text(replace_section(text, f"tables {spec.paper} {budget}", section))
     return section
 
 
-def put(text: str, name: str, section: str) -> str:
+def replace_section(text: str, name: str, section: str) -> str:
     """`text` with `section` between the markers of `name`, at the end where there are none yet."""
     begin, end = f"<!-- {name}: begin, written by `python -m slimstream tables` -->", f"<!-- {name}: end -->"
     block = f"{begin}\n{section}\n{end}"
@@ -66,7 +73,7 @@ def preamble(spec: Spec, budget: str) -> str:
     )
 
 
-def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
+def csv_row(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
     """One line of the CSV."""
     found: dict[str, Any] = {"row": row.name, "model": row.model, "budget": budget, "state": "not run"}
     if seeds:
@@ -88,12 +95,12 @@ def line(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         }
         found |= {"other_code": "no" if all(cell.current for cell in every) else "yes"}
     elif row.count:
-        found |= {"state": "counted", "pretrained": "", **count(spec, row, budget)}
+        found |= {"state": "counted", "pretrained": "", **network_cost(spec, row, budget)}
     found |= {"configurations": row.configurations}
     return found | {"paper": "; ".join(f"{name} {value}" for name, value in row.paper.items())}
 
 
-def count(spec: Spec, row: Row, budget: str) -> dict[str, int]:
+def network_cost(spec: Spec, row: Row, budget: str) -> dict[str, int]:
     """Parameters and MACs of a network that nobody trains here, for one frame; nothing is computed."""
     p = spec.params(row, budget)
     shape = (1, 1, p.extract.channels, *p.extract.size)
@@ -165,7 +172,7 @@ def _si(value: float | None, unit: float, name: str) -> str:
     return "" if value is None or value != value else f"{value / unit:.3g} {name}"
 
 
-def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
+def claim_line(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
     """The claim, the verdict and the differences behind it, in a line; `seeds` is how many a row asks for."""
     missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
     if missing:
@@ -175,10 +182,12 @@ def answer(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) ->
     side = f"above {claim.above:g}" if claim.above is not None else f"below {claim.below:g}"
     few = [name for name in (claim.of, *claim.against) if len(done[name]) < seeds[name]]
     so_far = f"; of {', '.join(few)} not all seeds were run" if few else ""
-    return f"{claim.says}: **{verdict(claim, found)}** ({claim.metric}, {shown}; claimed {side}{so_far})."
+    return (
+        f"{claim.says}: **{claim_verdict(claim, found)}** ({claim.metric}, {shown}; claimed {side}{so_far})."
+    )
 
 
-def order(table: Table, done: Mapping[str, Seeds]) -> str:
+def order_line(table: Table, done: Mapping[str, Seeds]) -> str:
     """Whether the rows' order is the paper's, by the first score of ORDERED that it gives for two or more."""
     for metric, printed_as in ORDERED.items():
         printed = {row.name: row.paper.get(printed_as) for row in table.rows if done.get(row.name)}

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimstream.models.frames.two_stream import Pool, TwoStream
+from slimstream.models.architectures.two_stream import Pool, TwoStream
 from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.efficientnet import frozen_efficientnet_lite0

@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import nn
 
-from slimstream.models.frames.two_stream import Rgb, TimePool
-from slimstream.models.frames.volumes import OneStream, PerFrame
+from slimstream.models.architectures.two_stream import NormaliseRgb, TimePool
+from slimstream.models.architectures.volumes import OneStream, PerFrame
 from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.efficientnet import Lite0
@@ -16,7 +16,7 @@ def frozen_frames_lite0(
     *,
     pretrained: Weights = True,
     features: Literal["last", "head"] = "last",
-) -> "FramesAlone":
+) -> "FrozenFrames":
     """Frozen ImageNet features of pictures, the head fitted in closed form: the baseline without flow.
 
     Args:
@@ -26,8 +26,8 @@ def frozen_frames_lite0(
         features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
     """
     rgb = Lite0(pretrained=pretrained, wide=features == "head").freeze("all", bn=True)
-    return FramesAlone(
-        normalise=Rgb(mean=rgb.mean, std=rgb.std),
+    return FrozenFrames(
+        normalise=NormaliseRgb(mean=rgb.mean, std=rgb.std),
         rgb=PerFrame(rgb),
         pool=TimePool("mean"),
         head=lambda width: nn.Linear(width, num_classes),
@@ -36,7 +36,7 @@ def frozen_frames_lite0(
     )
 
 
-class FramesAlone(OneStream):
+class FrozenFrames(OneStream):
     """Clips (B, T, C, H, W) of C = 3, or of 1 seen as 3."""
 
     channels = frozenset({1, 3})

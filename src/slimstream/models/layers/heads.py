@@ -27,7 +27,7 @@ class CosineHead(nn.Linear):
         return self.scale * cosines
 
 
-def head_of(kind: Head, classes: int) -> Callable[[int], nn.Linear]:
+def make_head(kind: Head, classes: int) -> Callable[[int], nn.Linear]:
     """Return a callable that builds the head for a number of features."""
     layer = {"linear": nn.Linear, "cosine": CosineHead}[kind]
     return lambda features: layer(features, classes)

@@ -5,10 +5,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from slimstream.models.frames.picture import PictureNet
+from slimstream.models.architectures.picture import PictureNet
 from slimstream.models.settings import Classes, Dropout
 
-SLOPE = 0.1
+LEAKY_SLOPE = 0.1
 """Of LeakyReLU below zero."""
 
 
@@ -62,7 +62,7 @@ def _light_residual(num_classes: int, *, widths: Sequence[int], hidden: int, dro
         stages.append(nn.Sequential(Convolution(inputs, width), nn.MaxPool2d(2), Residual(width)))
     return PictureNet(
         stages=stages,
-        neck=nn.Sequential(nn.Linear(widths[-1], hidden), nn.LeakyReLU(SLOPE)),
+        neck=nn.Sequential(nn.Linear(widths[-1], hidden), nn.LeakyReLU(LEAKY_SLOPE)),
         head=nn.Linear(hidden, num_classes),
         dropout=dropout,
     )
@@ -77,7 +77,7 @@ class Convolution(nn.Sequential):
             nn.BatchNorm2d(outputs),
         )
         if activate:
-            self.append(nn.LeakyReLU(SLOPE))
+            self.append(nn.LeakyReLU(LEAKY_SLOPE))
 
 
 class Residual(nn.Module):
@@ -88,7 +88,7 @@ class Residual(nn.Module):
         self.convolutions = nn.Sequential(
             Convolution(width, width), Convolution(width, width, activate=False)
         )
-        self.activation = nn.LeakyReLU(SLOPE)
+        self.activation = nn.LeakyReLU(LEAKY_SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(x + self.convolutions(x))

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.frames.picture import PictureNet
+from slimstream.models.architectures.picture import PictureNet
 from slimstream.models.hub import timm_net
 from slimstream.models.settings import Classes, Dropout, Width
 from slimstream.models.video.c3d import hidden_layers
@@ -54,7 +54,7 @@ def resnet18(
         dropout: on the features before the classifier.
         pretrained: ImageNet weights from timm's hub; needs a network once.
     """
-    _whole(width, pretrained)
+    _refuse_cut_pretrained(width, pretrained)
     channels = tuple(round(width * full) for full in (64, 128, 256, 512))
     # Of pretrained weights the first layer is summed over colour.
     net = timm_net("resnet18", pretrained, in_chans=1, channels=channels)
@@ -76,7 +76,7 @@ def _vgg(
     120 M parameters of them alone. The mean over the last map, 3×3 for a 50×50 picture, takes the place of
     the fifth max-pool, which would look at four of the nine.
     """
-    _whole(width, pretrained)
+    _refuse_cut_pretrained(width, pretrained)
     layers, linear = _vgg_layers(depths, width), round(width * 512)
     if pretrained:
         layers.load_state_dict(timm_net(name, pretrained, in_chans=1).features.state_dict())
@@ -106,6 +106,6 @@ def _vgg_layers(depths: Sequence[int], factor: float) -> nn.Sequential:
     return layers
 
 
-def _whole(width: float, pretrained: bool) -> None:
+def _refuse_cut_pretrained(width: float, pretrained: bool) -> None:
     if pretrained and width != 1:
         raise UserError("model_args: pretrained weights are those of the whole network; set width: 1.")

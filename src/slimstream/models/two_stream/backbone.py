@@ -43,13 +43,13 @@ class Backbone(nn.Module):
         self.to(memory_format=torch.channels_last)  # what depthwise convolutions like best, on any device
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.tail(self.trunk(x))
+        return self.from_frozen(self.frozen_features(x))
 
-    def trunk(self, x: Tensor) -> Tensor:
+    def frozen_features(self, x: Tensor) -> Tensor:
         """The frozen stages alone."""
         return self.stages[: self.frozen](x)
 
-    def tail(self, x: Tensor) -> Tensor:
+    def from_frozen(self, x: Tensor) -> Tensor:
         """What follows them."""
         return self.stages[self.frozen :](x)
 
@@ -111,7 +111,7 @@ class Backbone(nn.Module):
         return front.train(self.training), rest.train(self.training)
 
 
-def take_two_channels(net: nn.Module) -> None:
+def use_two_channels(net: nn.Module) -> None:
     """Let the first layer see two channels only, in place, at the strength three have had."""
     conv = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     conv.weight = nn.Parameter(1.5 * conv.weight.detach()[:, :2], conv.weight.requires_grad)

@@ -5,8 +5,8 @@ from typing import Literal, Unpack
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.settings import Classes, Width
 from slimstream.models.two_stream.backbone import Backbone
 
@@ -16,7 +16,7 @@ def two_stream_cnn_m(
     *,
     width: Width = 0.25,
     pretrained: Literal[False] = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two CNN-M-2048 streams, the plain two-stream CNN, from scratch (P2, Tables 4 and 7).
 
@@ -27,9 +27,9 @@ def two_stream_cnn_m(
         num_classes: classes to tell apart.
         width: share of the published channels; 1 is the paper's network, 90 M parameters a stream.
         pretrained: no weights are to be had.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: cnn_m(width, frame.get("dropout", 0.0)), num_classes, **frame)
+    return two_stream(lambda: cnn_m(width, streams.get("dropout", 0.0)), num_classes, **streams)
 
 
 def cnn_m(width: float = 0.25, dropout: float = 0.0) -> Backbone:

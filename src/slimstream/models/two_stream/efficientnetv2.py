@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field
 from torch import nn
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, timm_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -20,7 +20,7 @@ def two_stream_efficientnetv2(
     *,
     size: Size = "b0",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two EfficientNetV2 streams (P2, Tables 1 and 2).
 
@@ -33,9 +33,9 @@ def two_stream_efficientnetv2(
             parameters (l). P2's 24 M is 's_24m', S as in the first version of its paper, with 272 channels in
             the last stage; 's' is S as published since, with 256.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: efficientnetv2(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: efficientnetv2(size, pretrained), num_classes, **streams)
 
 
 def two_stream_dilated_efficientnetv2(
@@ -44,7 +44,7 @@ def two_stream_dilated_efficientnetv2(
     size: Size = "b0",
     dilation: Annotated[int, Field(ge=2, le=4)] = 2,
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two EfficientNetV2 streams with dilated convolutions, P2's improved network (P2, sections 2.3 and 2.5).
 
@@ -56,9 +56,9 @@ def two_stream_dilated_efficientnetv2(
         size: as in `two_stream_efficientnetv2`.
         dilation: distance of a kernel's pixels; 1 would be the plain network.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: dilate(efficientnetv2(size, pretrained), dilation), num_classes, **frame)
+    return two_stream(lambda: dilate(efficientnetv2(size, pretrained), dilation), num_classes, **streams)
 
 
 def efficientnetv2(size: Size, pretrained: Weights) -> Backbone:

@@ -5,8 +5,8 @@ from typing import Literal, Unpack
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, timm_net, torchvision_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -19,7 +19,7 @@ def two_stream_inception(
     *,
     size: Size = "v1",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two Inception streams (P2, Table 4).
 
@@ -27,9 +27,9 @@ def two_stream_inception(
         num_classes: classes to tell apart.
         size: the version; classification nets of 6.6, 24 and 43 M parameters. P2 does not say which.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: inception(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: inception(size, pretrained), num_classes, **streams)
 
 
 def inception(size: Size, pretrained: Weights) -> Backbone:
@@ -43,7 +43,7 @@ def inception(size: Size, pretrained: Weights) -> Backbone:
     layers = {name.lower(): layer for name, layer in net.named_children() if name not in _ABOVE}
     if size != "v1":
         first = next(iter(layers))
-        layers[first] = nn.Sequential(AtLeast(75), layers[first])
+        layers[first] = nn.Sequential(MinimumSize(75), layers[first])
     names = [f"layer{name}" if name.isdigit() else name for name in layers]
     # All three have learnt from pictures in -1..1.
     return Backbone(nn.Sequential(*layers.values()), names, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -53,7 +53,7 @@ _ABOVE = ("avgpool", "dropout", "global_pool", "head_drop", "fc")
 """What belongs to a classifier."""
 
 
-class AtLeast(nn.Module):
+class MinimumSize(nn.Module):
     """Refuse pictures of less than `side` pixels, of which the layers above would leave nothing."""
 
     def __init__(self, side: int) -> None:

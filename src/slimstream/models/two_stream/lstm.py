@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.frames.streams import Frame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import StreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -33,7 +33,7 @@ def two_stream_lstm(
     backbone: Literal["cnn_m", "efficientnet_lite0", "efficientnetv2", "mobilenet", "resnet"] = "cnn_m",
     hidden: Annotated[int, Field(ge=1)] = 256,
     pretrained: Weights = False,
-    **frame: Unpack[Frame],
+    **streams: Unpack[StreamSettings],
 ) -> TwoStream:
     """Two streams and an LSTM over their fused frames (P2, Table 7).
 
@@ -46,9 +46,9 @@ def two_stream_lstm(
         hidden: width of the LSTM.
         pretrained: ImageNet weights, see `models.hub.Weights`; those of 'efficientnet_lite0' come with a
             package.
-        frame: see `models.frames.streams.two_stream`; averaged scores leave an LSTM nothing to read.
+        streams: see `models.architectures.streams.two_stream`; averaged scores leave an LSTM nothing to read.
     """
-    if frame.get("fusion") == "average":
+    if streams.get("fusion") == "average":
         raise UserError(
             "model_args.fusion: an LSTM reads fused features, and 'average' fuses scores; choose another."
         )
@@ -57,11 +57,14 @@ def two_stream_lstm(
             "model_args.pretrained: cnn_m has no ImageNet weights; choose a backbone that has, or false."
         )
     return two_stream(
-        lambda: STREAMS[backbone](pretrained), num_classes, pool=lambda width: Reader(width, hidden), **frame
+        lambda: STREAMS[backbone](pretrained),
+        num_classes,
+        pool=lambda width: LstmPool(width, hidden),
+        **streams,
     )
 
 
-class Reader(nn.Module):
+class LstmPool(nn.Module):
     """(B, T, F) to (B, hidden): an LSTM's state after the last frame. T is free.
 
     Pruning takes channels from its input; the state keeps its width.

@@ -4,8 +4,8 @@ from typing import Literal, Unpack
 
 from torch import nn
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, timm_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -24,7 +24,7 @@ def two_stream_mobilenet(
     *,
     size: Size = "v2",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two MobileNet streams, depthwise separable convolutions (named in P1, section 1).
 
@@ -32,9 +32,9 @@ def two_stream_mobilenet(
         num_classes: classes to tell apart.
         size: 'v1', 'v2' or 'v3_small'; classification nets of 4.2, 3.5 and 2.5 M parameters.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: mobilenet(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: mobilenet(size, pretrained), num_classes, **streams)
 
 
 def mobilenet(size: Size, pretrained: Weights) -> Backbone:

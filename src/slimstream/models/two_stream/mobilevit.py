@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from slimstream.models.frames.streams import meet
-from slimstream.models.frames.two_stream import Normalise, Pool, TwoStream
+from slimstream.models.architectures.streams import join_streams
+from slimstream.models.architectures.two_stream import Normalise, Pool, TwoStream
 from slimstream.models.hub import Weights, timm_net
 from slimstream.models.layers.fusion import Fusion
 from slimstream.models.layers.heads import Head
@@ -32,13 +32,13 @@ def two_stream_mobilevit(
         shared: one backbone for both streams ("identical also in parameters") instead of two copies.
         shortcut: whether a MobileViT block joins its input to its global branch (P1, Table 3).
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        fusion: how the streams meet, see `models.frames.streams.two_stream`; P1's is 'cafm'.
+        fusion: how the streams meet, see `models.architectures.streams.two_stream`; P1's is 'cafm'.
         pool: how frames become a clip.
         dropout: on the features before the classifier.
         head: 'cosine' for AM-softmax (P2).
     """
     rgb = _backbone(size, shortcut, pretrained)
-    return meet(
+    return join_streams(
         rgb,
         None if shared else _backbone(size, shortcut, pretrained),
         num_classes,

@@ -4,8 +4,8 @@ from typing import Literal, Unpack
 
 from torch import nn
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, timm_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -16,7 +16,7 @@ def two_stream_resnet(
     *,
     size: Literal[18, 34, 50, 101, 152] = 18,
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two ResNet streams (P2, Tables 4 and 7).
 
@@ -24,9 +24,9 @@ def two_stream_resnet(
         num_classes: classes to tell apart.
         size: layers; classification nets of 12, 22, 26, 45 and 60 M parameters. P2 does not say which.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: resnet(f"resnet{size}.a1_in1k", pretrained), num_classes, **frame)
+    return two_stream(lambda: resnet(f"resnet{size}.a1_in1k", pretrained), num_classes, **streams)
 
 
 def two_stream_resnet_rs(
@@ -34,7 +34,7 @@ def two_stream_resnet_rs(
     *,
     size: Literal[50, 101, 152, 200, 270, 350, 420] = 50,
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two ResNet-RS streams: ResNet with squeeze-and-excitation and a stem of three layers (P2, Table 2).
 
@@ -42,9 +42,9 @@ def two_stream_resnet_rs(
         num_classes: classes to tell apart.
         size: layers; classification nets of 36, 64, 87, 93, 130, 164 and 192 M parameters. P2's 164 M is 350.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: resnet(f"resnetrs{size}.tf_in1k", pretrained), num_classes, **frame)
+    return two_stream(lambda: resnet(f"resnetrs{size}.tf_in1k", pretrained), num_classes, **streams)
 
 
 def resnet(name: str, pretrained: Weights) -> Backbone:

@@ -5,8 +5,8 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, torchvision_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -19,7 +19,7 @@ def two_stream_shufflenet(
     *,
     size: Size = "x1_0",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two ShuffleNet streams, grouped channels that are shuffled (named in P1, section 1).
 
@@ -29,9 +29,9 @@ def two_stream_shufflenet(
         num_classes: classes to tell apart.
         size: the width; classification nets of 1.4, 2.3, 3.5 and 7.4 M parameters.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: shufflenet(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: shufflenet(size, pretrained), num_classes, **streams)
 
 
 def shufflenet(size: Size, pretrained: Weights) -> Backbone:

@@ -4,8 +4,8 @@ from typing import Literal, Unpack
 
 from torch import nn
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, torchvision_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -18,7 +18,7 @@ def two_stream_squeezenet(
     *,
     size: Size = "1_1",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two SqueezeNet streams, fire modules (named in P1, section 1).
 
@@ -26,9 +26,9 @@ def two_stream_squeezenet(
         num_classes: classes to tell apart.
         size: the version; both are classification nets of 1.2 M parameters, 1.1 computes 2.4 times less.
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: squeezenet(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: squeezenet(size, pretrained), num_classes, **streams)
 
 
 def squeezenet(size: Size, pretrained: Weights) -> Backbone:

@@ -5,8 +5,8 @@ from typing import Any, Literal, Unpack
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimstream.models.frames.streams import PooledFrame, two_stream
-from slimstream.models.frames.two_stream import TwoStream
+from slimstream.models.architectures.streams import PooledStreamSettings, two_stream
+from slimstream.models.architectures.two_stream import TwoStream
 from slimstream.models.hub import Weights, timm_net
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
@@ -25,7 +25,7 @@ def two_stream_vit(
     *,
     size: Size = "tiny",
     pretrained: Weights = False,
-    **frame: Unpack[PooledFrame],
+    **streams: Unpack[PooledStreamSettings],
 ) -> TwoStream:
     """Two vision transformer streams, ViT/16 (named in P1, section 1).
 
@@ -33,9 +33,9 @@ def two_stream_vit(
         num_classes: classes to tell apart.
         size: classification nets of 5.7, 22 and 87 M parameters.
         pretrained: ImageNet weights, see `models.hub.Weights`; 'tiny' learnt ImageNet-21k first.
-        frame: see `models.frames.streams.two_stream`.
+        streams: see `models.architectures.streams.two_stream`.
     """
-    return two_stream(lambda: vit(size, pretrained), num_classes, **frame)
+    return two_stream(lambda: vit(size, pretrained), num_classes, **streams)
 
 
 def vit(size: Size, pretrained: Weights) -> Backbone:

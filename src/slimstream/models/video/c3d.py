@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from slimstream.models.frames.two_stream import Rgb, TimePool
-from slimstream.models.frames.volumes import OneStream, Resize
+from slimstream.models.architectures.two_stream import NormaliseRgb, TimePool
+from slimstream.models.architectures.volumes import OneStream, Resize
 from slimstream.models.settings import Classes, Dropout, Width
 
 FRAMES, SIDE = 16, 112
@@ -35,7 +35,7 @@ def c3d(
     """
     hidden = round(4096 * width)
     return OneStream(
-        normalise=Rgb(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        normalise=NormaliseRgb(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         rgb=nn.Sequential(Resize(side=SIDE, frames=FRAMES), C3D(width, hidden, dropout)),
         pool=TimePool("mean"),
         head=lambda features: nn.Linear(features, num_classes),
@@ -58,7 +58,7 @@ class C3D(nn.Module):
             layers.append(_pool(number))
         self.convolutions = nn.Sequential(*layers)
         self.hidden = hidden_layers(channels * 4 * 4, hidden, dropout)
-        self.apply(keep_variance)
+        self.apply(init_he)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.hidden(self.convolutions(x).flatten(1)).unsqueeze(2)
@@ -82,7 +82,7 @@ def hidden_layers(features: int, width: int, dropout: float) -> nn.Sequential:
     )
 
 
-def keep_variance(module: nn.Module) -> None:
+def init_he(module: nn.Module) -> None:
     """He et al.'s initialisation (ICCV 2015): without norms, PyTorch's own would fade from layer to layer."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

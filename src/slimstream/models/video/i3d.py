@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.frames.two_stream import Normalise, Rgb, TimePool
-from slimstream.models.frames.volumes import OneStream, TwoVolumes
+from slimstream.models.architectures.two_stream import Normalise, NormaliseRgb, TimePool
+from slimstream.models.architectures.volumes import OneStream, TwoVolumes
 from slimstream.models.settings import Classes, Dropout
 
 # Szegedy et al. (CVPR 2015, arXiv 1409.4842), Table 1: channels of the 1×1×1, of the 3×3×3 and its reduction,
@@ -53,7 +53,7 @@ def i3d(
         "dropout": dropout,
     }
     if not two_stream:
-        return OneStream(normalise=Rgb(**scale), features=rgb.channels, **parts)
+        return OneStream(normalise=NormaliseRgb(**scale), features=rgb.channels, **parts)
     return TwoVolumes(
         normalise=Normalise(**scale),
         flow=InceptionV1(weights),
@@ -73,32 +73,32 @@ class InceptionV1(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [
             conv(3, 64, 7, stride=2),
-            halve(time=False),
+            max_pool(time=False),
             conv(64, 64, 1),
             conv(64, 192, 3),
-            halve(time=False),
+            max_pool(time=False),
         ]
         channels = 192
         for blocks, pool in (
-            (BLOCKS_3, halve(time=True)),
+            (BLOCKS_3, max_pool(time=True)),
             (BLOCKS_4, nn.MaxPool3d(2, stride=2, ceil_mode=True)),
             (BLOCKS_5, None),
         ):
             for widths in blocks:
-                block = Block(channels, *widths)
+                block = InceptionBlock(channels, *widths)
                 layers.append(block)
                 channels = block.channels
             layers += [pool] if pool else []
         self.layers = nn.Sequential(*layers)
         self.channels = channels
         if weights is not None:
-            self.load_state_dict(inflated(weights, self.state_dict()))
+            self.load_state_dict(inflate(weights, self.state_dict()))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
-class Block(nn.Module):
+class InceptionBlock(nn.Module):
     """Four branches side by side."""
 
     def __init__(
@@ -128,7 +128,7 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequenti
     )
 
 
-def halve(*, time: bool) -> nn.Sequential:
+def max_pool(*, time: bool) -> nn.Sequential:
     """Maxima over 3 × 3 pixels, or 3 × 3 × 3, at every second; sizes rounded up.
 
     The rim is behind alone, as where the weights come from, and of zeros, which no map here falls below.
@@ -139,7 +139,7 @@ def halve(*, time: bool) -> nn.Sequential:
     )
 
 
-def inflated(weights: list[Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+def inflate(weights: list[Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
     """2-D `weights` in the order of `state`, a 3-D network's, whose kernels then see a still clip alike."""
     pairs = zip(state.items(), weights, strict=True)
     return {

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.models.frames.two_stream import Pool, Rgb, TimePool
-from slimstream.models.frames.volumes import OneStream, frames, volume
+from slimstream.models.architectures.two_stream import NormaliseRgb, Pool, TimePool
+from slimstream.models.architectures.volumes import OneStream, to_pictures, to_volume
 from slimstream.models.hub import timm_net
 from slimstream.models.settings import Classes, Dropout
 
@@ -57,9 +57,9 @@ def mobilevit_3d(
     rgb = MobileViT3d(SIZES[size])
     if pretrained:
         flat = timm_net(f"mobilevit_{size}", pretrained, num_classes=0)
-        rgb.load_flat(list(flat.state_dict().values()))
+        rgb.load_2d_weights(list(flat.state_dict().values()))
     return OneStream(
-        normalise=Rgb(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        normalise=NormaliseRgb(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         rgb=rgb,
         pool=TimePool(pool),
         head=lambda features: nn.Linear(features, num_classes),
@@ -78,7 +78,7 @@ class MobileViT3d(nn.Module):
         layers += [MV2(a if i == 0 else b, b, 2 if i == 0 else 1, widths.expansion) for i in range(3)]
         channels = b
         for width, tokens, depth in zip(rest, widths.tokens, DEPTHS, strict=True):
-            layers += [MV2(channels, width, 2, widths.expansion), Block(width, tokens, depth)]
+            layers += [MV2(channels, width, 2, widths.expansion), MobileViTBlock(width, tokens, depth)]
             channels = width
         self.layers = nn.Sequential(*layers, Conv(channels, widths.features))
         self.channels = widths.features
@@ -91,7 +91,7 @@ class MobileViT3d(nn.Module):
         # By index, because tracing for pruning takes a slice in time for one of channels.
         return x.index_select(2, torch.arange(length, device=x.device))
 
-    def load_flat(self, weights: list[Tensor]) -> None:
+    def load_2d_weights(self, weights: list[Tensor]) -> None:
         """Take the `weights` of the 2-D network of the same size, in its order."""
         state = self.state_dict()
         names = [name for name in state if ".time." not in name]
@@ -127,7 +127,7 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch = x.shape[0]
-        x = volume(self.space(frames(x)), batch)
+        x = to_volume(self.space(to_pictures(x)), batch)
         height, width = x.shape[3:]
         x = self.act(self.norm(self.time(x.flatten(3))))  # (B, C, T, h·w)
         return x.reshape(*x.shape[:3], height, width)
@@ -150,7 +150,7 @@ class MV2(nn.Module):
         return x + self.layers(x) if self.shortcut else self.layers(x)
 
 
-class Block(nn.Module):
+class MobileViTBlock(nn.Module):
     """The MobileViT block (P1, Fig. 3) on volumes (B, C, T, h, w) with even T.
 
     ::
@@ -177,19 +177,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, length, height, width = x.shape
-        y = _resized(self.widen(frames(self.local(x))), height + height % 2, width + width % 2)
+        y = _resize(self.widen(to_pictures(self.local(x))), height + height % 2, width + width % 2)
         h, w = y.shape[2:]
-        patches = volume(y, batch).reshape(batch, -1, length // 2, 2, h // 2, 2, w // 2, 2)
+        patches = to_volume(y, batch).reshape(batch, -1, length // 2, 2, h // 2, 2, w // 2, 2)
         # (B, 2, 2, 2, T/2, h/2, w/2, d): a pixel of the patches attends to its likes in all of them.
         patches = patches.permute(0, 3, 5, 7, 2, 4, 6, 1)
         shape = patches.shape
         y = self.norm(self.transformer(patches.flatten(4, 6).flatten(0, 3)))
         y = y.reshape(*shape[:7], -1).permute(0, 7, 4, 1, 5, 2, 6, 3).reshape(batch, -1, length, h, w)
-        y = volume(_resized(frames(y), height, width), batch)
+        y = to_volume(_resize(to_pictures(y), height, width), batch)
         return self.fuse(torch.cat((x, self.narrow(y)), 1))
 
 
-def _resized(pictures: Tensor, height: int, width: int) -> Tensor:
+def _resize(pictures: Tensor, height: int, width: int) -> Tensor:
     if pictures.shape[2:] == (height, width):
         return pictures
     return F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False)

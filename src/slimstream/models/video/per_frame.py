@@ -4,10 +4,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from slimstream.models.frames.two_stream import Rgb, TimePool
-from slimstream.models.frames.volumes import OneStream, PerFrame, Resize
+from slimstream.models.architectures.two_stream import NormaliseRgb, TimePool
+from slimstream.models.architectures.volumes import OneStream, PerFrame, Resize
 from slimstream.models.settings import Classes, Dropout, Width
-from slimstream.models.video.c3d import hidden_layers, keep_variance
+from slimstream.models.video.c3d import hidden_layers, init_he
 
 SIDE = 170
 """Pixels of a frame's sides; the fully connected layers fit nothing else."""
@@ -33,7 +33,7 @@ def per_frame_cnn(
     """
     hidden = round(4096 * width)
     return OneStream(
-        normalise=Rgb(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        normalise=NormaliseRgb(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         rgb=nn.Sequential(Resize(side=SIDE), PerFrame(SingleFrame(width, hidden, dropout))),
         pool=TimePool("mean"),
         head=lambda features: nn.Linear(features, num_classes),
@@ -70,7 +70,7 @@ class SingleFrame(nn.Module):
             nn.MaxPool2d(2),
         )
         self.hidden = hidden_layers(e * 6 * 6, hidden, dropout)
-        self.apply(keep_variance)
+        self.apply(init_he)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.hidden(self.convolutions(x).flatten(1))

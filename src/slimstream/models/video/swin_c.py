@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.models.frames.two_stream import Normalise, Pool, TimePool
-from slimstream.models.frames.volumes import TwoVolumes, frames, volume
+from slimstream.models.architectures.two_stream import Normalise, Pool, TimePool
+from slimstream.models.architectures.volumes import TwoVolumes, to_pictures, to_volume
 from slimstream.models.settings import Classes, Dropout
 
 DEPTHS = (2, 2, 6, 2)
@@ -63,13 +63,13 @@ class SwinC(nn.Module):
     def __init__(self, width: int, drop_path: float) -> None:
         super().__init__()
         rates = iter(torch.linspace(0, drop_path, sum(DEPTHS), device="cpu").tolist())
-        layers: list[nn.Module] = [Merge(3, width, 4)]
+        layers: list[nn.Module] = [PatchMerging(3, width, 4)]
         channels = width
         for stage, (depth, heads) in enumerate(zip(DEPTHS, HEADS, strict=True)):
             if stage:
-                layers.append(Merge(channels, 2 * channels, 2))
+                layers.append(PatchMerging(channels, 2 * channels, 2))
                 channels *= 2
-            layers += [Block(channels, heads, i % 2 == 1, next(rates)) for i in range(depth)]
+            layers += [SwinBlock(channels, heads, i % 2 == 1, next(rates)) for i in range(depth)]
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(channels)
         self.channels = channels
@@ -77,13 +77,13 @@ class SwinC(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch = x.shape[0]
-        x = frames(x).permute(0, 2, 3, 1)
+        x = to_pictures(x).permute(0, 2, 3, 1)
         for layer in self.layers:
             x = layer(x, batch)
-        return volume(self.norm(x).permute(0, 3, 1, 2), batch)
+        return to_volume(self.norm(x).permute(0, 3, 1, 2), batch)
 
 
-class Merge(nn.Module):
+class PatchMerging(nn.Module):
     """Patches of `side` × `side` pixels become one: (N, h, w, C) to (N, h/side, w/side, C'), rounded up.
 
     The norm comes after, as in Swin v2 (arXiv 2111.09883): so a channel can be pruned.
@@ -103,7 +103,7 @@ class Merge(nn.Module):
         return self.norm(self.conv(x).permute(0, 2, 3, 1))
 
 
-class Block(nn.Module):
+class SwinBlock(nn.Module):
     """A Swin block behind a 3-D convolution; (B·T, h, w, C) to the same.
 
     ::
@@ -127,19 +127,19 @@ class Block(nn.Module):
         self.conv = nn.Conv3d(narrow, narrow, 3, padding=1)
         self.act = nn.GELU()
         self.widen = nn.Linear(narrow, channels)
-        self.windows = Windows(channels, heads, shifted)
+        self.windows = WindowAttention(channels, heads, shifted)
         self.mlp = Mlp(channels, 4 * channels)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
-        y = volume(self.squeeze(self.norm0(x)).permute(0, 3, 1, 2), batch)
-        y = frames(self.act(self.conv(y))).permute(0, 2, 3, 1)
+        y = to_volume(self.squeeze(self.norm0(x)).permute(0, 3, 1, 2), batch)
+        y = to_pictures(self.act(self.conv(y))).permute(0, 2, 3, 1)
         x = x + self.drop_path(self.widen(y))
         x = x + self.drop_path(self.windows(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class Windows(nn.Module):
+class WindowAttention(nn.Module):
     """Attention within windows of 7 × 7, every second time shifted by 3 (Liu et al., section 3.2).
 
     (N, h, w, C) to the same. Where a side is no multiple of 7 the map is padded, and an axis that a single
@@ -163,13 +163,13 @@ class Windows(nn.Module):
         padded = height + -height % WINDOW, width + -width % WINDOW
         x = x.roll([-shift for shift in shifts], (1, 2))
         windows = window_partition(x, (WINDOW, WINDOW)).flatten(1, 2)
-        mask = _strangers(padded, shifts).to(x) if any(shifts) else None
+        mask = _shift_mask(padded, shifts).to(x) if any(shifts) else None
         windows = self.attn(windows, mask).unflatten(1, (WINDOW, WINDOW))
         x = window_reverse(windows, (WINDOW, WINDOW), *padded)
         return x.roll(shifts, (1, 2))[:, :height, :width]
 
 
-def _strangers(size: tuple[int, int], shifts: list[int]) -> Tensor:
+def _shift_mask(size: tuple[int, int], shifts: list[int]) -> Tensor:
     """(windows, 49, 49): -100 for two pixels that only the roll brought into one window, else 0."""
     from timm.models.swin_transformer import window_partition
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from slimstream.models.frames.two_stream import Normalise, TimePool, TwoStream
+from slimstream.models.architectures.two_stream import Normalise, TimePool, TwoStream
 from slimstream.models.layers.fusion import Concat
 from slimstream.models.settings import Classes, Dropout
 
@@ -71,7 +71,7 @@ class BNInception(nn.Module):
         ]
         channels = 192
         for index, widths in enumerate(BLOCKS):
-            block = Block(channels, *widths, pool="max" if index == len(BLOCKS) - 1 else "average")
+            block = InceptionBlock(channels, *widths, pool="max" if index == len(BLOCKS) - 1 else "average")
             layers.append(block)
             channels = block.channels
         self.layers = nn.Sequential(*layers)
@@ -81,7 +81,7 @@ class BNInception(nn.Module):
         return self.layers(x)
 
 
-class Block(nn.Module):
+class InceptionBlock(nn.Module):
     """Four branches side by side; without a 1×1 branch it halves height and width, and its pooling is all."""
 
     def __init__(

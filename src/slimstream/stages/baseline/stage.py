@@ -10,7 +10,7 @@ from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import check_channels, create_model, sketch
+from slimstream.models import build_on_meta, check_channels, create_model
 from slimstream.stages.baseline.params import BaselineParams
 from slimstream.training.study import Study
 
@@ -40,4 +40,6 @@ def network(baseline: BaselineParams, extract: ExtractParams) -> str:
 
 
 def preflight(baseline: BaselineParams, extract: ExtractParams) -> None:
-    check_channels(sketch(network(baseline, extract), baseline.model_args), extract.channels, "baseline")
+    check_channels(
+        build_on_meta(network(baseline, extract), baseline.model_args), extract.channels, "baseline"
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.training.hooks import logits_of, maps_of
+from slimstream.training.hooks import capture_logits, capture_maps
 from slimstream.training.objectives import Batch, Objective, Terms
 
 
@@ -27,9 +27,9 @@ class Distillation(nn.Module):
         self.inner, self.teachers, self.temperature, self.weight = inner, teachers, temperature, weight
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
-        with logits_of(model) as heard:
+        with capture_logits(model) as captured:
             terms = self.inner(model, batch, epoch)
-        logits, hard = heard[-1].float(), terms["loss"]
+        logits, hard = captured[-1].float(), terms["loss"]
         view = self.teachers[epoch % len(self.teachers)][:, batch.indices].to(logits.device)
         target = (view / self.temperature).softmax(dim=-1).mean(dim=0)
         student = (logits / self.temperature).log_softmax(dim=-1)
@@ -57,11 +57,11 @@ class AttentionTransfer(nn.Module):
         self.inner, self.teachers, self.weight = inner, teachers, weight
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
-        with maps_of(model) as heard:
+        with capture_maps(model) as captured:
             terms = self.inner(model, batch, epoch)
-        own = [attention(map_, len(batch.labels)) for map_ in heard[-1]]
+        own = [attention(map_, len(batch.labels)) for map_ in captured[-1]]
         differences = [
-            difference(mine, theirs[epoch % len(theirs)][batch.indices].to(mine.device))
+            attention_distance(mine, theirs[epoch % len(theirs)][batch.indices].to(mine.device))
             for maps in self.teachers
             for mine, theirs in zip(reversed(own), reversed(maps), strict=False)
         ]
@@ -75,7 +75,7 @@ def attention(map_: Tensor, clips: int) -> Tensor:
     return strength.reshape(clips, -1, *strength.shape[-2:])
 
 
-def difference(a: Tensor, b: Tensor) -> Tensor:
+def attention_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean over (B, T) of ‖a/‖a‖ - b/‖b‖‖², 0..2, for attention (B, T, h, w) of either network.
 
     Where their sizes differ, the larger one is averaged down to the smaller.

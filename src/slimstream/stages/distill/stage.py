@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.core.progress import Log, bar
+from slimstream.core.progress import Log, progress_bar
 from slimstream.core.schema import Section
-from slimstream.models import create_model, sketch
+from slimstream.models import build_on_meta, create_model
 from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
 from slimstream.stages.distill.params import DistillParams
 from slimstream.training import distributed
-from slimstream.training.build import check_objective
-from slimstream.training.hooks import maps_of
+from slimstream.training.build_objective import check_objective
+from slimstream.training.hooks import capture_maps
 from slimstream.training.objectives import Objective
 from slimstream.training.params import TrainParams
-from slimstream.training.study import Study, named, with_prefix
+from slimstream.training.study import Study, prefixed_log, with_prefix
 
 
 def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
@@ -44,13 +44,13 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
         start = paths.model("original") / "model.json"
     inputs = [start, *(folder / "weights.safetensors" for folder in folders)]
     study.check_shares(distill.fit)
-    logits, maps = ask(teachers, study, distill)
+    logits, maps = teacher_outputs(teachers, study, distill)
 
     metrics: dict[str, float] = {"teachers": float(len(teachers))}
     for name, weight in (("control", 0.0), ("distilled", distill.weight)):
         student, card = new_student(distill, paths)
         objective: Objective = Distillation(
-            study.objective(student, distill.fit), logits, distill.temperature, weight
+            study.build_objective(student, distill.fit), logits, distill.temperature, weight
         )
         if distill.attention and name == "distilled":
             objective = AttentionTransfer(objective, maps, distill.attention)
@@ -59,7 +59,7 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
             student,
             objective,
             distill.fit,
-            named(log, name),
+            prefixed_log(log, name),
             stage="distill",
             inputs=inputs,
             settings=[distill],
@@ -68,7 +68,7 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
         parent = "pruned" if distill.student == "pruned" else None
         size = study.save(name, student, base=card.model, args=card.args, pruning=card.pruning, parent=parent)
         metrics |= with_prefix(name, scores | size)
-    study.forget()
+    study.remove_finished()
     return metrics
 
 
@@ -102,7 +102,9 @@ def new_student(p: DistillParams, paths: Paths) -> tuple[nn.Module, Card]:
 
 
 @torch.inference_mode()
-def ask(teachers: list[nn.Module], study: Study, p: DistillParams) -> tuple[Tensor, list[list[Tensor]]]:
+def teacher_outputs(
+    teachers: list[nn.Module], study: Study, p: DistillParams
+) -> tuple[Tensor, list[list[Tensor]]]:
     """What the teachers make of each augmented view, each asked once.
 
     Logits (views, teachers, clips, n) float32 and, where attention is transferred, of each teacher, of each
@@ -112,19 +114,19 @@ def ask(teachers: list[nn.Module], study: Study, p: DistillParams) -> tuple[Tens
     logits = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
     maps: list[list[Tensor]] = [[] for _ in teachers]
     asked = [(index, view) for index in range(len(teachers)) for view in range(p.views)]
-    for index, view in bar(asked, "teacher views"):
+    for index, view in progress_bar(asked, "teacher views"):
         teacher = teachers[index].to(device)
-        for batch in study.lessons(teacher, p.fit, view, p.views):
+        for batch in study.training_batches(teacher, p.fit, view, p.views):
             if not len(batch.indices):  # other processes have it
                 continue
-            with maps_of(teacher) if p.attention else nullcontext([()]) as heard:
+            with capture_maps(teacher) if p.attention else nullcontext([()]) as captured:
                 logits[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
-            seen = [attention(map_, len(batch.labels)).cpu() for map_ in heard[-1]]
+            seen = [attention(map_, len(batch.labels)).cpu() for map_ in captured[-1]]
             if not maps[index]:
                 maps[index] = [torch.zeros(p.views, len(study.train), *each.shape[1:]) for each in seen]
             for store, each in zip(maps[index], seen, strict=True):
                 store[view, batch.indices] = each
-    distributed.add([logits, *(store for stores in maps for store in stores)])
+    distributed.all_reduce([logits, *(store for stores in maps for store in stores)])
     return logits, maps
 
 
@@ -140,7 +142,7 @@ def preflight(
     """Of settings alone the student; with `classes` the teachers, which may have learnt of other clips or,
     where `split_hash` says of this run's, of another split."""
     if classes is None:
-        student = sketch(train.model, train.model_args)
+        student = build_on_meta(train.model, train.model_args)
         check_objective(student, distill.fit)
         if distill.attention and not hasattr(student, "maps"):
             raise UserError(
@@ -175,7 +177,7 @@ def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor
     """
     channels = getattr(student, "channels", None)
     for who, net in (("the student", student), *((str(folder), net) for folder, net in teachers.items())):
-        if not _shows_maps(net, clip):
+        if not _has_maps(net, clip):
             raise UserError(f"distill.attention compares maps, and {who} shows none; set attention: 0.")
     for folder, teacher in teachers.items():
         if getattr(teacher, "channels", None) != channels:
@@ -186,9 +188,9 @@ def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor
 
 
 @torch.inference_mode()
-def _shows_maps(net: nn.Module, clip: Tensor) -> bool:
+def _has_maps(net: nn.Module, clip: Tensor) -> bool:
     if not hasattr(net, "maps"):
         return False
-    with maps_of(net) as heard:
+    with capture_maps(net) as captured:
         net.eval()(clip)
-    return bool(heard)
+    return bool(captured)

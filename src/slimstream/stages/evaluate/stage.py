@@ -20,13 +20,19 @@ from slimstream.core.parallel import cores
 from slimstream.core.paths import MODELS, Paths
 from slimstream.core.progress import Log
 from slimstream.metrics import classification as metrics
-from slimstream.metrics.intervals import Resampling, confusions, interval, resampling, with_interval
+from slimstream.metrics.intervals import (
+    Resampling,
+    draw_resamples,
+    percentile_interval,
+    resampled_confusions,
+    with_interval,
+)
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import Latency, latencies, percentiles, time_calls
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import Form, Network, read_forms
-from slimstream.runtimes.part import Floats, Part, spread
+from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
@@ -37,9 +43,9 @@ PREPARED_CLIPS = 5
 SHEETS = 18
 """Wrong clips shown; more would make the page heavy."""
 
-RESAMPLED = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+RESAMPLED_METRICS = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
 """Scores that are shown with an interval."""
-COMPARED = [
+COMPARISONS = [
     ("pruned", "original"),
     ("control", "original"),
     ("distilled", "original"),
@@ -48,7 +54,7 @@ COMPARED = [
 
 
 @dataclass(frozen=True)
-class Result:
+class Prediction:
     """One model: probabilities (N, n) of its deployed form on the test clips."""
 
     name: str
@@ -70,14 +76,14 @@ def run(
 ) -> dict[str, float]:
     info = json.loads(paths.split_info.read_text())
     classes, split = info["classes"], pd.read_parquet(paths.split)
-    test = Part.of(split, "test", classes, paths)
+    test = SplitPart.of(split, "test", classes, paths)
     if test.rows.empty:
         raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
-    results = [judge(name, paths, test) for name in paths.final_models()]
+    results = [predict(name, paths, test) for name in paths.final_models()]
     if not results:
         raise UserError(f"{paths.final} holds no model to evaluate; run the stages train and refit first.")
-    example = test.typical()
-    draws = resampling(
+    example = test.median_clip()
+    draws = draw_resamples(
         test.rows["group"].tolist(), test.rows["twin"].tolist(), evaluate.resamples, evaluate.seed
     )
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
@@ -96,17 +102,17 @@ def run(
     flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
     flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
 
-    preferred = metrics.preferred(flat)
+    preferred = metrics.preferred_model(flat)
     aspects = (clips["width"] / clips["height"]).tolist()
     shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
-    mistakes = examples.wrong(test.truth, [r.test for r in shown])
+    mistakes = examples.misclassified(test.truth, [r.test for r in shown])
     report = page.Report(
         recipe=recipe,
         simulated=ingest__source == "rig",
         classes=classes,
-        absent=metrics.absent(test.truth, classes),
+        absent=metrics.absent_classes(test.truth, classes),
         split=info,
-        models=[judged(r, scores[r.name], test, classes, paths) for r in results],
+        models=[model_result(r, scores[r.name], test, classes, paths) for r in results],
         preferred=preferred,
         interval=draws.label,
         conditional=draws.conditional,
@@ -118,8 +124,8 @@ def run(
         preparation="decoding" if input.flow == "none" else "decoding and optical flow",
         sweep=read_rows(paths.sweep),
         validation=read_json(paths.validation / "summary.json"),
-        explained=list(explained(results, shown, test, classes, aspects)),
-        wrong=[sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
+        explained=list(explain_clips(results, shown, test, classes, aspects)),
+        wrong=[clip_sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
         wrong_in_all=len(mistakes),
     )
     paths.report.parent.mkdir(parents=True, exist_ok=True)
@@ -127,27 +133,29 @@ def run(
     return flat
 
 
-def judge(name: str, paths: Paths, test: Part) -> Result:
+def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     """Let the deployed form of a model judge all clips."""
     model, card = load_model(paths.final_model(name), create_model)
     folder = paths.export(name)
     form, forms = read_forms(folder)
-    answers = test.judge(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
-    return Result(name, model, card, answers, open_network(folder, form.runtime), form, forms)
+    answers = test.predict(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
+    return Prediction(name, model, card, answers, open_network(folder, form.runtime), form, forms)
 
 
 def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
     """Decoding and optical flow of single raw files, one thread, as a model's own card wants them."""
-    calls = [partial(pack_clip, files[i], p) for i in spread(len(files), PREPARED_CLIPS)]
+    calls = [partial(pack_clip, files[i], p) for i in spread_indices(len(files), PREPARED_CLIPS)]
     calls[0]()  # warm up
     return percentiles(time_calls(calls))
 
 
-def score(r: Result, test: Part, draws: Resampling, speed: Latency, prepare: Latency) -> dict[str, float]:
+def score(
+    r: Prediction, test: SplitPart, draws: Resampling, speed: Latency, prepare: Latency
+) -> dict[str, float]:
     """The row of one model in the table."""
-    resampled = confusions(test.truth, r.predicted, r.test.shape[1], draws)
+    resampled = resampled_confusions(test.truth, r.predicted, r.test.shape[1], draws)
     row = metrics.summary(test.truth, r.test)
-    for key, of in RESAMPLED.items():
+    for key, of in RESAMPLED_METRICS.items():
         row |= with_interval(key, row[key], of(resampled))
     row |= by_video(r, test, draws)
     clips = ExtractParams.model_validate(r.card.input).clips
@@ -166,39 +174,41 @@ def score(r: Result, test: Part, draws: Resampling, speed: Latency, prepare: Lat
     )
 
 
-def by_video(r: Result, test: Part, draws: Resampling) -> dict[str, float]:
+def by_video(r: Prediction, test: SplitPart, draws: Resampling) -> dict[str, float]:
     """Accuracy and macro-F1 of whole videos, whose clips vote; nothing where every clip is a video."""
-    first, votes = metrics.vote(r.test, test.rows["video"].tolist())
+    first, votes = metrics.average_by_video(r.test, test.rows["video"].tolist())
     if len(first) == len(r.test):
         return {}
     truth, predicted = test.truth[first], votes.argmax(1)
-    whole = metrics.confusion(truth, predicted, r.test.shape[1])
+    matrix = metrics.confusion(truth, predicted, r.test.shape[1])
     # A video lies in one unit of the resampling, for its clips are one twin set.
-    resampled = confusions(truth, predicted, r.test.shape[1], replace(draws, unit=draws.unit[first]))
+    resampled = resampled_confusions(
+        truth, predicted, r.test.shape[1], replace(draws, unit=draws.unit[first])
+    )
     row = {"videos": float(len(first))}
-    for key, of in RESAMPLED.items():
-        row |= with_interval(f"video_{key}", float(of(whole)), of(resampled))
+    for key, of in RESAMPLED_METRICS.items():
+        row |= with_interval(f"video_{key}", float(of(matrix)), of(resampled))
     return row
 
 
-def compare(results: list[Result], test: Part, draws: Resampling) -> Iterator[dict[str, Any]]:
+def compare(results: list[Prediction], test: SplitPart, draws: Resampling) -> Iterator[dict[str, Any]]:
     """Paired differences in macro-F1, on the same resamples for both."""
     by_name = {r.name: r for r in results}
-    for name, versus in COMPARED:
+    for name, versus in COMPARISONS:
         if name in by_name and versus in by_name:
             a, b = by_name[name], by_name[versus]
             (delta_a, many_a), (delta_b, many_b) = (
                 (
                     float(metrics.macro_f1(metrics.confusion(test.truth, r.predicted, r.test.shape[1]))),
-                    metrics.macro_f1(confusions(test.truth, r.predicted, r.test.shape[1], draws)),
+                    metrics.macro_f1(resampled_confusions(test.truth, r.predicted, r.test.shape[1], draws)),
                 )
                 for r in (a, b)
             )
-            low, high = interval(many_a - many_b)
+            low, high = percentile_interval(many_a - many_b)
             yield {"name": name, "versus": versus, "delta": delta_a - delta_b, "low": low, "high": high}
 
 
-def save_predictions(paths: Paths, classes: list[str], test: Part, results: list[Result]) -> None:
+def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
     """data/predictions.parquet, and a table for `dvc plots` of what was taken for what."""
     frames = []
     for r in results:
@@ -216,10 +226,12 @@ def save_predictions(paths: Paths, classes: list[str], test: Part, results: list
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
 
 
-def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], paths: Paths) -> page.Judged:
+def model_result(
+    r: Prediction, scores: dict[str, float], test: SplitPart, classes: list[str], paths: Paths
+) -> page.ModelResult:
     file = paths.curves(r.name)
     curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
-    return page.Judged(
+    return page.ModelResult(
         r.name,
         scores,
         metrics.confusion(test.truth, r.predicted, len(classes)).tolist(),
@@ -231,34 +243,40 @@ def judged(r: Result, scores: dict[str, float], test: Part, classes: list[str], 
     )
 
 
-def explained(
-    results: list[Result], shown: list[Result], test: Part, classes: list[str], aspects: list[float]
-) -> Iterator[page.Clip]:
+def explain_clips(
+    results: list[Prediction],
+    shown: list[Prediction],
+    test: SplitPart,
+    classes: list[str],
+    aspects: list[float],
+) -> Iterator[page.ShownClip]:
     """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
 
     Of networks with streams these are `shown`, the original and the compressed model; of networks for
     pictures the student before and after distillation, layer by layer (P3, Fig. 9).
     """
-    explain = examples.explained
+    explain = examples.explain_clip
     if is_for_pictures(shown[-1].model):
         shown = [r for r in results if r.name in ("control", "distilled")] or shown
-        explain = examples.explained_by_layer
+        explain = examples.explain_by_layer
     else:
         shown = [r for r in shown if has_streams(r.model)]
-    for i in examples.telling(test.truth, shown[-1].test) if shown else []:
+    for i in examples.select_examples(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
-        models = [(r.model, verdict(r, i, classes)) for r in shown]
-        yield explain(row["id"], row["label"], test.clips.full(i), aspects[i], models)
+        models = [(r.model, clip_prediction(r, i, classes)) for r in shown]
+        yield explain(row["id"], row["label"], test.clips.all_frames(i), aspects[i], models)
 
 
-def sheet(i: int, shown: list[Result], test: Part, classes: list[str], aspects: list[float]) -> page.Clip:
+def clip_sheet(
+    i: int, shown: list[Prediction], test: SplitPart, classes: list[str], aspects: list[float]
+) -> page.ShownClip:
     row = test.rows.iloc[i]
-    verdicts = [verdict(r, i, classes) for r in shown]
-    return examples.judged(row["id"], row["label"], test.clips.full(i), aspects[i], verdicts)
+    verdicts = [clip_prediction(r, i, classes) for r in shown]
+    return examples.clip_sheet(row["id"], row["label"], test.clips.all_frames(i), aspects[i], verdicts)
 
 
-def verdict(r: Result, i: int, classes: list[str]) -> page.Verdict:
-    return page.Verdict(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
+def clip_prediction(r: Prediction, i: int, classes: list[str]) -> page.ClipPrediction:
+    return page.ClipPrediction(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

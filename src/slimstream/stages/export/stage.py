@@ -34,46 +34,46 @@ from slimstream.models.latency import latencies
 from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
 from slimstream.runtimes.base import Form, softmax, write_forms
-from slimstream.runtimes.part import Floats, Part, spread
+from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.params import ExportParams
 
 PARITY = 1e-4
 """Largest difference of a probability between the network and a form that computes in 32-bit floats."""
-MOVED = 0.1
+MAX_CHANGED = 0.1
 """Largest difference of a probability that a coarser form may make: validation clips may be a dozen, and of
 one that is moved so far without a new label, others nearer to the border will get one."""
 PARITY_CLIPS = 32
 """Clips the network itself is asked for; it is the slowest of all."""
-FASTER = 0.95
+FASTER_BY = 0.95
 """A coarser form must take less than this share of a plainer one's time to be preferred to it."""
 
 
 def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: Log) -> dict[str, float]:
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
-    train, val = (Part.of(split, part, classes, paths) for part in ("train", "val"))
+    train, val = (SplitPart.of(split, part, classes, paths) for part in ("train", "val"))
     names = paths.final_models()
     if not names:
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
     shutil.rmtree(paths.exports, ignore_errors=True)  # or a model that the recipe has dropped would stay
     runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the plainer first
-    known = [train.batch(i) for i in spread(len(train), export.calibration_clips)]
+    known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
     metrics: dict[str, float] = {}
     done: list[Path] = []
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        written = write(name, model, known, folder, runtimes, done)
+        written = write_network(name, model, known, folder, runtimes, done)
         done.append(folder)
         if refit__strength is None:
-            answers = ask(name, folder, val, written)
+            answers = predict(name, folder, val, written)
         else:
             before, _ = load_model(paths.model(name), create_model)
             with TemporaryDirectory(dir=folder) as unlearnt:
-                written = write(name, before, known, Path(unlearnt), written, done)
-                answers = ask(name, Path(unlearnt), val, written)
+                written = write_network(name, before, known, Path(unlearnt), written, done)
+                answers = predict(name, Path(unlearnt), val, written)
         forms = measure(model, folder, val, answers, export)
-        chosen = choose(forms, export)
+        chosen = choose_form(forms, export)
         write_forms(folder, chosen, forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
@@ -84,7 +84,7 @@ def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: 
     return metrics
 
 
-def write(
+def write_network(
     name: str,
     model: nn.Module,
     known: Sequence[npt.NDArray[np.uint8]],
@@ -106,31 +106,31 @@ def _left_out(name: str, runtime: str, reason: str) -> None:
     print(f"export: {runtime} does not run {name} and is left out ({reason}).", file=sys.stderr)
 
 
-def ask(name: str, folder: Path, val: Part, runtimes: Sequence[str]) -> dict[str, Floats]:
+def predict(name: str, folder: Path, val: SplitPart, runtimes: Sequence[str]) -> dict[str, Floats]:
     """Probabilities (N, n) of all validation clips by REFERENCE, in any case, and by each of `runtimes`."""
-    answers = {REFERENCE: val.judge(open_network(folder, REFERENCE), f"{name}: {REFERENCE}")}
+    answers = {REFERENCE: val.predict(open_network(folder, REFERENCE), f"{name}: {REFERENCE}")}
     for runtime in (r for r in runtimes if r != REFERENCE and not find_runtime(r).missing()):
         try:
             network = open_network(folder, runtime, at_once=cores())
-            answers[runtime] = val.judge(network, f"{name}: {runtime}")
+            answers[runtime] = val.predict(network, f"{name}: {runtime}")
         except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE read them all
-            _left_out(name, runtime, formats.why(error))
+            _left_out(name, runtime, formats.root_cause(error))
     return answers
 
 
 def measure(
-    model: nn.Module, folder: Path, val: Part, answers: Mapping[str, Floats], p: ExportParams
+    model: nn.Module, folder: Path, val: SplitPart, answers: Mapping[str, Floats], p: ExportParams
 ) -> list[Form]:
     """Time the forms of `model` in `folder`, and hold them and the `answers` of all against REFERENCE's.
 
     Raises RuntimeError when REFERENCE does not compute what `model` does.
     """
     networks = {runtime: open_network(folder, runtime) for runtime in answers}
-    clip = val.typical()
+    clip = val.median_clip()
     speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
-    some = spread(len(val), PARITY_CLIPS)
-    deployed = {r: val.judge(network, f"{r}, as deployed", some) for r, network in networks.items()}
-    if not (off := moved(probabilities(model, val, some), deployed[REFERENCE])) <= PARITY:
+    some = spread_indices(len(val), PARITY_CLIPS)
+    deployed = {r: val.predict(network, f"{r}, as deployed", some) for r, network in networks.items()}
+    if not (off := largest_change(probabilities(model, val, some), deployed[REFERENCE])) <= PARITY:
         raise RuntimeError(
             f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
         )
@@ -138,7 +138,7 @@ def measure(
         Form(
             runtime,
             changed=float((answers[runtime].argmax(1) != answers[REFERENCE].argmax(1)).mean()),
-            off=float(np.max([moved(of[runtime], of[REFERENCE]) for of in (answers, deployed)])),
+            off=float(np.max([largest_change(of[runtime], of[REFERENCE]) for of in (answers, deployed)])),
             megabytes=sum(file.stat().st_size for file in find_runtime(runtime).paths(folder)) / 1e6,
             latency_p50_ms=speed[runtime].p50,
             latency_p95_ms=speed[runtime].p95,
@@ -147,29 +147,29 @@ def measure(
     ]
 
 
-def choose(forms: Sequence[Form], p: ExportParams) -> Form:
+def choose_form(forms: Sequence[Form], p: ExportParams) -> Form:
     """The fastest of those that answer as the network does; of two about as fast, the plainer."""
     best = forms[0]
     for form in forms[1:]:
-        if admitted(form, p) and form.latency_p50_ms < FASTER * best.latency_p50_ms:
+        if is_faithful(form, p) and form.latency_p50_ms < FASTER_BY * best.latency_p50_ms:
             best = form
     return best
 
 
-def admitted(form: Form, p: ExportParams) -> bool:
+def is_faithful(form: Form, p: ExportParams) -> bool:
     """Whether it answers as the network does: to rounding in 32-bit floats, for nearly all clips in fewer."""
     if find_runtime(form.runtime).exact:
         return form.off <= PARITY
-    return form.changed <= p.max_changed and form.off <= MOVED
+    return form.changed <= p.max_changed and form.off <= MAX_CHANGED
 
 
 @torch.inference_mode()
-def probabilities(model: nn.Module, val: Part, some: Sequence[int]) -> Floats:
+def probabilities(model: nn.Module, val: SplitPart, some: Sequence[int]) -> Floats:
     """(N, n) of the network itself for `some` clips."""
     return softmax(np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some]))
 
 
-def moved(one: Floats, other: Floats) -> float:
+def largest_change(one: Floats, other: Floats) -> float:
     """Largest difference of a probability; not a number if one of them is none."""
     return float(np.abs(one - other).max())
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from slimstream.core.cluster import connected, threads
 from slimstream.core.errors import UserError
-from slimstream.core.parallel import Crashed
+from slimstream.core.parallel import WorkerDied
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,8 +25,8 @@ Unfit = Callable[[], str | None]
 """What keeps the process that calls it from working, as the end of a sentence; None: nothing."""
 
 
-def each_on(
-    address: str, work: Callable[[T], R], items: Sequence[T], unfit: Unfit
+def dask_map(
+    address: str, function: Callable[[T], R], items: Sequence[T], unfit: Unfit
 ) -> Iterator[tuple[int, R | Exception]]:
     """Yield (position in `items`, work(item)) as they are done, or the exception instead of the result.
 
@@ -35,11 +35,11 @@ def each_on(
     """
     from distributed import KilledWorker
 
-    with connected(address, __name__, work.__module__) as client:
+    with connected(address, __name__, function.__module__) as client:
         run, suspects = uuid.uuid4().hex, list[int]()
 
         def send(shard: Sequence[int]) -> Any:
-            return client.submit(_do, work, [items[k] for k in shard], unfit, run, pure=False)
+            return client.submit(_run_shard, function, [items[k] for k in shard], unfit, run, pure=False)
 
         size = min(SHARD, max(1, len(items) // (4 * threads(client))))
         shards = [range(k, min(k + size, len(items))) for k in range(0, len(items), size)]
@@ -50,7 +50,7 @@ def each_on(
                 yield from zip(shard, results, strict=True)
         for (position,), results in _results(client, send, [[k] for k in suspects], alone=True):
             killed = isinstance(results, KilledWorker)
-            yield position, Crashed("every worker that took it died") if killed else results[0]
+            yield position, WorkerDied("every worker that took it died") if killed else results[0]
 
 
 def _results(
@@ -70,10 +70,10 @@ def _results(
             flying[future] = shard
             done.add(future)
         future = next(done)
-        yield flying.pop(future), _outcome(future)
+        yield flying.pop(future), _shard_result(future)
 
 
-def _outcome(future: Any) -> Any:
+def _shard_result(future: Any) -> Any:
     """The results of a shard, or KilledWorker; raises what else kept the shard from being done."""
     from distributed import KilledWorker
 
@@ -87,18 +87,18 @@ _asked: dict[str, str | None] = {}
 """What `unfit` said in this worker, by run."""
 
 
-def _do(work: Callable[[T], R], shard: list[T], unfit: Unfit, run: str) -> list[R | Exception]:
+def _run_shard(function: Callable[[T], R], shard: list[T], unfit: Unfit, run: str) -> list[R | Exception]:
     if run not in _asked:
         _asked[run] = unfit()
     if why := _asked[run]:
         from distributed import get_worker
 
         raise UserError(f"the Dask worker {get_worker().address} {why}.")
-    return [_tried(work, item) for item in shard]
+    return [_try(function, item) for item in shard]
 
 
-def _tried(work: Callable[[T], R], item: T) -> R | Exception:
+def _try(function: Callable[[T], R], item: T) -> R | Exception:
     try:
-        return work(item)
+        return function(item)
     except Exception as error:
         return error

@@ -33,15 +33,15 @@ import simplejpeg
 from slimstream.clips import (
     video,
 )
-from slimstream.clips.packs import SHARED, Job, check_flow, pack
+from slimstream.clips.packs import SHARED, PackJob, check_flow, write_pack
 from slimstream.clips.params import ExtractParams
-from slimstream.core.environment import cluster
+from slimstream.core.environment import dask_address
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
-from slimstream.core.parallel import Crashed, each
+from slimstream.core.parallel import WorkerDied, parallel_map
 from slimstream.core.paths import Paths
-from slimstream.core.progress import Log, bar
-from slimstream.stages.extract.cluster import each_on
+from slimstream.core.progress import Log, progress_bar
+from slimstream.stages.extract.cluster import dask_map
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -49,13 +49,15 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
     clips = pd.read_parquet(paths.clips)
     check_flow(clips["path"], extract)
-    work = paths.work("extract", _key(extract)).resolve()  # workers elsewhere have another current folder
+    work = paths.resume_folder(
+        "extract", _key(extract)
+    ).resolve()  # workers elsewhere have another current folder
     raw = paths.ingested.resolve()
     work.mkdir(parents=True, exist_ok=True)
     with (work.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)  # worktrees may share a cache: see _tidy
         jobs = {
-            sha256: Job(raw / path, work / sha256, extract)
+            sha256: PackJob(raw / path, work / sha256, extract)
             for sha256, path in zip(clips["sha256"].tolist(), clips["path"].tolist(), strict=True)
         }
         start = time.perf_counter()
@@ -68,7 +70,7 @@ def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
             _assemble(clips, facts, work, paths.packs, extract)
         except OSError as error:
             raise _no_space(error, paths.packs) from None
-        _tidy(work, set(jobs), lock)
+        _remove_unused(work, set(jobs), lock)
     saturation = float(np.average(facts["saturation"], weights=facts["frames"]))
     return {
         "clips": float(facts["lengths"].map(len).sum()),
@@ -85,15 +87,15 @@ def preflight(extract: ExtractParams, keys: Iterable[str]) -> None:
     check_flow(keys, extract)
 
 
-def _extract(jobs: list[Job]) -> int:
+def _extract(jobs: list[PackJob]) -> int:
     """Do what is not done yet and return how much that was. Raises UserError naming the clips that failed."""
     todo = [job for job in jobs if job.facts() is None]
     if len(todo) < len(jobs):
         print(f"extract: {len(jobs) - len(todo)} of {len(jobs)} clips are already packed.")
     failed = []
-    for position, result in bar(_results(todo), "extract", len(todo)) if todo else ():
+    for position, result in progress_bar(_results(todo), "extract", len(todo)) if todo else ():
         job = todo[position]
-        if isinstance(result, video.UnreadableVideo | ValueError | cv2.error | Crashed):
+        if isinstance(result, video.UnreadableVideo | ValueError | cv2.error | WorkerDied):
             failed.append(f"{job.clip.name} ({result})")
         elif isinstance(result, OSError):
             raise _no_space(result, job.done.parent) from None
@@ -108,18 +110,18 @@ def _extract(jobs: list[Job]) -> int:
     return len(todo)
 
 
-def _results(todo: list[Job]) -> Iterator[tuple[int, Exception | None]]:
+def _results(todo: list[PackJob]) -> Iterator[tuple[int, Exception | None]]:
     """What comes of packing, by this machine's cores or by a cluster's workers."""
-    if (address := cluster()) is None:
-        yield from each(pack, todo)
+    if (address := dask_address()) is None:
+        yield from parallel_map(write_pack, todo)
         return
     p, work, raw = todo[0].p, todo[0].done.parent, todo[0].clip.parent
     with tempfile.NamedTemporaryFile(prefix="temporary-", dir=work) as witness:
-        unfit = partial(_unfit, p, _key(p), [Path(witness.name), raw])
-        yield from each_on(address, pack, todo, unfit)
+        unfit = partial(_worker_problem, p, _key(p), [Path(witness.name), raw])
+        yield from dask_map(address, write_pack, todo, unfit)
 
 
-def _unfit(p: ExtractParams, key: str, seen: list[Path]) -> str | None:
+def _worker_problem(p: ExtractParams, key: str, seen: list[Path]) -> str | None:
     """Asked in a worker: what keeps it from making the same packs as are made here."""
     if missing := next((path for path in seen if not path.exists()), None):
         return f"does not see {missing}: give it the same file system under the same path"
@@ -143,13 +145,13 @@ def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p
         except OSError:  # another file system
             shutil.copyfile(source, out / f"{id_}.npy")
     if shared.any():
-        _share(list(np.array(sources, object)[shared]), out / SHARED, p)
+        _merge_pictures(list(np.array(sources, object)[shared]), out / SHARED, p)
     index["file"] = np.where(shared, SHARED, index["id"] + ".npy")
     index["first"] = np.where(shared, shared.cumsum() - 1, 0)
     _by_clip(index, p).to_parquet(out / "index.parquet")
 
 
-def _share(sources: list[Path], target: Path, p: ExtractParams) -> None:
+def _merge_pictures(sources: list[Path], target: Path, p: ExtractParams) -> None:
     """One array (N, H, W, C) of N packs of one frame."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(sources), *p.size, p.channels)}
     with target.open("wb") as file:
@@ -169,7 +171,7 @@ def _by_clip(index: pd.DataFrame, p: ExtractParams) -> pd.DataFrame:
     return clips
 
 
-def _tidy(work: Path, used: set[str], lock: IO[str]) -> None:
+def _remove_unused(work: Path, used: set[str], lock: IO[str]) -> None:
     """Remove what this run did not use, unless another run is at work in the same cache: it will tidy up."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ from typing import Any
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.stages.ingest.own_folders import dvc_cache, stages
+from slimstream.stages.ingest.reserved_folders import dvc_cache, stages
 
 Group = frozenset[tuple[str, str]]
 """The values that make a group, by column, such as {("camera", "roof")}."""
@@ -74,11 +74,11 @@ def last_split(paths: Paths) -> LastSplit:
     """
     import pandas as pd
 
-    split, info = _made(paths.split, paths), _made(paths.split_info, paths)
-    clips = _made(paths.manifest, paths) or _made(paths.clips, paths)
+    split, info = _find_out(paths.split, paths), _find_out(paths.split_info, paths)
+    clips = _find_out(paths.manifest, paths) or _find_out(paths.clips, paths)
     if split is None:
         name = paths.split.relative_to(paths.root).as_posix()
-        if _recorded(paths.split, paths):
+        if _locked_md5(paths.split, paths):
             raise UserError(
                 f"{paths.split} is missing, so the scan cannot tell which clips must stay in the test part: "
                 f"run `dvc checkout {name}` (or `dvc pull {name}`), or delete dvc.lock to go on without."
@@ -98,16 +98,16 @@ def last_split(paths: Paths) -> LastSplit:
     return LastSplit(tested, HeldOut(frozenset(rows["sha256"]), frozenset(groups)), contents)
 
 
-def _made(file: Path, paths: Paths) -> Path | None:
+def _find_out(file: Path, paths: Paths) -> Path | None:
     """`file`, an out, or the copy of it in DVC's cache; None when neither is there."""
     if file.is_file():
         return file
-    md5 = _recorded(file, paths)
+    md5 = _locked_md5(file, paths)
     copy = dvc_cache(paths.root) / "files/md5" / md5[:2] / md5[2:]
     return copy if md5 and copy.is_file() else None
 
 
-def _recorded(file: Path, paths: Paths) -> str:
+def _locked_md5(file: Path, paths: Paths) -> str:
     """The MD5 under which dvc.lock knows the out `file`; "" when it does not."""
     name = file.relative_to(paths.root).as_posix()
     outs = (out for stage in stages(paths.root / "dvc.lock") for out in stage.get("outs", ()))

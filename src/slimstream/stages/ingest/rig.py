@@ -50,7 +50,7 @@ STATES = ("air_leakage", "diverted_flow", "normal")
 
 
 @dataclass(frozen=True)
-class Clip:
+class RigClip:
     """One clip and everything that decides its pixels."""
 
     recording: int
@@ -75,17 +75,17 @@ class Clip:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def clips(recordings: int, per_state: int, seconds: float, fps: float, seed: int) -> list[Clip]:
+def rig_clips(recordings: int, per_state: int, seconds: float, fps: float, seed: int) -> list[RigClip]:
     """Every clip of the rig; more recordings or clips leave the others as they are."""
     return [
-        Clip(recording, state, number, seconds, fps, seed)
+        RigClip(recording, state, number, seconds, fps, seed)
         for recording in range(recordings)
         for state in STATES
         for number in range(per_state)
     ]
 
 
-def render(clip: Clip) -> Iterator[Picture]:
+def render(clip: RigClip) -> Iterator[Picture]:
     """Yield the frames, (HEIGHT, WIDTH, 3) uint8 in BGR; the same clip always gives the same frames."""
     camera = Camera(np.random.default_rng([clip.seed, clip.recording]))
     rng = np.random.default_rng([clip.seed, clip.recording, STATES.index(clip.state), clip.number])
@@ -110,7 +110,7 @@ def render(clip: Clip) -> Iterator[Picture]:
         yield cv2.add(frame, noise[y : y + HEIGHT, x : x + WIDTH], dtype=cv2.CV_8U)
 
 
-def write(clip: Clip, path: Path) -> None:
+def write_clip(clip: RigClip, path: Path) -> None:
     """Render `clip` into an MPEG-4 file (suffix .mp4). Raises UserError when it cannot be written."""
     code = cv2.VideoWriter.fourcc(*"mp4v")
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, clip.fps, (WIDTH, HEIGHT))

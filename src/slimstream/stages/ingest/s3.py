@@ -20,7 +20,7 @@ from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S
 from s3transfer.futures import TransferFuture
 from s3transfer.subscribers import BaseSubscriber
 
-from slimstream.catalog.listing import Listing, Stat, arrange, table_of
+from slimstream.catalog.listing import FileStat, Listing, find_metadata, label_files
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.stages.ingest.params import holds_credentials
 from slimstream.stages.ingest.sources import FetchError
@@ -73,7 +73,7 @@ class S3Source:
 
     def list(self) -> Listing:
         files = {}
-        with self._plain_words():
+        with self._explain_errors():
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self._below
             )
@@ -81,28 +81,28 @@ class S3Source:
                 for found in page.get("Contents", []):
                     key = found["Key"].removeprefix(self._below)
                     if key and not key.endswith("/"):
-                        files[key] = Stat(found["Size"], found["ETag"].strip('"'))
+                        files[key] = FileStat(found["Size"], found["ETag"].strip('"'))
         table = io.BytesIO()
-        if name := table_of(files, self.uri):
+        if name := find_metadata(files, self.uri):
             try:
                 self._copy(name, files[name], table)
             except FetchError as error:
                 raise Unavailable(f"{self.uri}/{name}: {error}.") from error
-        return arrange(files, table.getvalue() if name else None, self.uri)
+        return label_files(files, table.getvalue() if name else None, self.uri)
 
     def check(self) -> None:
         """Ask for a single name, so that whatever is wrong with server, bucket or keys is said now."""
-        with self._plain_words():
+        with self._explain_errors():
             self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._below, MaxKeys=1)
 
     def outdated(self, listing: Listing) -> bool:
         return False
 
-    def fetch(self, key: str, stat: Stat, target: Path) -> None:
+    def fetch(self, key: str, stat: FileStat, target: Path) -> None:
         with target.open("w+b") as file:
             self._copy(key, stat, file)
 
-    def _copy(self, key: str, stat: Stat, file: File) -> None:
+    def _copy(self, key: str, stat: FileStat, file: File) -> None:
         """Write the object to `file`, range by range; a range that breaks is asked for again.
 
         Raises FetchError for an object that is not what was listed, and Unavailable for a range that broke
@@ -110,13 +110,13 @@ class S3Source:
         """
         for _ in range(TRIES):
             file.truncate(file.seek(0))
-            with self._plain_words(key):
+            with self._explain_errors(key):
                 fault = self._download(key, stat, file)
             if not fault:
                 return
         raise FetchError(f"fetched {TRIES} times, and each time {fault}")
 
-    def _download(self, key: str, stat: Stat, file: File) -> str:
+    def _download(self, key: str, stat: FileStat, file: File) -> str:
         """Fetch the object once. Returns why its bytes are not what was listed; "" when they are."""
         listed, name = _Listed(stat), self._below + key
         try:
@@ -153,7 +153,7 @@ class S3Source:
         return f"s3://{self.bucket}/{self._below}{key}".rstrip("/") + f" at {self.server}"
 
     @contextmanager
-    def _plain_words(self, key: str = "") -> Iterator[None]:
+    def _explain_errors(self, key: str = "") -> Iterator[None]:
         """Say in one sentence what the server, the network or the credentials lack; never a secret."""
         where = self._where(key)
         try:
@@ -184,7 +184,7 @@ class S3Source:
 class _Listed(BaseSubscriber):
     """Pins every range of one transfer to the listed size and ETag, and counts what came."""
 
-    def __init__(self, stat: Stat) -> None:
+    def __init__(self, stat: FileStat) -> None:
         self._stat = stat
         self.came = 0
         """Bytes; those of a range that broke are taken off again."""

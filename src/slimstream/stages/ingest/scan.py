@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from slimstream.catalog.listing import Item, Listing, Stat
+from slimstream.catalog.listing import FileStat, Item, Listing
 from slimstream.catalog.manifest import clip_id
 from slimstream.core.errors import UserError
-from slimstream.core.files import whole
+from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.stages.ingest.held_out import HeldOut, last_split
-from slimstream.stages.ingest.own_folders import check_ingested
 from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.reserved_folders import check_ingested
 from slimstream.stages.ingest.sources import normalise, open_source
 
-Ask = Callable[[], tuple[HeldOut, list[str]]]
+HeldOutLookup = Callable[[], tuple[HeldOut, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def scan(
     paths: Paths,
     source: str | None = None,
     write: bool = True,
-    ask: Ask | None = None,
+    ask: HeldOutLookup | None = None,
 ) -> ScanResult:
     """List `source` (or ingest.source) and update source.lock.json when something is not as it was.
 
@@ -94,7 +94,7 @@ def scan(
     differs = old is None or old.source != uri or old.listing != listing
     notes: list[str] = []
     if differs and write:
-        held_out, memory, notes = _remember(group_by, paths, uri, found, old, ask)
+        held_out, memory, notes = _mark_held_out(group_by, paths, uri, found, old, ask)
         _write_lock(Lock(uri, listing, held_out, memory), paths.source_lock)
     return ScanResult(
         source=uri,
@@ -110,13 +110,13 @@ def scan(
     )
 
 
-def _remember(
+def _mark_held_out(
     group_by: list[str],
     paths: Paths,
     uri: str,
     found: Mapping[str, Item],
     old: Lock | None,
-    ask: Ask | None,
+    ask: HeldOutLookup | None,
 ) -> tuple[frozenset[str], HeldOut, list[str]]:
     """Keys that stay test by name or group, all that was ever test, and what is to be said of it."""
     last = last_split(paths)
@@ -193,7 +193,7 @@ def _write_lock(lock: Lock, path: Path) -> None:
         "rejected": [{"key": key, "reason": reason} for key, reason in lock.listing.rejected.items()],
     }
     content |= {"held_out": lock.memory.to_json()} if lock.memory else {}
-    with whole(path) as half:
+    with atomic_write(path) as half:
         half.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -207,5 +207,5 @@ def _entry(item: Item, held_out: bool) -> dict[str, Any]:
 def _item(entry: dict[str, Any]) -> Item:
     if ".." in PurePosixPath(entry["key"]).parts:  # a scan lists none
         raise ValueError("a key that leaves the source")
-    stat = Stat(entry["size"], entry.get("etag", ""), entry.get("mtime_ns", 0))
+    stat = FileStat(entry["size"], entry.get("etag", ""), entry.get("mtime_ns", 0))
     return Item(entry["key"], entry["label"], stat, entry.get("groups", {}))

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from slimstream.catalog.clutter import clutter
-from slimstream.catalog.listing import Item, Listing, Stat, arrange, table_of
+from slimstream.catalog.hidden_files import hidden_part
+from slimstream.catalog.listing import FileStat, Item, Listing, find_metadata, label_files
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths, as_text
+from slimstream.core.paths import Paths, printable_path
 from slimstream.stages.ingest import rig
-from slimstream.stages.ingest.own_folders import check_source, source_folder
 from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.reserved_folders import check_source, source_folder
 
 
 class FetchError(Exception):
@@ -32,7 +32,7 @@ class Source(Protocol):
     def outdated(self, listing: Listing) -> bool:
         """Whether it is known, without asking anybody, that the source now holds something else."""
 
-    def fetch(self, key: str, stat: Stat, target: Path) -> None:
+    def fetch(self, key: str, stat: FileStat, target: Path) -> None:
         """Write the item to `target`. Raises FetchError when it is gone or no longer what was listed."""
 
 
@@ -44,7 +44,7 @@ def normalise(uri: str) -> str:
 def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
     """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative one lies below `source_root`).
 
-    Raises UserError for what is no source, and for a folder of our own (see `own_folders`).
+    Raises UserError for what is no source, and for a folder of our own (see `reserved_folders`).
     """
     if uri == "rig":
         return RigSource(params)
@@ -70,12 +70,12 @@ class RigSource:
         self.name = "rig"
         self.clips = {
             clip.key: clip
-            for clip in rig.clips(plant.recordings, plant.clips, plant.seconds, plant.fps, plant.seed)
+            for clip in rig.rig_clips(plant.recordings, plant.clips, plant.seconds, plant.fps, plant.seed)
         }
 
     def list(self) -> Listing:
         items = [
-            Item(key, clip.state, Stat(0, clip.etag), {"recording": clip.name})
+            Item(key, clip.state, FileStat(0, clip.etag), {"recording": clip.name})
             for key, clip in sorted(self.clips.items())
         ]
         return Listing(items, {})
@@ -83,8 +83,8 @@ class RigSource:
     def outdated(self, listing: Listing) -> bool:
         return listing != self.list()
 
-    def fetch(self, key: str, stat: Stat, target: Path) -> None:
-        rig.write(self.clips[key], target)
+    def fetch(self, key: str, stat: FileStat, target: Path) -> None:
+        rig.write_clip(self.clips[key], target)
 
 
 class FolderSource:
@@ -100,24 +100,24 @@ class FolderSource:
     def list(self) -> Listing:
         self._check()
         files = {}
-        for folder, folders, names in os.walk(self.folder, onerror=_stop):
+        for folder, folders, names in os.walk(self.folder, onerror=_raise):
             links = [name for name in folders if Path(folder, name).is_symlink()]
             # A folder of clutter counts as one thing and is not entered: it may not be readable.
-            closed = [name for name in folders if clutter(Path(name)) and name not in links]
+            closed = [name for name in folders if hidden_part(Path(name)) and name not in links]
             folders[:] = sorted({*folders} - {*closed})
             for name in sorted([*names, *links, *closed]):
                 path = Path(folder, name)
                 key = PurePosixPath(path.relative_to(self.folder))
-                files[as_text(key)] = Stat(0) if clutter(key) else self._stat(path)
-        table = table_of(files, self.uri)
+                files[printable_path(key)] = FileStat(0) if hidden_part(key) else self._stat(path)
+        table = find_metadata(files, self.uri)
         if table and files[table].fault:
             raise UserError(f"{self.folder / table} is {files[table].fault}; put the file itself there.")
-        return arrange(files, (self.folder / table).read_bytes() if table else None, self.uri)
+        return label_files(files, (self.folder / table).read_bytes() if table else None, self.uri)
 
     def outdated(self, listing: Listing) -> bool:
         return False
 
-    def fetch(self, key: str, stat: Stat, target: Path) -> None:
+    def fetch(self, key: str, stat: FileStat, target: Path) -> None:
         self._check()
         path = self.folder / key
         if not path.resolve().is_relative_to(self.folder):
@@ -141,23 +141,23 @@ class FolderSource:
                 f"{self.uri} {what}: give a folder of clips, s3://bucket/prefix or 'rig' as the source."
             )
 
-    def _stat(self, path: Path) -> Stat:
+    def _stat(self, path: Path) -> FileStat:
         try:
             path.relative_to(self.folder).as_posix().encode()
             if not path.resolve(strict=True).is_relative_to(self.folder):
-                return Stat(0, fault="a link that leaves the source")
+                return FileStat(0, fault="a link that leaves the source")
             if not path.is_file():
-                return Stat(
+                return FileStat(
                     0,
                     fault="a link to a folder, which is not followed" if path.is_dir() else "no regular file",
                 )
             found = path.stat()
-            return Stat(found.st_size, mtime_ns=found.st_mtime_ns)
+            return FileStat(found.st_size, mtime_ns=found.st_mtime_ns)
         except UnicodeEncodeError:
-            return Stat(0, fault="the name is not UTF-8")
+            return FileStat(0, fault="the name is not UTF-8")
         except (OSError, RuntimeError):
-            return Stat(0, fault="a broken link")
+            return FileStat(0, fault="a broken link")
 
 
-def _stop(error: OSError) -> None:
+def _raise(error: OSError) -> None:
     raise UserError(f"{error.filename}: {error.strerror}; the whole source must be readable.")

@@ -15,12 +15,12 @@ from slimstream.clips.video import probe
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.paths import Paths
-from slimstream.core.progress import Log, bar
-from slimstream.stages.ingest.own_folders import check_ingested
+from slimstream.core.progress import Log, progress_bar
 from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.reserved_folders import check_ingested
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.stages.ingest.sources import FetchError, Source, normalise, open_source
-from slimstream.stages.ingest.store import Store, Stored, link, plain_words
+from slimstream.stages.ingest.store import Store, Stored, explain_os_errors, link
 
 
 def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
@@ -34,7 +34,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
         )
     check_ingested(paths)
     store = Store(paths.store)
-    with plain_words(paths.ingested):
+    with explain_os_errors(paths.ingested):
         if paths.ingested.is_symlink():  # what it leads to stays
             paths.ingested.unlink()
         elif paths.ingested.exists():
@@ -45,11 +45,11 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
     ]
     fetched = 0
     try:
-        for item, stored, reused in _gather(source, store, lock.listing.items):
+        for item, stored, reused in _fetch_all(source, store, lock.listing.items):
             row: dict[str, Any] = {**item.groups, "id": clip_id(item.key), "key": item.key}
             row |= {"label": item.label, "held_out": item.key in lock.held_out}
             if isinstance(stored, Stored):
-                row |= _place(stored, f"{row['id']}{stored.path.suffix}", paths.ingested)
+                row |= _link_clip(stored, f"{row['id']}{stored.path.suffix}", paths.ingested)
                 row["held_out"] |= stored.sha256 in lock.memory.sha256
                 fetched += not reused
             else:
@@ -57,7 +57,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
             rows.append(row)
     finally:
         store.close()
-    with plain_words(paths.manifest):
+    with explain_os_errors(paths.manifest):
         write_manifest(rows, paths.manifest)
     good = [row for row in rows if not row["problem"]]
     there = [row for row in rows if "sha256" in row]
@@ -70,7 +70,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
     }
 
 
-def _gather(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[Item, Stored | str, bool]]:
+def _fetch_all(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[Item, Stored | str, bool]]:
     """Every item with its clip in the store (or why there is none) and whether it was there before."""
 
     def fetch(item: Item) -> Stored | str:
@@ -89,7 +89,9 @@ def _gather(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[I
         return
     pool = ThreadPoolExecutor(source.workers)
     try:
-        for item, outcome in bar(zip(wanted, pool.map(fetch, wanted), strict=True), "ingest", len(wanted)):
+        for item, outcome in progress_bar(
+            zip(wanted, pool.map(fetch, wanted), strict=True), "ingest", len(wanted)
+        ):
             if isinstance(outcome, Stored):
                 store.remember(source.name, item.key, item.stat, outcome)
             yield item, outcome, False
@@ -101,7 +103,7 @@ def _suffix(item: Item) -> str:
     return PurePosixPath(item.key).suffix.lower()
 
 
-def _place(stored: Stored, name: str, raw: Path) -> dict[str, Any]:
+def _link_clip(stored: Stored, name: str, raw: Path) -> dict[str, Any]:
     link(stored, raw / name)
     row: dict[str, Any] = {"path": name, "sha256": stored.sha256, "bytes": stored.bytes, "problem": ""}
     try:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimstream.catalog.listing import Stat
+from slimstream.catalog.listing import FileStat
 from slimstream.core.errors import UserError
 
 _INDEX = """CREATE TABLE IF NOT EXISTS fetched (
@@ -40,7 +40,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with plain_words(root):
+        with explain_os_errors(root):
             (root / "tmp").mkdir(parents=True, exist_ok=True)
             for left in (root / "tmp").iterdir():  # by a run that was killed
                 if not re.fullmatch("[0-9a-f]{32}", left.stem):  # SLIMSTREAM_CACHE may name any folder
@@ -54,7 +54,7 @@ class Store:
             self._index.execute("PRAGMA synchronous = NORMAL")
             self._index.execute(_INDEX)
 
-    def get(self, source: str, key: str, stat: Stat, suffix: str) -> Stored | None:
+    def get(self, source: str, key: str, stat: FileStat, suffix: str) -> Stored | None:
         """What was fetched before for this version of this item, if its bytes are still the same."""
         row = self._index.execute(
             """SELECT sha256, bytes, mtime_ns FROM fetched
@@ -78,7 +78,7 @@ class Store:
         """Let `fetch(target)` write a file and keep it under its hash. Whatever it raises goes on."""
         temporary = self.root / "tmp" / f"{uuid.uuid4().hex}{suffix}"
         try:
-            with plain_words(self.root):
+            with explain_os_errors(self.root):
                 fetch(temporary)
                 sha256 = _sha256(temporary)
                 path = self._path(sha256, suffix)
@@ -89,16 +89,16 @@ class Store:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def remember(self, source: str, key: str, stat: Stat, stored: Stored) -> None:
+    def remember(self, source: str, key: str, stat: FileStat, stored: Stored) -> None:
         """Note that this version of this item is `stored`."""
         mtime_ns = stored.path.stat().st_mtime_ns
-        with plain_words(self.root), self._index:
+        with explain_os_errors(self.root), self._index:
             self._index.execute(
                 "INSERT OR REPLACE INTO fetched VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (source, key, stat.size, _version(stat), stored.sha256, stored.bytes, mtime_ns),
             )
 
-    def unnamed(self, named: Iterable[tuple[str, Stat]], before: float) -> list[Path]:
+    def unnamed(self, named: Iterable[tuple[str, FileStat]], before: float) -> list[Path]:
         """Clips fetched before that time that are none of the `named` items (key, what was listed of it)."""
         wanted = {(key, stat.size, _version(stat)) for key, stat in named}
         rows = self._index.execute("SELECT key, size, version, sha256 FROM fetched").fetchall()
@@ -109,7 +109,7 @@ class Store:
 
     def forget(self, clips: Iterable[Path]) -> None:
         """Delete clips of the store; listed again, they are fetched again."""
-        with plain_words(self.root), self._index:
+        with explain_os_errors(self.root), self._index:
             for file in clips:
                 self._index.execute("DELETE FROM fetched WHERE sha256 = ?", (file.stem,))
                 file.unlink(missing_ok=True)
@@ -123,7 +123,7 @@ class Store:
 
 def link(stored: Stored, target: Path) -> None:
     """Put the clip at `target`: a hard link, or a copy where the file system has none."""
-    with plain_words(target):
+    with explain_os_errors(target):
         try:
             os.link(stored.path, target)
         except FileExistsError:
@@ -133,7 +133,7 @@ def link(stored: Stored, target: Path) -> None:
 
 
 @contextmanager
-def plain_words(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a lack of permission into one sentence that names `path`."""
     try:
         yield
@@ -147,7 +147,7 @@ def plain_words(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _version(stat: Stat) -> str:
+def _version(stat: FileStat) -> str:
     """What tells one state of an item from another, beside its size."""
     return stat.etag or str(stat.mtime_ns)
 

@@ -32,7 +32,7 @@ class Group:
     """`scores` are kept in multiples of this, and so are the channels of every layer that is tied."""
 
     @property
-    def least(self) -> int:
+    def min_channels(self) -> int:
         """The channels that stay in any case: a layer without any would cut the network in two."""
         return min(self.multiple, len(self.scores))
 
@@ -105,7 +105,7 @@ class Channels:
     @property
     def highest_rate(self) -> float:
         """The largest share that can go, since each group keeps its `least`; 0 where there are none."""
-        return 1 - sum(group.least for group in self.groups) / self.count if self.count else 0.0
+        return 1 - sum(group.min_channels for group in self.groups) / self.count if self.count else 0.0
 
     def remove(self, rate: float) -> float:
         """Remove the share `rate` ≤ `highest_rate` of least importance; the share that really went.
@@ -116,7 +116,8 @@ class Channels:
             return 0.0
         # The best of each group stay, and all others stand in one line.
         worst = [
-            group.scores.argsort(stable=True)[: len(group.scores) - group.least] for group in self.groups
+            group.scores.argsort(stable=True)[: len(group.scores) - group.min_channels]
+            for group in self.groups
         ]
         line = torch.cat([group.scores[w] for group, w in zip(self.groups, worst, strict=True)])
         owner = torch.cat([torch.full((len(w),), i) for i, w in enumerate(worst)])
@@ -137,7 +138,7 @@ class Channels:
         self.graph.get_pruning_group(group.layer, group.handler, every).prune()
 
 
-def left_alone(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:
+def kept_modules(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:
     """The modules of `model` that keep their channels: frozen ones and those that `leave` names.
 
     The `head` is among them in any case, for its channels are the classes, and so is a module that says
@@ -154,7 +155,7 @@ def left_alone(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:
 
 
 @contextmanager
-def all_free(model: nn.Module) -> Iterator[None]:
+def unfrozen(model: nn.Module) -> Iterator[None]:
     """Within the block every layer may change, afterwards those are frozen that were."""
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     model.requires_grad_(True)
@@ -170,7 +171,7 @@ def traceable(model: nn.Module) -> Iterator[None]:
     """Within the block every layer needs gradients, along which a network is traced; then it is as it was."""
     training = {name: module.training for name, module in model.named_modules()}
     try:
-        with all_free(model):
+        with unfrozen(model):
             yield
     finally:
         for name, module in model.named_modules():

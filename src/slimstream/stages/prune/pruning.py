@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.surgery import Sizes, batch_norm_scales, is_attention, is_frozen, sizes
+from slimstream.models.surgery import Sizes, batch_norm_scales, is_attention, is_frozen, layer_sizes
 from slimstream.stages.prune.channels import (
     HEAD,
     Channels,
     Importance,
-    left_alone,
+    kept_modules,
     traceable,
 )
 
@@ -77,7 +77,7 @@ def prune_channels(
     check_importance(model, importance)
     check_leave(model, leave)
     before = _count(model)
-    old = sizes(model)
+    old = layer_sizes(model)
     channels = partial(_channels, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
     if rate is None:
         assert target_params is not None
@@ -85,7 +85,7 @@ def prune_channels(
     with channels(model) as found:
         _check_rate(rate, found, "prune.rate")
         removed = found.remove(rate)
-    history = {name: size for name, size in sizes(model).items() if size != old[name]}
+    history = {name: size for name, size in layer_sizes(model).items() if size != old[name]}
     return PruneReport(history, removed, before, _count(model))
 
 
@@ -136,7 +136,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, clips: Iterable[Tensor]) -> None:
+def recalibrate_batch_norm(model: nn.Module, clips: Iterable[Tensor]) -> None:
     """Take batch norm's statistics anew, as the mean over `clips` (B, T, C, H, W) each, in place.
 
     The channels that are left see other inputs than those their statistics were taken from, and fine-tuning
@@ -175,7 +175,7 @@ def _channels(
 ) -> Iterator[Channels]:
     """The channels of `model` that may go, to be removed within the block."""
     attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
-    left = left_alone(model, leave)
+    left = kept_modules(model, leave)
     with traceable(model):
         yield Channels.of(model, clip[:1, :2], left=left, importance=importance, round_to=round_to)
     for a in attentions:

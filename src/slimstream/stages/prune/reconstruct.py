@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimstream.core.errors import UserError
-from slimstream.training.hooks import heard_by
+from slimstream.training.hooks import forward_hooks
 
 Clips = Callable[[], Iterable[Tensor]]
 """Makes the same clips (B, T, ...) at every call."""
@@ -54,14 +54,17 @@ def reconstruct(
             "prune.leave, as '*.conv_pwl' for EfficientNet, or set restore to null."
         )
     wanted: dict[str, list[Tensor]] = {name: [] for name in names}
-    with heard_by({_conv(original, name): partial(_keep, wanted[name]) for name in names}):
+    with forward_hooks({_conv(original, name): partial(_record, wanted[name]) for name in names}):
         for clip in original_clips():
-            original(_on(original, clip))
-    errors = [_refit(model, {name: wanted[name] for name in wave}, clips, ridge) for wave in _waves(names)]
+            original(_to_device(original, clip))
+    errors = [
+        _refit(model, {name: wanted[name] for name in wave}, clips, ridge)
+        for wave in _independent_layers(names)
+    ]
     return Reconstruction(*errors[-1], layers=len(names))
 
 
-def _keep(kept: list[Tensor], x: Tensor, output: Tensor) -> None:
+def _record(kept: list[Tensor], x: Tensor, output: Tensor) -> None:
     kept.append(output)
 
 
@@ -69,32 +72,32 @@ def _refit(
     model: nn.Module, wanted: dict[str, list[Tensor]], clips: Clips, ridge: float
 ) -> tuple[float, float]:
     """Refit layers that do not depend on each other, in one pass; mean error before and after."""
-    sums = [_Sums(_conv(model, name), outputs) for name, outputs in wanted.items()]
+    sums = [_NormalEquations(_conv(model, name), outputs) for name, outputs in wanted.items()]
     left: set[nn.Module] = set()
 
-    def listener(each: "_Sums") -> Callable[[Tensor, Tensor], None]:
-        def hear(x: Tensor, made: Tensor) -> None:
+    def listener(each: "_NormalEquations") -> Callable[[Tensor, Tensor], None]:
+        def record(x: Tensor, made: Tensor) -> None:
             each.add(x, made)
             left.discard(each.conv)
             if not left:
-                raise _Heard  # what follows these layers would be computed for nothing
+                raise _AllRecorded  # what follows these layers would be computed for nothing
 
-        return hear
+        return record
 
-    with heard_by({each.conv: listener(each) for each in sums}):
+    with forward_hooks({each.conv: listener(each) for each in sums}):
         for clip in clips():
             left.update(each.conv for each in sums)
-            with suppress(_Heard):
-                model(_on(model, clip))
+            with suppress(_AllRecorded):
+                model(_to_device(model, clip))
     before, after = zip(*(each.solve(ridge) for each in sums), strict=True)
     return sum(before) / len(sums), sum(after) / len(sums)
 
 
-class _Heard(Exception):
+class _AllRecorded(Exception):
     """All layers that were listened to have been called."""
 
 
-class _Sums:
+class _NormalEquations:
     """The normal equations for the change of one layer's weights, summed over batches of `wanted` outputs."""
 
     def __init__(self, conv: nn.Conv2d, wanted: Iterable[Tensor]) -> None:
@@ -141,12 +144,12 @@ def _candidates(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str
     def meet(name: str) -> Callable[[Tensor, Tensor], None]:
         return lambda x, output: met.append(name)
 
-    with heard_by({layer: meet(name) for layer, name in cut.items()}):
-        model(_on(model, clip[:1]))
+    with forward_hooks({layer: meet(name) for layer, name in cut.items()}):
+        model(_to_device(model, clip[:1]))
     return met
 
 
-def _waves(names: list[str]) -> list[list[str]]:
+def _independent_layers(names: list[str]) -> list[list[str]]:
     """Layers of different streams do not depend on each other: the first of each, the second, and so on.
 
     Those of no stream come after the streams have met, one by one.
@@ -163,5 +166,5 @@ def _conv(model: nn.Module, name: str) -> nn.Conv2d:
     return layer
 
 
-def _on(model: nn.Module, clip: Tensor) -> Tensor:
+def _to_device(model: nn.Module, clip: Tensor) -> Tensor:
     return clip.to(next(model.parameters()).device)

@@ -11,14 +11,14 @@ from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import blank, create_model, sketch
+from slimstream.models import build_on_meta, build_zeroed, create_model
 from slimstream.models.checkpoint import load_model
 from slimstream.models.latency import latency
-from slimstream.stages.prune.channels import all_free
+from slimstream.stages.prune.channels import unfrozen
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.prune.pruning import PruneReport, check_pruning, prune_channels, recalibrate
+from slimstream.stages.prune.pruning import PruneReport, check_pruning, prune_channels, recalibrate_batch_norm
 from slimstream.stages.prune.reconstruct import reconstruct
-from slimstream.training.build import check_objective
+from slimstream.training.build_objective import check_objective
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 
@@ -38,7 +38,7 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     tuned = study.fit(
         "pruned",
         model,
-        study.objective(model, prune.fit),
+        study.build_objective(model, prune.fit),
         prune.fit,
         log,
         stage="prune",
@@ -48,7 +48,7 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     after = study.save(
         "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
     ) | {"latency_ms": _eager_latency(model, study)}
-    study.forget()
+    study.remove_finished()
     kept = {f"{what}_kept": after[what] / before[what] for what in ("params", "macs")}
     return (
         tuned
@@ -66,7 +66,7 @@ def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneRepor
 
     Returns what was removed and, where `p.restore` is set, the errors of the restoration.
     """
-    with all_free(model) if p.frozen else nullcontext():
+    with unfrozen(model) if p.frozen else nullcontext():
         report = prune_channels(
             model,
             study.example(),
@@ -78,10 +78,10 @@ def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneRepor
         )
 
         def clips(of: nn.Module) -> Iterator[Tensor]:
-            return study.clips(of, p.restore_clips, whole=p.frozen)
+            return study.unlabelled_batches(of, p.restore_clips, raw=p.frozen)
 
         if p.restore is None:
-            recalibrate(model, clips(model))
+            recalibrate_batch_norm(model, clips(model))
             return report, {}
         # Batch norm keeps the original's statistics: the maps they were taken from are what is restored.
         original, _ = load_model(study.paths.model("original"), create_model)
@@ -99,7 +99,7 @@ def _eager_latency(model: nn.Module, study: Study) -> float:
 
 
 def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
-    check_objective(sketch(train.model, train.model_args), prune.fit)
+    check_objective(build_on_meta(train.model, train.model_args), prune.fit)
     check_compression({"prune.rate": prune.rate}, prune.target_params, prune, train, extract)
 
 
@@ -111,7 +111,7 @@ def check_compression(
     extract: ExtractParams,
 ) -> None:
     """UserError when the network of `train` cannot be pruned to `target_params` or at `rates`, by setting."""
-    model = blank(train.model, train.model_args)
+    model = build_zeroed(train.model, train.model_args)
     if prune.frozen:
         model.requires_grad_(True)
     clip = torch.zeros(1, 2, extract.channels, *extract.size, dtype=torch.uint8)

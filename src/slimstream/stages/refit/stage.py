@@ -10,10 +10,10 @@ import shutil
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.models import create_model, sketch
+from slimstream.models import build_on_meta, create_model
 from slimstream.models.checkpoint import load_model, save_model
 from slimstream.stages.refit.params import RefitParams
-from slimstream.training.build import with_head
+from slimstream.training.build_objective import require_head
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 
@@ -35,4 +35,4 @@ def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> d
 def preflight(refit: RefitParams, train: TrainParams, teachers: dict[str, TrainParams]) -> None:
     """The baseline's head can always be fitted; those of pruned and distilled networks are like `train`'s."""
     for p in (train, *teachers.values()) if refit.strength is not None else ():
-        with_head(sketch(p.model, p.model_args))
+        require_head(build_on_meta(p.model, p.model_args))

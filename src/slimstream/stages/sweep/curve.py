@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
-from slimstream.core.files import whole
+from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
@@ -25,7 +25,7 @@ from slimstream.runtimes.export import export
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.stage import compress
 from slimstream.stages.sweep.params import SweepParams
-from slimstream.training.study import Study, named
+from slimstream.training.study import Study, prefixed_log
 
 
 def curve(
@@ -35,11 +35,11 @@ def curve(
     study = Study.open(extract, paths)
     weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
     key = fingerprint("sweep", [prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
-    work = paths.work("sweep", key)
+    work = paths.resume_folder("sweep", key)
     rows = {}
     for rate in (0.0, *sorted(set(sweep.rates))):
         rows[rate] = _at(rate, prune, study, work / f"{rate:g}", log)
-        study.forget()
+        study.remove_finished()
     for rate in filter(None, rows):
         shutil.copy(work / f"{rate:g}/curves.csv", paths.curves(f"sweep/{rate:g}"))
     clip = study.example().numpy()
@@ -61,9 +61,9 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
         p = p.model_copy(update={"rate": rate, "target_params": None})
         removed = compress(model, study, p)[0].effective_rate
         name = f"sweep/{rate:g}"
-        objective = study.objective(model, p.fit)
+        objective = study.build_objective(model, p.fit)
         of = study.paths.model("original") / "weights.safetensors"
-        to = named(log, f"{rate:g}")
+        to = prefixed_log(log, f"{rate:g}")
         study.fit(name, model, objective, p.fit, to, stage="sweep", inputs=[of], settings=[p])
         work.mkdir(parents=True, exist_ok=True)
         study.paths.curves(name).replace(work / "curves.csv")
@@ -71,7 +71,7 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
     export(model, [study.example().numpy()], work, ["openvino"])
     cost = {"params": float(count), "macs": float(macs)}
     row = study.validate(model) | {"rate": rate, "removed": removed} | cost
-    with whole(done) as file:
+    with atomic_write(done) as file:
         file.write_text(json.dumps(row))
     return row
 

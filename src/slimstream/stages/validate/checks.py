@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from slimstream.clips.params import ExtractParams
-from slimstream.clips.sampling import plan
+from slimstream.clips.sampling import plan_frames
 from slimstream.stages.validate.expectations import LEAST, MOST, of_clips, of_manifest
 from slimstream.stages.validate.page import outcome_of, render
 from slimstream.stages.validate.survey import Survey
 
 
-def outside(path: str) -> bool:
+def is_outside(path: str) -> bool:
     """Whether `path` is no plain relative path: absolute, empty, or with `..` in it."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]
@@ -32,13 +32,15 @@ def defect(seen: Survey, p: ExtractParams) -> str:
     if min(seen.size) < LEAST or max(seen.size) > MOST:
         return f"{width} × {height} pixels: each side must have {LEAST} to {MOST}"
     try:
-        plan(seen.timeline, 0, p)
+        plan_frames(seen.timeline, 0, p)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def expect(manifest: pd.DataFrame, clips: pd.DataFrame, classes: Sequence[str], folder: Path) -> list[str]:
+def run_expectations(
+    manifest: pd.DataFrame, clips: pd.DataFrame, classes: Sequence[str], folder: Path
+) -> list[str]:
     """Check both tables, `manifest` and what was accepted of it, and write all outcomes to folder/index.html.
 
     Returns what is not met, in words; empty when all is well.

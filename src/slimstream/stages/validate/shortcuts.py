@@ -36,7 +36,7 @@ class Shortcut:
         return self.p < ALPHA
 
 
-def find(
+def find_shortcuts(
     cues: Mapping[str, npt.ArrayLike],
     labels: Sequence[str],
     groups: Sequence[str] | None,

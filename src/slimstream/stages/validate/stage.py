@@ -19,15 +19,15 @@ import pandas as pd
 
 from slimstream.catalog.listing import Item
 from slimstream.catalog.manifest import group_columns, read_manifest
-from slimstream.catalog.names import normal
+from slimstream.catalog.names import normal_form
 from slimstream.clips import pictures
 from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
-from slimstream.core.parallel import each
+from slimstream.core.parallel import parallel_map
 from slimstream.core.paths import Paths
-from slimstream.core.progress import Log, bar
+from slimstream.core.progress import Log, progress_bar
 from slimstream.splits import columns
-from slimstream.splits.columns import check_labels, effective_group_by, ungrouped
+from slimstream.splits.columns import check_labels, effective_group_by, ungrouped_warning
 from slimstream.splits.given import parts_of, split_as_given
 from slimstream.splits.groups import components, group_names, missing_column
 from slimstream.splits.params import SplitParams
@@ -43,34 +43,34 @@ def run(
     video = split.video
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
     group_by = effective_group_by(group_columns(manifest), split)
-    if sentence := ungrouped(group_by, split):
+    if sentence := ungrouped_warning(group_by, split):
         print(f"validate: {sentence}", file=sys.stderr)
     usable = manifest[manifest["problem"] == ""]
     check_labels(usable["label"], usable["key"], validate.classes)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)
     part = _given(manifest, reasons, split)
     seen = _decoded(manifest, reasons, paths, extract)
-    reasons |= pictures.unscaled({row: look.peak for row, look in seen.items()}, extract.bits)
-    copies = twins.identical(manifest.loc[sorted(seen)], None if part is None else part[sorted(seen)])
+    reasons |= pictures.nearly_black({row: look.peak for row, look in seen.items()}, extract.bits)
+    copies = twins.identical_copies(manifest.loc[sorted(seen)], None if part is None else part[sorted(seen)])
     reasons |= copies
-    across = {} if part is None else {"copies_across_parts": _across(manifest, part, copies)}
+    across = {} if part is None else {"copies_across_parts": _count_across_parts(manifest, part, copies)}
     clips = _accepted(manifest, seen, reasons)
-    clips["twin"] = _first(clips, twins.near(_stack(clips, seen, "thumbs"), validate.twin_distance))
+    clips["twin"] = _first(clips, twins.near_twins(_stack(clips, seen, "thumbs"), validate.twin_distance))
     if group_by:
         # Near twins across a given split are a leak to be told, not a wrong name.
         sets = clips["twin"] if part is None else clips["twin"] + " " + part[clips.index]
-        strays = twins.strays(sets.tolist(), group_names(clips, group_by).tolist())
+        strays = twins.straying_twins(sets.tolist(), group_names(clips, group_by).tolist())
         reasons |= dict.fromkeys(clips.index[strays], f"a near twin has another {' and '.join(group_by)}")
         clips = clips.drop(clips.index[strays])
         clips["twin"] = _first(clips, clips["twin"])
     near = clips["twin"]
     if video:
-        _one_label(clips, video)
+        _check_one_label(clips, video)
         clips["twin"] = _first(clips, components(clips, [video]))
 
-    classes = sorted({*map(normal, validate.classes)} or clips["label"].unique())
+    classes = sorted({*map(normal_form, validate.classes)} or clips["label"].unique())
     paths.validation.mkdir(parents=True, exist_ok=True)
-    failed = checks.expect(manifest, clips, classes, paths.validation / "data_docs")
+    failed = checks.run_expectations(manifest, clips, classes, paths.validation / "data_docs")
     found = _shortcuts(clips, seen, group_by, validate) if len(clips) else []
     summary = _summary(manifest, clips.assign(twin=near), classes, found) | across
     (paths.validation / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -78,18 +78,20 @@ def run(
     bad = bad.assign(reason=[reasons[row] for row in bad.index])
     bad.to_csv(paths.validation / "quarantine.csv", index=False)
 
-    _little_lost(list(reasons.values()), len(manifest), validate, paths.validation / "quarantine.csv")
+    _check_quarantine_share(
+        list(reasons.values()), len(manifest), validate, paths.validation / "quarantine.csv"
+    )
     if failed:
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
         raise UserError(
             f"{paths.manifest} does not meet what is expected: {'; '.join(failed[:3])}{more}; "
             f"{paths.validation / 'data_docs/index.html'} shows all."
         )
-    _enough(clips, classes, validate, group_by, split)
+    _check_enough_clips(clips, classes, validate, group_by, split)
     for cue in found:
         if cue.flagged:
-            told = f"tells {cue.label} across groups (AUC {cue.score:.2f}, p = {cue.p:.3f})"
-            print(f"validate: shortcut: {cue.cue} {told}.", file=sys.stderr)
+            messages = f"tells {cue.label} across groups (AUC {cue.score:.2f}, p = {cue.p:.3f})"
+            print(f"validate: shortcut: {cue.cue} {messages}.", file=sys.stderr)
     clips.to_parquet(paths.clips, index=False)
     return {
         **{name: float(summary[name]) for name in ("clips", "accepted", "quarantined", "twin_sets")},
@@ -100,10 +102,10 @@ def run(
 
 
 def preflight(validate: ValidateParams, split: SplitParams, items: Sequence[Item]) -> list[str]:
-    return columns.check(items, split, validate.classes)
+    return columns.check_columns(items, split, validate.classes)
 
 
-def _one_label(clips: pd.DataFrame, video: str) -> None:
+def _check_one_label(clips: pd.DataFrame, video: str) -> None:
     """The clips of a video vote on one label, so they must have one."""
     labels = clips.groupby(video)["label"].unique()
     if (several := labels[labels.map(len) > 1]).size:
@@ -122,7 +124,7 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
         empty = manifest[column].isna() | (manifest[column].astype(str).str.strip() == "")
         reasons |= dict.fromkeys(manifest.index[empty], f"no value in the group column {column}")
     reasons |= dict.fromkeys(manifest.index[manifest["label"] == ""], "no label")
-    outside = manifest.index[manifest["path"].map(checks.outside)]
+    outside = manifest.index[manifest["path"].map(checks.is_outside)]
     reasons |= dict.fromkeys(outside, "its path leaves data/ingested")
     return reasons | {row: text for row, text in enumerate(manifest["problem"]) if text}
 
@@ -138,7 +140,7 @@ def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: SplitParam
     return pd.Series(parts.to_numpy(), index=manifest.index.drop(list(reasons)))
 
 
-def _across(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) -> int:
+def _count_across_parts(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) -> int:
     """How many of `copies` lie in another part than what they are a copy of; says so."""
     left_out = manifest.loc[list(copies)]
     parts = part.groupby(manifest["sha256"]).nunique()
@@ -159,7 +161,9 @@ def _decoded(
     rows = [row for row in range(len(manifest)) if row not in reasons]
     files = [paths.ingested / str(manifest["path"].iloc[row]) for row in rows]
     seen: dict[int, Survey] = {}
-    for position, outcome in bar(each(partial(survey, bits=extract.bits), files), "validate", len(files)):
+    for position, outcome in progress_bar(
+        parallel_map(partial(survey, bits=extract.bits), files), "validate", len(files)
+    ):
         row = rows[position]
         if isinstance(outcome, Exception):
             reasons[row] = str(outcome) or type(outcome).__name__
@@ -226,7 +230,7 @@ def _shortcuts(
         cues["mean_frame"] = mean
         cues["duration"] = clips["seconds"].to_numpy(float)
         cues["fps"] = clips["fps"].to_numpy(float)
-    return shortcuts.find(
+    return shortcuts.find_shortcuts(
         cues,
         clips["label"].tolist(),
         group_names(clips, group_by).tolist() if group_by else None,
@@ -239,7 +243,7 @@ def _stack(clips: pd.DataFrame, seen: dict[int, Survey], name: str) -> npt.NDArr
     return np.array([getattr(seen[row], name) for row in clips.index], np.float32)
 
 
-def _little_lost(reasons: list[str], total: int, settings: ValidateParams, table: Path) -> None:
+def _check_quarantine_share(reasons: list[str], total: int, settings: ValidateParams, table: Path) -> None:
     """Raise UserError, with the commonest of `reasons`, when too many of `total` clips have one."""
     if len(reasons) <= settings.max_quarantined * total and len(reasons) < total:
         return
@@ -256,7 +260,7 @@ def _little_lost(reasons: list[str], total: int, settings: ValidateParams, table
     )
 
 
-def _enough(
+def _check_enough_clips(
     clips: pd.DataFrame, classes: list[str], settings: ValidateParams, group_by: list[str], split: SplitParams
 ) -> None:
     """Raise UserError when the split could not give every class clips to learn from and to be judged on."""

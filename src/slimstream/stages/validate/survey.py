@@ -52,7 +52,7 @@ def survey(path: Path, bits: int | None = None) -> Survey:
     sizes: list[tuple[int, ...]] = []
     with open_clip(path, bits) as clip:
         # About 48 frames of a clip are looked at; one that promises no number is no reason to keep them all.
-        claimed = clip.claimed()
+        claimed = clip.claimed_timeline()
         step = max(1, len(claimed.times) // 48) if claimed else 5
         for index in clip:
             if index % step == 0:

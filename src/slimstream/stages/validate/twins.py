@@ -9,7 +9,7 @@ import pandas as pd
 NEIGHBOURS, RATIO, CHUNK, BLOCK = 10, 0.2, 256, 4
 
 
-def identical(clips: pd.DataFrame, part: pd.Series | None = None) -> dict[int, str]:
+def identical_copies(clips: pd.DataFrame, part: pd.Series | None = None) -> dict[int, str]:
     """Rows to leave out because their bytes are another row's, with the reason.
 
     `clips` has `id, key, label, sha256`. Of equal clips with one label the first by key stays; with several
@@ -27,7 +27,7 @@ def identical(clips: pd.DataFrame, part: pd.Series | None = None) -> dict[int, s
     return reasons
 
 
-def near(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.int64]:
+def near_twins(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.int64]:
     """Near-twin sets of clips: (n, frames, h, w) grey thumbnails in 0..1 -> (n,) number of each clip's set.
 
     Clips are linked when their thumbnails differ by less than `limit` on average *and* by less than a fifth
@@ -42,17 +42,17 @@ def near(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.int64]
     from scipy.sparse.csgraph import connected_components
 
     flat = thumbs.reshape(n, -1)
-    i, j = _close(thumbs, limit)
+    i, j = _close_pairs(thumbs, limit)
     apart = np.abs(flat[i] - flat[j]).mean(axis=1)
     i, j, apart = i[apart < limit], j[apart < limit], apart[apart < limit]
     involved, row = np.unique(np.concatenate([i, j]), return_inverse=True)
-    usual = _usual(flat, involved)[row].reshape(2, -1).min(axis=0)
+    usual = _usual_distance(flat, involved)[row].reshape(2, -1).min(axis=0)
     i, j = i[apart <= RATIO * usual], j[apart <= RATIO * usual]
     graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _close(thumbs: npt.NDArray[np.float32], limit: float) -> tuple[npt.NDArray[np.int64], ...]:
+def _close_pairs(thumbs: npt.NDArray[np.float32], limit: float) -> tuple[npt.NDArray[np.int64], ...]:
     """Pairs i < j that may be closer than `limit`, and all that are: means of blocks are never further apart
     than the pixels they are means of, and 16 times as quick to compare."""
     from scipy.spatial.distance import cdist
@@ -68,7 +68,7 @@ def _close(thumbs: npt.NDArray[np.float32], limit: float) -> tuple[npt.NDArray[n
     return tuple(np.concatenate(found, axis=1))
 
 
-def _usual(flat: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _usual_distance(flat: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The distance of some `rows` of `flat` to their tenth neighbour."""
     from scipy.spatial.distance import cdist
 
@@ -80,7 +80,7 @@ def _usual(flat: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.ND
     return usual
 
 
-def strays(twin: Sequence[str], group: Sequence[str]) -> list[int]:
+def straying_twins(twin: Sequence[str], group: Sequence[str]) -> list[int]:
     """Positions of clips whose twins lie in another group: one of the two group names must be wrong.
 
     Of a twin set that spans groups those outside its most frequent group stray; on a tie all of them.

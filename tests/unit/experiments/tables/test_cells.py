@@ -12,14 +12,14 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments import stage_runs
 from slimstream.experiments.tables import cells
-from slimstream.experiments.tables.cells import Cell, Data, needs
+from slimstream.experiments.tables.cells import Cell, DataSource, stages_before
 from slimstream.pipeline.params import Params
 
 TEACHERS = {"vgg": {"model": "vgg16"}}
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSource:
     """24 clips of three cameras."""
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     paths = Paths(tmp_path)
@@ -27,10 +27,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
     names = [f"{n:02d}" for n in range(24)]
     clips = pd.DataFrame({"id": names, "sha256": names, "twin": names, "label": ["a", "b"] * 12})
     clips.assign(camera=[f"c{n % 3}" for n in range(24)], held_out=True).to_parquet(paths.clips)
-    return Data.open(Params(), paths, None, 5)
+    return DataSource.open(Params(), paths, None, 5)
 
 
-def cell(data: Data, model: str, **sections: Any) -> Cell:
+def cell(data: DataSource, model: str, **sections: Any) -> Cell:
     params = Params.model_validate({"split": {"group_by": ["camera"]}, **sections})
     return next(data.cells(model, params))
 
@@ -54,7 +54,7 @@ def edit(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
     monkeypatch.setattr(stage_runs, "stage_code", lambda s: f"new {known(s)}" if s in stages else known(s))
 
 
-def test_every_camera_is_a_fold(data: Data) -> None:
+def test_every_camera_is_a_fold(data: DataSource) -> None:
     found = list(data.cells("original", Params.model_validate({"split": {"group_by": ["camera"]}})))
     assert [cell.fold for cell in found] == ["c0", "c1", "c2"]
     assert len({cell.runs["split"].folder for cell in found}) == 3
@@ -62,7 +62,7 @@ def test_every_camera_is_a_fold(data: Data) -> None:
     assert not found[0].clips["held_out"].any() and found[0].done() is None
 
 
-def test_of_many_groups_one_fold_is_judged_and_the_next_chooses(data: Data) -> None:
+def test_of_many_groups_one_fold_is_judged_and_the_next_chooses(data: DataSource) -> None:
     found = list(data.cells("original", Params.model_validate({"split": {"group_by": ["id"]}})))
     assert [cell.fold for cell in found] == [f"fold{n}" for n in range(5)]
     for cell, following in zip(found, [*found[1:], found[0]], strict=True):
@@ -70,7 +70,7 @@ def test_of_many_groups_one_fold_is_judged_and_the_next_chooses(data: Data) -> N
         assert set(sizes.index) == {cell.fold, following.fold, "learning"} and sizes["learning"] in (14, 15)
 
 
-def test_a_model_takes_only_the_stages_it_goes_on_from(data: Data) -> None:
+def test_a_model_takes_only_the_stages_it_goes_on_from(data: DataSource) -> None:
     assert list(cell(data, "baseline").runs) == ["split", "baseline"]
     assert list(cell(data, "pruned").runs) == ["split", "train", "prune"]
     assert list(cell(data, "teachers/vgg", teachers=TEACHERS).runs) == ["split", "teachers"]
@@ -78,10 +78,10 @@ def test_a_model_takes_only_the_stages_it_goes_on_from(data: Data) -> None:
     assert list(taught.runs) == ["split", "train", "prune", "teachers", "distill"]
     scratch = {"distill": {"student": "scratch"}}
     assert list(cell(data, "control", **scratch).runs) == ["split", "train", "distill"]
-    assert needs("distill", Params()) == ["prune"]
+    assert stages_before("distill", Params()) == ["prune"]
 
 
-def test_rows_that_begin_alike_share_their_beginning(data: Data) -> None:
+def test_rows_that_begin_alike_share_their_beginning(data: DataSource) -> None:
     one = cell(data, "distilled", teachers=TEACHERS)
     other = cell(data, "distilled", teachers=TEACHERS, train={"model": "light_residual_net"})
     weaker = cell(data, "pruned", prune={"rate": 0.3})
@@ -91,14 +91,14 @@ def test_rows_that_begin_alike_share_their_beginning(data: Data) -> None:
     assert weaker.last.folder != folder(one, "prune")
 
 
-def test_what_a_clip_looks_like_is_part_of_the_name(data: Data) -> None:
+def test_what_a_clip_looks_like_is_part_of_the_name(data: DataSource) -> None:
     other = cell(data, "original", extract={"frames": 3})
     assert other.packs.folder != cell(data, "original").packs.folder
     assert other.last.folder != cell(data, "original").last.folder
 
 
 def test_what_other_code_has_made_is_not_used_unless_it_is_kept(
-    data: Data, monkeypatch: pytest.MonkeyPatch
+    data: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = cell(data, "pruned")
     finish(before)
@@ -114,7 +114,7 @@ def test_what_other_code_has_made_is_not_used_unless_it_is_kept(
 
 
 def test_what_goes_on_from_kept_work_is_never_taken_for_new(
-    data: Data, monkeypatch: pytest.MonkeyPatch
+    data: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish(cell(data, "original"))
     edit(monkeypatch, "train")
@@ -127,14 +127,14 @@ def test_what_goes_on_from_kept_work_is_never_taken_for_new(
     assert kept and kept.current, "where today's code has made one, it is used"
 
 
-def test_other_code_of_evaluate_makes_nothing_anew(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_of_evaluate_makes_nothing_anew(data: DataSource, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(cell(data, "distilled"))
     edit(monkeypatch, "evaluate", "export", "refit")
     assert cell(data, "distilled").done()
 
 
 def test_other_code_that_scores_asks_the_finished_model_again(
-    data: Data, monkeypatch: pytest.MonkeyPatch
+    data: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = cell(data, "original")
     finish(before)
@@ -145,7 +145,7 @@ def test_other_code_that_scores_asks_the_finished_model_again(
     assert kept and not kept.current and kept.scores["code"] == before.score.code != now.score.code
 
 
-def test_a_setting_with_its_default_is_in_no_name(data: Data) -> None:
+def test_a_setting_with_its_default_is_in_no_name(data: DataSource) -> None:
     """So one that comes later renames nothing until it is used; its default is code."""
     plain = {"rate": 0.5, "restore": 1e-3}
     names = [
@@ -156,11 +156,11 @@ def test_a_setting_with_its_default_is_in_no_name(data: Data) -> None:
 
 
 def test_a_step_can_be_sent_to_another_machine(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names nothing by a path that depends on the current folder."""
     monkeypatch.chdir(tmp_path)
-    for step in cell(Data.open(Params(), Paths(), None, 5), "pruned").steps():
+    for step in cell(DataSource.open(Params(), Paths(), None, 5), "pruned").steps():
         sent = pickle.loads(pickle.dumps(step))  # noqa: S301
         assert sent.makes == step.makes and sent.makes.is_absolute()
         run = getattr(sent, "of", sent)
@@ -168,7 +168,7 @@ def test_a_step_can_be_sent_to_another_machine(
         assert all(Path(run.variables[f"SLIMSTREAM_{v}"]).is_absolute() for v in ("CACHE", "SOURCE_ROOT"))
 
 
-def test_code_that_changes_meanwhile_is_refused(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_changes_meanwhile_is_refused(data: DataSource, monkeypatch: pytest.MonkeyPatch) -> None:
     run = cell(data, "original").runs["split"]
     monkeypatch.setattr(stage_runs, "code_key", lambda code: "edited")
     with pytest.raises(UserError, match="the code of the stage split has changed since this was started"):

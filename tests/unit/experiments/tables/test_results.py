@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from slimstream.core.paths import Paths
-from slimstream.experiments.tables.results import Done, Seeds, difference, interval, verdict
+from slimstream.experiments.tables.results import FinishedCell, Seeds, claim_verdict, difference, interval
 from slimstream.experiments.tables.spec import Claim, Spec, Table
-from slimstream.experiments.tables.write import order, put, write_results
+from slimstream.experiments.tables.write import order_line, replace_section, write_results
 
 FACTS = {"params": 2e6, "macs": 3e8, "pretrained": False, "device": "CPU", "code": "abc"}
 
@@ -17,7 +17,7 @@ def cells(*by_seed: list[float]) -> Seeds:
     """Cells of folds a, b, … with these accuracies."""
     return [
         [
-            Done(
+            FinishedCell(
                 fold,
                 FACTS | dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), value),
                 50.0,
@@ -56,27 +56,27 @@ def test_differences_are_paired_over_folds_after_averaging_seeds() -> None:
 )
 def test_claims_are_decided_by_the_interval(new: list[float], said: str) -> None:
     old = cells([0.90, 0.90, 0.90, 0.90])
-    assert verdict(claim(above=-0.02), [difference(cells(new), old, "accuracy")]) == said
+    assert claim_verdict(claim(above=-0.02), [difference(cells(new), old, "accuracy")]) == said
 
 
 def test_below_is_the_mirror_of_above() -> None:
     small, large = interval([0.001, 0.002, 0.001]), interval([0.1, 0.11, 0.1])
-    assert verdict(claim(below=0.01), [small]) == "borne out"
-    assert verdict(claim(below=0.01), [large]) == "contradicted"
-    assert verdict(claim(above=0.0), [large, interval([-0.1, -0.11, -0.1])]) == "contradicted"
+    assert claim_verdict(claim(below=0.01), [small]) == "borne out"
+    assert claim_verdict(claim(below=0.01), [large]) == "contradicted"
+    assert claim_verdict(claim(above=0.0), [large, interval([-0.1, -0.11, -0.1])]) == "contradicted"
 
 
 def test_one_fold_decides_nothing() -> None:
-    assert verdict(claim(above=0.0), [interval([0.5])]) == "not decidable on this data"
+    assert claim_verdict(claim(above=0.0), [interval([0.5])]) == "not decidable on this data"
 
 
 def test_sections_are_replaced_between_their_markers_alone() -> None:
-    text = put("# Results\n\nby hand\n", "p1", "old")
-    text = put(text + "\nmore by hand\n", "p2", "other")
-    text = put(text, "p1", "new")
+    text = replace_section("# Results\n\nby hand\n", "p1", "old")
+    text = replace_section(text + "\nmore by hand\n", "p2", "other")
+    text = replace_section(text, "p1", "new")
     assert "old" not in text and text.count("p1: begin") == 1
     assert text.index("by hand") < text.index("new") < text.index("more by hand") < text.index("other")
-    assert put(text, "p1", "new") == text
+    assert replace_section(text, "p1", "new") == text
 
 
 def test_a_section_holds_scores_claims_and_what_was_not_run(tmp_path: Path) -> None:
@@ -107,5 +107,5 @@ def test_rows_that_the_paper_ranks_alike_may_come_in_any_order() -> None:
     rows = [{"name": name, "paper": {"accuracy": accuracy}} for name, accuracy in printed.items()]
     table = Table.model_validate({"title": "Table 1", "rows": rows})
     done = {"small": cells([0.7, 0.8]), "large": cells([0.8, 0.9]), "plain": cells([0.6, 0.7])}
-    assert order(table, done) == "The order by accuracy is the paper's: large > small > plain."
-    assert "is not the paper's" in order(table, done | {"plain": cells([0.75, 0.85])})
+    assert order_line(table, done) == "The order by accuracy is the paper's: large > small > plain."
+    assert "is not the paper's" in order_line(table, done | {"plain": cells([0.75, 0.85])})

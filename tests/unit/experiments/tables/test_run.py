@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from slimstream.experiments.tables.run import finished
+from slimstream.experiments.tables.run import finished_cells
 
 
 def test_what_draws_nothing_has_one_seed() -> None:
@@ -13,7 +13,7 @@ def test_what_draws_nothing_has_one_seed() -> None:
     def cells(where: Any, seed: int) -> list[Any]:
         return [SimpleNamespace(scores=Path(f"{where}-{fold}"), done=lambda: "scores") for fold in range(4)]
 
-    assert finished(cells, ("t", "closed")) == [["scores"] * 4]  # type: ignore[comparison-overlap]
+    assert finished_cells(cells, ("t", "closed")) == [["scores"] * 4]  # type: ignore[comparison-overlap]
 
 
 def test_a_seed_counts_when_all_of_its_folds_are_there() -> None:
@@ -24,4 +24,4 @@ def test_a_seed_counts_when_all_of_its_folds_are_there() -> None:
             for fold in range(2)
         ]
 
-    assert len(finished(cells, ("t", "drawn"))) == 2
+    assert len(finished_cells(cells, ("t", "drawn"))) == 2

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.experiments.tables.run import check
+from slimstream.experiments.tables.run import check_rows
 from slimstream.experiments.tables.spec import Row, Spec, listing, load_spec, load_specs, seeded
 
 ROOT = Path(__file__).parents[4]
@@ -60,7 +60,7 @@ def test_unknown_papers_and_budgets_name_those_there_are() -> None:
 @pytest.mark.parametrize(("paper", "budget"), [(p, budget) for p in PAPERS for budget in BUDGETS[p]])
 def test_every_row_can_be_run(paper: str, budget: str) -> None:
     """Its settings fit, and its networks can be built, see such clips and have what the objective needs."""
-    check(load_spec(paper, Paths(ROOT)), [row for _, row in rows(paper)], budget, Paths(ROOT))
+    check_rows(load_spec(paper, Paths(ROOT)), [row for _, row in rows(paper)], budget, Paths(ROOT))
 
 
 def test_a_row_that_cannot_be_is_said_by_its_name() -> None:
@@ -71,7 +71,7 @@ def test_a_row_that_cannot_be_is_said_by_its_name() -> None:
         ({"train": {"fit": {"epoch": 3}}}, "did you mean 'epochs'"),
     ):
         with pytest.raises(UserError, match=f"p3, row 'odd': .*{words}"):
-            check(spec, [Row(name="odd", set=sections)], "cpu", Paths(ROOT))
+            check_rows(spec, [Row(name="odd", set=sections)], "cpu", Paths(ROOT))
 
 
 def test_recipes_are_plain_data() -> None:

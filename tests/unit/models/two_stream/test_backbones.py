@@ -24,7 +24,7 @@ from slimstream.models.two_stream.resnet import resnet
 from slimstream.models.two_stream.shufflenet import shufflenet
 from slimstream.models.two_stream.squeezenet import squeezenet
 from slimstream.models.two_stream.vit import vit
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 @pytest.mark.parametrize(
@@ -164,11 +164,11 @@ def view(net: nn.Module) -> int:
 
 def test_frozen_stages_can_be_asked_alone() -> None:
     model = create_model("two_stream_mobilenet", 3, freeze=5, standardise=True).eval()
-    layers = model.trunk_layers()
+    layers = model.frozen_layers()
     assert layers is not None and not any(p.requires_grad for p in layers.parameters())
     clip = clip_of(2)
     with torch.no_grad():
-        trunk = model.trunk(clip)
+        trunk = model.frozen_features(clip)
         torch.testing.assert_close(model(trunk), model(clip))
     free = create_model("two_stream_mobilenet", 3, freeze="all", fusion="conv", position="stage4")
     assert {n.split(".")[0] for n, p in free.named_parameters() if p.requires_grad} == {"fusion", "head"}

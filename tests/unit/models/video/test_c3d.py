@@ -5,7 +5,7 @@ import torch
 
 from slimstream.models.cost import count_macs
 from slimstream.models.video.c3d import c3d
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 def test_it_has_the_papers_size() -> None:

@@ -4,7 +4,7 @@ from torch import nn
 
 from slimstream.core.errors import UserError
 from slimstream.models.video.i3d import InceptionV1, i3d
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 def test_it_has_the_published_size() -> None:

@@ -6,8 +6,8 @@ from slimstream.core.errors import UserError
 from slimstream.models.cost import count_macs
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 from slimstream.models.video.mobilevit_3d import mobilevit_3d
-from slimstream.stages.prune.pruning import recalibrate
-from tests.unit.models.clips import clip_of, params
+from slimstream.stages.prune.pruning import recalibrate_batch_norm
+from tests.unit.models.random_clips import clip_of, params
 
 
 def flat_network() -> nn.Module:
@@ -31,7 +31,7 @@ def moving(still: Tensor, frames: int) -> Tensor:
 @pytest.mark.parametrize("frames", [1, 2, 3, 6])
 def test_at_first_a_still_clip_is_seen_as_its_picture(frames: int, side: int | tuple[int, int]) -> None:
     flat, model = flat_network(), mobilevit_3d(3).eval()
-    model.rgb.load_flat(list(flat.state_dict().values()))
+    model.rgb.load_2d_weights(list(flat.state_dict().values()))
     picture = clip_of(1, channels=3, side=side)
     with torch.no_grad():
         wanted = flat(picture[:, 0].float() / 255)
@@ -53,7 +53,7 @@ def test_it_costs_a_third_of_two_streams() -> None:
 def test_attention_alone_joins_distant_frames() -> None:
     torch.manual_seed(0)
     model = mobilevit_3d(3).eval()
-    recalibrate(model, [clip_of(8)])
+    recalibrate_batch_norm(model, [clip_of(8)])
     clip = clip_of(8, batch=1)
     other = clip.clone()
     other[:, 6] = 0  # in its patch at the place that frame 0 has in its own
@@ -73,7 +73,7 @@ def test_it_learns_from_motion() -> None:
     with torch.no_grad():
         for time in times:
             time.weight[:, :, 0] += 0.3 * torch.randn_like(time.weight[:, :, 0])
-        recalibrate(model, [clip])
+        recalibrate_batch_norm(model, [clip])
         ahead, back = model.eval().features(clip), model.features(clip.flip(1))
     assert (ahead - back).abs().max() > 1e-4
 

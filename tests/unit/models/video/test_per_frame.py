@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from slimstream.models.video.per_frame import per_frame_cnn
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 def test_its_layers_are_the_papers() -> None:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from slimstream.models.video.swin_c import two_stream_swin_c
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 def test_it_has_the_papers_size() -> None:

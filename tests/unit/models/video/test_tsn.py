@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from slimstream.models.video.tsn import BNInception, tsn
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 
 def test_bn_inception_has_its_published_size() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention, difference
+from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention, attention_distance
 from slimstream.training.objectives import CenterLoss, CrossEntropy
-from tests.unit.training.made_up import Linear, Says, batch
+from tests.unit.training.fakes import FixedLogits, Linear, batch
 
 
 def test_distillation_by_hand_with_two_teachers() -> None:
@@ -16,7 +16,7 @@ def test_distillation_by_hand_with_two_teachers() -> None:
     # the student's softened output is σ(1) = (0.7311, 0.2689); KL = Σ ½·log(½ / m).
     teachers = torch.tensor([[[[2.0, 0.0]], [[0.0, 2.0]]]])  # (1 view, 2 teachers, 1 clip, 2 classes)
     objective = Distillation(CrossEntropy(torch.ones(2)), teachers, temperature=2.0, weight=0.25)
-    terms = objective(Says([2.0, 0.0]), batch([0]), 0)
+    terms = objective(FixedLogits([2.0, 0.0]), batch([0]), 0)
     kl = 0.5 * math.log(0.5 / 0.731059) + 0.5 * math.log(0.5 / 0.268941)
     assert float(terms["soft"]) == pytest.approx(4 * kl, rel=1e-4)
     assert float(terms["loss"]) == pytest.approx(0.25 * 4 * kl + 0.75 * 0.126928, rel=1e-4)
@@ -25,7 +25,7 @@ def test_distillation_by_hand_with_two_teachers() -> None:
 def test_one_of_the_teachers_teaches_something_else_than_both() -> None:
     both = torch.tensor([[[[2.0, 0.0]], [[0.0, 2.0]]]])
     one = both[:, :1]
-    student = Says([2.0, 0.0])
+    student = FixedLogits([2.0, 0.0])
     soft = [
         Distillation(CrossEntropy(torch.ones(2)), t, 2.0, 1.0)(student, batch([0]), 0) for t in (both, one)
     ]
@@ -33,7 +33,7 @@ def test_one_of_the_teachers_teaches_something_else_than_both() -> None:
 
 
 def test_lambda_zero_is_plain_cross_entropy_exactly() -> None:
-    net = Says(*torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).tolist())
+    net = FixedLogits(*torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).tolist())
     plain = CrossEntropy(torch.ones(3), 0.1)
     labels = batch([0, 1, 2, 1, 0])
     control = Distillation(plain, torch.randn(2, 1, 5, 3), temperature=4.0, weight=0.0)
@@ -43,7 +43,7 @@ def test_lambda_zero_is_plain_cross_entropy_exactly() -> None:
 def test_epoch_shows_the_view_its_teacher_saw() -> None:
     teachers = torch.tensor([[[[9.0, 0.0]]], [[[0.0, 9.0]]]])  # two views that disagree
     objective = Distillation(CrossEntropy(torch.ones(2)), teachers, temperature=1.0, weight=1.0)
-    losses = [float(objective(Says([9.0, 0.0]), batch([0]), epoch)["loss"]) for epoch in range(4)]
+    losses = [float(objective(FixedLogits([9.0, 0.0]), batch([0]), epoch)["loss"]) for epoch in range(4)]
     assert losses[0] == losses[2] == pytest.approx(0, abs=1e-4)
     assert losses[1] == losses[3] > 5
 
@@ -66,15 +66,15 @@ def test_attention_is_the_sum_of_squares_over_channels() -> None:
 def test_attention_differs_in_direction_not_in_strength() -> None:
     a = torch.tensor([3.0, 4.0]).view(1, 1, 1, 2)
     b = torch.tensor([4.0, 3.0]).view(1, 1, 1, 2)
-    assert float(difference(a, b)) == pytest.approx(2 * 0.2**2)  # (0.6, 0.8) and (0.8, 0.6)
-    assert float(difference(a, 7 * a)) == pytest.approx(0, abs=1e-6)
+    assert float(attention_distance(a, b)) == pytest.approx(2 * 0.2**2)  # (0.6, 0.8) and (0.8, 0.6)
+    assert float(attention_distance(a, 7 * a)) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_finer_map_is_averaged_down_to_the_coarser() -> None:
     fine = torch.tensor([[2.0, 4.0, 3.0, 5.0], [2.0, 4.0, 3.0, 5.0]]).view(1, 1, 2, 4)  # averages 3 and 4
     coarse = torch.tensor([3.0, 4.0]).view(1, 1, 1, 2)
     for pair in ((fine, coarse), (coarse, fine)):
-        assert float(difference(*pair)) == pytest.approx(0, abs=1e-6)
+        assert float(attention_distance(*pair)) == pytest.approx(0, abs=1e-6)
 
 
 class Looks(nn.Module):

@@ -18,11 +18,11 @@ from slimstream.stages.ingest import rig
 from slimstream.stages.ingest.params import RigParams
 
 Array = npt.NDArray[np.float64]
-CLIP = rig.Clip(recording=1, state="diverted_flow", number=0, seconds=0.4, fps=25, seed=0)
+CLIP = rig.RigClip(recording=1, state="diverted_flow", number=0, seconds=0.4, fps=25, seed=0)
 
 
 def test_a_clip_is_a_real_video(tmp_path: Path) -> None:
-    rig.write(CLIP, tmp_path / "a.mp4")
+    rig.write_clip(CLIP, tmp_path / "a.mp4")
     info = video.probe(tmp_path / "a.mp4")
     assert (info.frames, info.fps, info.width, info.height) == (10, 25, rig.WIDTH, rig.HEIGHT)
     decoded = [frame[..., ::-1].astype(int) for _, frame in video.frames(tmp_path / "a.mp4")]
@@ -33,29 +33,29 @@ def test_a_clip_is_a_real_video(tmp_path: Path) -> None:
 
 def test_the_same_clip_has_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
-        rig.write(CLIP, tmp_path / name)
+        rig.write_clip(CLIP, tmp_path / name)
     first, second = ((tmp_path / name).read_bytes() for name in ("a.mp4", "b.mp4"))
     assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"recording": 2}, {"state": "normal"}, {"number": 1}])
 def test_every_part_of_a_clip_changes_pictures_and_etag(change: dict[str, int]) -> None:
-    other = rig.Clip(**{**vars(CLIP), **change})
+    other = rig.RigClip(**{**vars(CLIP), **change})
     assert other.etag != CLIP.etag
     assert np.abs(next(rig.render(other)).astype(int) - next(rig.render(CLIP))).mean() > 1
 
 
 def test_more_recordings_or_clips_leave_the_others_as_they_are() -> None:
-    few, many = ({clip.key: clip.etag for clip in rig.clips(n, n, 1, 25, 0)} for n in (2, 3))
+    few, many = ({clip.key: clip.etag for clip in rig.rig_clips(n, n, 1, 25, 0)} for n in (2, 3))
     assert len(few) == 12 and len(many) == 27 and few.items() <= many.items()
 
 
 def test_where_nothing_can_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere/a\.mp4: cannot write a video here"):
-        rig.write(CLIP, tmp_path / "nowhere/a.mp4")
+        rig.write_clip(CLIP, tmp_path / "nowhere/a.mp4")
 
 
-def cues(clip: rig.Clip) -> tuple[Array, Array, Array]:
+def cues(clip: rig.RigClip) -> tuple[Array, Array, Array]:
     """Mean frame (16, 16, 3); histogram of flow, 10 speeds × 8 directions; where it moves, (2, 12, 12)."""
     frames = [cv2.resize(frame, (128, 96), interpolation=cv2.INTER_AREA) for frame in rig.render(clip)]
     grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames]
@@ -73,7 +73,7 @@ def cues(clip: rig.Clip) -> tuple[Array, Array, Array]:
 def test_only_where_it_moves_tells_the_states_apart_across_recordings() -> None:
     """The default rig, one second a clip, every recording judged by a probe that never saw it."""
     default = RigParams()
-    clips = rig.clips(default.recordings, default.clips, 1.0, default.fps, default.seed)
+    clips = rig.rig_clips(default.recordings, default.clips, 1.0, default.fps, default.seed)
     states, recordings = [clip.state for clip in clips], [clip.recording for clip in clips]
     mean, histogram, where = (
         np.stack(features).reshape(len(clips), -1) for features in zip(*map(cues, clips), strict=True)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from slimstream.catalog.listing import Stat
+from slimstream.catalog.listing import FileStat
 from slimstream.catalog.manifest import read_manifest
 from slimstream.cli.parser import main
 from slimstream.core.errors import Unavailable, UserError
@@ -26,8 +26,8 @@ from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.s3 import RANGE, S3Source
 from slimstream.stages.ingest.scan import read_lock, scan
 from slimstream.stages.ingest.sources import FetchError
-from tests.unit.clips.rendered import write_video
-from tests.weed import SECRET, SLOW_DOWN, Proxy, free_ports, proxy, serve
+from tests.seaweedfs import SECRET, SLOW_DOWN, Proxy, free_ports, proxy, serve
+from tests.unit.clips.rendered_clips import write_video
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -175,7 +175,7 @@ def test_a_server_that_does_not_answer_is_one_sentence(
     with pytest.raises(UserError, match=f"s3://plant at {nobody}: the server does not answer; check"):
         S3Source("s3://plant", nobody).list()
     with pytest.raises(Unavailable, match=r"s3://plant/on/1\.avi at .* the server does not answer"):
-        S3Source("s3://plant", nobody).fetch("on/1.avi", Stat(1, "etag"), tmp_path / "out")
+        S3Source("s3://plant", nobody).fetch("on/1.avi", FileStat(1, "etag"), tmp_path / "out")
     (tmp_path / "params.yaml").write_text(f"ingest: {{source: 's3://plant', endpoint_url: '{nobody}'}}\n")
     assert main(["--root", str(tmp_path), "scan"]) == 3  # a flow tries again
     assert capsys.readouterr().err.count("\n") == 1
@@ -314,7 +314,7 @@ def test_a_server_that_is_silent_is_given_up_by_botocore_alone(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         source = S3Source("s3://plant", f"http://127.0.0.1:{listening.getsockname()[1]}")
         with pytest.raises(Unavailable, match="the server does not answer"):
-            source.fetch("on/1.avi", Stat(1, "etag"), tmp_path / "out")
+            source.fetch("on/1.avi", FileStat(1, "etag"), tmp_path / "out")
         listening.setblocking(False)
         listening.accept()[0].close()
         with pytest.raises(BlockingIOError):  # nobody asked a second time

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.catalog.listing import Stat
+from slimstream.catalog.listing import FileStat
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.stages.ingest.params import IngestParams, RigParams
@@ -27,7 +27,7 @@ def listed(folder: Path) -> tuple[list[str], dict[str, str]]:
 def test_a_folder_is_listed_with_size_and_time(folder: Path) -> None:
     listing = FolderSource("plant", folder.parent).list()
     assert [(item.key, item.label) for item in listing.items] == [("off/2.mp4", "off"), ("on/1.mp4", "on")]
-    assert listing.items[1].stat == Stat(14, mtime_ns=(folder / "on/1.mp4").stat().st_mtime_ns)
+    assert listing.items[1].stat == FileStat(14, mtime_ns=(folder / "on/1.mp4").stat().st_mtime_ns)
 
 
 def test_hidden_files_are_not_clips(folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_table_cannot_reach_through_a_link(folder: Path) -> None:
 def test_a_tampered_lock_cannot_fetch_from_outside(folder: Path, tmp_path: Path, key: str) -> None:
     (folder / "on/link.mp4").symlink_to(folder.parent / "secret/3.mp4")
     with pytest.raises(FetchError, match="leaves the source"):
-        FolderSource(str(folder), Path()).fetch(key, Stat(12), tmp_path / "out")
+        FolderSource(str(folder), Path()).fetch(key, FileStat(12), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from slimstream.catalog.listing import Stat
+from slimstream.catalog.listing import FileStat
 from slimstream.core.errors import UserError
 from slimstream.stages.ingest.store import Store, link
 
-STAT = Stat(5, "etag")
+STAT = FileStat(5, "etag")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_clip_lies_under_its_hash_and_is_found_again(store: Store) -> None:
     assert store.get("s", "k", STAT, ".mp4") is None
     store.remember("s", "k", STAT, stored)
     assert store.get("s", "k", STAT, ".mp4") == stored
-    assert store.get("s", "k", Stat(5, "other"), ".mp4") is None
+    assert store.get("s", "k", FileStat(5, "other"), ".mp4") is None
     assert store.get("other", "k", STAT, ".mp4") is None
 
 

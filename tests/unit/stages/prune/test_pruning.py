@@ -12,7 +12,7 @@ from slimstream.models import create_model
 from slimstream.models.cost import count_params
 from slimstream.models.surgery import rebuild
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
-from slimstream.stages.prune.pruning import check_leave, prune_channels, recalibrate
+from slimstream.stages.prune.pruning import check_leave, prune_channels, recalibrate_batch_norm
 
 torch.set_num_threads(1)
 
@@ -144,7 +144,7 @@ def test_recalibration_leaves_what_is_frozen() -> None:
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, freeze=2)
     norms = [model.rgb.stages[0][1], model.rgb.stages[1][0].bn1, model.rgb.stages[2][0].bn1]
     before = [norm.running_mean.clone() for norm in norms]
-    recalibrate(model, [clip_of(frames=3)])
+    recalibrate_batch_norm(model, [clip_of(frames=3)])
     kept = [torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True)]
     assert kept == [True, True, False]
 
@@ -155,7 +155,7 @@ def test_recalibration_takes_the_statistics_of_what_it_is_shown(frozen_bn: bool)
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False, frozen_bn=frozen_bn).train()
     modes = [m.training for m in model.modules()]
     clips = [clip_of(frames=4), clip_of(frames=2, batch=2)]
-    recalibrate(model, clips)
+    recalibrate_batch_norm(model, clips)
     assert [m.training for m in model.modules()] == modes
     with torch.no_grad():
         stem = model.rgb.stages[0][0]

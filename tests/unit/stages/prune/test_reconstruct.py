@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from slimstream.core.errors import UserError
 from slimstream.models import create_model
 from slimstream.stages.prune.pruning import prune_channels
-from slimstream.stages.prune.reconstruct import _waves, reconstruct
+from slimstream.stages.prune.reconstruct import _independent_layers, reconstruct
 
 
 class Net(nn.Module):
@@ -90,4 +90,4 @@ def test_a_network_without_such_layers_says_so(pair: tuple[Net, Net]) -> None:
 
 def test_what_follows_the_meeting_of_the_streams_is_refitted_last() -> None:
     names = ["rgb.a", "rgb.b", "flow.a", "fusion.mix", "joint.a"]
-    assert _waves(names) == [["rgb.a", "flow.a"], ["rgb.b"], ["fusion.mix"], ["joint.a"]]
+    assert _independent_layers(names) == [["rgb.a", "flow.a"], ["rgb.b"], ["fusion.mix"], ["joint.a"]]

@@ -11,7 +11,7 @@ import pytest
 
 from slimstream.clips.params import ExtractParams
 from slimstream.clips.timeline import Timeline
-from slimstream.stages.validate.checks import defect, expect, outside
+from slimstream.stages.validate.checks import defect, is_outside, run_expectations
 from slimstream.stages.validate.page import Outcome, render
 from slimstream.stages.validate.survey import Survey
 
@@ -54,7 +54,7 @@ def test_a_good_manifest_passes_and_its_report_needs_no_network(
     manifest: pd.DataFrame, tmp_path: Path
 ) -> None:
     folder = tmp_path / "docs"
-    assert expect(manifest, clips(manifest), ["leak", "normal"], folder) == []
+    assert run_expectations(manifest, clips(manifest), ["leak", "normal"], folder) == []
     page = (folder / "index.html").read_text()
     assert "All expectations are met" in page and "✗" not in page
     assert ["✓ met", "fps", "at least 0", "all 6 pass"] in [row[:4] for row in rows(page)]
@@ -69,7 +69,7 @@ def test_what_is_wrong_is_named_and_shown(manifest: pd.DataFrame, tmp_path: Path
         frames=[20] * 5 + [1],
         label=["leak"] * 5 + ["fire"],
     )
-    failed = expect(manifest.assign(id="twice"), bad, ["leak", "normal"], tmp_path)
+    failed = run_expectations(manifest.assign(id="twice"), bad, ["leak", "normal"], tmp_path)
     for words in (
         "manifest: id: .*unique",
         "clips: fps: .*-1",
@@ -89,13 +89,15 @@ def test_what_is_wrong_is_named_and_shown(manifest: pd.DataFrame, tmp_path: Path
 
 def test_a_column_that_is_missing_is_one_finding_among_others(manifest: pd.DataFrame, tmp_path: Path) -> None:
     whole = clips(manifest)
-    failed = expect(manifest.drop(columns="codec"), whole.drop(columns="width"), ["leak", "normal"], tmp_path)
+    failed = run_expectations(
+        manifest.drop(columns="codec"), whole.drop(columns="width"), ["leak", "normal"], tmp_path
+    )
     assert "manifest: codec: expected a column of this name, but the column is missing" in failed
     assert any(line.startswith("clips: width: expected 16 to 16384, but it cannot be") for line in failed)
 
 
 def test_when_no_clip_is_left_the_report_says_so(manifest: pd.DataFrame, tmp_path: Path) -> None:
-    failed = expect(manifest, clips(manifest)[:0], ["leak", "normal"], tmp_path)
+    failed = run_expectations(manifest, clips(manifest)[:0], ["leak", "normal"], tmp_path)
     assert failed == ["clips: table: expected at least one clip, but it has 0"]
 
 
@@ -103,7 +105,7 @@ def test_names_and_values_are_shown_as_they_are(manifest: pd.DataFrame, tmp_path
     """Whoever names the clips writes no HTML into the report."""
     odd = clips(manifest).assign(key=["<script>alert(1)</script>.mp4", *manifest["key"][1:]])
     odd["label"] = ["<b>leak</b>", *odd["label"][1:]]
-    expect(manifest, odd, ["leak", "normal", "<i>"], tmp_path)
+    run_expectations(manifest, odd, ["leak", "normal", "<i>"], tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert not re.search("<(script|b|i)>", page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;.mp4" in page and "1 of 6 fail: &lt;b&gt;leak" in page
@@ -131,7 +133,7 @@ def test_of_many_clips_that_fail_some_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_paths_stay_inside(path: str, bad: bool) -> None:
-    assert outside(path) == bad
+    assert is_outside(path) == bad
 
 
 def surveyed(frames: int = 20, fps: float = 25.0, **more: Any) -> Survey:
@@ -187,4 +189,4 @@ def test_a_clip_must_serve_the_flow_that_is_asked_for() -> None:
 
 def test_pictures_have_no_length(manifest: pd.DataFrame, tmp_path: Path) -> None:
     pictures = manifest.assign(frames=1, fps=0.0, seconds=0.0)
-    assert expect(pictures, clips(pictures), ["leak", "normal"], tmp_path / "docs") == []
+    assert run_expectations(pictures, clips(pictures), ["leak", "normal"], tmp_path / "docs") == []

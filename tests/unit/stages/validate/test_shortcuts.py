@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimstream.stages.validate.shortcuts import find
+from slimstream.stages.validate.shortcuts import find_shortcuts
 
 LABELS = np.tile(np.repeat(["down", "up", "still"], [12, 5, 4]), 4)
 GROUPS = np.repeat(["north", "south", "east", "west"], 21)
@@ -18,13 +18,15 @@ def clean(seed: int, features: int = 1) -> np.ndarray:
 
 def p_of(cue: np.ndarray, grouped: bool = True, **more: int) -> float:
     groups = GROUPS.tolist() if grouped else None
-    return find({"cue": cue}, LABELS.tolist(), groups, TWINS.tolist(), **more)[0].p
+    return find_shortcuts({"cue": cue}, LABELS.tolist(), groups, TWINS.tolist(), **more)[0].p
 
 
 def test_a_planted_cue_is_found_and_named() -> None:
     rng = np.random.default_rng(0)
     box = np.where((LABELS == "up") & (rng.random(len(LABELS)) < 0.8), 0.2, 0.0)
-    found = find({"plain": clean(1), "border": box}, LABELS.tolist(), GROUPS.tolist(), TWINS.tolist())
+    found = find_shortcuts(
+        {"plain": clean(1), "border": box}, LABELS.tolist(), GROUPS.tolist(), TWINS.tolist()
+    )
     assert [cue.flagged for cue in found] == [False, True]
     assert (found[1].cue, found[1].label) == ("border", "up")
     assert found[1].score > 0.8 and found[1].p == pytest.approx(1 / 200)
@@ -68,8 +70,8 @@ def test_twins_are_one_witness() -> None:
     value[:12], labels[:12] = 40.0, "a"
     value[21:33], labels[21:33] = 40.0, "a"
     copies = np.array([f"n{i // 12}" if i in {*range(12), *range(21, 33)} else f"t{i}" for i in range(84)])
-    lone = find({"cue": value}, labels.tolist(), GROUPS.tolist(), TWINS.tolist())[0].p
-    tied = find({"cue": value}, labels.tolist(), GROUPS.tolist(), copies.tolist())[0].p
+    lone = find_shortcuts({"cue": value}, labels.tolist(), GROUPS.tolist(), TWINS.tolist())[0].p
+    tied = find_shortcuts({"cue": value}, labels.tolist(), GROUPS.tolist(), copies.tolist())[0].p
     assert lone < 0.01 < tied
 
 
@@ -78,13 +80,15 @@ def test_groups_of_one_class_each_are_permuted_whole() -> None:
     labels = [("a", "b")[i // 3 % 2] for i in range(90)]
     told = np.array([label == "a" for label in labels], float)
     rng = np.random.default_rng(0)
-    found = find({"told": told, "noise": rng.normal(size=90)}, labels, groups, [str(i) for i in range(90)])
+    found = find_shortcuts(
+        {"told": told, "noise": rng.normal(size=90)}, labels, groups, [str(i) for i in range(90)]
+    )
     assert [cue.flagged for cue in found] == [True, False]
 
 
 def test_constant_cues_and_a_single_clip_are_no_error() -> None:
     assert p_of(np.ones(len(LABELS))) == 1
-    assert find({"cue": [1.0]}, ["a"], None, ["t"])[0].p == 1
+    assert find_shortcuts({"cue": [1.0]}, ["a"], None, ["t"])[0].p == 1
 
 
 def test_the_same_seed_gives_the_same_p() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from slimstream.core.media import UnreadableVideo
 from slimstream.stages.validate.survey import survey
-from tests.unit.clips.rendered import boxed, moving, write_picture, write_video
+from tests.unit.clips.rendered_clips import boxed, moving, write_picture, write_video
 
 STILL = [(0, 0)] * 12
 

@@ -8,10 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from slimstream.runtimes.part import spread
-from slimstream.stages.evaluate.report.contact import flow_picture, jpeg, overlay, sheet, shown, visible
+from slimstream.runtimes.split_part import spread_indices
 from slimstream.stages.evaluate.report.gradcam import Heat, gradcam, layer_gradcam
-from slimstream.stages.evaluate.report.page import Clip, Verdict
+from slimstream.stages.evaluate.report.images import (
+    contact_sheet,
+    flow_picture,
+    jpeg_uri,
+    overlay,
+    resize_for_display,
+    rgb_view,
+)
+from slimstream.stages.evaluate.report.page import ClipPrediction, ShownClip
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
@@ -24,7 +31,7 @@ CAM_FRAMES = 8
 """Frames of a clip that Grad-CAM looks at: gradients of a whole long clip would not fit into memory."""
 
 
-def telling(truth: Ints, probabilities: Floats, count: int = 3) -> list[int]:
+def select_examples(truth: Ints, probabilities: Floats, count: int = 3) -> list[int]:
     """Indices of up to `count` wrong, then `count` right clips: the surest of each class first."""
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     order = np.argsort(-confidence, kind="stable")
@@ -40,63 +47,68 @@ def telling(truth: Ints, probabilities: Floats, count: int = 3) -> list[int]:
     return chosen
 
 
-def wrong(truth: Ints, answers: Sequence[Floats]) -> list[int]:
+def misclassified(truth: Ints, answers: Sequence[Floats]) -> list[int]:
     """Clips that any of `answers` (probabilities (N, n)) gets wrong, the surest mistake first."""
     sure = np.max([p.max(1) * (p.argmax(1) != truth) for p in answers], axis=0)
     return [int(i) for i in np.argsort(-sure, kind="stable") if sure[i] > 0]
 
 
-def explained(
-    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, Verdict]]
-) -> Clip:
+def explain_clip(
+    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, ClipPrediction]]
+) -> ShownClip:
     """Grad-CAM of several models on one instant of a clip: the one where they see most, taken together.
 
     Each map is shown relative to its own hottest spot at that instant. The models have the same streams.
     """
-    frames = pack[spread(len(pack), CAM_FRAMES)]
+    frames = pack[spread_indices(len(pack), CAM_FRAMES)]
     heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
     t = int(np.argmax(sum(heat.sum((1, 2)) for streams in heats for heat in streams)))
-    rgb = shown(visible(frames[t]), aspect, 160)
+    rgb = resize_for_display(rgb_view(frames[t]), aspect, 160)
     verdicts = [
-        replace(verdict, rgb=_laid_over(rgb, streams[0][t]))
+        replace(verdict, rgb=_overlay_uri(rgb, streams[0][t]))
         for (_, verdict), streams in zip(models, heats, strict=True)
     ]
     if all(len(streams) == 1 for streams in heats):
-        return Clip(id, label, [jpeg(rgb)], verdicts)
-    flow = shown(flow_picture(frames[t, ..., 3:]), aspect, 160)
+        return ShownClip(id, label, [jpeg_uri(rgb)], verdicts)
+    flow = resize_for_display(flow_picture(frames[t, ..., 3:]), aspect, 160)
     verdicts = [
-        replace(verdict, flow=_laid_over(flow, streams[1][t]))
+        replace(verdict, flow=_overlay_uri(flow, streams[1][t]))
         for verdict, streams in zip(verdicts, heats, strict=True)
     ]
-    return Clip(id, label, [jpeg(rgb)], verdicts, jpeg(flow))
+    return ShownClip(id, label, [jpeg_uri(rgb)], verdicts, jpeg_uri(flow))
 
 
-def explained_by_layer(
-    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, Verdict]]
-) -> Clip:
+def explain_by_layer(
+    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, ClipPrediction]]
+) -> ShownClip:
     """Grad-CAM of several networks of one stream on a picture, convolution by convolution (P3, Fig. 9).
 
     Of several pictures of one object it is the one where the last layers see most. Of a network with many
     convolutions, `LAYERS` of them are shown, first and last among them.
     """
-    pictures = pack[spread(len(pack), CAM_FRAMES)]
+    pictures = pack[spread_indices(len(pack), CAM_FRAMES)]
     heats = [layer_gradcam(model, pictures.transpose(0, 3, 1, 2)) for model, _ in models]
     t = int(np.argmax(sum(layers[-1].sum((1, 2)) for layers in heats)))
-    picture = shown(visible(pictures[t]), aspect, 160)
+    picture = resize_for_display(rgb_view(pictures[t]), aspect, 160)
     verdicts = [
         replace(
-            verdict, layers=[(i + 1, _laid_over(picture, layers[i][t])) for i in spread(len(layers), LAYERS)]
+            verdict,
+            layers=[
+                (i + 1, _overlay_uri(picture, layers[i][t])) for i in spread_indices(len(layers), LAYERS)
+            ],
         )
         for (_, verdict), layers in zip(models, heats, strict=True)
     ]
-    return Clip(id, label, [jpeg(picture)], verdicts)
+    return ShownClip(id, label, [jpeg_uri(picture)], verdicts)
 
 
-def _laid_over(picture: Pack, heat: Heat) -> str:
+def _overlay_uri(picture: Pack, heat: Heat) -> str:
     """A data URI of `picture` under `heat` (h, w), relative to its hottest spot."""
-    return jpeg(overlay(picture, heat / max(heat.max(), 1e-12)))
+    return jpeg_uri(overlay(picture, heat / max(heat.max(), 1e-12)))
 
 
-def judged(id: str, label: str, pack: Pack, aspect: float, verdicts: Sequence[Verdict]) -> Clip:
+def clip_sheet(
+    id: str, label: str, pack: Pack, aspect: float, verdicts: Sequence[ClipPrediction]
+) -> ShownClip:
     """A contact sheet of a clip with what was said of it."""
-    return Clip(id, label, sheet(pack, aspect), verdicts)
+    return ShownClip(id, label, contact_sheet(pack, aspect), verdicts)

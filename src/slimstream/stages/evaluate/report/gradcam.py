@@ -39,7 +39,7 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
     if not has_streams(model):
         raise ValueError("Grad-CAM needs a network with streams, `rgb` at least")
     streams = 2 if hasattr(model, "flow") else 1
-    maps, gradients = _differentiate(model, clip, target, _watch_streams)
+    maps, gradients = _differentiate(model, clip, target, _hook_streams)
     maps, gradients = ([_frames(x) for x in xs] for xs in (maps, gradients))
     instants, odd = divmod(sum(len(m) for m in maps), streams)
     if odd or not 0 < instants <= len(clip):
@@ -60,7 +60,7 @@ def layer_gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | N
     `clip` (T, C, H, W) uint8; arrays (T, h, w) in 0..1, each relative to its layer's hottest spot.
     Raises ValueError when the network makes no feature map.
     """
-    return [_heat(m, g) for m, g in zip(*_differentiate(model, clip, target, _watch_layers), strict=True)]
+    return [_heat(m, g) for m, g in zip(*_differentiate(model, clip, target, _hook_layers), strict=True)]
 
 
 def _differentiate(
@@ -87,7 +87,7 @@ def _differentiate(
     return maps, [torch.zeros_like(m) if g is None else g for m, g in zip(maps, gradients, strict=True)]
 
 
-def _watch_layers(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
+def _hook_layers(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     """Hooks that keep what each convolution hands on: its map after batch norm, join and activation."""
     maps: list[Tensor] = []
 
@@ -103,7 +103,7 @@ def _watch_layers(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     return maps, [m.register_forward_hook(after) for m in leaves]
 
 
-def _watch_streams(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
+def _hook_streams(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
     """Hooks that append each stream's last feature map, in the order the streams run: RGB, then flow."""
     maps: list[Tensor] = []
     last: list[Tensor] = []

@@ -21,7 +21,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ModelResult:
     """One model on the test clips.
 
     `scores`: what evaluate returns for it, without the prefix (accuracy, macro_f1, macro_f1_low, …, params,
@@ -55,7 +55,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClipPrediction:
     """One model's answer on one clip, with its heat maps as data URIs where they are shown."""
 
     title: str
@@ -68,13 +68,13 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ShownClip:
     """A clip that is shown: `frames` is its contact sheet, or one instant, with `flow` of the same."""
 
     id: str
     label: str
     frames: Sequence[str]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ClipPrediction]
     flow: str = ""
 
 
@@ -88,7 +88,7 @@ class Report:
     absent: Sequence[str]
     split: Mapping[str, Any]
     """data/split.json."""
-    models: Sequence[Judged]
+    models: Sequence[ModelResult]
     preferred: str | None
     interval: str
     """What was resampled, `Resampling.label`."""
@@ -107,12 +107,12 @@ class Report:
     """The original pruned at several rates: rate, latency_p50_ms, val_macro_f1."""
     validation: Mapping[str, Any] | None = None
     """reports/validation/summary.json."""
-    explained: Sequence[Clip] = ()
-    wrong: Sequence[Clip] = ()
+    explained: Sequence[ShownClip] = ()
+    wrong: Sequence[ShownClip] = ()
     wrong_in_all: int = 0
     date: datetime = field(default_factory=datetime.now)
 
-    def model(self, name: str | None) -> Judged | None:
+    def model(self, name: str | None) -> ModelResult | None:
         return next((m for m in self.models if m.name == name), None)
 
 
@@ -129,7 +129,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _soft}
+    environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _breakable}
     environment.filters["runtime"] = lambda name: RUNTIMES[name].title
     scored = [{"name": m.name, **m.scores} for m in report.models]
     lowest = min(m.scores["macro_f1_low"] for m in report.models)
@@ -139,7 +139,7 @@ def render(report: Report) -> str:
         runtimes=[name for name in RUNTIMES if any(m.in_form(name) for m in report.models)],
         original=report.model("original"),
         chosen=report.model(report.preferred),
-        verdict=verdict(report),
+        verdict=headline(report),
         notes=notes(report),
         size_quality=Markup(plots.size_quality(scored)),
         differences=Markup(plots.differences(report.differences)) if report.differences else None,
@@ -151,7 +151,7 @@ def render(report: Report) -> str:
     )
 
 
-def verdict(report: Report) -> str:
+def headline(report: Report) -> str:
     """The result in one or two plain sentences."""
     small, large = report.model(report.preferred), report.model("original")
     where = (
@@ -254,7 +254,7 @@ def _si(x: float) -> str:
     return f"{x:.0f}"
 
 
-def _soft(name: str) -> "Markup":
+def _breakable(name: str) -> "Markup":
     """A name that may break after an underscore."""
     from markupsafe import Markup, escape
 

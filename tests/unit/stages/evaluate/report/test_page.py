@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.stages.evaluate.report import page
-from tests.unit.stages.evaluate.report.made_up import report
+from tests.unit.stages.evaluate.report.fake_report import report
 
 PAIR = ("original", "distilled")
 EVIL = "<script>alert(1)</script>"
@@ -60,7 +60,7 @@ def test_names_of_the_user_are_escaped() -> None:
 
 def test_simulated_data_is_named_wherever_numbers_are(html: str) -> None:
     assert html.count("imulated") >= 5
-    assert "simulated" in page.verdict(report())
+    assert "simulated" in page.headline(report())
     assert "imulated" not in page.render(report(simulated=False, names=PAIR))
 
 
@@ -93,8 +93,8 @@ def test_flagged_shortcuts_are_told_at_the_top() -> None:
 def test_the_verdict_follows_the_interval(low: float, high: float, words: str) -> None:
     difference = {"name": "distilled", "versus": "original", "delta": low and (low + high) / 2}
     made = dataclasses.replace(report(), differences=[{**difference, "low": low, "high": high}])
-    assert words in page.verdict(made)
-    assert "34 % of the parameters and 2.9 times as fast" in page.verdict(made)
+    assert words in page.headline(made)
+    assert "34 % of the parameters and 2.9 times as fast" in page.headline(made)
 
 
 def test_a_split_that_flatters_is_said() -> None:
@@ -110,7 +110,7 @@ def test_networks_for_pictures_are_shown_layer_by_layer() -> None:
     made = report(names=PAIR)
     picture = made.explained[0].frames[0]
     verdicts = [
-        page.Verdict(title, made.classes[0], 0.9, layers=[(number, picture) for number in (1, 5, 10)])
+        page.ClipPrediction(title, made.classes[0], 0.9, layers=[(number, picture) for number in (1, 5, 10)])
         for title in ("Before", "After")
     ]
     clip = dataclasses.replace(made.explained[0], verdicts=verdicts, flow="")
@@ -123,7 +123,7 @@ def test_networks_for_pictures_are_shown_layer_by_layer() -> None:
 def test_one_model_alone_makes_a_page_too() -> None:
     made = report(names=("baseline",))
     bare = dataclasses.replace(made, validation=None, explained=(), wrong=(), wrong_in_all=0)
-    assert "the best model is “Frozen features”" in page.verdict(bare)
+    assert "the best model is “Frozen features”" in page.headline(bare)
     html = page.render(bare)
     assert "Clips judged wrongly" in html and "What the networks look at" not in html
 

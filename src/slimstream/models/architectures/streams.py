@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from slimstream.core.errors import UserError
-from slimstream.models.base import Standardise, take_linear
-from slimstream.models.frames.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.architectures.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.base import Standardise, set_linear
 from slimstream.models.layers.fusion import CAFM, Concat, Convolution, FullyConnected, Fusion
-from slimstream.models.layers.heads import Head, head_of
+from slimstream.models.layers.heads import Head, make_head
 from slimstream.models.settings import Dropout
-from slimstream.models.two_stream.backbone import Backbone, Freeze, Make, take_two_channels
+from slimstream.models.two_stream.backbone import Backbone, Freeze, Make, use_two_channels
 
 
 @with_config(ConfigDict(extra="forbid"))
-class Frame(TypedDict, total=False):
+class StreamSettings(TypedDict, total=False):
     """Settings of all two-stream networks. The defaults are those of `two_stream`."""
 
     fusion: Fusion
@@ -34,7 +34,7 @@ class Frame(TypedDict, total=False):
 
 
 @with_config(ConfigDict(extra="forbid"))
-class PooledFrame(Frame, total=False):
+class PooledStreamSettings(StreamSettings, total=False):
     """The same with `pool`, for networks without pooling over time of their own."""
 
     pool: Pool
@@ -99,8 +99,8 @@ def two_stream(
     normalise = Normalise(mean=rgb.mean, std=rgb.std)
     if flow is not None and flow_channels == 2:
         normalise = WithoutMagnitude(mean=rgb.mean, std=rgb.std)
-        take_two_channels(flow)
-    return meet(
+        use_two_channels(flow)
+    return join_streams(
         rgb,
         flow,
         num_classes,
@@ -116,7 +116,7 @@ def two_stream(
     )
 
 
-def meet(
+def join_streams(
     rgb: nn.Module,
     flow: nn.Module | None,
     num_classes: int,
@@ -162,7 +162,7 @@ def meet(
         return ScoreAveraging(
             **together, head=lambda width: AverageScores(width, num_classes, standardise=standardise)
         )
-    return TwoStream(**together, head=head_of(head, num_classes), standardise=standardise)
+    return TwoStream(**together, head=make_head(head, num_classes), standardise=standardise)
 
 
 class AverageScores(nn.Module):
@@ -226,7 +226,7 @@ class ScoreAveraging(TwoStream):
         layers = ((self.head.rgb, self.head.rgb_scale), (self.head.flow, self.head.flow_scale))
         of_streams = (weight.split(self.parts, 1), bias, mean.split(self.parts), std.split(self.parts))
         for (linear, scaler), *fitted in zip(layers, *of_streams, strict=True):
-            take_linear(linear, scaler, *fitted)
+            set_linear(linear, scaler, *fitted)
 
 
 class WithoutMagnitude(Normalise):

@@ -5,7 +5,7 @@ import base64
 import cv2
 import numpy as np
 
-from slimstream.stages.evaluate.report import contact, examples
+from slimstream.stages.evaluate.report import examples, images
 
 
 def decode(uri: str) -> np.ndarray:
@@ -16,17 +16,17 @@ def decode(uri: str) -> np.ndarray:
 def test_a_sheet_runs_from_the_first_to_the_last_frame() -> None:
     pack = np.zeros((16, 32, 32, 5), np.uint8)
     pack[..., 0] = (np.arange(16) * 15)[:, None, None]  # redder and redder
-    pictures = [decode(uri) for uri in contact.sheet(pack, 4 / 3)]
+    pictures = [decode(uri) for uri in images.contact_sheet(pack, 4 / 3)]
     assert [p.shape for p in pictures] == [(120, 160, 3)] * 6
     reds = [int(p[..., 0].mean()) for p in pictures]
     assert reds == sorted(reds) and abs(reds[0]) < 5 and abs(reds[-1] - 225) < 5
-    assert len(contact.sheet(pack[:1], 1.0)) == 1
+    assert len(images.contact_sheet(pack[:1], 1.0)) == 1
 
 
 def test_flow_at_rest_is_white_and_opposite_directions_have_opposite_hues() -> None:
     flow = np.full((8, 9, 2), 128, np.uint8)
     flow[:, 3:6, 0], flow[:, 6:, 0] = 228, 28
-    picture = contact.flow_picture(flow)
+    picture = images.flow_picture(flow)
     assert (picture[:, :3] == 255).all()
     hue = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 0].astype(int)
     assert abs(abs(hue[0, 4] - hue[0, 7]) - 90) <= 2  # half the circle of OpenCV's 180
@@ -34,7 +34,7 @@ def test_flow_at_rest_is_white_and_opposite_directions_have_opposite_hues() -> N
 
 def test_noise_of_quantisation_stays_pale() -> None:
     flow = np.random.default_rng(0).integers(127, 130, (32, 32, 2)).astype(np.uint8)
-    saturation = cv2.cvtColor(contact.flow_picture(flow), cv2.COLOR_RGB2HSV)[..., 1]
+    saturation = cv2.cvtColor(images.flow_picture(flow), cv2.COLOR_RGB2HSV)[..., 1]
     assert saturation.max() < 140
 
 
@@ -42,7 +42,7 @@ def test_heat_is_where_it_was_put() -> None:
     heat = np.zeros((5, 5))
     heat[1, 3] = 1
     grey = np.full((100, 100, 3), 120, np.uint8)
-    laid = contact.overlay(grey, heat).astype(int)
+    laid = images.overlay(grey, heat).astype(int)
     colourful = laid.max(-1) - laid.min(-1)
     y, x = np.unravel_index(colourful.argmax(), colourful.shape)
     assert 20 <= y < 40 and 60 <= x < 80 and colourful[90, 10] == 0
@@ -53,6 +53,6 @@ def test_wrong_clips_come_first_and_of_every_class() -> None:
     said = np.array([0, 1, 1, 1, 0, 2, 2, 2])
     sure = np.array([0.9, 0.8, 0.95, 0.7, 0.6, 0.9, 0.8, 0.99])
     probabilities = np.stack([np.where(said == k, sure, (1 - sure) / 2) for k in range(3)], axis=1)
-    assert examples.telling(truth, probabilities, 2) == [2, 4, 7, 0]
-    assert examples.wrong(truth, [probabilities, np.eye(3)[truth]]) == [2, 1, 4]
-    assert examples.wrong(truth, [np.eye(3)[truth]]) == []
+    assert examples.select_examples(truth, probabilities, 2) == [2, 4, 7, 0]
+    assert examples.misclassified(truth, [probabilities, np.eye(3)[truth]]) == [2, 1, 4]
+    assert examples.misclassified(truth, [np.eye(3)[truth]]) == []

@@ -11,7 +11,7 @@ from slimstream.models.base import Classifier, Standardise
 Pool = Literal["mean", "mean_std"]
 
 
-class Rgb(nn.Module):
+class NormaliseRgb(nn.Module):
     """Normalise pictures by the `mean` and `std` of a backbone (of values in 0..1).
 
     (N, 3 or 5, H, W) in 0..255 to (N, 3, H, W); flow channels are dropped.
@@ -32,14 +32,14 @@ class Rgb(nn.Module):
 class Normalise(nn.Module):
     """Split and scale frames of a pack: (N, 5, H, W) in 0..255 to two pictures (N, 3, H, W), RGB and flow.
 
-    RGB is normalised as in `Rgb`. Flow is scaled to -1..1 (1 is the bound of extraction; the byte 128, no
-    motion, becomes 0). Its magnitude is the third channel, from -1 for no motion to 1 at the bound, so that
-    all three have the range that a pretrained backbone expects. P1's flow images also have three channels.
+    RGB is normalised as in `NormaliseRgb`. Flow is scaled to -1..1 (1 is the bound of extraction; the byte
+    128, no motion, becomes 0). Its magnitude is the third channel, from -1 for no motion to 1 at the bound,
+    so that all three have the range that a pretrained backbone expects. P1's flow images also have three channels.
     """
 
     def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         super().__init__()
-        self.rgb = Rgb(mean=mean, std=std)
+        self.rgb = NormaliseRgb(mean=mean, std=std)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         flow = (frames[:, 3:5].float() - 128) / 127
@@ -64,17 +64,17 @@ class TimePool(nn.Module):
 
 
 @runtime_checkable
-class Trunk(Protocol):
+class HasFrozenStages(Protocol):
     """A backbone whose first `frozen` stages are not trained."""
 
     stages: nn.Sequential
     frozen: int
     halfway: int
 
-    def trunk(self, x: Tensor) -> Tensor:
+    def frozen_features(self, x: Tensor) -> Tensor:
         """Run the frozen stages: (N, 3, H, W) to (N, C', h', w')."""
 
-    def tail(self, x: Tensor) -> Tensor:
+    def from_frozen(self, x: Tensor) -> Tensor:
         """Run the remaining stages: (N, C', h', w') to the last map (N, C, h, w)."""
 
 
@@ -151,14 +151,16 @@ class TwoStream(Classifier):
         """Return the last maps of both streams, (B·T, C, h, w) each."""
         if clip.ndim == 6:
             rgb, flow = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
-            return cast(Trunk, self.rgb).tail(rgb), cast(Trunk, self.flow).tail(flow)
+            return cast(HasFrozenStages, self.rgb).from_frozen(rgb), cast(
+                HasFrozenStages, self.flow
+            ).from_frozen(flow)
         rgb, flow = self.normalise(clip.flatten(0, 1))
         if self.flow is None:
             both = self.rgb(torch.cat((rgb, flow)))
             return both[: rgb.shape[0]], both[rgb.shape[0] :]
         return self.rgb(rgb), self.flow(flow)
 
-    def trunk(self, clip: Tensor) -> Tensor:
+    def frozen_features(self, clip: Tensor) -> Tensor:
         """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w').
 
         The clip may also be what `front` has made of it.
@@ -169,26 +171,28 @@ class TwoStream(Classifier):
         pictures = self.normalise(clip.flatten(0, 1))
         return self._through([net.stages[: net.frozen] for net in self._frozen()], pictures, clip)
 
-    def trunk_layers(self) -> nn.Module | None:
+    def frozen_layers(self) -> nn.Module | None:
         """The frozen stages of both streams; None where either is trained from its first layer on."""
         return nn.ModuleList(net.stages[: net.frozen] for net in self._frozen()) if self._frozen() else None
 
-    def front(self, clip: Tensor) -> Tensor:
+    def shared_frozen_features(self, clip: Tensor) -> Tensor:
         """What the stages of `front_layers` make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
         pictures = self.normalise(clip.flatten(0, 1))
         return self._through([net.stages[: net.halfway] for net in self._frozen()], pictures, clip)
 
-    def front_layers(self) -> nn.Module | None:
+    def shared_frozen_layers(self) -> nn.Module | None:
         """The frozen stages that another network, which learns more, shares; None where there are none."""
         nets = self._frozen()
         if not nets or not all(0 < net.halfway < net.frozen for net in nets):
             return None
         return nn.ModuleList(net.stages[: net.halfway] for net in nets)
 
-    def _frozen(self) -> list[Trunk]:
+    def _frozen(self) -> list[HasFrozenStages]:
         """Both streams where the first stages of both are frozen, else none."""
         nets: list[nn.Module | None] = [self.rgb, self.flow]
-        frozen = [cast(Trunk, net) for net in nets if isinstance(net, Trunk) and net.frozen]
+        frozen = [
+            cast(HasFrozenStages, net) for net in nets if isinstance(net, HasFrozenStages) and net.frozen
+        ]
         return frozen if len(frozen) == 2 else []
 
     @staticmethod

@@ -9,10 +9,10 @@ import pytest
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.registry.monitor import evaluate_champion
+from slimstream.registry.champion_check import evaluate_champion
 from slimstream.registry.publish import publish
 from slimstream.registry.versions import Registry, promote
-from tests.unit.plant import PARAMS, clips, evaluated, render
+from tests.unit.finished_pipeline import PARAMS, render, write_clips, write_evaluation
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
 
@@ -32,8 +32,8 @@ def test_the_champion_is_asked_about_fresh_clips(tmp_path: Path) -> None:
     paths.clips.parent.mkdir(parents=True)
     with pytest.raises(UserError, match="tiny has no champion yet"):
         evaluate_champion(PARAMS, paths, "anywhere")
-    clips(paths, FIRST)
-    evaluated(paths, red=9, **{"distilled.macro_f1_low": 0.8})
+    write_clips(paths, FIRST)
+    write_evaluation(paths, red=9, **{"distilled.macro_f1_low": 0.8})
     assert publish(PARAMS, paths).promoted
 
     fresh = tmp_path / "fresh"
@@ -61,7 +61,7 @@ def test_the_champion_is_asked_about_fresh_clips(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tiny has no version 7; registered: 1"):
         promote("tiny", 7, paths)
     assert promote("tiny", 1, paths) == "tiny version 1 is champion already."
-    evaluated(paths, red=-9)
+    write_evaluation(paths, red=-9)
     assert not publish(PARAMS, paths).promoted
     with pytest.raises(UserError, match="version 2 was refused by the gate; say --force"):
         promote("tiny", 2, paths)

@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-SYSTEM = {
+SYSTEM_NAMES = {
     "__macosx",  # a ZIP packed on macOS
     "network trash folder",
     "temporary items",
@@ -25,13 +25,13 @@ SYSTEM = {
 """Names of system files and folders, in lower case."""
 
 
-def clutter(key: PurePath) -> str:
+def hidden_part(key: PurePath) -> str:
     """Return the leading part of `key` that ends with its first hidden or system name, or "" without one.
 
     `key` is a path below a source. A name is hidden when it starts with a dot (`._1.png`, `.Trash-1000`,
     `.ipynb_checkpoints`). System names are compared without regard to case.
     """
     for depth, name in enumerate(key.parts, 1):
-        if (name.startswith(".") and name.strip(".")) or name.casefold() in SYSTEM:
+        if (name.startswith(".") and name.strip(".")) or name.casefold() in SYSTEM_NAMES:
             return "/".join(key.parts[:depth])
     return ""

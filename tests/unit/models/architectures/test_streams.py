@@ -6,10 +6,10 @@ from torch import nn
 
 from slimstream.core.errors import UserError
 from slimstream.models import create_model
-from slimstream.models.frames.streams import AverageScores
+from slimstream.models.architectures.streams import AverageScores
 from slimstream.models.layers.fusion import Convolution, FullyConnected
 from slimstream.models.layers.heads import CosineHead
-from tests.unit.models.clips import clip_of, params
+from tests.unit.models.random_clips import clip_of, params
 
 WIDTH = 512
 """Channels of ResNet-18's last map."""

@@ -5,17 +5,17 @@ import torch
 
 from slimstream.core.errors import UserError
 from slimstream.models import MODELS, check_channels, create_model
-from slimstream.models.frames.volumes import Resize, frames, volume
-from tests.unit.models.clips import clip_of
+from slimstream.models.architectures.volumes import Resize, to_pictures, to_volume
+from tests.unit.models.random_clips import clip_of
 
 ONE_STREAM = {"mobilevit_3d": {}, "c3d": {"width": 0.125}, "per_frame_cnn": {"width": 0.125}}
 
 
 def test_frames_and_volume_are_inverses() -> None:
     x = torch.randn(2, 3, 5, 4, 6)
-    assert frames(x).shape == (10, 3, 4, 6)
-    assert torch.equal(frames(x)[5:], x[1].transpose(0, 1))
-    assert torch.equal(volume(frames(x), 2), x)
+    assert to_pictures(x).shape == (10, 3, 4, 6)
+    assert torch.equal(to_pictures(x)[5:], x[1].transpose(0, 1))
+    assert torch.equal(to_volume(to_pictures(x), 2), x)
 
 
 def test_frames_are_spread_over_the_clip_and_repeated_when_there_are_few() -> None:

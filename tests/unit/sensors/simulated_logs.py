@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from slimstream.sensors.log import Logs, read_logs
-from slimstream.sensors.settings import Process
+from slimstream.sensors.log import SensorLogs, read_logs
+from slimstream.sensors.settings import SensorRecipe
 
 
-def table(
+def simulated_table(
     states: Sequence[str],
     rows: int = 200,
     sensors: int = 4,
@@ -32,18 +32,18 @@ def table(
     return pd.DataFrame({"t": np.arange(len(label), dtype=float), **named, "state": label})
 
 
-def written(frame: pd.DataFrame, folder: Path, name: str = "log.csv") -> Path:
+def write_log(frame: pd.DataFrame, folder: Path, name: str = "log.csv") -> Path:
     path = folder / name
     frame.to_csv(path, index=False)
     return path
 
 
-def settings(**changes: object) -> Process:
-    """Windows of 10 rows every 5 in blocks of 50, for logs of `table`."""
+def settings(**changes: object) -> SensorRecipe:
+    """Windows of 10 rows every 5 in blocks of 50, for logs of `simulated_table`."""
     usual: dict[str, object] = {"label": "state", "time": "t", "window": 10, "step": 5, "block": 50}
     small = {"random_forest": {"trees": 20, "leaf": [3]}, "svm": {"c": [1, 10], "gamma": [0.3]}}
-    return Process.model_validate(usual | small | changes)
+    return SensorRecipe.model_validate(usual | small | changes)
 
 
-def read(frame: pd.DataFrame, folder: Path, p: Process) -> Logs:
-    return read_logs([written(frame, folder)], p)
+def read_log(frame: pd.DataFrame, folder: Path, p: SensorRecipe) -> SensorLogs:
+    return read_logs([write_log(frame, folder)], p)

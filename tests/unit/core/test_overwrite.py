@@ -6,21 +6,21 @@ import pytest
 
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
-from slimstream.core.output import check_output
+from slimstream.core.overwrite import check_overwrite
 
 
 def test_a_table_of_ours_is_renewed_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    check_output(out, "path,label,")
+    check_overwrite(out, "path,label,")
     for text in ("", "path,label,p_leak,error\na.mp4,leak,1,\n"):
         out.write_text(text)
-        check_output(out, "path,label,", "[")
+        check_overwrite(out, "path,label,", "[")
     out.write_text("path;label\n")
     with pytest.raises(UserError, match=r"out\.csv is there already and is no table of ours"):
-        check_output(out, "path,label,", "[")
+        check_overwrite(out, "path,label,", "[")
     with pytest.raises(UserError, match="is a folder"):
-        check_output(tmp_path, "path")
-    check_output(Path("/dev/null"), "path")
+        check_overwrite(tmp_path, "path")
+    check_overwrite(Path("/dev/null"), "path")
 
 
 def test_predict_writes_over_no_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
 from slimstream.models import create_model
+from slimstream.models.architectures.picture import StandardisePicture
 from slimstream.models.cost import count_macs, count_params
-from slimstream.models.frames.picture import StandardisePicture
 from slimstream.stages.prune.pruning import prune_channels
 
 torch.set_num_threads(1)

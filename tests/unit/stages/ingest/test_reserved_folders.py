@@ -14,8 +14,14 @@ from slimstream.core.progress import null_log
 from slimstream.experiments import folds
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
-from slimstream.stages.ingest.own_folders import PROJECT, check_ingested, check_source, dvc_cache, outs
 from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.reserved_folders import (
+    PROJECT,
+    check_ingested,
+    check_source,
+    dvc_cache,
+    stage_outputs,
+)
 from slimstream.stages.ingest.scan import scan
 
 CHECKOUT = Path(__file__).parents[4]
@@ -28,13 +34,18 @@ def paths(tmp_path: Path) -> Paths:
     root = tmp_path / "project"
     root.mkdir()
     shutil.copy(CHECKOUT / "dvc.yaml", root)
-    for folder in (*outs(root), *(root / name for name in PROJECT), root / "data/mine", root / "my-clips"):
+    for folder in (
+        *stage_outputs(root),
+        *(root / name for name in PROJECT),
+        root / "data/mine",
+        root / "my-clips",
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     (tmp_path / "clips").mkdir()
     return Paths(root)
 
 
-@pytest.mark.parametrize("out", [str(path.relative_to(CHECKOUT)) for path in outs(CHECKOUT)])
+@pytest.mark.parametrize("out", [str(path.relative_to(CHECKOUT)) for path in stage_outputs(CHECKOUT)])
 def test_every_out_of_the_graph_is_ours(out: str, paths: Paths) -> None:
     with pytest.raises(UserError, match=rf"{out} cannot be the source: it is .*{out}, which the pipeline"):
         check_source(out, paths)
@@ -169,16 +180,18 @@ def test_outs_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     }
     with (tmp_path / "dvc.yaml").open("w") as file:
         YAML(typ="safe").dump(graph, file)
-    assert outs(tmp_path) == [tmp_path / name for name in ("deep/one", "deep/two", "m.json", "p.csv")]
-    assert outs(tmp_path / "nowhere") == []
+    assert stage_outputs(tmp_path) == [
+        tmp_path / name for name in ("deep/one", "deep/two", "m.json", "p.csv")
+    ]
+    assert stage_outputs(tmp_path / "nowhere") == []
     (tmp_path / "dvc.yaml").write_text("<<<<<<< HEAD\n- {")
     with pytest.raises(UserError, match=r"dvc\.yaml cannot be read"):
-        outs(tmp_path)
+        stage_outputs(tmp_path)
 
 
 def test_the_projects_folders_are_all_named() -> None:
     tracked = {path.name for path in CHECKOUT.iterdir() if path.is_dir()} - {"data"}
-    made = {out.relative_to(CHECKOUT).parts[0] for out in outs(CHECKOUT)}
+    made = {out.relative_to(CHECKOUT).parts[0] for out in stage_outputs(CHECKOUT)}
     caches = {name for name in tracked if name.endswith("_cache") or name in ("__pycache__", ".hypothesis")}
     caches.add(".benchmarks")  # of pytest's plugin of that name, where somebody has it
     assert tracked - made - caches <= set(PROJECT)

@@ -24,7 +24,7 @@ def batch(labels: Sequence[int], indices: Sequence[int] | None = None, clip: Ten
     return Batch(chosen, torch.zeros(len(labels)) if clip is None else clip, torch.tensor(labels))
 
 
-class Says(nn.Module):
+class FixedLogits(nn.Module):
     """A network that answers with these logits (B, n) whatever it sees."""
 
     def __init__(self, *logits: list[float]) -> None:

@@ -35,7 +35,7 @@ def check_source(uri: str, paths: Paths) -> None:
         return
     source = source_folder(uri, paths.source_root)
     above = _inodes(source)
-    for own, why in _own(source, paths):
+    for own, why in _reserved(source, paths):
         place = own.resolve()
         if source.is_relative_to(place) or _inode(place) in above:
             how = "is" if source == place or _inode(source) == _inode(place) else "lies in"
@@ -74,7 +74,7 @@ def check_ingested(paths: Paths) -> None:
         )
 
 
-def outs(root: Path) -> list[Path]:
+def stage_outputs(root: Path) -> list[Path]:
     """Files and folders that the stages of `root`'s dvc.yaml make (outs, metrics, plots), as written there.
 
     Empty without a dvc.yaml. Raises UserError when it cannot be read.
@@ -118,7 +118,7 @@ def _dvc_home() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dvc"
 
 
-def _own(source: Path, paths: Paths) -> Iterator[tuple[Path, str]]:
+def _reserved(source: Path, paths: Paths) -> Iterator[tuple[Path, str]]:
     """Every folder of ours with what it is, of all checkouts that the source may lie in."""
     if not (paths.root / "dvc.yaml").is_file():  # the home of a fold or of a table
         made = (paths.ingested, paths.packs, paths.validation, paths.exports)
@@ -131,7 +131,7 @@ def _own(source: Path, paths: Paths) -> Iterator[tuple[Path, str]]:
     for root in dict.fromkeys(root.resolve() for root in roots):
         if not (root / "dvc.yaml").is_file():
             continue
-        yield from ((out, _EMPTIES) for out in outs(root))
+        yield from ((out, _EMPTIES) for out in stage_outputs(root))
         yield dvc_cache(root), _KEEPS
         yield from ((root / name, _BELONGS) for name in PROJECT)
 

@@ -2,12 +2,12 @@
 
 import re
 
-from slimstream.catalog.names import normal
+from slimstream.catalog.names import normal_form
 
 PARTS = ("train", "val", "test")
-GIVEN = "given"
+GIVEN_COLUMN = "given"
 """Group column that holds the part when folders are called train, val or test."""
-WORDS = {
+PART_WORDS = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -20,6 +20,6 @@ WORDS = {
 """Lower-case name → part."""
 
 
-def part_of(name: str) -> str | None:
+def part_named(name: str) -> str | None:
     """Return "train", "val" or "test" for a name such as `Training`, `valid` or `val2017`, else None."""
-    return WORDS.get(re.sub(r"[ _-]?(set|split|data|(19|20)\d\d)$", "", normal(name).casefold()))
+    return PART_WORDS.get(re.sub(r"[ _-]?(set|split|data|(19|20)\d\d)$", "", normal_form(name).casefold()))

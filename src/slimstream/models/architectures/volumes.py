@@ -52,7 +52,7 @@ class OneStream(Classifier):
     def frame_features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to (B, T', F), float32: backbone output, averaged over space."""
         pictures = self.normalise(clip.flatten(0, 1))
-        return _over_picture(self.rgb(volume(pictures, clip.shape[0]))).transpose(1, 2)
+        return _spatial_mean(self.rgb(to_volume(pictures, clip.shape[0]))).transpose(1, 2)
 
 
 class TwoVolumes(OneStream):
@@ -70,9 +70,9 @@ class TwoVolumes(OneStream):
         self.flow = flow
 
     def frame_features(self, clip: Tensor) -> Tensor:
-        rgb, flow = (volume(pictures, clip.shape[0]) for pictures in self.normalise(clip.flatten(0, 1)))
+        rgb, flow = (to_volume(pictures, clip.shape[0]) for pictures in self.normalise(clip.flatten(0, 1)))
         # Averaged before concatenation, because pruning cannot trace a reshape before a concatenation.
-        return torch.cat((_over_picture(self.rgb(rgb)), _over_picture(self.flow(flow))), 1).transpose(1, 2)
+        return torch.cat((_spatial_mean(self.rgb(rgb)), _spatial_mean(self.flow(flow))), 1).transpose(1, 2)
 
 
 class Resize(nn.Module):
@@ -92,8 +92,8 @@ class Resize(nn.Module):
             x = x.index_select(2, middles * x.shape[2] // (2 * self.frames))
         if x.shape[3:] == (self.side, self.side):
             return x
-        pictures = F.interpolate(frames(x), (self.side, self.side), mode="bilinear", align_corners=False)
-        return volume(pictures, x.shape[0])
+        pictures = F.interpolate(to_pictures(x), (self.side, self.side), mode="bilinear", align_corners=False)
+        return to_volume(pictures, x.shape[0])
 
 
 class PerFrame(nn.Module):
@@ -104,20 +104,20 @@ class PerFrame(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        return volume(self.net(frames(x)), x.shape[0])
+        return to_volume(self.net(to_pictures(x)), x.shape[0])
 
 
-def frames(x: Tensor) -> Tensor:
+def to_pictures(x: Tensor) -> Tensor:
     """Reshape (B, C, T, h, w) to pictures (B·T, C, h, w)."""
     return x.transpose(1, 2).flatten(0, 1)
 
 
-def volume(pictures: Tensor, batch: int) -> Tensor:
+def to_volume(pictures: Tensor, batch: int) -> Tensor:
     """Reshape (B·T, C, …) to a volume (B, C, T, …); `batch` is B."""
     # `unflatten` would fix the sizes of the example in the export.
     return pictures.reshape(batch, -1, *pictures.shape[1:]).transpose(1, 2)
 
 
-def _over_picture(maps: Tensor) -> Tensor:
+def _spatial_mean(maps: Tensor) -> Tensor:
     """Mean over space in float32, because half precision is too coarse: (B, F, T, …) to (B, F, T)."""
     return maps.float().mean((3, 4)) if maps.ndim == 5 else maps.float()

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.runtimes.part import spread
+from slimstream.runtimes.split_part import spread_indices
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
-def jpeg(picture: Picture, quality: int = 82) -> str:
+def jpeg_uri(picture: Picture, quality: int = 82) -> str:
     """A data URI that needs no request."""
     ok, data = cv2.imencode(
         ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -23,20 +23,20 @@ def jpeg(picture: Picture, quality: int = 82) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def shown(picture: Picture, aspect: float, height: int = 120) -> Picture:
+def resize_for_display(picture: Picture, aspect: float, height: int = 120) -> Picture:
     """The picture at the clip's own width:height, which extraction may have squeezed."""
     size = (max(1, round(height * aspect)), height)
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def visible(frame: npt.NDArray[np.uint8]) -> Picture:
+def rgb_view(frame: npt.NDArray[np.uint8]) -> Picture:
     """What of a packed frame (H, W, C) is a picture: its RGB, or its grey as RGB."""
     return frame[..., :3] if frame.shape[-1] >= 3 else np.repeat(frame, 3, axis=-1)
 
 
-def sheet(pack: npt.NDArray[np.uint8], aspect: float, count: int = 6) -> list[str]:
+def contact_sheet(pack: npt.NDArray[np.uint8], aspect: float, count: int = 6) -> list[str]:
     """A contact sheet: at most `count` frames of a pack (T, H, W, C), first to last, as data URIs."""
-    return [jpeg(shown(visible(pack[t]), aspect)) for t in spread(len(pack), count)]
+    return [jpeg_uri(resize_for_display(rgb_view(pack[t]), aspect)) for t in spread_indices(len(pack), count)]
 
 
 def flow_picture(flow: npt.NDArray[np.uint8]) -> Picture:

@@ -10,26 +10,26 @@ import pandas as pd
 
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
-from slimstream.core.progress import bar
-from slimstream.datasets.dataset import ClipSet
+from slimstream.core.progress import progress_bar
+from slimstream.datasets.dataset import ClipDataset
 from slimstream.runtimes.base import Network, softmax
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """Its clips: `id, label, group, twin, video` and `clip`, the number in a video that extract has cut."""
 
     rows: pd.DataFrame
-    clips: ClipSet
+    clips: ClipDataset
     truth: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, split: pd.DataFrame, part: str, classes: list[str], paths: Paths) -> "Part":
+    def of(cls, split: pd.DataFrame, part: str, classes: list[str], paths: Paths) -> "SplitPart":
         rows = split[split["part"] == part].sort_values("id").reset_index(drop=True)
         truth = [classes.index(label) for label in rows["label"]]
-        clips = ClipSet(paths.packs, rows["id"].tolist(), truth)
+        clips = ClipDataset(paths.packs, rows["id"].tolist(), truth)
         rows = rows.iloc[clips.given].assign(clip=clips.numbers).reset_index(drop=True)
         return cls(rows, clips, np.array(clips.labels, np.int64))
 
@@ -38,21 +38,21 @@ class Part:
 
     def batch(self, i: int) -> npt.NDArray[np.uint8]:
         """(1, T, C, H, W) uint8: all sampled frames of clip i."""
-        return np.array(self.clips.full(i).transpose(0, 3, 1, 2)[None], order="C")
+        return np.array(self.clips.all_frames(i).transpose(0, 3, 1, 2)[None], order="C")
 
-    def typical(self) -> npt.NDArray[np.uint8]:
+    def median_clip(self) -> npt.NDArray[np.uint8]:
         """The clip of median length as a batch of one, (1, T, C, H, W)."""
         by_length = np.argsort(self.clips.lengths, kind="stable")
         return self.batch(int(by_length[len(by_length) // 2]))
 
-    def judge(self, network: Network, title: str, some: Sequence[int] | None = None) -> Floats:
+    def predict(self, network: Network, title: str, some: Sequence[int] | None = None) -> Floats:
         """Probabilities (N, n) of all clips, or of `some`: as many clips at once as there are cores."""
         chosen = range(len(self)) if some is None else some
         with ThreadPoolExecutor(cores()) as pool:
             answers = pool.map(lambda i: network(self.batch(i))[0], chosen)
-            return softmax(np.stack(list(bar(answers, title, total=len(chosen)))))
+            return softmax(np.stack(list(progress_bar(answers, title, total=len(chosen)))))
 
 
-def spread(frames: int, count: int) -> list[int]:
+def spread_indices(frames: int, count: int) -> list[int]:
     """At most `count` indices spread evenly over `frames`."""
     return np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int)).tolist()

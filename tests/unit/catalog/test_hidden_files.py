@@ -2,7 +2,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from slimstream.catalog.clutter import clutter
+from slimstream.catalog.hidden_files import hidden_part
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ from slimstream.catalog.clutter import clutter
     ],
 )
 def test_the_part_that_makes_a_path_clutter(key: str, part: str) -> None:
-    assert clutter(PurePosixPath(key)) == part
+    assert hidden_part(PurePosixPath(key)) == part

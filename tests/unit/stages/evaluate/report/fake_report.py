@@ -6,7 +6,7 @@ import pandas as pd
 from slimstream.metrics import classification as metrics
 from slimstream.metrics import intervals
 from slimstream.runtimes.base import Form
-from slimstream.stages.evaluate.report import contact, page
+from slimstream.stages.evaluate.report import images, page
 
 SIZES = {"baseline": 3.4e6, "original": 6.1e6, "pruned": 2.1e6, "control": 2.1e6, "distilled": 2.1e6}
 
@@ -21,13 +21,13 @@ def report(
     rng = np.random.default_rng(0)
     n, k = 72, len(classes)
     truth = np.arange(n) % k
-    draws = intervals.resampling([f"g{i * groups // n}" for i in range(n)], range(n), resamples=100)
+    draws = intervals.draw_resamples([f"g{i * groups // n}" for i in range(n)], range(n), resamples=100)
     models, resampled = [], {}
     for name in names:
         said = np.where(rng.random(n) < right, truth, (truth + 1) % k)
         probabilities = np.full((n, k), 0.2 / k) + 0.8 * np.eye(k)[said]
-        many = metrics.macro_f1(intervals.confusions(truth, said, k, draws))
-        low, high = intervals.interval(many)
+        many = metrics.macro_f1(intervals.resampled_confusions(truth, said, k, draws))
+        low, high = intervals.percentile_interval(many)
         scores = metrics.summary(truth, probabilities) | {
             "macro_f1_low": low,
             "macro_f1_high": high,
@@ -49,7 +49,7 @@ def report(
         ]
         resampled[name] = (float(metrics.macro_f1(matrix)), many)
         models.append(
-            page.Judged(
+            page.ModelResult(
                 name,
                 scores,
                 matrix.tolist(),
@@ -64,11 +64,11 @@ def report(
     for name, versus in (("distilled", "original"), ("distilled", "control")):
         if {name, versus} <= set(names):
             (a, many_a), (b, many_b) = resampled[name], resampled[versus]
-            low, high = intervals.interval(many_a - many_b)
+            low, high = intervals.percentile_interval(many_a - many_b)
             differences.append({"name": name, "versus": versus, "delta": a - b, "low": low, "high": high})
     pack = rng.integers(0, 255, (8, 32, 32, 5), dtype=np.uint8)
-    picture = contact.jpeg(pack[0, ..., :3])
-    verdicts = [page.Verdict("Original", classes[0], 0.9, picture, picture)]
+    picture = images.jpeg_uri(pack[0, ..., :3])
+    verdicts = [page.ClipPrediction("Original", classes[0], 0.9, picture, picture)]
     return page.Report(
         recipe="rig",
         simulated=simulated,
@@ -102,7 +102,7 @@ def report(
                 {"cue": "file size", "score": 0.3, "p": 0.4, "flagged": False},
             ],
         },
-        explained=[page.Clip("clip-1", classes[0], [picture], verdicts, picture)],
-        wrong=[page.Clip("clip-2", classes[1], contact.sheet(pack, 4 / 3), verdicts)],
+        explained=[page.ShownClip("clip-1", classes[0], [picture], verdicts, picture)],
+        wrong=[page.ShownClip("clip-2", classes[1], images.contact_sheet(pack, 4 / 3), verdicts)],
         wrong_in_all=3,
     )

@@ -7,17 +7,17 @@ import pandas as pd
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.experiments.stage_runs import validated
+from slimstream.experiments.stage_runs import prepare_source
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
-from slimstream.registry.lineage import seen
-from slimstream.registry.versions import Registry, now
+from slimstream.registry.lineage import training_data
+from slimstream.registry.versions import Registry, utc_now
 
-CHECK = "evaluate-champion"
+COMMAND = "evaluate-champion"
 
 
 @dataclass(frozen=True)
-class Health:
+class ChampionHealth:
     """Score of the champion on new clips."""
 
     name: str
@@ -39,7 +39,7 @@ class Health:
         )
 
 
-def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
+def evaluate_champion(params: Params, paths: Paths, source: str) -> ChampionHealth:
     """Fetch and validate the clips of `source`; evaluate the champion on those it was not trained on.
 
     Known cameras are allowed, because the check looks for drift over time. Writes
@@ -56,9 +56,9 @@ def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
         done.unlink()
     split = params.split.model_copy(update={"group_by": [], "given": None})
     ungrouped = params.model_copy(update={"split": split})
-    validated(ungrouped, home, source, paths)
+    prepare_source(ungrouped, home, source, paths)
     clips = pd.read_parquet(home.clips)
-    fresh = clips[gate.unseen(clips, clips, [replace(seen(lineage), group_by=())])]
+    fresh = clips[gate.unseen_clips(clips, clips, [replace(training_data(lineage), group_by=())])]
     if len(fresh) < (least := params.publish.gate.min_clips):
         raise UserError(
             f"{source}: {len(fresh)} clips that version {version} has not learnt from; {least} are needed."
@@ -66,9 +66,11 @@ def evaluate_champion(params: Params, paths: Paths, source: str) -> Health:
     files = [home.ingested / path for path in fresh["path"]]
     (answers,) = artifacts.score_clips(registry.uri, [f"models:/{registry.name}/{version}"], files)
     score = gate.macro_f1(fresh["label"], answers["label"], sorted(fresh["label"].unique()))
-    health = Health(registry.name, version, len(fresh), score, registry.metric(version, "macro_f1_low"))
-    registry.tag(version, checked_at=now(), checked_macro_f1=f"{score:.4f}")
-    file = paths.run(CHECK)
+    health = ChampionHealth(
+        registry.name, version, len(fresh), score, registry.metric(version, "macro_f1_low")
+    )
+    registry.tag(version, checked_at=utc_now(), checked_macro_f1=f"{score:.4f}")
+    file = paths.run(COMMAND)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({**asdict(health), "dropped": health.dropped}, indent=2) + "\n")
     return health

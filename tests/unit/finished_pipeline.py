@@ -66,7 +66,7 @@ def network(path: Path, red: float, bias: float = 0.0) -> None:
     onnx.save(model, path)
 
 
-def clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:
+def write_clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:
     """Render the clips of `cameras` (camera: part) and write the tables that validate and split would."""
     rows = []
     for camera in cameras:
@@ -78,10 +78,10 @@ def clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:
                     render(file, label, strength=(i + 1) / per_class)
                 sha = hashlib.sha256(file.read_bytes()).hexdigest()
                 rows.append((clip, file.name, label, sha, camera))
-    parted(paths, pd.DataFrame(rows, columns=["id", "path", "label", "sha256", "camera"]), cameras)
+    write_split(paths, pd.DataFrame(rows, columns=["id", "path", "label", "sha256", "camera"]), cameras)
 
 
-def parted(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> None:
+def write_split(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> None:
     """Write the tables that validate and split would, of clips with id, path, label, sha256 and camera."""
     table = table.assign(twin=table["id"])
     table.to_parquet(paths.clips)
@@ -93,7 +93,7 @@ def parted(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> None:
     paths.split_info.write_text(json.dumps(info))
 
 
-def evaluated(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> None:
+def write_evaluation(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> None:
     """What evaluate leaves behind for a network; `scores` overrule what is written into its metrics."""
     folder = paths.export("distilled")
     network(folder / "network.onnx", red, bias)

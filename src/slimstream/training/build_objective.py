@@ -15,7 +15,7 @@ from slimstream.training.params import FitParams
 from slimstream.training.slimming import Slimming
 
 
-def objective_of(model: nn.Module, p: FitParams, labels: Sequence[int], classes: int) -> Objective:
+def build_objective(model: nn.Module, p: FitParams, labels: Sequence[int], classes: int) -> Objective:
     """Build the objective of settings `p` for `model`.
 
     `labels` of the training clips give the class weights. Raises UserError as `check_objective` does.
@@ -34,7 +34,7 @@ def objective_of(model: nn.Module, p: FitParams, labels: Sequence[int], classes:
     return Slimming(objective, p.slimming) if p.slimming else objective
 
 
-def with_head(model: nn.Module) -> HasHead | HasMemory:
+def require_head(model: nn.Module) -> HasHead | HasMemory:
     """Return `model`. Raises UserError when its head cannot be fitted in closed form."""
     cosine = isinstance(getattr(model, "head", None), CosineHead)
     if cosine or not isinstance(model, HasHead | HasMemory):
