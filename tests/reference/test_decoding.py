@@ -1,4 +1,4 @@
-"""What `VideoReader` decodes against `ffmpeg` itself: codecs, pixel formats, colour matrices, ranges, interlacing.
+"""`VideoReader` against `ffmpeg` itself: codecs, pixel formats, colour matrices, ranges, interlacing.
 
 Needs the program ffmpeg (Debian: ffmpeg), which renders each small clip and decodes it for comparison.
 """

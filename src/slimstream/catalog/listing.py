@@ -156,7 +156,8 @@ def _split_level(clips: list[tuple[str, ...]], source: str) -> int | None:
     if named and others:
         raise UserError(
             f"{source}: the folders {_first_names(named)} are called like parts of a split and "
-            f"{_first_names(others)} are not, so they may be parts or classes. Put the others elsewhere if they are parts. {mend}"
+            f"{_first_names(others)} are not, so they may be parts or classes. "
+            f"Put the others elsewhere if they are parts. {mend}"
         )
     if named and direct:
         raise UserError(

@@ -34,7 +34,8 @@ class Normalise(nn.Module):
 
     RGB is normalised as in `NormaliseRgb`. Flow is scaled to -1..1 (1 is the bound of extraction; the byte
     128, no motion, becomes 0). Its magnitude is the third channel, from -1 for no motion to 1 at the bound,
-    so that all three have the range that a pretrained backbone expects. P1's flow images also have three channels.
+    so that all three have the range that a pretrained backbone expects. P1's flow images also have three
+    channels.
     """
 
     def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
