@@ -44,7 +44,7 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
 
 def preflight(teachers: dict[str, TrainParams], extract: ExtractParams) -> None:
     from slimstream.models import build_on_meta
-    from slimstream.training.build_objective import check_training
+    from slimstream.training.objectives import check_training
 
     for name, p in teachers.items():
         check_training(build_on_meta(p.model, p.model_args), p.fit, extract.channels, f"teachers.{name}")

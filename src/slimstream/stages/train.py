@@ -6,7 +6,7 @@ from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import build_on_meta, create_model
-from slimstream.training.build_objective import check_training
+from slimstream.training.objectives import check_training
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study
 

@@ -6,8 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from slimstream.core.errors import UserError
+from slimstream.models.layers.heads import CosineHead
 from slimstream.training.objectives import Batch
 
 Array = npt.NDArray[Any]
@@ -33,6 +35,17 @@ class HasMemory(Protocol):
 
     def remember(self, features: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
         """Store features (N, F), to be standardised by mean (F,) and std (F,), and labels (N,)."""
+
+
+def require_head(model: nn.Module) -> HasHead | HasMemory:
+    """Return `model`. Raises UserError when its head cannot be fitted in closed form."""
+    cosine = isinstance(getattr(model, "head", None), CosineHead)
+    if cosine or not isinstance(model, HasHead | HasMemory):
+        raise UserError(
+            f"params.yaml: {type(model).__name__} has no linear head to fit; "
+            "leave out fit.head and refit.strength."
+        )
+    return model
 
 
 @torch.inference_mode()

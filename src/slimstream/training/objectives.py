@@ -7,14 +7,19 @@ of the training.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimstream.core.errors import UserError
+from slimstream.models import check_channels
+from slimstream.models.layers.heads import CosineHead
+from slimstream.models.surgery import batch_norm_scales
 from slimstream.training.hooks import capture_features
+from slimstream.training.params import FitParams
 
 
 class Batch(Protocol):
@@ -127,3 +132,71 @@ class CenterLoss(nn.Module):
         away = torch.zeros_like(self.centers).index_add_(0, labels, self.centers[labels] - x)
         count = labels.bincount(minlength=len(self.centers))
         self.centers -= self.RATE * away / (1 + count.unsqueeze(1))
+
+
+class Slimming(nn.Module):
+    """`inner` + strength·Σ|γ| over all batch norms, which drives unneeded scales to 0.
+
+    Network slimming (Liu et al., ICCV 2017, section 3).
+
+    `prune_channels(importance="bn_scale")` then removes the channels with small scales.
+    """
+
+    def __init__(self, inner: Objective, strength: float) -> None:
+        super().__init__()
+        self.inner, self.strength = inner, strength
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
+        terms = self.inner(model, batch, epoch)
+        scales = torch.cat(batch_norm_scales(model)).abs().sum()
+        return {**terms, "loss": terms["loss"] + self.strength * scales, "scales": scales}
+
+
+def build_objective(model: nn.Module, p: FitParams, labels: Sequence[int], classes: int) -> Objective:
+    """Build the objective of settings `p` for `model`.
+
+    `labels` of the training clips give the class weights. Raises UserError as `check_objective` does.
+    """
+    check_objective(model, p)
+    plain = CrossEntropy(class_weights(labels, classes, p.class_balance), p.label_smoothing)
+    objective: Objective = plain
+    head: Any = getattr(model, "head", None)
+    if p.loss == "am_softmax":
+        head.scale.fill_(p.scale)
+        objective = AMSoftmax(plain, p.margin, p.scale)
+    if p.center:
+        cosine = isinstance(head, CosineHead)
+        width = head.in_features
+        objective = CenterLoss(objective, p.center, classes=classes, features=width, directions=cosine)
+    return Slimming(objective, p.slimming) if p.slimming else objective
+
+
+def check_objective(model: nn.Module, p: FitParams) -> None:
+    """Raise UserError when `p` needs a head or layers that `model` does not have."""
+    head, name = getattr(model, "head", None), type(model).__name__
+    if p.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(
+            f"params.yaml: nothing of {name} learns in {p.epochs} epochs; set epochs: 0, and head to fit it."
+        )
+    if p.loss == "am_softmax" and not isinstance(head, CosineHead):
+        raise UserError(
+            "params.yaml: the loss am_softmax compares angles, which this network's linear head does not; "
+            "set `head: cosine` in its model_args."
+        )
+    if p.head is not None and isinstance(head, CosineHead):
+        raise UserError(
+            "params.yaml: fit.head fits a linear head, and this network has a cosine one; leave either out."
+        )
+    if p.center and not isinstance(head, nn.Linear):
+        raise UserError(f"params.yaml: {name} has no head whose features have centres; set center: 0.")
+    if p.slimming and not batch_norm_scales(model):
+        raise UserError(f"params.yaml: {name} has no batch norm that learns its scale; set slimming: 0.")
+
+
+def check_training(model: nn.Module, p: FitParams, channels: int, section: str = "train") -> None:
+    """Raise UserError when `model` does not take clips of `channels` channels or `p` does not suit it.
+
+    `section` of params.yaml names the model, for the message.
+    """
+    check_channels(model, channels, section)
+    check_objective(model, p)

@@ -35,11 +35,10 @@ from slimstream.models import with_pretrained
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
 from slimstream.training import distributed
-from slimstream.training.build_objective import build_objective, check_training, require_head
-from slimstream.training.closed_form import fit_head
+from slimstream.training.closed_form import fit_head, require_head
 from slimstream.training.feature_cache import cache_frozen_features
 from slimstream.training.loop import Row, fit
-from slimstream.training.objectives import Objective
+from slimstream.training.objectives import Objective, build_objective, check_training
 from slimstream.training.params import FitParams
 
 EVALUATION_FRAMES = 32

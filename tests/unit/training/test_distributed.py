@@ -17,9 +17,8 @@ from slimstream.models.base import Standardise
 from slimstream.models.layers.heads import CosineHead
 from slimstream.training import distributed
 from slimstream.training.loop import fit
-from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Slimming
 from slimstream.training.params import FitParams
-from slimstream.training.slimming import Slimming
 
 CLIPS = 21
 P = FitParams(epochs=4, lr=0.01, batch_size=8, micro_batch=3, ema=0.5, select="last", weight_decay=0.1)

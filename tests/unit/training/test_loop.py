@@ -11,9 +11,8 @@ from slimstream.core.progress import null_log
 from slimstream.models.checkpoint import weight_hash
 from slimstream.models.layers.heads import CosineHead
 from slimstream.training.loop import fit
-from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Terms
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Objective, Slimming, Terms
 from slimstream.training.params import FitParams
-from slimstream.training.slimming import Slimming
 from tests.unit.training.fakes import Batch
 
 CLIPS = 12

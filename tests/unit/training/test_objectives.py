@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.training.hooks import capture_features, capture_logits, capture_maps
-from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, class_weights
-from slimstream.training.slimming import Slimming
+from slimstream.training.objectives import AMSoftmax, CenterLoss, CrossEntropy, Slimming, class_weights
 from tests.unit.training.fakes import FixedLogits, Linear, batch
 
 

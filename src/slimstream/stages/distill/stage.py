@@ -23,9 +23,8 @@ from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
 from slimstream.stages.distill.params import DistillParams
 from slimstream.training import distributed
-from slimstream.training.build_objective import check_objective
 from slimstream.training.hooks import capture_maps
-from slimstream.training.objectives import Objective
+from slimstream.training.objectives import Objective, check_objective
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, prefixed_log, with_prefix
 

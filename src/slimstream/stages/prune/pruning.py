@@ -62,7 +62,7 @@ def prune_channels(
         rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
         target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
             where the channels allow it.
-        importance: 'l1' (P1) or 'bn_scale' (network slimming), which `training.slimming.Slimming` prepares.
+        importance: 'l1' (P1) or 'bn_scale' (network slimming), which `training.objectives.Slimming` prepares.
         leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
             the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
             A module with a true attribute `keep_channels` is left in any case: a network knows its own.

@@ -18,7 +18,7 @@ from slimstream.stages.prune.channels import unfrozen
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.pruning import PruneReport, check_pruning, prune_channels, recalibrate_batch_norm
 from slimstream.stages.prune.reconstruct import reconstruct
-from slimstream.training.build_objective import check_objective
+from slimstream.training.objectives import check_objective
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 

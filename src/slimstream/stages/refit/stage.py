@@ -13,7 +13,7 @@ from slimstream.core.progress import Log
 from slimstream.models import build_on_meta, create_model
 from slimstream.models.checkpoint import load_model, save_model
 from slimstream.stages.refit.params import RefitParams
-from slimstream.training.build_objective import require_head
+from slimstream.training.closed_form import require_head
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 
