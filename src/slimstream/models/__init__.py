@@ -3,8 +3,11 @@
 C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b) or 1 (grey).
 """
 
+import copy
+import json
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from inspect import Parameter, signature
 from typing import Any, Literal, cast, get_args
 
@@ -105,17 +108,29 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> Classifier:
 def build_on_meta(name: str, args: dict[str, Any]) -> Classifier:
     """Build the network `name` without weights on the meta device, to check its settings quickly.
 
-    Nothing is computed or downloaded. A file of weights is compared with the network. Raises UserError.
+    Nothing is computed or downloaded. A file of weights is compared with the network. The same settings give
+    the same object, because every stage asks for it in turn: do not change it. Raises UserError.
     """
     if name in MODELS and has_pretrained(name) and args.get("pretrained", True) is True:
         args = {**args, "pretrained": False}
+    if args.get("pretrained"):  # a file, which may be another one by the next call
+        return _on_meta(name, args)
+    return _known_on_meta(name, json.dumps(args, sort_keys=True, default=str))
+
+
+def _on_meta(name: str, args: dict[str, Any]) -> Classifier:
     with torch.device("meta"):
         return create_model(name, 2, **args)
 
 
+@lru_cache(maxsize=64)
+def _known_on_meta(name: str, args: str) -> Classifier:
+    return _on_meta(name, json.loads(args))
+
+
 def build_zeroed(name: str, args: dict[str, Any]) -> Classifier:
     """Build the network `name` on the CPU with all weights 0. It can be run to find shapes."""
-    model = build_on_meta(name, args).to_empty(device="cpu")
+    model = copy.deepcopy(build_on_meta(name, args)).to_empty(device="cpu")
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()
