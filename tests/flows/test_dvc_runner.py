@@ -126,7 +126,6 @@ def test_a_push_that_fails_says_why_by_its_kind(
         dvc_runner.push(tmp_path, told.append, {})
 
 
-@pytest.mark.slow
 def test_order_comes_from_the_graph_and_dvc_skips(tmp_path: Path, told: list[str]) -> None:
     root = repository(tmp_path)
     (root / "source.lock.json").write_text("{}")

@@ -12,7 +12,6 @@ import yaml
 
 from tests.flows.conftest import api
 
-pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 POOL = FOLDER / "work-pool.json"
 

@@ -247,7 +247,6 @@ def ask(root: Path, command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     """In a project of one stage: the commands are DVC's, what they have to fit are our settings."""
     (shown,) = (c for _, c in ALL if c.startswith("dvc plots show"))

@@ -29,7 +29,6 @@ from tests.unit import finished_pipeline
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-pytestmark = pytest.mark.slow
 CAMERAS = {"north": "test", "south": "train"}
 GRAPH = """
 stages:

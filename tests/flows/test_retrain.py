@@ -17,8 +17,6 @@ from flows.retries import DELAYS
 from tests.flows.conftest import api, importing
 from tests.flows.mini_project import commit, git, outcome, repository
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

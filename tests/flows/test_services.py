@@ -34,7 +34,6 @@ from slimstream.core.errors import UserError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
 FLOW = """
 import os

@@ -9,8 +9,6 @@ from flows import dvc_runner, registry, watch
 from tests.flows.conftest import api
 from tests.flows.mini_project import git
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def here(root: Path, deployed: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,6 @@ from tests.pipeline.test_extract import PARAMS, contents, plant, work
 from tests.unit.core.test_parallel import treacherous
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow
 
 
 @contextmanager

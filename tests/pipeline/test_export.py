@@ -72,6 +72,7 @@ def test_what_a_clip_must_become_is_written_beside_it(exported: Exported) -> Non
     assert told["input"]["channels"][3:] == ["flow x", "flow y"] and "farneback" in told["steps"][-1]
 
 
+@pytest.mark.box
 def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validation(tmp_path: Path) -> None:
     paths = tiny_study.study(
         tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}

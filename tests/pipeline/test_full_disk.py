@@ -10,7 +10,7 @@ import pytest
 from slimstream.core.paths import Paths
 from tests.pipeline.tiny_study import PARAMS, study
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.box
 
 
 class Disk:

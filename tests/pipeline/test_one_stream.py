@@ -27,6 +27,7 @@ def study(root: Path, **train: object) -> Paths:
     )
 
 
+@pytest.mark.box
 def test_from_training_to_the_report(tmp_path: Path) -> None:
     paths = study(tmp_path)
     params = load_params(paths.params)

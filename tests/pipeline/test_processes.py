@@ -60,7 +60,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not psutil.wait_procs(processes, timeout=30)[1]
 
 
-@pytest.mark.slow
+@pytest.mark.box
 def test_two_processes_that_are_killed_in_turn_end_where_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +95,6 @@ def test_two_processes_that_are_killed_in_turn_end_where_one_does(
         assert scores[0][name] == pytest.approx(scores[1][name], rel=1e-4), name
 
 
-@pytest.mark.slow
 def test_torchrun_starts_it_as_well_and_mistakes_are_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

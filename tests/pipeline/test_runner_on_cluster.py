@@ -14,7 +14,6 @@ from slimstream.experiments import runner
 from slimstream.experiments.runner import run_command, run_steps
 from tests.pipeline.test_cluster import scheduler, started
 
-pytestmark = pytest.mark.slow
 SAY = "import os, sys; print(os.getppid(), os.environ.get('SLIMSTREAM_DASK')); sys.exit(int(sys.argv[1]))"
 
 

@@ -59,6 +59,7 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
     assert not [file for file in (paths.cache / "work").rglob("*") if file.is_file()]  # no state is left
 
 
+@pytest.mark.box
 def test_a_killed_sweep_of_another_network_begins_anew(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(paths.params)
     longer = params.prune.model_copy(update={"fit": params.prune.fit.model_copy(update={"epochs": 2})})

@@ -290,7 +290,7 @@ def test_no_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.box
 def test_real_plant_clips(tank_state: Path, tmp_path: Path) -> None:
     """The boxed first frames are found, copies go, and the four cameras are split 2, 1, 1."""
     paths = Paths(tmp_path)

@@ -65,6 +65,7 @@ def test_all_tables_want_videos_and_pictures(capsys: pytest.CaptureFixture[str])
     assert "p3 looks at pictures: name them with --pictures" in capsys.readouterr().err
 
 
+@pytest.mark.box
 def test_models_lists_what_a_recipe_may_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

@@ -11,10 +11,11 @@ from slimstream.models.architectures.two_stream import Normalise, TimePool
 from slimstream.models.base import Standardise
 from slimstream.models.two_stream.efficientnet import Lite0, two_stream_efficientnet_lite0
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
+from tests.unit.models.large import mark_large
 from tests.unit.models.random_clips import clip_of, params
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", mark_large(MODELS))
 def test_any_number_of_frames_uint8_or_float(name: str) -> None:
     model = create_model(name, 3, pretrained=False).eval()
     with torch.no_grad():

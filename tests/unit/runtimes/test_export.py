@@ -19,6 +19,7 @@ from slimstream.runtimes.export import export
 from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.runtimes.openvino import import_openvino
 from slimstream.stages.prune.pruning import prune_channels, recalibrate_batch_norm
+from tests.unit.models.large import mark_large
 
 torch.set_num_threads(1)
 
@@ -31,30 +32,32 @@ def patches(batch: int, frames: int, channels: int, side: int) -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "kwargs", "side", "pruned"),
-    [
-        ("two_stream_mobilevit", {}, 64, False),
-        ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
-        ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
-        ("two_stream_efficientnet_lite0", {"pretrained": False, "head": "cosine"}, 64, True),
-        ("light_residual_net_small", {}, 50, True),
-        ("resnet18", {}, 50, False),
-        ("vgg16", {}, 50, False),
-        ("two_stream_mobilenet", {"fusion": "average", "pool": "mean_std"}, 64, True),
-        ("two_stream_shufflenet", {"fusion": "fc"}, 64, True),
-        ("two_stream_squeezenet", {}, 64, False),
-        ("two_stream_vit", {}, 64, True),
-        ("two_stream_cnn_m", {"width": 0.125, "flow_channels": 2}, 64, False),
-        ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 32}, 64, True),
-        ("two_stream_resnet", {"shared": True}, 64, False),
-        ("two_stream_inception", {}, 64, False),
-        ("two_stream_dilated_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}, 64, True),
-        ("mobilevit_3d", {}, 96, True),
-        ("two_stream_swin_c", {"width": 24}, 64, False),
-        ("c3d", {"width": 0.125}, 64, True),
-        ("i3d", {"two_stream": True}, 64, False),
-        ("tsn", {}, 64, False),
-        ("per_frame_cnn", {"width": 0.125}, 64, False),
-    ],
+    mark_large(
+        [
+            ("two_stream_mobilevit", {}, 64, False),
+            ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
+            ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
+            ("two_stream_efficientnet_lite0", {"pretrained": False, "head": "cosine"}, 64, True),
+            ("light_residual_net_small", {}, 50, True),
+            ("resnet18", {}, 50, False),
+            ("vgg16", {}, 50, False),
+            ("two_stream_mobilenet", {"fusion": "average", "pool": "mean_std"}, 64, True),
+            ("two_stream_shufflenet", {"fusion": "fc"}, 64, True),
+            ("two_stream_squeezenet", {}, 64, False),
+            ("two_stream_vit", {}, 64, True),
+            ("two_stream_cnn_m", {"width": 0.125, "flow_channels": 2}, 64, False),
+            ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 32}, 64, True),
+            ("two_stream_resnet", {"shared": True}, 64, False),
+            ("two_stream_inception", {}, 64, False),
+            ("two_stream_dilated_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}, 64, True),
+            ("mobilevit_3d", {}, 96, True),
+            ("two_stream_swin_c", {"width": 24}, 64, False),
+            ("c3d", {"width": 0.125}, 64, True),
+            ("i3d", {"two_stream": True}, 64, False),
+            ("tsn", {}, 64, False),
+            ("per_frame_cnn", {"width": 0.125}, 64, False),
+        ]
+    ),
 )
 def test_the_deployed_form_judges_alike_at_any_length(
     tmp_path: Path, name: str, kwargs: dict[str, object], side: int, pruned: bool

@@ -149,7 +149,6 @@ def _log_one(root: str, failed: Any) -> None:
         failed.put(repr(error))
 
 
-@pytest.mark.slow
 def test_two_processes_may_meet_an_empty_store(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")  # mlflow is imported already: half a minute saved
     tracking.connect(Paths(tmp_path / "import-first"))

@@ -91,7 +91,6 @@ def process(rank: int, count: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_three_processes_end_where_one_does(tmp_path: Path) -> None:
     count = 3
     (tmp_path / "several").mkdir()

@@ -57,7 +57,14 @@ def test_unknown_papers_and_budgets_name_those_there_are() -> None:
         listing(load_spec("p1", Paths(ROOT)), "gpu")
 
 
-@pytest.mark.parametrize(("paper", "budget"), [(p, budget) for p in PAPERS for budget in BUDGETS[p]])
+@pytest.mark.parametrize(
+    ("paper", "budget"),
+    [
+        pytest.param(paper, budget, marks=[pytest.mark.box] if budget == "paper" else [])
+        for paper in PAPERS
+        for budget in BUDGETS[paper]
+    ],
+)
 def test_every_row_can_be_run(paper: str, budget: str) -> None:
     """Its settings fit, and its networks can be built, see such clips and have what the objective needs."""
     check_rows(load_spec(paper, Paths(ROOT)), [row for _, row in rows(paper)], budget, Paths(ROOT))

@@ -426,7 +426,6 @@ def test_names_cannot_leave_the_folder(between: Proxy, clips: "S3Client", tmp_pa
     assert [path for path in tmp_path.joinpath("deep").rglob("*.avi") if home not in path.parents] == []
 
 
-@pytest.mark.slow
 def test_a_server_that_is_killed_in_the_middle_costs_no_clip(
     s3: "S3Client", s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,32 +13,35 @@ from slimstream.models.cost import count_params
 from slimstream.models.surgery import rebuild
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 from slimstream.stages.prune.pruning import check_leave, prune_channels, recalibrate_batch_norm
+from tests.unit.models.large import mark_large
 
 torch.set_num_threads(1)
 
-NETWORKS = [
-    ("two_stream_mobilevit", {}),
-    ("two_stream_mobilevit", {"shared": True, "pool": "mean_std"}),
-    ("two_stream_mobilevit", {"shortcut": False, "head": "cosine"}),
-    ("two_stream_efficientnet_lite0", {"pretrained": False}),
-    ("two_stream_efficientnet_lite0", {"pretrained": False, "features": "head", "freeze": 3}),
-    ("light_residual_net_small", {}),
-    ("resnet18", {}),
-    ("two_stream_mobilenet", {"fusion": "average", "pool": "mean_std"}),
-    ("two_stream_shufflenet", {}),
-    ("two_stream_squeezenet", {}),
-    ("two_stream_vit", {}),
-    ("two_stream_cnn_m", {"width": 0.125}),
-    ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 32}),
-    ("two_stream_resnet", {"fusion": "fc"}),
-    ("two_stream_inception", {}),
-    ("two_stream_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}),
-    ("mobilevit_3d", {"pool": "mean_std"}),
-    ("two_stream_swin_c", {"width": 24}),
-    ("c3d", {"width": 0.125}),
-    ("i3d", {"two_stream": True}),
-    ("per_frame_cnn", {"width": 0.125}),
-]
+NETWORKS = mark_large(
+    [
+        ("two_stream_mobilevit", {}),
+        ("two_stream_mobilevit", {"shared": True, "pool": "mean_std"}),
+        ("two_stream_mobilevit", {"shortcut": False, "head": "cosine"}),
+        ("two_stream_efficientnet_lite0", {"pretrained": False}),
+        ("two_stream_efficientnet_lite0", {"pretrained": False, "features": "head", "freeze": 3}),
+        ("light_residual_net_small", {}),
+        ("resnet18", {}),
+        ("two_stream_mobilenet", {"fusion": "average", "pool": "mean_std"}),
+        ("two_stream_shufflenet", {}),
+        ("two_stream_squeezenet", {}),
+        ("two_stream_vit", {}),
+        ("two_stream_cnn_m", {"width": 0.125}),
+        ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 32}),
+        ("two_stream_resnet", {"fusion": "fc"}),
+        ("two_stream_inception", {}),
+        ("two_stream_efficientnetv2", {"fusion": "conv", "position": "mbconv4"}),
+        ("mobilevit_3d", {"pool": "mean_std"}),
+        ("two_stream_swin_c", {"width": 24}),
+        ("c3d", {"width": 0.125}),
+        ("i3d", {"two_stream": True}),
+        ("per_frame_cnn", {"width": 0.125}),
+    ]
+)
 
 
 def clip_of(frames: int = 2, batch: int = 1, channels: int = 5) -> Tensor:
@@ -171,7 +174,7 @@ def test_recalibration_takes_the_statistics_of_what_it_is_shown(frozen_bn: bool)
     ("name", "how"),
     [
         ("two_stream_mobilevit", {"leave": []}),  # attention
-        ("two_stream_swin_c", {"round_to": 4}),  # windows
+        pytest.param("two_stream_swin_c", {"round_to": 4}, marks=pytest.mark.box),  # windows
         ("light_residual_net_small", {}),
         ("light_residual_net_small", {"round_to": 4}),
         ("light_residual_net_small", {"importance": "bn_scale"}),  # all scales are 1: a tie of all channels
