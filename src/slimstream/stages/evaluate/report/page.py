@@ -177,7 +177,7 @@ def headline(report: Report) -> str:
     else:
         judgement = (
             f"shows no measurable loss against the original ({scores}; "
-            f"a true loss of up to {-difference['low']:.2f} is not excluded)"
+            f"a true loss of up to {abs(difference['low']):.2f} is not excluded)"
         )
     pace = (
         f"{speed:.1f} times as fast"

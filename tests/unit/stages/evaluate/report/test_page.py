@@ -87,6 +87,7 @@ def test_flagged_shortcuts_are_told_at_the_top() -> None:
         (-0.2, -0.1, "measurably worse"),
         (0.1, 0.2, "measurably better"),
         (-0.1, 0.1, "a true loss of up to 0.10 is not excluded"),
+        (0.0, 0.1, "a true loss of up to 0.00 is not excluded"),
         (0.0, 0.0, "as well as"),
     ],
 )
