@@ -1,4 +1,4 @@
-"""The pages agree with the code: files, rooms and columns that they name are those that there are."""
+"""The pages agree with the code: files, layers and columns that they name are those that there are."""
 
 import ast
 import re
@@ -68,17 +68,17 @@ def test_the_list_of_files_is_whole_and_true() -> None:
     assert all(named.values()), "every file needs a few words"
 
 
-def test_the_picture_of_the_rooms_shows_the_layers_that_are_checked() -> None:
+def test_the_picture_of_the_layers_shows_those_that_are_checked() -> None:
     (contract, *_) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = [[name.split(".")[1] for name in layer.split(" | ")] for layer in contract["layers"]]
     checked = list(dict.fromkeys(tuple(dict.fromkeys(layer)) for layer in layers))
-    (block,) = fences(ARCHITECTURE, "Rooms")
+    (block,) = fences(ARCHITECTURE, "Layers")
     drawn = [
         tuple(cell.split()[0] for cell in line.split("|")) for line in block.partition("─\n")[2].splitlines()
     ]
     assert drawn == [layer for layer in checked if layer != ("__main__",)]
-    rooms = {path.name for path in (ROOT / "src/slimstream").iterdir() if path.is_dir()} - {"__pycache__"}
-    assert {room for layer in drawn for room in layer} == rooms
+    packages = {path.name for path in (ROOT / "src/slimstream").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert {package for layer in drawn for package in layer} == packages
 
 
 @pytest.mark.parametrize(
