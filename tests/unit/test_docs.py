@@ -112,6 +112,24 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{page.name}: {target}"
 
 
+def test_named_files_and_tests_exist() -> None:
+    """`folder/file.py`, by the end of its path, and `test_name`."""
+    code = [
+        path
+        for folder in ("src", "flows", "infra", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    paths = {"/".join(path.parts[-n:]) for path in code for n in range(1, len(path.parts))}
+    tests = {path.stem for path in code} | {
+        name for path in code for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    for page in PAGES:
+        if page.name == "contributing.md":  # its examples are files that are not there yet
+            continue
+        names = re.findall(r"`([\w/]+\.py|test_\w+)`", FENCE.sub("", page.read_text()))
+        assert not set(names) - paths - tests, page.name
+
+
 @pytest.mark.parametrize("page", WRAPPED, ids=lambda page: page.name)
 def test_lines_are_short(page: Path) -> None:
     long = [line for line in page.read_text().splitlines() if len(line) > 110 and not line.startswith("|")]
