@@ -1,4 +1,4 @@
-"""The pages agree with the code: files, rooms and columns that they name are those that there are."""
+"""The pages agree with the code: files, layers and columns that they name are those that there are."""
 
 import ast
 import re
@@ -38,15 +38,21 @@ def fences(page: Path, section: str) -> list[str]:
 
 
 def named_files() -> Iterator[tuple[str, str]]:
-    """Every file of the list and its description; folders end with a slash and are indented by two."""
+    """Every file of the list and its description; folders end with a slash and are indented by two.
+
+    A folder described as "one file per ..." stands for all files that lie in it.
+    """
     (block,) = fences(ARCHITECTURE, "Files")
     folders: list[str] = []
     for line in block.splitlines():
         name, _, description = line.strip().partition(" ")
         depth = len(list(takewhile(str.isspace, line))) // 2
         folders[depth:] = [name]
+        path, description = "".join(folders), description.strip()
         if not name.endswith("/"):
-            yield "".join(folders), description.strip()
+            yield path, description
+        elif description.startswith("one file per"):
+            yield from ((str(file.relative_to(ROOT)), description) for file in (ROOT / path).glob("*.py"))
 
 
 def holds_code(path: Path) -> bool:
@@ -68,17 +74,17 @@ def test_the_list_of_files_is_whole_and_true() -> None:
     assert all(named.values()), "every file needs a few words"
 
 
-def test_the_picture_of_the_rooms_shows_the_layers_that_are_checked() -> None:
+def test_the_picture_of_the_layers_shows_those_that_are_checked() -> None:
     (contract, *_) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = [[name.split(".")[1] for name in layer.split(" | ")] for layer in contract["layers"]]
     checked = list(dict.fromkeys(tuple(dict.fromkeys(layer)) for layer in layers))
-    (block,) = fences(ARCHITECTURE, "Rooms")
+    (block,) = fences(ARCHITECTURE, "Layers")
     drawn = [
         tuple(cell.split()[0] for cell in line.split("|")) for line in block.partition("─\n")[2].splitlines()
     ]
     assert drawn == [layer for layer in checked if layer != ("__main__",)]
-    rooms = {path.name for path in (ROOT / "src/slimstream").iterdir() if path.is_dir()} - {"__pycache__"}
-    assert {room for layer in drawn for room in layer} == rooms
+    packages = {path.name for path in (ROOT / "src/slimstream").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert {package for layer in drawn for package in layer} == packages
 
 
 @pytest.mark.parametrize(
@@ -110,6 +116,24 @@ def test_links_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", FENCE.sub("", there.read_text()), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{page.name}: {target}"
+
+
+def test_named_files_and_tests_exist() -> None:
+    """`folder/file.py`, by the end of its path, and `test_name`."""
+    code = [
+        path
+        for folder in ("src", "flows", "infra", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    paths = {"/".join(path.parts[-n:]) for path in code for n in range(1, len(path.parts))}
+    tests = {path.stem for path in code} | {
+        name for path in code for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    for page in PAGES:
+        if page.name == "contributing.md":  # its examples are files that are not there yet
+            continue
+        names = re.findall(r"`([\w/]+\.py|test_\w+)`", FENCE.sub("", page.read_text()))
+        assert not set(names) - paths - tests, page.name
 
 
 @pytest.mark.parametrize("page", WRAPPED, ids=lambda page: page.name)

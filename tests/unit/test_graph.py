@@ -16,7 +16,7 @@ UNREACHED = {
     "core/environment.py": "where work is done: extraction and trainings ask",
     "core/files.py": "split writes nothing that has to be whole",
     "core/fingerprint.py": "names packs and the states of trainings",
-    "core/output.py": "what the command line may write over",
+    "core/overwrite.py": "what the command line may write over",
     "core/parallel.py": "one process a core: neither ingest, split nor a training has any",
     "core/proxy.py": "asked before any stage begins",
     "core/threads.py": "set before any stage begins",
@@ -27,7 +27,7 @@ UNREACHED = {
     "models/cost.py": "export and evaluate take what the card says",
     "models/latency.py": "few stages time a network",
     "runtimes/export.py": "evaluate opens what export wrote",
-    "runtimes/part.py": "sweep looks at no deployed form's answers",
+    "runtimes/split_part.py": "sweep looks at no deployed form's answers",
 }
 """Files that a stage lists with their folder although its code does not reach them, and why it does not."""
 GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -1,4 +1,4 @@
-"""What the frozen layers of a network make of the clips, computed once.
+"""Cache of the output of a network's frozen layers.
 
 Nothing that is learnt changes it, and on a CPU it is nearly all of the work: every stage, fold and epoch that
 meets a frame again reads it from disk. The files are named after the layers' weights, the code of all
@@ -25,49 +25,50 @@ from slimstream.models.checkpoint import weight_hash
 
 @runtime_checkable
 class HasFrozenLayers(Protocol):
-    """A network whose first layers are frozen. It takes a clip, or what they have made of one."""
+    """A network whose first layers are frozen. Its input is a clip, or the output of these layers."""
 
     def frozen_layers(self) -> nn.Module | None:
-        """The frozen layers; None where all are trained."""
+        """Return the frozen layers, or None when all layers are trained."""
 
     def frozen_features(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, C, H, W), or what `front` makes of it, to what the frozen layers make, (B, T, ...)."""
+        """Run the frozen layers on a clip (B, T, C, H, W), or the rest of them on the output of
+        `shared_frozen_features`. Returns (B, T, ...)."""
 
     def shared_frozen_layers(self) -> nn.Module | None:
-        """The first of them, which other networks share that learn more; None where there are none."""
+        """Return the first frozen layers, which networks with fewer frozen layers share, or None."""
 
     def shared_frozen_features(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, C, H, W) to what those make of it, (B, T, ...)."""
+        """Run `shared_frozen_layers` on a clip (B, T, C, H, W). Returns (B, T, ...)."""
 
 
 def cache_frozen_features(model: nn.Module, batches: Iterable[Batch], cache: Path) -> Iterable[Batch]:
-    """The same batches, their clips (B, T, C, H, W) as `model`'s frozen layers leave them.
+    """Yield the batches with their clips (B, T, C, H, W) replaced by the output of the frozen layers.
 
-    Unchanged for a network without such layers. Values are rounded to half precision, whether they are
-    computed or read, so that a training does not depend on what was cached. Where `model` has a front, what
-    follows starts from its rounded values: the baseline and the network that is trained share them.
+    Batches of a network without frozen layers are unchanged. Values are rounded to half precision, computed
+    or read, so that a training does not depend on the cache. When `model` has `shared_frozen_layers`, the
+    remaining layers start from their rounded output: the baseline and the trained network share it.
     """
     layers = model.frozen_layers() if isinstance(model, HasFrozenLayers) else None
     if layers is None:
         return batches
     assert isinstance(model, HasFrozenLayers)
-    folder, front = cache / "trunk" / _key(layers), model.shared_frozen_layers()
-    if front is None:
+    folder, first = cache / "trunk" / _key(layers), model.shared_frozen_layers()
+    if first is None:
         return _cached(batches, lambda batch: _made(model, model.frozen_features, batch.clip), folder)
-    shared = cache / "trunk" / _key(front)
+    shared = cache / "trunk" / _key(first)
 
-    def from_front(batch: Batch) -> Tensor:
+    def from_shared(batch: Batch) -> Tensor:
         (half,) = _cached(
             [batch], lambda batch: _made(model, model.shared_frozen_features, batch.clip), shared
         )
         return _made(model, model.frozen_features, half.clip)
 
-    # A name of its own: from pixels the last digits would be others.
-    return _cached(batches, from_front, folder / "from-front")
+    # A folder of its own: the last digits differ from those computed from pixels.
+    return _cached(batches, from_shared, folder / "from-front")
 
 
 def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: Path) -> Iterator[Batch]:
-    """The batches with what `make` makes of their clips, read from `folder` where it was made before."""
+    """Yield the batches with `make(batch)` as clips, read from `folder` when it was computed before."""
     for batch in batches:
         if not len(batch.indices):  # other processes have it
             yield batch
@@ -82,7 +83,7 @@ def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: P
 
 @torch.inference_mode()  # and no more within it: a training could not learn from the batch
 def _made(model: nn.Module, layers: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
-    """What `layers` of `model` make of `clips`, in half precision."""
+    """Run `layers` of `model` on `clips`. Returns half precision on the CPU."""
     device = next(model.parameters()).device
     # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
     return torch.cat([layers(clip.to(device)).half().cpu() for clip in clips.split(1)])

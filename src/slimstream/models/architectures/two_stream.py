@@ -162,9 +162,9 @@ class TwoStream(Classifier):
         return self.rgb(rgb), self.flow(flow)
 
     def frozen_features(self, clip: Tensor) -> Tensor:
-        """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w').
+        """Run the frozen stages of both streams: (B, T, 5, H, W) to (B, T, 2, C', h', w').
 
-        The clip may also be what `front` has made of it.
+        `clip` may also be the output of `shared_frozen_features`; then only the remaining frozen stages run.
         """
         if clip.ndim == 6:
             maps = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
@@ -173,23 +173,23 @@ class TwoStream(Classifier):
         return self._through([net.stages[: net.frozen] for net in self._frozen()], pictures, clip)
 
     def frozen_layers(self) -> nn.Module | None:
-        """The frozen stages of both streams; None where either is trained from its first layer on."""
+        """Return the frozen stages of both streams, or None when a stream has none."""
         return nn.ModuleList(net.stages[: net.frozen] for net in self._frozen()) if self._frozen() else None
 
     def shared_frozen_features(self, clip: Tensor) -> Tensor:
-        """What the stages of `front_layers` make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
+        """Run the stages of `shared_frozen_layers`: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
         pictures = self.normalise(clip.flatten(0, 1))
         return self._through([net.stages[: net.halfway] for net in self._frozen()], pictures, clip)
 
     def shared_frozen_layers(self) -> nn.Module | None:
-        """The frozen stages that another network, which learns more, shares; None where there are none."""
+        """Return the first frozen stages, which networks with fewer frozen stages share, or None."""
         nets = self._frozen()
         if not nets or not all(0 < net.halfway < net.frozen for net in nets):
             return None
         return nn.ModuleList(net.stages[: net.halfway] for net in nets)
 
     def _frozen(self) -> list[HasFrozenStages]:
-        """Both streams where the first stages of both are frozen, else none."""
+        """Return both streams when both have frozen stages, else an empty list."""
         nets: list[nn.Module | None] = [self.rgb, self.flow]
         frozen = [
             cast(HasFrozenStages, net) for net in nets if isinstance(net, HasFrozenStages) and net.frozen
