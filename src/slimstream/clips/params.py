@@ -8,7 +8,7 @@ from slimstream.core.schema import Fraction, Section
 
 
 class ExtractParams(Section):
-    """What a model is given to see: RGB frames and dense optical flow, in step; or pictures alone.
+    """Input of the networks: RGB frames with the dense optical flow at each, or pictures alone.
 
     Exactly one of `fraction` (P1: 0.2·T) and `frames` (P2: a fixed number spread over the clip) is set. A
     picture file is one frame whatever they say, and its `flow` is none.
@@ -36,7 +36,7 @@ class ExtractParams(Section):
         None,
         ge=8,
         le=16,
-        description="of pictures with 16 bits, how many their camera fills (10, 12, 14), counted from the "
+        description="of pictures with 16 bits, how many their camera fills (as 12), counted from the "
         "lowest; null: 16, unless all of a set are so dark that it must be fewer",
     )
     stride: int = Field(1, ge=1, description="flow from frame t to frame t + stride")

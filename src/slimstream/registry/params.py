@@ -6,7 +6,7 @@ from slimstream.core.schema import Fraction, Section
 
 
 class GateParams(Section):
-    """When a challenger becomes champion."""
+    """Conditions under which a new version becomes champion."""
 
     margin: float = Field(0.02, ge=0, description="macro-F1 the challenger may be worse than the champion")
     max_drop: float = Field(0.05, ge=0, description="macro-F1 compression may cost against its own original")

@@ -8,7 +8,7 @@ from slimstream.core.schema import Fraction, Section
 
 
 class SplitParams(Section):
-    """Who learns, who chooses, who judges."""
+    """Shares of train, val and test, and the groups that stay together."""
 
     group_by: list[str] = Field([], description="columns whose equal values must stay together")
     video: str | None = Field(

@@ -31,7 +31,9 @@ class FitParams(Section):
     decay_at: list[Fraction] = Field(
         [0.5, 0.75], description="step: after which shares of the epochs it decays"
     )
-    patience: int = Field(10, ge=0, description="plateau: epochs without a better loss that are borne")
+    patience: int = Field(
+        10, ge=0, description="plateau: epochs without a better loss before the rate decays"
+    )
     loss: Literal["cross_entropy", "am_softmax"] = Field(
         "cross_entropy", description="am_softmax (P2) needs a network with `head: cosine`"
     )

@@ -12,7 +12,7 @@ class BaselineParams(Section):
 
     model: Literal["frozen_efficientnet_lite0", "cnn_features_svm", "cnn_features_knn"] = Field(
         "frozen_efficientnet_lite0",
-        description="features judged by logistic regression, a linear SVM or the nearest training clips",
+        description="classifier of the features: logistic regression, linear SVM or nearest training clips",
     )
     model_args: dict[str, Any] = Field({}, description="what its factory takes, as backbone or freeze")
     strength: float = Field(1.0, gt=0, description="inverse strength of the L2 penalty")

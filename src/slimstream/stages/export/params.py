@@ -7,7 +7,7 @@ from slimstream.runtimes import RUNTIMES
 
 
 class ExportParams(Section):
-    """In which form a network is deployed."""
+    """Forms of the networks for deployment."""
 
     runtimes: list[str] = Field(
         default_factory=lambda: list(RUNTIMES),

@@ -6,7 +6,7 @@ from slimstream.core.schema import Section
 
 
 class RefitParams(Section):
-    """When everything is chosen, the validation clips are learnt from as well."""
+    """After all choices are made, the heads learn from the validation clips as well."""
 
     strength: float | None = Field(
         None,

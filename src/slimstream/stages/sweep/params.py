@@ -8,7 +8,7 @@ from slimstream.core.schema import Section
 
 
 class SweepParams(Section):
-    """The network pruned at several rates, as `prune` does it: what each costs and saves. It only shows."""
+    """Pruning at several rates, each as `prune` does it: what it costs and saves. Nothing is chosen by it."""
 
     rates: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [],

@@ -6,7 +6,7 @@ from slimstream.core.schema import Fraction, Section
 
 
 class ValidateParams(Section):
-    """What a data set must satisfy before anything is learnt from it."""
+    """Conditions on the data set, checked before any training."""
 
     classes: list[str] = Field([], description="the labels there may be; empty: as found")
     max_quarantined: Fraction = Field(0.1, description="share of clips that may be lost before the run stops")
