@@ -1,4 +1,4 @@
-"""teachers: networks that only teach learn from the same clips; `distill` asks them (P3, section 2)."""
+"""teachers: train networks on the same clips that serve as teachers for `distill` only (P3, section 2)."""
 
 import shutil
 
@@ -22,11 +22,11 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
     from slimstream.training.study import Study, prefixed_log, with_prefix
 
     for folder in (paths.teachers, paths.teacher_curves) if distributed.rank() == 0 else ():
-        # Or a teacher that the recipe has dropped would go on teaching.
+        # Removes teachers that the recipe no longer has.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     study = Study.open(extract, paths)
-    for name, p in teachers.items():  # a mistake in the last one should not wait for the others
+    for name, p in teachers.items():  # all before any training: a mistake is found at once
         study.check(create_model(p.model, len(study.classes), **p.model_args), p.fit, f"teachers.{name}")
     metrics: dict[str, float] = {}
     for name, p in teachers.items():

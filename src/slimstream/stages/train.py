@@ -1,4 +1,4 @@
-"""train: the network named in params.yaml learns from the training clips."""
+"""train: train the network of params.yaml on the training clips."""
 
 import torch
 

@@ -1,7 +1,7 @@
-"""baseline: frozen ImageNet features (P2's "CNN features" row), the head fitted in closed form: the bar.
+"""baseline: frozen ImageNet features (P2, row "CNN features") with a head that is fitted in closed form.
 
-On a few hundred clips most of a two-stream model's strength is pretraining. This model costs a minute, learns
-nothing but its last layer, and stands in every table, so that nobody pays for training that brings nothing.
+On a few hundred clips most of a two-stream model's quality comes from pretraining. This model takes a minute
+and learns its last layer only. Every table includes it, so that one sees whether training a network pays.
 """
 
 import time
@@ -28,7 +28,10 @@ def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log
 
 
 def network(baseline: BaselineParams, extract: ExtractParams) -> str:
-    """Name of the network for clips that `extract` makes. Raises UserError for one that needs flow."""
+    """Name of the network for clips that `extract` makes.
+
+    Raises UserError when the network needs optical flow and the clips have none.
+    """
     if extract.flow != "none":
         return baseline.model
     if baseline.model != FROZEN:

@@ -1,7 +1,7 @@
-"""sweep: the network pruned at several rates, each as `prune` does it: what is lost for how much time.
+"""sweep: quality and latency of the network pruned at several rates, each with the settings of `prune`.
 
-Quality is that on validation clips, latency that of the exported network in 32-bit floats. The curve is there
-to be looked at: `prune` goes by its own settings.
+Quality is measured on validation clips, latency on the exported network in 32-bit floats. The curve is for
+people to look at; no later stage reads it.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.sweep.params import SweepParams
 from slimstream.training.params import TrainParams
 
-# `rate` is what was asked for, `removed` the share of channels that really went.
+# `rate` is the requested share of channels, `removed` the share that was removed.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
 
 

@@ -1,4 +1,4 @@
-"""What the manifest and the accepted clips must satisfy as tables, as expectations of Great Expectations.
+"""Expectations (Great Expectations) for the table of the manifest and that of the accepted clips.
 
 `e` is the module `great_expectations.expectations`, which takes seconds to import. The description of an
 expectation is what the report shows.
@@ -10,7 +10,7 @@ from typing import Any
 from slimstream.catalog.manifest import COLUMNS
 
 LEAST, MOST = 16, 16384
-"""Pixels that either side of a picture must have, and may have."""
+"""Minimum and maximum width and height of a picture in pixels."""
 
 
 def of_manifest(e: Any) -> list[Any]:
