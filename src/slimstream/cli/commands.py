@@ -1,6 +1,6 @@
-"""What each command of `python -m slimstream` does. None or 0 is success.
+"""The commands of `python -m slimstream`, a function each. They return an exit status; None is success.
 
-Nothing heavy is imported before a command is known, so `--help` answers at once.
+Heavy libraries are imported inside the functions, so `--help` is fast.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     else:
         shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
         raise UserError(f"torchrun is for {shared}; run this stage without it.")
-    # A training may take hours, so what another stage would refuse is said first. Where its section is empty
-    # (no teachers) there is no training.
+    # A training may take hours, so settings that a later stage would refuse are reported first. Where the
+    # section is empty (no teachers) there is no training.
     if stage.trains and params.section(stage.name):
         before_training(params, paths)
     first = torchrun.is_main_process()
@@ -64,7 +64,7 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
-    preflight(params, paths)  # what cannot come out right is said before anything is listed
+    preflight(params, paths)  # wrong settings are reported before anything is listed
     result = source.scan(
         params.ingest,
         params.split.group_by,
@@ -81,9 +81,9 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
-    """Who was in a test part as the committed source.lock.json and registered versions have it.
+    """Clips that were in a test part, from the committed source.lock.json and the registered versions.
 
-    MLflow is imported only where there is a registry.
+    Also returns messages for the user. MLflow is imported only where there is a registry.
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
@@ -197,7 +197,7 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
         check_overwrite(args.out, *serving.TABLE_HEADS)
     files = serving.find_clips(args.files)
     model = serving.deployed_model(args.model or load_params(paths.params).publish.name, paths)
-    if args.out:  # before the work, not after it, is found out where nothing can be written
+    if args.out:  # before the work: a path that cannot be written is found at once
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.touch()
     table = serving.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
@@ -243,7 +243,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
     for source in filter(None, (args.source, args.pictures)):
         check_source(source, paths)
-    for spec in specs[1:]:  # a mistake in the last one should not wait for the first
+    for spec in specs[1:]:  # before any work, so that a mistake in the last one is found at once
         check_rows(spec, select_rows(spec, args.table, args.row).values(), args.budget, paths)
     failed = 0
     for spec in specs:

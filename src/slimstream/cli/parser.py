@@ -1,4 +1,4 @@
-"""`python -m slimstream COMMAND`: what can be asked for, and how a mistake is told; `commands` does it."""
+"""`python -m slimstream COMMAND`: the argument parser and error messages; `commands` does the work."""
 
 import argparse
 import signal
@@ -37,12 +37,12 @@ scatters windows, which flatters and stands there as a warning. Settings are cho
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, else the status of a UserError."""
+    """Run one command. Returns 0, the status of a UserError, 2 for an OSError, or 130 if interrupted."""
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
     bypass_for_loopback()  # MLflow and S3 may be on this machine
-    use_passive_waiting()  # also those of the processes that a stage starts
-    # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
+    use_passive_waiting()  # also in processes that a stage starts
+    # SIGTERM has the effect of an interrupt: the stage closes its run and leaves no half-written file.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(args.run(args, paths) or 0)
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         torchrun.let_main_report()
         return error.status
     except OSError as error:
-        # No space, no permission: the system's own words and the file say more than a traceback.
+        # No space or no permission: the system's message and the file are more helpful than a traceback.
         if error.filename is None and error.errno is None:
             raise
         where, mend = error.filename or paths.root, "; mend it and run again, what is finished is kept."
@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_runner_options(command: argparse.ArgumentParser) -> None:
-    """What `experiments.runner` is told."""
+    """Add the options of `experiments.runner`."""
     command.add_argument(
         "--jobs",
         type=int,

@@ -104,7 +104,7 @@ class Channels:
 
     @property
     def highest_rate(self) -> float:
-        """Largest share of channels that can be removed; each group keeps `min_channels`. 0 without groups."""
+        """Largest removable share of channels; each group keeps `min_channels`. 0 without groups."""
         return 1 - sum(group.min_channels for group in self.groups) / self.count if self.count else 0.0
 
     def remove(self, rate: float) -> float:
