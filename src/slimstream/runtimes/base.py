@@ -109,7 +109,7 @@ def read_forms(folder: Path) -> tuple[Form, list[Form]]:
 
 
 def softmax(logits: "npt.NDArray[np.floating[Any]]") -> "npt.NDArray[np.float64]":
-    """Probabilities (B, classes) for logits (B, classes). Serving does not install SciPy, so it is not used."""
+    """Probabilities (B, classes) for logits (B, classes). Serving has no SciPy, so it is not used."""
     import numpy as np
 
     scaled = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

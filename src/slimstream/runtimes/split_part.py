@@ -1,4 +1,4 @@
-"""The clips of one part of the split as inputs of a deployed network: single clips with all sampled frames."""
+"""The clips of one part of the split as inputs of a deployed network, with all sampled frames."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
