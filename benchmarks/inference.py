@@ -1,4 +1,4 @@
-"""Inference: one clip on one thread, eager PyTorch against every deployed form, pruned against original."""
+"""Inference of one clip on one thread: deployed forms against eager PyTorch, pruned against original."""
 
 import copy
 import tempfile
@@ -22,7 +22,7 @@ FRAMES, SIDE = 10, 224
 SMALL = 2.13e6
 """Parameters of P1's pruned network."""
 HIDDEN = ["head", "*.conv_pwl"]
-"""What keeps its channels where only the hidden ones of EfficientNet's blocks are pruned."""
+"""Layers that keep their channels, so that only the hidden channels of EfficientNet's blocks are pruned."""
 ROUNDS = 9
 
 
@@ -64,7 +64,7 @@ def run() -> list[Result]:
 
 
 def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[Result]:
-    """Each deployed form against eager PyTorch, after a look at what they answer."""
+    """Each deployed form against eager PyTorch, after a check that their outputs agree."""
     shown = torch.from_numpy(clip)
 
     @torch.inference_mode()
@@ -90,7 +90,7 @@ def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[R
 
 
 def wrapper(folder: Path, clip: np.ndarray) -> Result:
-    """Our call against OpenVINO asked as its own benchmark does: fixed shape, one request, nothing around."""
+    """Our call against OpenVINO as in its own benchmark: fixed shape, one request, no wrapper."""
     core = import_openvino().Core()
     graph = core.read_model(find_runtime("openvino").paths(folder)[0])
     graph.reshape(list(clip.shape))
@@ -117,13 +117,13 @@ def present() -> list[str]:
 
 
 def noise(frames: int, channels: int, side: int) -> np.ndarray:
-    """(1, T, C, H, W) uint8 of large patches."""
+    """A random clip (1, T, C, H, W) uint8 of large patches."""
     coarse = torch.randint(0, 256, (frames, channels, 7, 7), dtype=torch.uint8)
     return nn.functional.interpolate(coarse, side)[None].numpy()
 
 
 def seen(model: nn.Module, clips: list[np.ndarray]) -> nn.Module:
-    """`model` with batch norms that have met clips: fresh, it would answer the same to all."""
+    """`model` with batch norm calibrated on `clips`; without it all clips would give the same output."""
     recalibrate_batch_norm(model, map(torch.from_numpy, clips))
     return model.eval()
 

@@ -52,7 +52,7 @@ def to_jpeg(array: np.ndarray, folder: Path) -> None:
 
 
 def from_jpeg(root: Path, ids: list[str]) -> np.ndarray:
-    """(B, T, H, W, 5) uint8."""
+    """Read clips from JPEG files, (B, T, H, W, 5) uint8."""
     clips = []
     for id_ in ids:
         frames = []

@@ -1,6 +1,6 @@
-"""What a plant wants watched: new clips at the source, and a champion that no longer keeps its promise.
+"""Flows that watch a plant: for new clips at the source, and for a champion whose score has dropped.
 
-Both start a retraining by its deployment, which queues it behind one that runs already.
+Both start a retraining through its deployment, where it waits until a running one has ended.
 """
 
 # mypy: disable-error-code="unused-coroutine"
@@ -38,7 +38,7 @@ def ingest_watch(
     fresh = sorted([*found["new"], *found["changed"]])
     told = f"{found['source']}: {len(fresh)} new or changed clips, {enough} start a retraining."
     if len(fresh) >= enough:
-        # The same clips seen again, before the retraining has ended, must not start another.
+        # The same clips must not start a second retraining while the first is running.
         request_retraining("ingest-watch", *fresh)
         told += " Started."
     _report(told, "source")
@@ -64,14 +64,17 @@ def evaluate_champion(
     retry_condition_fn=is_worth_retrying,
 )
 def run_command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
-    """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
+    """Run a slimstream command; returns the last lines of its output.
+
+    If it fails, the flow fails with its message.
+    """
     hide_tracebacks()
     logger = get_run_logger()
     return dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
 
 
 def request_retraining(*because: str) -> None:
-    """Ask for a retraining; asked twice for the same reason, there is one."""
+    """Start a retraining; a second call with the same reasons `because` has no effect."""
     reason = hashlib.sha256("\n".join(because).encode()).hexdigest()[:16]
     run_deployment(RETRAINING, timeout=0, idempotency_key=f"{because[0]}-{reason}", as_subflow=False)
 

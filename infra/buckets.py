@@ -1,6 +1,6 @@
-"""Make the buckets that are named, unless they are there: `python infra/buckets.py clips dvc mlflow`.
+"""Create the named buckets, unless they exist: `python infra/buckets.py clips dvc mlflow`.
 
-Server and credentials come from AWS_ENDPOINT_URL and the like.
+Server and credentials come from AWS_ENDPOINT_URL and the other AWS_ variables.
 """
 
 import sys
