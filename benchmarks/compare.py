@@ -56,6 +56,7 @@ def compare_times(
 def ratio_result(
     part: str, ours: str, peer: str, ratios: list[float], *, most: float | None = None, note: str = ""
 ) -> Result:
+    """The Result for the `ratios` of all rounds; also prints it."""
     made = Result(part, ours, peer, statistics.median(ratios), min(ratios), max(ratios), most, note)
     print(f"  {table_row(made)}", flush=True)
     return made
@@ -75,5 +76,6 @@ def times(ratio: float) -> str:
 
 
 def table_row(r: Result) -> str:
+    """The result as a line of text for the terminal."""
     verdict = "" if r.most is None else f"  (≤ {r.most:.2f}: {'reached' if r.reached else 'MISSED'})"
     return f"{r.ours} / {r.peer}: {r.ratio:.3f} ({r.low:.3f} to {r.high:.3f}){verdict} {r.note}".rstrip()

@@ -109,10 +109,12 @@ def wrapper(folder: Path, clip: np.ndarray) -> Result:
 
 
 def call(folder: Path, runtime: str, clip: np.ndarray) -> Call:
+    """A function that computes `clip` with the network exported to `folder`."""
     return partial(open_network(folder, runtime), clip)
 
 
 def present() -> list[str]:
+    """Names of the runtimes that this machine supports."""
     return [name for name, runtime in RUNTIMES.items() if not runtime.missing()]
 
 
@@ -129,6 +131,7 @@ def seen(model: nn.Module, clips: list[np.ndarray]) -> nn.Module:
 
 
 def pruned(model: nn.Module, clips: list[np.ndarray], **how: Any) -> nn.Module:
+    """A copy of `model`, pruned with the settings `how` and calibrated on `clips`."""
     net = copy.deepcopy(model)
     prune_channels(net, torch.from_numpy(clips[0]), round_to=8, **how)
     return seen(net, clips)

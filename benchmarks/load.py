@@ -44,6 +44,7 @@ def run() -> list[Result]:
 
 
 def to_jpeg(array: np.ndarray, folder: Path) -> None:
+    """Write a pack (T, H, W, 5) as JPEG files: RGB and both components of flow per frame."""
     folder.mkdir(parents=True)
     for i, frame in enumerate(array):
         cv2.imwrite(str(folder / f"{i:03d}.jpg"), frame[..., 2::-1])

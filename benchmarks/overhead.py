@@ -62,6 +62,7 @@ def absolute(part: str, what: str, command: list[str], where: Path, most: float)
 
 
 def run_command(command: list[str], where: Path = ROOT, **more: str) -> None:
+    """Run `command` in `where`, without servers for MLflow and Prefect; fails if it fails."""
     environment = {**os.environ, "PYTHONPATH": "src", "PREFECT_HOME": str(where / ".prefect"), **more}
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         environment.pop(name, None)

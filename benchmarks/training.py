@@ -120,6 +120,7 @@ def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Calla
 
 
 def bare_epoch(batches: list[Batch]) -> Call:
+    """A function that trains one epoch with a minimal PyTorch loop."""
     model = Bare().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def train() -> None:

@@ -172,6 +172,7 @@ def publish_artifacts(paths: Paths) -> None:
 
 
 def outcome_sentence(outcome: Mapping[str, Any]) -> str:
+    """The result of publish in one sentence; `outcome` is the content of its run file."""
     if not outcome:
         return "Nothing was published."
     what = f"{outcome['name']} version {outcome['version']} ({outcome['model']})"

@@ -9,6 +9,7 @@ import boto3
 
 
 def main(names: list[str]) -> None:
+    """Create the buckets `names` that do not exist."""
     s3 = boto3.client("s3")
     there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for name in names:

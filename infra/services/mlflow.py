@@ -13,6 +13,7 @@ from slimstream.tracking.database import sqlite_uri
 
 
 def command(settings: Settings) -> list[str]:
+    """Command that starts the server."""
     port = settings.mlflow_port
     names = [HOST, "localhost"]
     return [
@@ -40,6 +41,7 @@ def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> d
 
 
 def login(secrets: Mapping[str, str]) -> tuple[str, str]:
+    """User and password of the server."""
     return secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"]
 
 

@@ -55,6 +55,7 @@ def binaries(home: Home) -> Path | None:
 
 
 def data(home: Home) -> Path:
+    """Folder of the cluster."""
     return home.folder / "postgres"
 
 
@@ -65,6 +66,7 @@ def command(home: Home, settings: Settings) -> list[str]:
 
 
 def url(settings: Settings, password: str, database: str, driver: str = "postgresql") -> str:
+    """URL of `database` for SQLAlchemy or psycopg2. It contains the password."""
     return f"{driver}://{ROLE}:{quote(password, safe='')}@{HOST}:{settings.postgres_port}/{database}"
 
 

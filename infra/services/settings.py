@@ -92,6 +92,7 @@ def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def save(home: Home, settings: Settings) -> None:
+    """Write settings.json."""
     write(home.settings, json.dumps(asdict(settings), indent=2) + "\n")
 
 

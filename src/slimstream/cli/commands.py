@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
+    """Run one stage, under torchrun too, and write its metrics and run id."""
     from slimstream.pipeline.preflight import before_training
     from slimstream.tracking.run import NullRun, stage_run
 
@@ -60,6 +61,7 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
+    """List the source into source.lock.json and print what has changed."""
     from slimstream.pipeline.preflight import preflight
     from slimstream.stages.ingest import scan as source
 
@@ -109,6 +111,7 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
+    """Print the table of networks."""
     from slimstream.cli.model_table import format_table, model_table
     from slimstream.models.cost import measure
 
@@ -126,24 +129,28 @@ def models(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def publish(args: argparse.Namespace, paths: Paths) -> None:
+    """Register the compressed model; the gate decides whether it becomes the champion."""
     from slimstream.registry import publish as publishing
 
     print(publishing.publish(load_params(paths.params), paths, promote=not args.no_promote))
 
 
 def rollback(args: argparse.Namespace, paths: Paths) -> None:
+    """Make the previous champion the champion again."""
     from slimstream.registry import versions as registry
 
     print(registry.rollback(_model_name(args, paths), paths))
 
 
 def promote(args: argparse.Namespace, paths: Paths) -> None:
+    """Make a registered version the champion."""
     from slimstream.registry import versions as registry
 
     print(registry.promote(_model_name(args, paths), args.version, paths, args.force))
 
 
 def evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
+    """Evaluate the champion on fresh labelled clips."""
     from slimstream.registry import champion_check
 
     print(champion_check.evaluate_champion(load_params(paths.params), paths, args.source))
@@ -154,6 +161,7 @@ def _model_name(args: argparse.Namespace, paths: Paths) -> str:
 
 
 def versions(args: argparse.Namespace, paths: Paths) -> None:
+    """Print the registered versions."""
     from slimstream.registry import versions as registry
 
     name = _model_name(args, paths)
@@ -166,6 +174,7 @@ def versions(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def gc(args: argparse.Namespace, paths: Paths) -> None:
+    """Print what is not needed any more and, with --yes, delete it."""
     from slimstream.registry.retention import collect
 
     kinds = collect(paths, args.days, args.also)
@@ -181,6 +190,7 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def clean(args: argparse.Namespace, paths: Paths) -> None:
+    """Delete the outputs that dvc.yaml names."""
     from slimstream.cli.clean import clean as remove
 
     deleted, left = remove(paths)
@@ -190,6 +200,7 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:
+    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted."""
     from slimstream.core.overwrite import check_overwrite
     from slimstream.serving import predict as serving
 
@@ -213,6 +224,7 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
 
 
 def folds(args: argparse.Namespace, paths: Paths) -> None:
+    """Run the leave-one-group-out folds and print their table."""
     from slimstream.experiments.folds import run_folds
 
     params = load_params(paths.params)
@@ -220,6 +232,7 @@ def folds(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def process(args: argparse.Namespace, paths: Paths) -> None:
+    """Evaluate classical models on sensor logs and print the table."""
     from slimstream.sensors.settings import SensorRecipe, load_recipe
     from slimstream.sensors.table import evaluate_logs
 
@@ -228,6 +241,7 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
+    """Run the tables of papers and print them. Returns 1 when a row failed."""
     from slimstream.experiments.tables.run import check_rows, run_tables, select_rows
     from slimstream.experiments.tables.spec import listing, load_specs
     from slimstream.stages.ingest.reserved_folders import check_source

@@ -33,6 +33,8 @@ SHARED = "frames.npy"
 
 @dataclass(frozen=True)
 class PackedFile:
+    """The packed clips of one video or picture."""
+
     array: Pack
     """The frames of all clips, one clip after the other."""
     lengths: list[int]

@@ -94,6 +94,7 @@ def run_folds(
 
 
 def fold_name(aside: str | None, test: str) -> str:
+    """Name of the fold that tests on `test`, with the group `aside` set aside."""
     return f"{test} (without {aside})" if aside else test
 
 

@@ -272,6 +272,7 @@ def prepare_source(params: Params, home: Paths, source: str, paths: Paths) -> No
 
 
 def with_source(params: Params, source: str) -> Params:
+    """`params` with another ingest.source."""
     return params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": source})})
 
 
@@ -289,6 +290,7 @@ def _mark(stage: str) -> str:
 
 
 def write_settings(paths: Paths, settings: Mapping[str, Any]) -> None:
+    """Write `settings` to params.yaml."""
     with paths.params.open("w") as file:
         YAML(typ="safe").dump(dict(settings), file)
 

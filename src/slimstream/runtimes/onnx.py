@@ -18,6 +18,8 @@ OPSET = 20
 
 
 class OnnxRuntime(Runtime):
+    """ONNX Runtime on the CPU."""
+
     title = "ONNX Runtime"
     files = (FILE,)
     packages = ("onnxruntime",)

@@ -22,6 +22,8 @@ _IMPORTING = threading.Lock()
 
 
 class OpenVinoFloat32(Runtime):
+    """OpenVINO on the CPU in 32-bit floats."""
+
     title = "OpenVINO"
     files = ("network.xml", "network.bin")
     packages = ("openvino",)

@@ -9,6 +9,10 @@ from slimstream.training.params import TrainParams
 
 
 def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Train and save all teachers; returns their validation scores and sizes, by teacher.
+
+    Raises UserError when a teacher does not fit the clips.
+    """
     if not teachers:  # torch takes seconds to import
         for folder in (paths.teachers, paths.teacher_curves):
             shutil.rmtree(folder, ignore_errors=True)
@@ -43,6 +47,7 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
 
 
 def preflight(teachers: dict[str, TrainParams], extract: ExtractParams) -> None:
+    """Raise UserError when the settings of a teacher do not fit its network or the clips."""
     from slimstream.models import build_on_meta
     from slimstream.training.build_objective import check_training
 

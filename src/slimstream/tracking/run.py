@@ -54,6 +54,8 @@ class Run(Protocol):
 
 
 class NullRun:
+    """A run that records nothing."""
+
     run_id: str | None = None
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -165,6 +167,7 @@ def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
 
 
 def tracking_off() -> bool:
+    """Whether SLIMSTREAM_TRACKING turns tracking off."""
     return os.environ.get("SLIMSTREAM_TRACKING", "").lower() in {"off", "0", "false"}
 
 

@@ -42,6 +42,7 @@ STAGE_OF_MODEL = {model: stage.name for stage in STAGES.values() for model in st
 
 
 def stage_of_model(model: str) -> str:
+    """The stage that makes `model`."""
     return "teachers" if model.startswith(TEACHERS) else STAGE_OF_MODEL[model]
 
 

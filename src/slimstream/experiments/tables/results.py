@@ -34,6 +34,8 @@ class FinishedCell:
 
 @dataclass(frozen=True)
 class Interval:
+    """A mean with the bounds of its 95 % interval, which may be NaN."""
+
     mean: float
     low: float
     high: float

@@ -65,6 +65,7 @@ def replace_section(text: str, name: str, section: str) -> str:
 
 
 def preamble(spec: Spec, budget: str) -> str:
+    """The paragraph before the tables: how the numbers were computed."""
     return (
         f"Budget `{budget}`, the same for all rows (recipes/tables/{spec.paper}.yaml says what was cut). "
         "Means over folds of means over seeds, with Student's 95 % interval over folds; a fold is one group "

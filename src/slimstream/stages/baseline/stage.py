@@ -18,6 +18,7 @@ FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 
 
 def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Fit the baseline's head and save the model; returns its validation scores, size and "seconds"."""
     start = time.perf_counter()
     name = network(baseline, extract)
     study = Study.open(extract, paths)
@@ -43,6 +44,7 @@ def network(baseline: BaselineParams, extract: ExtractParams) -> str:
 
 
 def preflight(baseline: BaselineParams, extract: ExtractParams) -> None:
+    """Raise UserError when the network needs flow or channels that the clips do not have."""
     check_channels(
         build_on_meta(network(baseline, extract), baseline.model_args), extract.channels, "baseline"
     )

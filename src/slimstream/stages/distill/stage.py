@@ -31,6 +31,10 @@ from slimstream.training.study import Study, prefixed_log, with_prefix
 
 
 def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Train the models `control` and `distilled`; returns their validation scores and sizes, by model.
+
+    Raises UserError when there is no teacher, or when a teacher does not fit the clips or the split.
+    """
     study = Study.open(extract, paths)
     folders = teacher_folders(distill, paths, paths.trained_teachers())
     wanted = {"classes": study.classes, "input": study.input, "split_hash": study.split_hash}

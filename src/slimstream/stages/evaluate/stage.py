@@ -74,6 +74,11 @@ class Prediction:
 def run(
     evaluate: EvaluateParams, recipe: str, ingest__source: str, paths: Paths, log: Log
 ) -> dict[str, float]:
+    """Write the report and the predictions; returns scores and latencies as "<model>.<metric>".
+
+    Also returns paired differences with their intervals, numbers of test clips and groups, and the time of
+    preparation in ms. Raises UserError when there are no test clips or no models.
+    """
     info = json.loads(paths.split_info.read_text())
     classes, split = info["classes"], pd.read_parquet(paths.split)
     test = SplitPart.of(split, "test", classes, paths)
@@ -232,6 +237,7 @@ def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results:
 def model_result(
     r: Prediction, scores: dict[str, float], test: SplitPart, classes: list[str], paths: Paths
 ) -> page.ModelResult:
+    """The part of the report about one model."""
     file = paths.curves(r.name)
     curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
     return page.ModelResult(
@@ -273,12 +279,14 @@ def explain_clips(
 def clip_sheet(
     i: int, shown: list[Prediction], test: SplitPart, classes: list[str], aspects: list[float]
 ) -> page.ShownClip:
+    """The contact sheet of test clip `i` with the predictions of the models `shown`."""
     row = test.rows.iloc[i]
     verdicts = [clip_prediction(r, i, classes) for r in shown]
     return examples.clip_sheet(row["id"], row["label"], test.clips.all_frames(i), aspects[i], verdicts)
 
 
 def clip_prediction(r: Prediction, i: int, classes: list[str]) -> page.ClipPrediction:
+    """The prediction of a model for test clip `i`."""
     return page.ClipPrediction(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
 
 
@@ -291,4 +299,5 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the JSON file `path`; None without the file."""
     return json.loads(path.read_text()) if path.exists() else None

@@ -51,6 +51,11 @@ FASTER_BY = 0.95
 
 
 def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: Log) -> dict[str, float]:
+    """Export all final models; returns the measurements as "<model>.<runtime>.<metric>".
+
+    `refit__strength` is refit.strength; None means that heads were not fitted again. Raises UserError when
+    there are no models.
+    """
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
     train, val = (SplitPart.of(split, part, classes, paths) for part in ("train", "val"))

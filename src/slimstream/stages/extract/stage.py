@@ -48,6 +48,10 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Write the packs of all accepted clips and their index; returns counts, seconds and megabytes.
+
+    Raises UserError when a clip cannot be packed or the disk is full; finished packs are kept.
+    """
     clips = pd.read_parquet(paths.clips)
     check_flow(clips["path"], extract)
     work = paths.resume_folder(
@@ -85,6 +89,7 @@ def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def preflight(extract: ExtractParams, keys: Iterable[str]) -> None:
+    """Raise UserError when flow is asked for and a key of the source names a picture."""
     check_flow(keys, extract)
 
 

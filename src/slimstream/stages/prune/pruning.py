@@ -26,6 +26,8 @@ from slimstream.stages.prune.channels import (
 
 @dataclass(frozen=True)
 class PruneReport:
+    """The result of pruning a network."""
+
     history: Sizes
     """The new sizes of every layer that changed."""
     effective_rate: float

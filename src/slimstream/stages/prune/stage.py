@@ -24,6 +24,11 @@ from slimstream.training.study import Study, with_prefix
 
 
 def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Write the model `pruned`; returns its scores, and its size and latency before and after.
+
+    "params_kept" and "macs_kept" are shares of the original. Raises UserError when the network cannot be
+    pruned with these settings.
+    """
     study = Study.open(extract, paths)
     model, card = load_model(paths.model("original"), create_model)
     study.check(model, prune.fit)
@@ -100,6 +105,7 @@ def _eager_latency(model: nn.Module, study: Study) -> float:
 
 
 def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
+    """Raise UserError when the network of `train` cannot be pruned or fine-tuned with these settings."""
     check_objective(build_on_meta(train.model, train.model_args), prune.fit)
     check_compression({"prune.rate": prune.rate}, prune.target_params, prune, train, extract)
 

@@ -19,6 +19,7 @@ from slimstream.training.study import Study, with_prefix
 
 
 def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Write all final models; returns their validation scores from before, by model."""
     study = Study.open(extract, paths)
     shutil.rmtree(paths.final, ignore_errors=True)  # removes models that the recipe no longer has
     metrics: dict[str, float] = {}

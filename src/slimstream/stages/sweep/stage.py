@@ -22,6 +22,7 @@ COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1"
 def run(
     sweep: SweepParams, prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log
 ) -> dict[str, float]:
+    """Write the table and the curves of all rates; returns the columns of COLUMNS as "<rate>.<column>"."""
     shutil.rmtree(paths.sweep.with_suffix(""), ignore_errors=True)
     paths.sweep.with_suffix("").mkdir(parents=True)
     rows = []
@@ -34,6 +35,7 @@ def run(
 
 
 def preflight(sweep: SweepParams, prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
+    """Raise UserError when the network of `train` cannot be pruned at the highest of the rates."""
     if sweep.rates:
         from slimstream.stages.prune.stage import check_compression
 

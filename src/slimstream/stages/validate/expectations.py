@@ -14,6 +14,7 @@ LEAST, MOST = 16, 16384
 
 
 def of_manifest(e: Any) -> list[Any]:
+    """The expectations for the manifest."""
     return [
         *(e.ExpectColumnToExist(column=column, description="a column of this name") for column in COLUMNS),
         *_unique(e, "id", "key"),
@@ -25,6 +26,7 @@ def of_manifest(e: Any) -> list[Any]:
 
 
 def of_clips(e: Any, classes: Sequence[str], pictures: bool) -> list[Any]:
+    """The expectations for the accepted clips of these classes; `pictures`: all clips are pictures."""
     ranges: dict[str, tuple[float, float | None]] = {
         "bytes": (1, None),
         "frames": (2, None),

@@ -22,6 +22,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shortcut:
+    """A cue with the class that it predicts best, and the significance."""
+
     cue: str
     label: str
     """The class that the cue predicts best."""

@@ -105,6 +105,7 @@ def run(
 
 
 def preflight(validate: ValidateParams, split: SplitParams, items: Sequence[Item]) -> list[str]:
+    """Check the columns and labels of the listed items; returns sentences for the user. Raises UserError."""
     return columns.check_columns(items, split, validate.classes)
 
 
