@@ -31,7 +31,7 @@ RETRAINING = "retrain/weekly"
 def ingest_watch(
     enough: Annotated[int, Field(ge=1, description="new or changed clips that start a retraining")] = 20,
 ) -> None:
-    """Compare the source with what the last run knew; enough new clips start a retraining, once."""
+    """Compare the source with the clips of the last run; enough new clips start one retraining."""
     with worktree(ROOT, str(runtime.flow_run.id)) as (root, env):
         (*_, said) = run_command("scan", root, env, "--dry-run", "--json")
     found = json.loads(said)
@@ -49,7 +49,7 @@ def evaluate_champion(
     source: Annotated[str, Field(description="fresh labelled clips: a folder or s3://bucket/prefix")],
     retrain: Annotated[bool, Field(description="start a retraining when it has dropped")] = True,
 ) -> None:
-    """Let the champion judge fresh labelled clips; a score below its interval starts a retraining."""
+    """Evaluate the champion on fresh labelled clips; a score below its interval starts a retraining."""
     said = run_command(COMMAND, ROOT, {}, "--source", source)
     health: dict[str, Any] = json.loads(Paths(ROOT).run(COMMAND).read_text())
     if health["dropped"] and retrain:

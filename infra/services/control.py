@@ -67,7 +67,7 @@ def down(home: Home, log_line: Tell) -> None:
     """End every server and all their processes, including runs, in the reverse order of their start."""
     if (keeper := _keeper(home)) is not None:
         os.kill(keeper, signal.SIGTERM)
-        log_line(f"the keeper (process {keeper}) ends all it keeps …")
+        log_line(f"the keeper (process {keeper}) ends all servers …")
         while _keeper(home) is not None:
             time.sleep(0.2)
     if home.folder.exists():
@@ -111,7 +111,7 @@ def _keep(home: Home, log_line: Tell) -> None:
             try:
                 up(home, log_line)
             except Exception as error:  # after any error the other servers are still watched
-                log_line(f"{error or type(error).__name__} The next try follows.")
+                log_line(f"{error or type(error).__name__} It will be tried again.")
             for log in home.logs.glob("*.log"):
                 process.shorten(log)
             time.sleep(EVERY)
@@ -148,7 +148,7 @@ def _settings_and_services(home: Home, log_line: Tell) -> tuple[Settings, list[S
     if home.settings.exists() and settings != (kept := load(home)):
         if settings.database != kept.database:
             raise UserError(
-                f"What was stored so far lies in {kept.database}; unset SLIMSTREAM_DATABASE, "
+                f"The stored data are in {kept.database}; unset SLIMSTREAM_DATABASE, "
                 f"or begin anew without {home.folder}."
             )
         if any(process.leader(home.folder, service) for service in SIGNALS):
@@ -214,9 +214,9 @@ def _end_worker(home: Home, log_line: Tell) -> None:
         process.stop(home.folder, "worker", patience=STOPS)
         log_line("worker ended")
         for name in runs.reschedule(env, {*begun, *runs.running(env)}):
-            log_line(f"the run {name} begins again after the next `make up`")
+            log_line(f"the run {name} starts again after the next `make up`")
     except Exception as error:  # after any error the worker is ended nevertheless
-        log_line(f"Runs that were under way will be marked Crashed: {error}")
+        log_line(f"Running flows will be marked Crashed: {error}")
         process.end_children(worker, STOPS)
 
 

@@ -127,7 +127,7 @@ def _binary(home: Home, name: str) -> Path:
     folder = binaries(home)
     if folder is None:
         raise UserError(
-            f"What was stored so far lies in PostgreSQL's folder {data(home)}, and no server of that version "
+            f"The stored data are in PostgreSQL's folder {data(home)}, and no server of that version "
             "is installed; install it."
         )
     return folder / name

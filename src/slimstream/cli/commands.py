@@ -101,7 +101,7 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
         return found, []
     if file and not file.exists():
         servers = (
-            "the registry of `make up` was not asked who was test: MLFLOW_TRACKING_URI does not name it."
+            "the registry of `make up` was not asked for test clips: MLFLOW_TRACKING_URI does not name it."
         )
         return found, [servers] * (paths.root / ".services/settings.json").exists()
     from slimstream.registry.versions import held_out

@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("--name", help="registered model (default: params.yaml)")
     check = add(
         "evaluate-champion",
-        "let the champion judge fresh labelled clips: has it dropped?",
+        "evaluate the champion on fresh labelled clips: has its score dropped?",
         commands.evaluate_champion,
     )
     check.add_argument("--source", required=True, help="where they are: a folder or s3://bucket/prefix")
@@ -130,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the finished folds or tables, too: hours of work, which are done again when asked for",
     )
     add("clean", "delete the outs that dvc.yaml names, and nothing else", commands.clean)
-    predict = add("predict", "let a deployed model judge clips: labels and probabilities", commands.predict)
+    predict = add(
+        "predict", "predict clips with a deployed model: labels and probabilities", commands.predict
+    )
     predict.add_argument("files", type=Path, nargs="+", metavar="CLIP", help="videos, pictures or folders")
     predict.add_argument(
         "--model",
@@ -141,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
     predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
-    predict.add_argument("--batch", type=_positive, default=32, help="pictures judged at once (default: 32)")
+    predict.add_argument("--batch", type=_positive, default=32, help="pictures per batch (default: 32)")
     predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
     folds = add(
         "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
@@ -153,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_runner_options(folds)
     process = add(
         "process",
-        "judge PCA, SVM and random forest on sensor logs, split by blocks of time",
+        "evaluate PCA, SVM and random forest on sensor logs, split by blocks of time",
         commands.process,
     )
     process.formatter_class, process.epilog = argparse.RawDescriptionHelpFormatter, SENSORS_HELP

@@ -105,8 +105,8 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
             if failure.exitcode in (UserError.status, Unavailable.status):
                 return failure.exitcode
             raise UserError(
-                f"process {rank} of {processes} ended with status {failure.exitcode}, and so all did; "
-                "run it again to go on from the last epoch."
+                f"process {rank} of {processes} ended with status {failure.exitcode}, so all were stopped; "
+                "run it again to continue from the last epoch."
             ) from None
         finally:
             del os.environ[LAUNCHER]

@@ -54,12 +54,12 @@ class Stage:
 _LIST = (
     Stage("ingest", "fetch the clips that source.lock.json lists and write the manifest"),
     Stage("validate", "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs"),
-    Stage("extract", "pack RGB frames and dense optical flow, in step"),
-    Stage("split", "part the clips into train, val and test by groups"),
-    Stage("baseline", "frozen ImageNet features with logistic regression: the bar to clear", ("baseline",)),
+    Stage("extract", "pack RGB frames with their dense optical flow"),
+    Stage("split", "divide the clips into train, val and test by groups"),
+    Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
     Stage("train", "train the network of params.yaml", ("original",), trains=True),
-    Stage("teachers", "train the networks that only teach, if the recipe has any", trains=True),
-    Stage("prune", "remove the channels that matter least, then fine-tune", ("pruned",), trains=True),
+    Stage("teachers", "train the networks that only serve as teachers, if the recipe has any", trains=True),
+    Stage("prune", "remove the least important channels, then fine-tune", ("pruned",), trains=True),
     Stage(
         "sweep",
         "prune at several rates and show what each costs and saves, if the recipe names any",
@@ -73,7 +73,7 @@ _LIST = (
     ),
     Stage("refit", "let the heads of all models learn from the validation clips too, if the recipe says so"),
     Stage("export", "write all models in their deployed forms, check and time each, choose the fastest"),
-    Stage("evaluate", "judge all models on the test clips in their deployed form, write the report"),
+    Stage("evaluate", "evaluate all models on the test clips in their deployed form, write the report"),
 )
 STAGES = {stage.name: stage for stage in _LIST}
 

@@ -64,7 +64,7 @@ def relocate_artifacts(file: Path) -> None:
     finally:
         connection.close()
     _log.warning(
-        "%s came here from %s: %d places of files in it now name this folder.", file, theirs.parent, changed
+        "%s was moved here from %s: %d paths in it were changed to this folder.", file, theirs.parent, changed
     )
 
 

@@ -104,7 +104,7 @@ class MlflowRun:
             time.sleep(SEND_EVERY)
         if not sent:
             _log.warning(
-                "MLflow did not take them: %d numbers of this run are only in metrics/.", len(self._metrics)
+                "MLflow did not accept %d metrics of this run: they are only in metrics/.", len(self._metrics)
             )
 
     def _send_until_done(self) -> None:
@@ -130,7 +130,9 @@ class MlflowRun:
             return True
         except Exception as error:  # tracking must not stop the work
             if not self._warned:
-                _log.warning("%s The work goes on, the numbers wait.", explain_error(error, self._uri))
+                _log.warning(
+                    "%s The stage continues; metrics are sent later.", explain_error(error, self._uri)
+                )
                 self._warned = True
             return False
 

@@ -173,7 +173,7 @@ def headline(report: Report) -> str:
     elif difference["low"] > 0:
         judgement = f"is measurably better than the original: {scores}"
     elif difference["delta"] == difference["low"] == difference["high"] == 0:
-        judgement = f"judges these clips as well as the original: {scores}"
+        judgement = f"predicts these clips as well as the original: {scores}"
     else:
         judgement = (
             f"shows no measurable loss against the original ({scores}; "
