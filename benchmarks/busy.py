@@ -1,7 +1,7 @@
-"""Beside two other busy processes: what a training step and the stage `baseline` take then.
+"""Time of a training step and of the stage `baseline` beside two other busy processes.
 
-All of it runs on two cores, whatever the machine has. How threads wait is decided when a library is loaded,
-so each way of waiting has a process of its own, `python -m benchmarks.busy step`, and they take turns.
+Everything runs on two cores, even if the machine has more. How a library's threads wait is fixed when it is
+loaded, so each way of waiting is measured in its own process, `python -m benchmarks.busy step`, in turns.
 """
 
 import os
@@ -21,14 +21,14 @@ from slimstream.core.threads import use_passive_waiting
 from slimstream.pipeline.recipes import load_recipe
 
 STEPS = 2
-"""Training steps that are timed at once."""
+"""Number of training steps per measurement."""
 SPINNING = {
     "GOMP_SPINCOUNT": "300000",
     "OPENBLAS_THREAD_TIMEOUT": "26",
     "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER": "2000",
     "OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN": "10000",
 }
-"""How the libraries' threads wait when nobody says anything; GOMP_SPINCOUNT goes before OMP_WAIT_POLICY."""
+"""The libraries' defaults for waiting threads. GOMP_SPINCOUNT has priority over OMP_WAIT_POLICY."""
 CLIPS = {"recordings": 4, "clips": 4, "seconds": 2.0}
 
 
@@ -84,7 +84,7 @@ def run() -> list[Result]:
 
 @contextmanager
 def _two_cores() -> Iterator[None]:
-    """What is started within runs on two of the machine's cores, where the system can say so."""
+    """Within the block, started processes run on two cores, if the system supports it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -98,7 +98,7 @@ def _two_cores() -> Iterator[None]:
 
 @contextmanager
 def _process(what: str, env: dict[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
-    """This file as a program; it ends with the block."""
+    """Run this module as a process; it ends with the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.busy", what],
         cwd=ROOT,
@@ -118,7 +118,7 @@ def _process(what: str, env: dict[str, str] | None = None) -> Iterator["subproce
 
 
 def _asked(process: "subprocess.Popen[str]") -> Call:
-    """Have `process` do its work once and wait for its answer."""
+    """A function that lets `process` do its work once and waits for its answer."""
     assert process.stdin and process.stdout
     request, answer = process.stdin, process.stdout
 
@@ -131,7 +131,7 @@ def _asked(process: "subprocess.Popen[str]") -> Call:
 
 
 def _project(root: Path) -> Path:
-    """A folder in which the stage `baseline` can run: the simulated rig, small."""
+    """A folder in which the stage `baseline` can run, with a few clips of the simulated rig."""
     settings = load_recipe(ROOT / "recipes" / "rig.yaml").model_dump(mode="json", by_alias=True)
     settings["ingest"]["rig"] = CLIPS
     with (root / "params.yaml").open("w") as file:

@@ -1,4 +1,4 @@
-"""Video to measure with: the simulated rig at a camera's size, and packs of it."""
+"""Videos for the benchmarks: the simulated rig in a camera's resolution, and packs of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from slimstream.stages.ingest import rig
 SIZE = (640, 480)
 FPS = 25.0
 P1 = ExtractParams(fraction=0.2, size=(224, 224))
-"""Every fifth frame and the flow to the next one, at the size networks are shown."""
+"""Every fifth frame with the flow to the next frame, in the size of the networks' input."""
 
 
 def videos(folder: Path, count: int, seconds: float, size: tuple[int, int] = SIZE) -> list[Path]:
-    """`count` clips of the rig at 25 frames a second."""
+    """Write `count` clips of the rig with 25 frames per second into `folder`; `size` is (width, height)."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for clip in rig.rig_clips(count, 1, seconds, FPS, 0)[:count]:
@@ -32,14 +32,14 @@ def videos(folder: Path, count: int, seconds: float, size: tuple[int, int] = SIZ
 
 
 def read(file: Path, flags: int = cv2.IMREAD_GRAYSCALE) -> npt.NDArray[np.uint8]:
-    """A picture, (H, W) grey or (H, W, 3) BGR."""
+    """Read a picture, (H, W) grey or (H, W, 3) BGR, uint8."""
     picture = cv2.imread(str(file), flags)
     assert picture is not None, file
     return np.asarray(picture, np.uint8)
 
 
 def packs(folder: Path, files: Sequence[Path], p: ExtractParams) -> list[str]:
-    """What extract makes of `files`, in `folder`; returns the clips' ids."""
+    """Pack `files` into `folder` as extract does; returns the clips' ids."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for file in files:

@@ -1,4 +1,4 @@
-"""Ours against a peer, in turns: a ratio says as much on a fast machine as on a slow one."""
+"""Compares our time with a peer's, measured in turns: the ratio depends little on the machine's speed."""
 
 import gc
 import statistics
@@ -40,7 +40,7 @@ def compare_times(
     warm_up: int = 1,
     note: str = "",
 ) -> Result:
-    """Run both `rounds` times in turns, each going first in every other round, and compare their times."""
+    """Run both `rounds` times in turns and compare their times; the first one changes every round."""
     for _ in range(warm_up):
         ours[1](), peer[1]()
     ratios = []
@@ -56,13 +56,14 @@ def compare_times(
 def ratio_result(
     part: str, ours: str, peer: str, ratios: list[float], *, most: float | None = None, note: str = ""
 ) -> Result:
+    """The Result for the `ratios` of all rounds; also prints it."""
     made = Result(part, ours, peer, statistics.median(ratios), min(ratios), max(ratios), most, note)
     print(f"  {table_row(made)}", flush=True)
     return made
 
 
 def seconds(call: Call) -> float:
-    """Wall time of one call, with no rubbish of an earlier one collected within it."""
+    """Wall time of one call; garbage of earlier calls is collected before it."""
     gc.collect()
     start = time.perf_counter()
     call()
@@ -70,10 +71,11 @@ def seconds(call: Call) -> float:
 
 
 def times(ratio: float) -> str:
-    """How a reader would say it."""
+    """The ratio as text."""
     return f"{1 / ratio:.1f} × as fast" if ratio < 0.67 else f"{ratio:.2f} × the time"
 
 
 def table_row(r: Result) -> str:
+    """The result as a line of text for the terminal."""
     verdict = "" if r.most is None else f"  (≤ {r.most:.2f}: {'reached' if r.reached else 'MISSED'})"
     return f"{r.ours} / {r.peer}: {r.ratio:.3f} ({r.low:.3f} to {r.high:.3f}){verdict} {r.note}".rstrip()

@@ -1,4 +1,4 @@
-"""The whole diagnosis of a raw clip, file to answer, against what decoding and flow take alone."""
+"""Time of the whole diagnosis of a raw clip, from file to answer, against decoding and flow alone."""
 
 import json
 import tempfile
@@ -47,7 +47,7 @@ def run() -> list[Result]:
 
 
 def deployed(model: torch.nn.Module, clips: list, folder: Path, runtime: str) -> ClipClassifier:
-    """`model` as the export stage leaves it, in one form."""
+    """`model` exported as in the stage export, for one runtime."""
     export(model, clips, folder, [runtime])
     form = Form(runtime, 0, 0, 0, 0, 0)
     write_forms(folder, form, [form])

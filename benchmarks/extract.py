@@ -1,4 +1,4 @@
-"""Extraction: against the usual script, against its own parts called bare, over workers and clips."""
+"""Extraction against a typical script, against its bare parts, and for more workers and more clips."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def run() -> list[Result]:
 
 
 def usual_script(clip: Path, folder: Path) -> None:
-    """What is commonly written: decode all, flow at full size, three JPEG files a sampled frame."""
+    """A typical script: decode all frames, flow at full size, three JPEG files per sampled frame."""
     folder.mkdir(exist_ok=True)
     capture = cv2.VideoCapture(str(clip))
     frames = []
@@ -67,7 +67,7 @@ def usual_script(clip: Path, folder: Path) -> None:
 
 
 def bare(clip: Path) -> list[np.ndarray]:
-    """The least that any extraction has to do with the same frames, one call after the other; the flows."""
+    """The minimum work of any extraction for the same frames; returns the flows (H, W, 2) float32."""
     capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
     first = set(sample_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0, P1)[0])
     index, before, flows = 0, None, []
@@ -83,7 +83,7 @@ def bare(clip: Path) -> list[np.ndarray]:
 
 
 def check(clip: Path, folder: Path) -> None:
-    """Both saw the same pictures and, where anything moves, much the same motion."""
+    """Check that both give the same pictures and, where anything moves, similar flow."""
     array = pack_clip(clip, P1).array
     script = sorted(folder.glob("????.jpg"))
     assert len(script) == len(array), (len(script), len(array))
@@ -96,7 +96,7 @@ def check(clip: Path, folder: Path) -> None:
 
 
 def check_bare(clip: Path) -> None:
-    """Both computed the same motion, but for what a byte rounds away."""
+    """Check that both give the same flow, up to rounding to bytes."""
     array, flows = pack_clip(clip, P1).array, bare(clip)
     assert len(array) == len(flows), (len(array), len(flows))
     for packed, flow in zip(array[..., 3:], flows, strict=True):
@@ -105,14 +105,14 @@ def check_bare(clip: Path) -> None:
 
 
 def peak(job: PackJob) -> int:
-    """Do `job`, and return the most memory that this process has had, in KiB."""
+    """Do `job`, and return the peak memory of this process in KiB."""
     write_pack(job)
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def run_in_pool(work: Callable[[Any], Any], items: Sequence[Any], count: int) -> list[Any]:
-    """All of `count` processes; one that failed is no work, and ends the benchmark."""
+    """The results of `work` in `count` processes; a failure ends the benchmark."""
     found = []
     for _, answer in parallel_map(work, items, count):
         if isinstance(answer, Exception):
@@ -138,7 +138,7 @@ def workers(root: Path, files: list[Path]) -> Result:
 
 
 def ten_times(root: Path, clip: Path) -> list[Result]:
-    """Ten times the clips: time without that of starting the worker, and its peak memory."""
+    """Time (without the start of the worker) and peak memory for ten times the clips."""
     out = root / "ten"
     out.mkdir()
 
@@ -158,4 +158,4 @@ def ten_times(root: Path, clip: Path) -> list[Result]:
 
 
 def import_pack(_: str) -> None:
-    """Nothing, in a process that has imported what `write_pack` needs."""
+    """Do nothing, in a process that has imported everything that `write_pack` needs."""

@@ -1,4 +1,4 @@
-"""Inference: one clip on one thread, eager PyTorch against every deployed form, pruned against original."""
+"""Inference of one clip on one thread: deployed forms against eager PyTorch, pruned against original."""
 
 import copy
 import tempfile
@@ -22,7 +22,7 @@ FRAMES, SIDE = 10, 224
 SMALL = 2.13e6
 """Parameters of P1's pruned network."""
 HIDDEN = ["head", "*.conv_pwl"]
-"""What keeps its channels where only the hidden ones of EfficientNet's blocks are pruned."""
+"""Layers that keep their channels, so that only the hidden channels of EfficientNet's blocks are pruned."""
 ROUNDS = 9
 
 
@@ -64,7 +64,7 @@ def run() -> list[Result]:
 
 
 def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[Result]:
-    """Each deployed form against eager PyTorch, after a look at what they answer."""
+    """Each deployed form against eager PyTorch, after a check that their outputs agree."""
     shown = torch.from_numpy(clip)
 
     @torch.inference_mode()
@@ -90,7 +90,7 @@ def forms(what: str, model: nn.Module, folder: Path, clip: np.ndarray) -> list[R
 
 
 def wrapper(folder: Path, clip: np.ndarray) -> Result:
-    """Our call against OpenVINO asked as its own benchmark does: fixed shape, one request, nothing around."""
+    """Our call against OpenVINO as in its own benchmark: fixed shape, one request, no wrapper."""
     core = import_openvino().Core()
     graph = core.read_model(find_runtime("openvino").paths(folder)[0])
     graph.reshape(list(clip.shape))
@@ -109,26 +109,29 @@ def wrapper(folder: Path, clip: np.ndarray) -> Result:
 
 
 def call(folder: Path, runtime: str, clip: np.ndarray) -> Call:
+    """A function that computes `clip` with the network exported to `folder`."""
     return partial(open_network(folder, runtime), clip)
 
 
 def present() -> list[str]:
+    """Names of the runtimes that this machine supports."""
     return [name for name, runtime in RUNTIMES.items() if not runtime.missing()]
 
 
 def noise(frames: int, channels: int, side: int) -> np.ndarray:
-    """(1, T, C, H, W) uint8 of large patches."""
+    """A random clip (1, T, C, H, W) uint8 of large patches."""
     coarse = torch.randint(0, 256, (frames, channels, 7, 7), dtype=torch.uint8)
     return nn.functional.interpolate(coarse, side)[None].numpy()
 
 
 def seen(model: nn.Module, clips: list[np.ndarray]) -> nn.Module:
-    """`model` with batch norms that have met clips: fresh, it would answer the same to all."""
+    """`model` with batch norm calibrated on `clips`; without it all clips would give the same output."""
     recalibrate_batch_norm(model, map(torch.from_numpy, clips))
     return model.eval()
 
 
 def pruned(model: nn.Module, clips: list[np.ndarray], **how: Any) -> nn.Module:
+    """A copy of `model`, pruned with the settings `how` and calibrated on `clips`."""
     net = copy.deepcopy(model)
     prune_channels(net, torch.from_numpy(clips[0]), round_to=8, **how)
     return seen(net, clips)

@@ -44,6 +44,7 @@ def run() -> list[Result]:
 
 
 def to_jpeg(array: np.ndarray, folder: Path) -> None:
+    """Write a pack (T, H, W, 5) as JPEG files: RGB and both components of flow per frame."""
     folder.mkdir(parents=True)
     for i, frame in enumerate(array):
         cv2.imwrite(str(folder / f"{i:03d}.jpg"), frame[..., 2::-1])
@@ -52,7 +53,7 @@ def to_jpeg(array: np.ndarray, folder: Path) -> None:
 
 
 def from_jpeg(root: Path, ids: list[str]) -> np.ndarray:
-    """(B, T, H, W, 5) uint8."""
+    """Read clips from JPEG files, (B, T, H, W, 5) uint8."""
     clips = []
     for id_ in ids:
         frames = []

@@ -1,4 +1,4 @@
-"""What the workflow itself takes: starting, a repro with nothing to do, and (with --demo) a whole run."""
+"""Overhead of the workflow: start, a `dvc repro` with nothing to do, and (with --demo) a whole run."""
 
 import os
 import subprocess
@@ -26,9 +26,9 @@ def run(demo: bool = False) -> list[Result]:
 
 
 def whole_run(folder: Path) -> list[Result]:
-    """The demo in a clone through Prefect, DVC and MLflow, and its stages called one after the other.
+    """The demo with Prefect, DVC and MLflow against its stages called one after the other, each in a clone.
 
-    The ratio is that of one pair of runs: they take minutes.
+    The ratio is that of one pair of runs, because a run takes minutes.
     """
     flow, bare = folder / "flow", folder / "bare"
     for clone in (flow, bare):
@@ -55,13 +55,14 @@ def whole_run(folder: Path) -> list[Result]:
 
 
 def absolute(part: str, what: str, command: list[str], where: Path, most: float) -> Result:
-    """Seconds, where a person waits for them."""
+    """Seconds that `command` takes; `most` is the limit for a person who waits for it."""
     run_command(command, where)
     spent = [seconds(lambda: run_command(command, where)) for _ in range(5)]
     return ratio_result(part, what, "seconds", spent, most=most)
 
 
 def run_command(command: list[str], where: Path = ROOT, **more: str) -> None:
+    """Run `command` in `where`, without servers for MLflow and Prefect; fails if it fails."""
     environment = {**os.environ, "PYTHONPATH": "src", "PREFECT_HOME": str(where / ".prefect"), **more}
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         environment.pop(name, None)

@@ -1,4 +1,4 @@
-"""P3's students against its teachers: one picture, one thread, the same runtime."""
+"""Inference of P3's students against its teachers: one picture, one thread, the same runtime."""
 
 import tempfile
 from functools import partial
@@ -14,7 +14,7 @@ from slimstream.runtimes.export import export
 
 TEACHERS = ("vgg16", "vgg19", "resnet18")
 STUDENTS = {"light_residual_net": 0.5, "light_residual_net_small": 0.08}
-"""And what they may take of the teachers' mean; P3 says 0.5."""
+"""Students, and their largest allowed time as a share of the teachers' mean; P3 says 0.5."""
 ROUNDS, CALLS = 9, 20
 
 
@@ -41,6 +41,6 @@ def run() -> list[Result]:
 
 
 def repeat_calls(net: Call) -> None:
-    """One call of such a network is too short for a clock."""
+    """Call `net` CALLS times, because one call is too short to be timed."""
     for _ in range(CALLS):
         net()

@@ -1,4 +1,4 @@
-"""Training: a step against a bare loop, and what a teacher costs its student."""
+"""Training: a step against a minimal loop, and the cost of teachers in distillation."""
 
 import copy
 import tempfile
@@ -24,7 +24,7 @@ STEPS, BATCH, CLASSES = 20, 8, 3
 
 
 class Bare(nn.Module):
-    """Two timm networks and our fusion, as someone would write it who wants nothing but this step."""
+    """Two timm networks and our fusion, in a minimal implementation; (B, T, 5, H, W) to (B, classes)."""
 
     def __init__(self) -> None:
         import timm
@@ -54,7 +54,7 @@ def run() -> list[Result]:
     taught = Distillation(plain, answers, temperature=2.0, weight=0.5)
 
     class Online(Distillation):
-        """The teachers are asked at every step."""
+        """Distillation that computes the teachers' logits at every step."""
 
         def forward(self, model: nn.Module, batch: Batch, epoch: int) -> dict[str, Tensor]:  # type: ignore[override]
             with torch.inference_mode():
@@ -87,7 +87,7 @@ def run() -> list[Result]:
 
 
 def random_batches(steps: int) -> list[Batch]:
-    """One batch a step, each of BATCH clips (1, 5, 224, 224) of random bytes."""
+    """One batch per step, each of BATCH clips (1, 5, 224, 224) of random bytes."""
     return [
         Batch(
             torch.arange(BATCH),
@@ -100,7 +100,7 @@ def random_batches(steps: int) -> list[Batch]:
 
 
 def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Callable[[], object]:
-    """One epoch of the training loop; its state is written to disk as always."""
+    """A function that trains one epoch with the training loop, which also saves its state to disk."""
     p = FitParams(epochs=1, batch_size=BATCH, micro_batch=BATCH, frames=1)
 
     def train() -> None:
@@ -120,6 +120,7 @@ def epoch(model: nn.Module, objective: Objective, batches: list[Batch]) -> Calla
 
 
 def bare_epoch(batches: list[Batch]) -> Call:
+    """A function that trains one epoch with a minimal PyTorch loop."""
     model = Bare().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def train() -> None:

@@ -1,8 +1,8 @@
-"""Prefect runs the stages; this package holds no mathematics.
+"""Prefect flows that run the stages.
 
-Prefect reads its settings when it is imported, so the project's own defaults come first: its files stay in
-`.prefect/`, nothing is reported home, and a slow machine may take its time to start the server that lives as
-long as the flow when PREFECT_API_URL names no other. A proxy is not asked for it.
+Prefect reads its settings when it is imported, so the project's defaults are set here first. Its files are in
+`.prefect/`, and it sends no telemetry. Without PREFECT_API_URL a temporary server runs as long as the flow;
+its timeout is long enough for slow machines, and requests to it use no proxy.
 """
 
 import os
@@ -24,7 +24,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-if "?" in os.environ["PREFECT_HOME"]:  # Prefect would put its database beside that folder
+if "?" in os.environ["PREFECT_HOME"]:  # Prefect would create its database beside that folder
     os.environ.setdefault(
         "PREFECT_SERVER_DATABASE_CONNECTION_URL",
         sqlite_uri(Path(os.environ["PREFECT_HOME"]) / "prefect.db", "aiosqlite"),

@@ -1,4 +1,4 @@
-"""What happens to the champion, as events of Prefect: `make up` makes alerts of them."""
+"""Prefect events about the champion; `make up` creates alerts for them."""
 
 from prefect.events import emit_event
 
@@ -6,7 +6,7 @@ EVENTS = ("promoted", "refused", "rolled-back")
 
 
 def announce(event: str, sentence: str) -> None:
-    """Emit `slimstream.<what>`, one of EVENTS, with the sentence as `text` of its payload."""
+    """Emit `slimstream.<event>`, where `event` is one of EVENTS, with `sentence` as `text` of its payload."""
     emit_event(
         f"slimstream.{event}", {"prefect.resource.id": "slimstream.champion"}, payload={"text": sentence}
     )

@@ -1,4 +1,4 @@
-"""DVC and the command line as subprocesses that leave no orphan, whatever ends the flow."""
+"""DVC and the command line as subprocesses, which end with the flow even if it is killed."""
 
 import configparser
 import graphlib
@@ -24,31 +24,34 @@ FROM_CACHE = re.compile(r"Stage '.*' is cached - skipping run")
 HINT = re.compile(
     r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`|Having any troubles)"
 )
-"""What DVC advises whatever happened; in a log it is noise."""
+"""Hints that DVC always prints; they are left out of the log."""
 EXIT_STATUS = re.compile(r"exited with (-?\d+)")
 
 
 class StageFailed(RuntimeError):
-    """A stage broke; the message is one sentence."""
+    """A stage failed; the message is one sentence."""
 
     status = 1
-    """What a program ends with that can do nothing about it."""
+    """Exit status of a program that ends with this error."""
 
 
 class UserMistake(StageFailed):
-    """The stage ended with status 2: the user can mend it and nobody else, so nothing is tried again."""
+    """The stage ended with status 2: only the user can correct it, so it is not retried."""
 
     status = UserError.status
 
 
 class StageUnavailable(StageFailed):
-    """The stage ended with status 3: what it needs is away or busy, so it is tried again later."""
+    """The stage ended with status 3: a service that it needs does not answer or is busy; it is retried."""
 
     status = Unavailable.status
 
 
 def stages(root: Path) -> list[str]:
-    """Names of all stages, each after those it depends on, from `dvc dag`; ties as in dvc.yaml."""
+    """Names of all stages from `dvc dag`, each after those it depends on, otherwise as in dvc.yaml.
+
+    Raises StageFailed when DVC fails.
+    """
     listed = _dvc_output(root, "stage", "list", "--name-only").split()
     edges = re.findall(r'"(.+?)" -> "(.+?)"', _dvc_output(root, "dag", "--dot"))
     graph = graphlib.TopologicalSorter({name: set() for name in listed})
@@ -65,9 +68,9 @@ def stages(root: Path) -> list[str]:
 
 
 def configure_scm(root: Path, log_line: Callable[[str], None]) -> None:
-    """Let DVC work without git where no repository holds the project, and with git as soon as one does.
+    """Configure DVC to work without git where the project is in no repository, and with git as soon as it is.
 
-    The setting stands in .dvc/config.local, which is of this folder alone: a plain `dvc repro` has it, too.
+    The setting is in .dvc/config.local of this folder, so a plain `dvc repro` uses it, too.
     """
     local = configparser.ConfigParser(interpolation=None)
     local.read(root / ".dvc" / "config.local", encoding="utf-8")
@@ -81,7 +84,10 @@ def configure_scm(root: Path, log_line: Callable[[str], None]) -> None:
 
 
 def repro(stage: str, root: Path, log_line: Callable[[str], None], force: bool = False, **env: str) -> str:
-    """Reproduce one stage; returns "ran", "cached" (restored from DVC's run cache) or "unchanged"."""
+    """Reproduce one stage; returns "ran", "cached" (restored from DVC's run cache) or "unchanged".
+
+    Raises the errors of `run`.
+    """
     what = ["repro", "--single-item", *(["--force"] if force else []), stage]
     lines = run([sys.executable, "-m", "dvc", *what], root, log_line, stage, env)
     if any(map(UP_TO_DATE.search, lines)):
@@ -90,9 +96,9 @@ def repro(stage: str, root: Path, log_line: Callable[[str], None], force: bool =
 
 
 def push(root: Path, log_line: Callable[[str], None], env: Mapping[str, str]) -> str:
-    """Send what the stages in `root` made to DVC's default remote; returns its name, "" when there is none.
+    """Push the stages' outputs in `root` to DVC's default remote; returns its name, "" when there is none.
 
-    Raises StageFailed; nothing is lost then, for all of it stays in the cache of this box.
+    Raises StageFailed; then the outputs are still in the cache on this machine.
     """
     remote = _dvc_output(root, "config", "core.remote").strip()
     if remote:
@@ -112,16 +118,16 @@ def run(
     name: str,
     env: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Run `command` in `root`, `tell` every line it writes as it comes, and return the last hundred.
+    """Run `command` in `root`, pass every line of its output to `log_line`, and return the last hundred.
 
-    It is the head of a process group of its own, and the whole group is ended when this function is left, by
-    whatever way. When it, or the stage that `dvc repro` ran, fails: raises UserMistake after status 2,
-    StageUnavailable after status 3, else StageFailed.
+    The command leads its own process group, and the whole group is ended when this function returns or
+    raises. If the command, or the stage that `dvc repro` ran, fails, this raises UserMistake for status 2,
+    StageUnavailable for status 3, else StageFailed. `name` is used in the message.
     """
     tail: deque[str] = deque(maxlen=100)
     with _start_group(command, root, environment(root, env or {})) as process:
         assert process.stdout is not None
-        for line in process.stdout:  # a bar that rewrites its line arrives line by line, too
+        for line in process.stdout:  # each update of a progress bar is a line, too
             if (line := line.rstrip()) and not HINT.match(line):
                 tail.append(line)
                 log_line(line)
@@ -138,7 +144,7 @@ def run(
 
 
 def environment(root: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a stage: this interpreter first on the path, the code of `root`, no analytics."""
+    """The environment of a stage: this interpreter first on PATH, the code of `root`, no analytics."""
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     ours = {
         "PATH": here,
@@ -170,11 +176,11 @@ def _start_group(command: Sequence[str], root: Path, env: dict[str, str]) -> Ite
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    """SIGTERM to the group, and SIGKILL to what is left of it after GRACE seconds."""
+    """Send SIGTERM to the group, and after GRACE seconds SIGKILL to its remaining processes."""
     deadline = time.monotonic() + GRACE
     if process.poll() is None and _signal(process.pid, signal.SIGTERM):
         while _signal(process.pid, 0) and time.monotonic() < deadline:
-            process.poll()  # a dead leader stays in its group until it is asked for
+            process.poll()  # removes an ended leader, a zombie, from the group
             time.sleep(0.05)
     _signal(process.pid, signal.SIGKILL)
     process.wait()
@@ -184,7 +190,7 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Whether there was anyone to hear it."""
+    """Send a signal to a process group; returns whether the group exists."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -192,8 +198,8 @@ def _signal(group: int, number: int) -> bool:
     return True
 
 
-# Between the flow and DVC: it sees its standard input close when the flow dies by SIGKILL, which runs no
-# `finally`, and takes the whole group along. DVC hands its own death to nobody.
+# A process between the flow and DVC. If the flow is killed by SIGKILL, which runs no `finally`, the standard
+# input of this process closes, and it kills the whole group. DVC does not end its children itself.
 _GUARD = """
 import os, signal, subprocess, sys, threading
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)

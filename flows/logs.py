@@ -1,4 +1,4 @@
-"""What ends a flow in one sentence is logged as that sentence, without the engine's traceback around it."""
+"""Errors with a message of one sentence are logged as that sentence, without Prefect's traceback."""
 
 import logging
 
@@ -17,6 +17,6 @@ _FILTER = _HideTracebacks()
 
 
 def hide_tracebacks() -> None:
-    """Let Prefect's loggers of runs leave out tracebacks of UserError and StageFailed."""
+    """Remove the tracebacks of UserError and StageFailed from the logs of Prefect's runs."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_FILTER)  # a second time it adds nothing
+        logging.getLogger(name).addFilter(_FILTER)  # adding it twice has no effect

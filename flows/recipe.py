@@ -1,8 +1,8 @@
-"""params.yaml from a recipe, without ever losing what a user wrote there.
+"""Writes params.yaml from a recipe and never overwrites edits of the user.
 
     python -m flows.recipe tank --source ../clips
 
-writes it and runs nothing; `flows.retrain` does the same before it runs the stages.
+writes the file and runs nothing; `flows.retrain` does the same before it runs the stages.
 """
 
 import argparse
@@ -27,12 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Paths | None = None) -> None:
-    """Make params.yaml the recipe of that name, reading from `source`; None leaves either as it is.
+    """Write params.yaml from the recipe `recipe` with the source `source`; None leaves either unchanged.
 
-    The file then holds every setting; comments of the recipe survive. `home` is the checkout that a relative
-    source belongs to, if not `paths`. Raises UserError for an unknown recipe, when params.yaml holds edits
-    that are neither committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC
-    looks up, and for a source that is a folder of the pipeline's own.
+    The file then has every setting and the recipe's comments. A relative source is below the checkout `home`,
+    by default `paths`. Raises UserError for an unknown recipe, when params.yaml has edits that are neither
+    committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC needs, and for a
+    source that is a folder of the project itself.
     """
     home = home or paths
     if recipe is not None:
@@ -40,7 +40,7 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
         if not file.is_file():
             known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
             raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
-        wanted = with_source(from_recipe(file), source)  # a mistake in it is one sentence
+        wanted = with_source(from_recipe(file), source)  # raises UserError for a wrong recipe
         if paths.params.exists() and _is_edited(paths, wanted):
             edits, keep = "uncommitted edits", "commit them, or "
             if not in_git(paths):
@@ -55,7 +55,7 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
         if source is None:
             return
         wanted = with_source(paths.params.read_text(encoding="utf-8"), source)
-    # Before anything is touched: the first stage empties what the next scan would have listed.
+    # Checked before anything changes, because the first stage empties its output folder.
     check_source(_source(wanted) or IngestParams().source, home)
     check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
@@ -66,7 +66,7 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
 
 
 def with_source(text: str, source: str | None) -> str:
-    """The params file `text` with another `ingest.source`; everything else stays as it is written."""
+    """The text of a params file with another `ingest.source`; everything else is kept as written."""
     node = _source_node(text)
     if source is None or (node is not None and node.value == source):
         return text
@@ -75,7 +75,7 @@ def with_source(text: str, source: str | None) -> str:
     wanted.setdefault("ingest", {})["source"] = source
     if node is not None:
         replaced = text[: node.start_mark.index] + inline(source) + text[node.end_mark.index :]
-        with suppress(YAMLError):  # the source may be an alias: the node is then that of another setting
+        with suppress(YAMLError):  # an alias has the node of another setting
             if safe.load(replaced) == wanted:
                 return replaced
     yaml = YAML()
@@ -89,9 +89,10 @@ def with_source(text: str, source: str | None) -> str:
 
 
 def _is_edited(paths: Paths, wanted: str) -> bool:
-    """Whether params.yaml is neither what is wanted, nor committed, nor a recipe (with whatever source).
+    """Whether params.yaml has edits that would be lost.
 
-    Nor what was last made from one, for the recipe itself may have been edited since.
+    It has none if it equals `wanted`, the committed file, a recipe (with any source), or the file that was
+    last made from a recipe, which may have been edited since.
     """
     try:
         text = paths.params.read_text(encoding="utf-8")
@@ -107,21 +108,21 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
 
 
 def _last_made(paths: Paths) -> Path:
-    """A copy of the params.yaml that was last made from a recipe."""
+    """The file with a copy of the params.yaml that was last made from a recipe."""
     return paths.cache / "params.yaml"
 
 
 def _as_params(recipe: Path, source: str | None) -> list[str]:
-    """What params.yaml holds after the `recipe` was applied with `source`, or was copied there."""
+    """The texts of params.yaml after applying `recipe` with `source`, and after copying it."""
     try:
         texts = [from_recipe(recipe), recipe.read_text(encoding="utf-8")]
-    except UserError:  # a recipe with a mistake in it has made no params.yaml
+    except UserError:  # params.yaml cannot come from a wrong recipe
         return []
     return [with_source(text, source) for text in texts]
 
 
 def _check_whole(paths: Paths) -> None:
-    """UserError when params.yaml, perhaps a copy of a recipe, lacks what dvc.yaml names: DVC would stop."""
+    """Raise UserError when params.yaml, perhaps a copy of a recipe, lacks a setting that dvc.yaml names."""
     settings, graph = (
         YAML(typ="safe").load(file.read_text(encoding="utf-8")) or {}
         for file in (paths.params, paths.root / "dvc.yaml")
@@ -140,14 +141,14 @@ def _check_whole(paths: Paths) -> None:
 
 
 def _source(text: str) -> str | None:
-    """What the params file `text` names as the source of the clips; None when it names none."""
+    """The value of `ingest.source` in the params file `text`; None when it is not set."""
     settings = YAML(typ="safe").load(text)
     ingest = settings.get("ingest") if isinstance(settings, dict) else None
     return ingest.get("source") if isinstance(ingest, dict) else None
 
 
 def _source_node(text: str) -> Node | None:
-    """Where the params file `text` says what the source of the clips is."""
+    """The YAML node of `ingest.source` in the params file `text`; None when it is not set."""
     node = YAML(typ="safe").compose(text)
     for name in ("ingest", "source"):
         pairs = node.value if isinstance(node, MappingNode) else []
@@ -156,7 +157,7 @@ def _source_node(text: str) -> Node | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write params.yaml; returns 0, or 2 after a mistake that the user can mend."""
+    """Write params.yaml; returns 0, or 2 after a mistake of the user."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.recipe", description="Write params.yaml from a recipe; nothing is run."
     )

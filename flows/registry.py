@@ -1,4 +1,4 @@
-"""The champion by hand, from Prefect's UI: promote a version, or take the last promotion back."""
+"""Flows to change the champion from Prefect's UI: promote a version, or undo the last promotion."""
 
 # mypy: disable-error-code="unused-coroutine"
 from typing import Annotated
@@ -29,7 +29,7 @@ def promote(
 
 @flow(name="rollback")
 def rollback(name: Name = None) -> None:
-    """Make the version that was champion before the champion again."""
+    """Make the previous champion the champion again."""
     said = run_command("rollback", ROOT, {}, *_name_option(name))
     create_markdown_artifact(said[-1], key="champion")
     announce("rolled-back", said[-1])

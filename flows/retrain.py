@@ -1,13 +1,13 @@
-"""From a source to a champion: scan, every stage of the DVC graph, publish.
+"""The flow from a source to a champion: scan, every stage of dvc.yaml, publish.
 
     python -m flows.retrain --recipe tank --source ../clips
 
-Prefect shows and schedules, DVC decides what has to run: each stage is one task and one `dvc repro` in a
-process of its own. Without PREFECT_API_URL a server lives as long as the flow.
+Prefect shows and schedules the runs, DVC decides which stages have to run: each stage is one task, which runs
+one `dvc repro` as a process. Without PREFECT_API_URL a temporary server runs as long as the flow.
 """
 
 # mypy: disable-error-code="unused-coroutine"
-# Prefect declares its artifact functions as coroutines, which they are only inside of an event loop.
+# Prefect declares its artifact functions as coroutines, but they are coroutines in an event loop only.
 import argparse
 import json
 import logging
@@ -59,7 +59,7 @@ COLUMNS = {
 def run_stage(
     name: str, root: Path, env: dict[str, str], force: bool = False, options: tuple[str, ...] = ()
 ) -> Any:
-    """One stage of the graph, or one command beside it; only DVC decides whether there is anything to do."""
+    """Run a stage by `dvc repro`, which decides whether it has to run, or run scan, publish or push."""
     log_line = _line_logger()
     if name in ("scan", "publish"):
         dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, log_line, name, env)
@@ -95,7 +95,7 @@ def retrain(
     with worktree(ROOT, run_id) as (root, env):
         message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
         _pipeline(root, env, run_id, recipe, source, force, promote, lambda: commit(root, message))
-        # Last: whatever becomes of it, the run has its branch and its version.
+        # Last: if it fails, the run still has its branch and its version.
         _task("push")("push", root, env)
 
 
@@ -114,7 +114,7 @@ def _pipeline(
     recipes.apply_recipe(paths, recipe, source, Paths(ROOT))
     load_params(paths.params)
     with ThreadPoolExecutor(1) as pool:
-        # DVC takes seconds to start: beside the scan, not after it.
+        # DVC takes seconds to start, so it runs during the scan.
         stages = pool.submit(dvc_runner.stages, root)
         _task("scan")("scan", root, env)
     for stage in stages.result():
@@ -134,7 +134,7 @@ def _line_logger() -> Callable[[str], None]:
 
 
 def model_table(paths: Paths) -> list[dict[str, str]]:
-    """The rows of the table, one a model, from metrics/evaluate.json."""
+    """The rows of the table, one per model, from metrics/evaluate.json."""
     scores = json.loads(paths.metrics("evaluate").read_text())
     return [
         {"model": name} | {title: _number(scores.get(f"{name}.{key}")) for key, title in COLUMNS.items()}
@@ -143,7 +143,7 @@ def model_table(paths: Paths) -> list[dict[str, str]]:
 
 
 def publish_artifacts(paths: Paths) -> None:
-    """Put the table of models, the confusion matrix of the published one and the report into Prefect."""
+    """Create Prefect artifacts: table of models, confusion matrix of the published one, link to report."""
     if not paths.metrics("evaluate").exists():
         return
     outcome = _outcome(paths)
@@ -162,7 +162,7 @@ def publish_artifacts(paths: Paths) -> None:
             description=f"Confusion matrix of {outcome['model']} on the test clips",
         )
     uri = tracking_uri(paths)
-    if outcome and uri.startswith("http"):  # the report is there too, when this checkout is gone
+    if outcome and uri.startswith("http"):  # MLflow keeps the report when this checkout is removed
         link = f"{uri}/#/runs/{outcome['run_id']}"
         create_link_artifact(link, link_text="model, numbers and report in MLflow", key="mlflow")
     else:
@@ -172,6 +172,7 @@ def publish_artifacts(paths: Paths) -> None:
 
 
 def outcome_sentence(outcome: Mapping[str, Any]) -> str:
+    """The result of publish in one sentence; `outcome` is the content of its run file."""
     if not outcome:
         return "Nothing was published."
     what = f"{outcome['name']} version {outcome['version']} ({outcome['model']})"
@@ -180,7 +181,7 @@ def outcome_sentence(outcome: Mapping[str, Any]) -> str:
 
 
 def summary(paths: Paths) -> str:
-    """What a person wants to see at the end, in the terminal."""
+    """The summary for the terminal: table of models, outcome of publish, and where to look further."""
     rows = pd.DataFrame(model_table(paths))
     api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     uri = tracking_uri(paths)
@@ -202,8 +203,8 @@ def summary(paths: Paths) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the flow.
 
-    Returns 0 when it went through, 2 after a mistake that the user can mend, 3 when something it needs was
-    away or busy to the last try, else 1.
+    Returns 0 for success, 2 for a mistake of the user, 3 when a service did not answer or was busy after all
+    retries, 130 if interrupted, else 1.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first_line(retrain.__doc__))
     parser.add_argument("--recipe", help="a file of recipes/ (without .yaml) that becomes params.yaml")
@@ -214,10 +215,10 @@ def main(argv: list[str] | None = None) -> int:
         "--isolated", action="store_true", help="work in a checkout of its own, on a branch runs/<id>"
     )
     args = parser.parse_args(argv)
-    # Asked to stop it ends as if interrupted, and its temporary server with it.
+    # SIGTERM has the effect of an interrupt, which also ends the temporary server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if not args.isolated:  # a refusal should not wait for a server to start
+        if not args.isolated:  # mistakes are reported before a server is started
             recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
         if not PREFECT_API_URL.value():
             print(
@@ -258,9 +259,9 @@ def _first_line(text: str | None) -> str:
 
 
 def _prefect() -> str:
-    """What a server has to be told to show the runs of this folder."""
+    """Environment variables, as shell text, for a Prefect server that shows the runs of this folder."""
     names = ["PREFECT_HOME"]
-    if "?" in os.environ["PREFECT_HOME"]:  # else it may be the user's own, with a password
+    if "?" in os.environ["PREFECT_HOME"]:  # otherwise it may be set by the user and contain a password
         names.append("PREFECT_SERVER_DATABASE_CONNECTION_URL")
     return " ".join(f"{name}={quote(os.environ[name])}" for name in names)
 

@@ -1,4 +1,4 @@
-"""Which tasks are tried again, and when."""
+"""Rules for retrying tasks."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from prefect.tasks import Task
 from flows import dvc_runner
 
 DELAYS: list[float] = [5, 30, 120]
-"""Seconds before each further try: a server that is started anew is back within them."""
+"""Seconds before each retry: enough time for a server to restart."""
 NETWORKED = frozenset({"scan", "ingest", "push"})
-"""Tasks that may fail without status 3 for a reason that passes: a fetch or a push that broke off."""
+"""Tasks that may fail for a temporary reason without status 3, such as an interrupted fetch or push."""
 
 
 def is_worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:
-    """Whether the failure may pass: what the task needs was away or busy (status 3), or it is in NETWORKED.
+    """Whether a failure may be temporary: a service did not answer or was busy (status 3), or NETWORKED.
 
-    What the user has to mend (status 2) is never tried again, and a fault of the code fails again anyway.
+    Mistakes of the user (status 2) are never retried. Bugs are not retried, because they would fail again.
     """
     error = state.result(raise_on_failure=False)
     if task.name in NETWORKED:

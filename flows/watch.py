@@ -1,6 +1,6 @@
-"""What a plant wants watched: new clips at the source, and a champion that no longer keeps its promise.
+"""Flows that watch a plant: for new clips at the source, and for a champion whose score has dropped.
 
-Both start a retraining by its deployment, which queues it behind one that runs already.
+Both start a retraining through its deployment, where it waits until a running one has ended.
 """
 
 # mypy: disable-error-code="unused-coroutine"
@@ -31,14 +31,14 @@ RETRAINING = "retrain/weekly"
 def ingest_watch(
     enough: Annotated[int, Field(ge=1, description="new or changed clips that start a retraining")] = 20,
 ) -> None:
-    """Compare the source with what the last run knew; enough new clips start a retraining, once."""
+    """Compare the source with the clips of the last run; enough new clips start one retraining."""
     with worktree(ROOT, str(runtime.flow_run.id)) as (root, env):
         (*_, said) = run_command("scan", root, env, "--dry-run", "--json")
     found = json.loads(said)
     fresh = sorted([*found["new"], *found["changed"]])
     told = f"{found['source']}: {len(fresh)} new or changed clips, {enough} start a retraining."
     if len(fresh) >= enough:
-        # The same clips seen again, before the retraining has ended, must not start another.
+        # The same clips must not start a second retraining while the first is running.
         request_retraining("ingest-watch", *fresh)
         told += " Started."
     _report(told, "source")
@@ -49,7 +49,7 @@ def evaluate_champion(
     source: Annotated[str, Field(description="fresh labelled clips: a folder or s3://bucket/prefix")],
     retrain: Annotated[bool, Field(description="start a retraining when it has dropped")] = True,
 ) -> None:
-    """Let the champion judge fresh labelled clips; a score below its interval starts a retraining."""
+    """Evaluate the champion on fresh labelled clips; a score below its interval starts a retraining."""
     said = run_command(COMMAND, ROOT, {}, "--source", source)
     health: dict[str, Any] = json.loads(Paths(ROOT).run(COMMAND).read_text())
     if health["dropped"] and retrain:
@@ -64,14 +64,17 @@ def evaluate_champion(
     retry_condition_fn=is_worth_retrying,
 )
 def run_command(name: str, root: Path, env: dict[str, str], *options: str) -> list[str]:
-    """The end of what a slimstream command says; its mistakes fail the flow with its own sentence."""
+    """Run a slimstream command; returns the last lines of its output.
+
+    If it fails, the flow fails with its message.
+    """
     hide_tracebacks()
     logger = get_run_logger()
     return dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
 
 
 def request_retraining(*because: str) -> None:
-    """Ask for a retraining; asked twice for the same reason, there is one."""
+    """Start a retraining; a second call with the same reasons `because` has no effect."""
     reason = hashlib.sha256("\n".join(because).encode()).hexdigest()[:16]
     run_deployment(RETRAINING, timeout=0, idempotency_key=f"{because[0]}-{reason}", as_subflow=False)
 

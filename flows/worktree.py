@@ -1,7 +1,7 @@
-"""A checkout of its own for a deployed run, so that the user's is never touched.
+"""A separate checkout for a deployed run, so that the user's checkout is not changed.
 
-It shares the DVC cache, the clip store and the registry of the main checkout, and leaves a branch `runs/<id>`
-with the params.yaml, source.lock.json and dvc.lock of the run.
+It shares the DVC cache, the clip store and the registry with the main checkout. The run leaves a branch
+`runs/<id>` with its params.yaml, source.lock.json and dvc.lock.
 """
 
 import configparser
@@ -19,16 +19,16 @@ from slimstream.tracking.run import in_git, tracking_uri
 
 KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
 STATE = ("source.lock.json", "dvc.lock")
-"""What the last run knew of the data: without it a clip once held out might be learnt from."""
+"""State of the last run: without it a clip that was in a test part might be trained on."""
 SPLIT = ("data/split.parquet", "data/split.json", "data/manifest.parquet")
-"""The outs that say who was held out by it, and by what content and group he is known."""
+"""Outputs of the last run that give its test clips with their contents and groups."""
 
 
 @contextmanager
 def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yield the folder and the environment of an isolated run; its branch stays only when it has a commit.
+    """Yield the folder and the environment of an isolated run; its branch is kept only if it has a commit.
 
-    Raises UserError, with git's words, where there is nothing to check out.
+    Raises UserError without a git repository or a commit, and when git fails.
     """
     main = main.resolve()
     if not in_git(Paths(main)):
@@ -39,16 +39,17 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     _remove_leftovers(main, folder, branch)
     last = _last_run(main)
     _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
-    root = folder / _git(main, "rev-parse", "--show-prefix")  # the project may be a part of its repository
+    root = folder / _git(main, "rev-parse", "--show-prefix")  # the project may be a folder of its repository
     try:
         if last:
             for file in STATE:
                 subprocess.run(["git", "checkout", "-q", last, "--", file], cwd=root, capture_output=True)
         _share_cache(main, root)
-        # DVC's run cache holds no outs that persist: without these, `ingest` would run for nothing and leave
-        # a branch.
+        # DVC's run cache does not contain outputs with `persist`. Without this checkout, `ingest` would run
+        # without need and leave a branch.
         _dvc(root, "checkout", "--quiet", "ingest")
-        # Scan reads from the last split what must stay in test; a new box has it in the remote only.
+        # The scan needs the last split, because its test clips must stay test; a new machine has it in the
+        # remote only.
         for command in ("checkout", "pull"):
             if _dvc(root, command, "--quiet", *SPLIT):
                 break
@@ -67,7 +68,7 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def commit(folder: Path, message: str) -> str:
-    """Commit what a run is made of, if any of it changed; returns the commit."""
+    """Commit the files KEPT of a run, if any has changed; returns the hash of the last commit."""
     _git(folder, "add", *(name for name in KEPT if (folder / name).exists()))
     if _git(folder, "diff", "--cached", "--name-only"):
         who = [] if _git(folder, "config", "--default", "", "user.email") else _SOMEBODY
@@ -79,7 +80,7 @@ _SOMEBODY = ["-c", "user.name=slimstream", "-c", "user.email=slimstream@localhos
 
 
 def _remove_leftovers(main: Path, folder: Path, branch: str) -> None:
-    """Take away what an earlier attempt at the same run left behind when it was killed."""
+    """Remove the checkout and the branch of an earlier attempt at the same run that was killed."""
     if folder.exists():
         subprocess.run(
             ["git", "worktree", "remove", "--force", "--force", str(folder)], cwd=main, capture_output=True
@@ -90,7 +91,7 @@ def _remove_leftovers(main: Path, folder: Path, branch: str) -> None:
 
 
 def _last_run(main: Path) -> str:
-    """The branch of the last run, unless the user committed a newer source.lock.json since; "" then."""
+    """The branch of the last run; "" without one, or if the user has since committed source.lock.json."""
     newest = _git(
         main,
         "for-each-ref",
@@ -105,18 +106,18 @@ def _last_run(main: Path) -> str:
 
 
 def _share_cache(main: Path, folder: Path) -> None:
-    """Point the worktree's DVC at the main checkout's cache and remotes; credentials come along."""
+    """Configure DVC in the worktree with the main checkout's cache, remotes and credentials."""
     local = main / ".dvc" / "config.local"
     target = folder / ".dvc" / "config.local"
     if local.exists():
-        shutil.copy(local, target)  # with its mode: there may be credentials in it
+        shutil.copy(local, target)  # keeps its mode, because it may contain credentials
     known = configparser.ConfigParser(interpolation=None)
     known.read([main / ".dvc" / "config", target])
     known.read_dict({"cache": {"dir": known.get("cache", "dir", fallback="cache")}})
     config = configparser.ConfigParser(interpolation=None)
     config.read(target)
     for section in known.sections():
-        # Relative to the folder of the file that says it, which is now another.
+        # Paths are relative to the folder of the configuration file, which is another one here.
         for key in ("dir", "url", "credentialpath", "configpath"):
             if (place := known.get(section, key, fallback="")) and "://" not in place:
                 config.read_dict({section: {key: os.path.normpath(main / ".dvc" / place)}})
@@ -125,7 +126,7 @@ def _share_cache(main: Path, folder: Path) -> None:
 
 
 def _dvc(root: Path, *arguments: str) -> bool:
-    """Whether DVC did it."""
+    """Run DVC; returns whether it succeeded."""
     command = [sys.executable, "-m", "dvc", *arguments]
     return not subprocess.run(command, cwd=root, capture_output=True).returncode
 

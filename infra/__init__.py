@@ -1,1 +1,1 @@
-"""What a box, containers or a cluster needs around the flows: servers, images, manifests."""
+"""Infrastructure for the flows on one machine, in containers or in a cluster: servers, images, manifests."""

@@ -1,6 +1,6 @@
-"""Make the buckets that are named, unless they are there: `python infra/buckets.py clips dvc mlflow`.
+"""Create the named buckets, unless they exist: `python infra/buckets.py clips dvc mlflow`.
 
-Server and credentials come from AWS_ENDPOINT_URL and the like.
+Server and credentials come from AWS_ENDPOINT_URL and the other AWS_ variables.
 """
 
 import sys
@@ -9,6 +9,7 @@ import boto3
 
 
 def main(names: list[str]) -> None:
+    """Create the buckets `names` that do not exist."""
     s3 = boto3.client("s3")
     there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for name in names:

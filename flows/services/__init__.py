@@ -1,1 +1,1 @@
-"""The former name of `infra.services`, which systemd units and crontabs may still call."""
+"""The former name of `infra.services`, which systemd units and crontabs may still use."""

@@ -1,7 +1,7 @@
-"""The servers of one box, without docker: PostgreSQL where it is installed, Prefect, MLflow and a worker.
+"""The servers of one machine, without docker: PostgreSQL where it is installed, Prefect, MLflow and a worker.
 
-`make up`, `make down` and `make status` call `python -m infra.services`. All of it listens on loopback alone,
-and all that it knows lies in `.services/` of the project.
+`make up`, `make down` and `make status` call `python -m infra.services`. All servers listen on loopback only,
+and all their files are in the project's folder `.services/`.
 """
 
-import flows as flows  # it sets what Prefect reads when it is imported, and what the servers inherit
+import flows as flows  # sets the environment that Prefect reads on import and that servers inherit

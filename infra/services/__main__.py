@@ -1,4 +1,4 @@
-"""`python -m infra.services up`: the servers of this box. See docs/operations.md."""
+"""`python -m infra.services up`: the command line for the servers. See docs/operations.md."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
-    """Run one command on the servers of `root`; 2 after a mistake that the user can mend."""
+    """Run one command for the servers of `root`. Returns 0, 1 after a bad `status`, 2 for a UserError."""
     args = _parser().parse_args(argv)
     try:
         return int(args.run(Home(root), args) or 0)

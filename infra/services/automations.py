@@ -1,4 +1,4 @@
-"""What the Prefect server does by itself: about runs whose processes died, and to let people know."""
+"""Automations of the Prefect server: for runs whose processes died, and for alerts."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -18,9 +18,9 @@ NEVER_BEGAN = "begin again runs that never began"
 ALERTS = ("alert: a run failed", "alert: the champion")
 BLOCK = "slimstream-alerts"
 SILENCE = 3 * HEARTBEAT
-"""Seconds after which a flow run that said nothing is taken for dead, or one that was to begin for lost."""
+"""Seconds after which a running flow run without heartbeat, or a pending one that did not start, is lost."""
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
-# One key that Slack, Mattermost, Google Chat and most receivers of one's own understand.
+# The key `text` is supported by Slack, Mattermost, Google Chat and most other receivers.
 FAILED = """{"text": {{ (
     flow.name ~ " " ~ flow_run.name ~ " " ~ flow_run.state.name ~ ": " ~ (flow_run.state.message or "")
     ~ " " ~ (flow_run|ui_url)
@@ -29,10 +29,10 @@ CHAMPION = """{"text": {{ event.payload.text | tojson }}}"""
 
 
 def ensure_automations(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
-    """Make the automations, unless there are some of that name: what was changed in the UI stays.
+    """Create the automations that do not exist by name, so that changes made in the UI are kept.
 
-    Without the first two a run whose worker and process died together stays Running, or Pending, for ever.
-    The alerts are there while secrets.env names a webhook.
+    Without the first two, a run whose worker and process died together stays Running or Pending for ever.
+    The alerts exist as long as secrets.env has a webhook.
     """
     with client(env) as prefect:
         wanted = [silent(), never_began()]
@@ -48,7 +48,7 @@ def ensure_automations(env: Mapping[str, str], secrets: Mapping[str, str]) -> No
 
 
 def silent() -> "AutomationCore":
-    """A run that begins says so every HEARTBEAT seconds; when it stops before its end, it crashed."""
+    """Sets runs to Crashed that send no heartbeat for SILENCE seconds, where one is due every HEARTBEAT."""
     sign = "heartbeat"
     return _set_state_unless(
         SILENT, [sign], [sign, *ENDS], "CRASHED", f"No sign of life for {SILENCE} seconds."
@@ -56,20 +56,20 @@ def silent() -> "AutomationCore":
 
 
 def never_began() -> "AutomationCore":
-    """A run whose worker died between taking and beginning it stays Pending: let the next one take it."""
+    """Schedules runs again that stay Pending, because their worker died before it started them."""
     message = f"Taken by a worker and not begun within {SILENCE} seconds."
     expected = ["Running", "Scheduled", "AwaitingRetry", "AwaitingConcurrencySlot", *ENDS]
     return _set_state_unless(NEVER_BEGAN, ["Pending", "Submitting"], expected, "SCHEDULED", message)
 
 
 def alerts(block: UUID) -> Iterator["AutomationCore"]:
-    """A failure or crash of any run, and whatever happens to the champion, is told to a webhook."""
+    """Calls the webhook `block` when a run fails or crashes, and for events about the champion."""
     from prefect.events.actions import CallWebhook
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
     failures = EventTrigger(
         expect={f"prefect.flow-run.{end}" for end in ("Failed", "Crashed")},
-        # A failed run is reported by its flow and now and then once more by its worker.
+        # A failed run is reported by its flow, and sometimes a second time by its worker.
         for_each={"prefect.resource.id"},
         within=timedelta(minutes=5),
         posture=Posture.Reactive,
@@ -112,10 +112,10 @@ def _set_state_unless(
 
 
 def _block(url: str) -> UUID:
-    """Keep the webhook's address in the server, which encrypts it; returns the block's id."""
+    """Store the webhook's address in the server, which encrypts it; returns the block's id."""
     from prefect.blocks.webhook import Webhook
 
-    # Into the server of the client that is open.
+    # It is saved to the server of the open client.
     webhook = Webhook(url=url, headers={"Content-Type": "application/json"})  # type: ignore[arg-type]
     return cast(UUID, webhook.save(BLOCK, overwrite=True))
 

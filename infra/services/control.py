@@ -1,4 +1,4 @@
-"""Start what is missing, end everything, say how all of it is."""
+"""Start, stop, watch and show the servers."""
 
 import fcntl
 import os
@@ -14,27 +14,27 @@ from infra.services.settings import Home, Settings, check_free, load, load_secre
 from slimstream.core.errors import UserError
 
 PATIENCE = 300
-"""Seconds that a server may take to start: a busy machine is slow."""
+"""Seconds that a server may take to start; long enough for a busy machine."""
 KEEPER = "keeper.pid"
 EVERY = 15.0
-"""Seconds between two looks of the keeper."""
+"""Seconds between two checks of the keeper."""
 STOPS = 30.0
-"""Seconds the first process of a server may take to end."""
+"""Seconds that the first process of a server may take to end."""
 SIGNALS = {
-    "postgres": signal.SIGINT,  # its fast shutdown: open connections do not hold it up
+    "postgres": signal.SIGINT,  # its fast shutdown, which does not wait for open connections
     "prefect": signal.SIGTERM,
     "mlflow": signal.SIGTERM,
     "worker": signal.SIGTERM,
 }
-"""How each server is told to end, in the order of their start."""
+"""The signal that ends each server, in the order of their start."""
 
 Tell = Callable[[str], None]
 
 
 def up(home: Home, log_line: Tell) -> None:
-    """Start every server that does not run, wait until all are well, deploy; nothing else is touched.
+    """Start every server that does not run, wait until all are healthy, and deploy the flows.
 
-    Raises UserError when a port is taken or a server does not come up.
+    Running servers are not restarted. Raises UserError when a port is taken or a server does not start.
     """
     home.make()
     with _locked(home):
@@ -45,7 +45,7 @@ def up(home: Home, log_line: Tell) -> None:
         save(home, settings)
         waiting: list[Service] = []
         for service in found:
-            if service.name != "mlflow":  # it and Prefect start side by side
+            if service.name != "mlflow":  # it starts at the same time as Prefect
                 _wait_until_well(home, waiting, log_line)
             if service in dead:
                 log_line(f"Starting {service.title} …")
@@ -64,10 +64,10 @@ def up(home: Home, log_line: Tell) -> None:
 
 
 def down(home: Home, log_line: Tell) -> None:
-    """End every server and all they started, runs included; the last one started is the first to go."""
+    """End every server and all their processes, including runs, in the reverse order of their start."""
     if (keeper := _keeper(home)) is not None:
         os.kill(keeper, signal.SIGTERM)
-        log_line(f"the keeper (process {keeper}) ends all it keeps …")
+        log_line(f"the keeper (process {keeper}) ends all servers …")
         while _keeper(home) is not None:
             time.sleep(0.2)
     if home.folder.exists():
@@ -76,7 +76,7 @@ def down(home: Home, log_line: Tell) -> None:
 
 
 def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
-    """A row a server: name, how it is, where; and whether all are well."""
+    """One row per server (name, state, address), and whether all are healthy."""
     if not home.settings.exists():
         return [("services", "never started", "make up")], False
     rows, well = [], True
@@ -89,7 +89,10 @@ def status(home: Home) -> tuple[list[tuple[str, str, str]], bool]:
 
 
 def keep(home: Home, log_line: Tell) -> None:
-    """Stay, start again whatever dies, and end everything when told to stop (SIGTERM, SIGINT)."""
+    """Start all servers and restart those that die, until SIGTERM or SIGINT; then end all.
+
+    Raises UserError when another process already does this.
+    """
     home.make()
     with (home.folder / KEEPER).open("a+") as lock:
         try:
@@ -107,8 +110,8 @@ def _keep(home: Home, log_line: Tell) -> None:
         while True:
             try:
                 up(home, log_line)
-            except Exception as error:  # whatever goes wrong, the other servers want to be kept
-                log_line(f"{error or type(error).__name__} The next try follows.")
+            except Exception as error:  # after any error the other servers are still watched
+                log_line(f"{error or type(error).__name__} It will be tried again.")
             for log in home.logs.glob("*.log"):
                 process.shorten(log)
             time.sleep(EVERY)
@@ -122,7 +125,7 @@ def _keep(home: Home, log_line: Tell) -> None:
 
 
 def _keeper(home: Home) -> int | None:
-    """The process that keeps the servers: whoever holds the lock on the file with its id."""
+    """Id of the process that runs `keep`: it locks the file that contains its id. None without one."""
     if not (home.folder / KEEPER).exists():
         return None
     with (home.folder / KEEPER).open() as lock:
@@ -134,7 +137,7 @@ def _keeper(home: Home) -> int | None:
 
 
 def _settings_and_services(home: Home, log_line: Tell) -> tuple[Settings, list[Service]]:
-    """The settings that shall hold from now on, and the servers they describe."""
+    """The settings to use from now on, and the servers for them. Raises UserError when they do not fit."""
     settings = load(home, os.environ)
     if not settings.database:
         why = postgres.missing(home)
@@ -145,7 +148,7 @@ def _settings_and_services(home: Home, log_line: Tell) -> tuple[Settings, list[S
     if home.settings.exists() and settings != (kept := load(home)):
         if settings.database != kept.database:
             raise UserError(
-                f"What was stored so far lies in {kept.database}; unset SLIMSTREAM_DATABASE, "
+                f"The stored data are in {kept.database}; unset SLIMSTREAM_DATABASE, "
                 f"or begin anew without {home.folder}."
             )
         if any(process.leader(home.folder, service) for service in SIGNALS):
@@ -154,7 +157,10 @@ def _settings_and_services(home: Home, log_line: Tell) -> tuple[Settings, list[S
 
 
 def _make_room(home: Home, service: Service) -> None:
-    """End what is left of a server that died, for it has the port; raises UserError when another has it."""
+    """End the remaining processes of a server that died, which may use its port.
+
+    Raises UserError when another program uses the port.
+    """
     if not service.remains:
         process.stop(home.folder, service.name)
     if service.port is not None:
@@ -162,7 +168,7 @@ def _make_room(home: Home, service: Service) -> None:
 
 
 def _wait_until_well(home: Home, waiting: list[Service], log_line: Tell) -> None:
-    """Wait until all of them are well, and forget them."""
+    """Wait until all services in `waiting` are healthy, and empty the list. Raises UserError."""
     deadline = time.monotonic() + PATIENCE
     while waiting:
         service = waiting[0]
@@ -177,7 +183,7 @@ def _wait_until_well(home: Home, waiting: list[Service], log_line: Tell) -> None
                 f"{service.title} ended soon after its start; {log} says why: {process.last_line(log)}"
             )
         if time.monotonic() > deadline:
-            process.stop(home.folder, service.name)  # hanging, it would be taken for one that runs
+            process.stop(home.folder, service.name)  # otherwise it would count as running
             raise UserError(
                 f"{service.title} {wrong} after {PATIENCE} s and was ended: {home.log(service.name)}."
             )
@@ -192,7 +198,7 @@ def _end_all(home: Home, log_line: Tell) -> None:
 
 
 def _end_worker(home: Home, log_line: Tell) -> None:
-    """End the worker so that its runs close what they have open, and are begun again by the next one."""
+    """End the worker so that its runs can end cleanly and are started again by the next worker."""
     worker = process.leader(home.folder, "worker")
     if worker is None:
         return
@@ -203,20 +209,20 @@ def _end_worker(home: Home, log_line: Tell) -> None:
         if wrong := found["prefect"].healthy():
             raise UserError(f"the Prefect server {wrong}")
         begun = runs.running(env)
-        # The worker would kill them; told by SIGTERM, a flow ends its stage and reports.
+        # The worker would kill its runs; after SIGTERM a flow ends its stage and reports its state.
         process.end_children(worker, STOPS)
         process.stop(home.folder, "worker", patience=STOPS)
         log_line("worker ended")
         for name in runs.reschedule(env, {*begun, *runs.running(env)}):
-            log_line(f"the run {name} begins again after the next `make up`")
-    except Exception as error:  # whatever it is, down means down
-        log_line(f"Runs that were under way will be marked Crashed: {error}")
+            log_line(f"the run {name} starts again after the next `make up`")
+    except Exception as error:  # after any error the worker is ended nevertheless
+        log_line(f"Running flows will be marked Crashed: {error}")
         process.end_children(worker, STOPS)
 
 
 @contextmanager
 def _locked(home: Home) -> Iterator[None]:
-    """Two commands at once take turns."""
+    """Lock the servers for this command; a second command waits."""
     with (home.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
-"""The deployments of prefect.yaml, known to the server.
+"""Creates the deployments of prefect.yaml in the Prefect server.
 
-`python -m infra.services.deployments` does it once for a server that runs elsewhere (infra/compose.yaml),
-together with the automations; PREFECT_API_URL and PREFECT_API_AUTH_STRING say which, and who asks.
+`python -m infra.services.deployments` does this once, together with the automations, for a server that was
+started otherwise (infra/compose.yaml), given by PREFECT_API_URL and PREFECT_API_AUTH_STRING.
 """
 
 import hashlib
@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def deploy(home: Home, env: Mapping[str, str], seen: Path | None = None) -> None:
-    """Deploy what prefect.yaml lists, unless nothing changed since what `seen` (in .services) remembers.
+    """Deploy the flows of prefect.yaml, unless nothing has changed since the last time.
 
-    Deploying again would start a schedule that somebody paused in the UI.
+    `seen` is the file with the hash of the last time, by default in .services. Without need nothing is
+    deployed, because that would start schedules that were paused in the UI. Raises UserError on failure.
     """
     if not (home.root / "prefect.yaml").exists():
         return
@@ -43,7 +44,7 @@ def deploy(home: Home, env: Mapping[str, str], seen: Path | None = None) -> None
 
 
 def main() -> int:
-    """Make automations and deployments; 0 when they stand, 2 with a sentence when they cannot."""
+    """Create automations and deployments; returns 0, or 2 with a message when that fails."""
     try:
         automations.ensure_automations(os.environ, os.environ)
         deploy(Home(ROOT), os.environ, Path(os.environ["PREFECT_HOME"]) / "deployed")
@@ -55,7 +56,7 @@ def main() -> int:
 
 
 def _digest(root: Path) -> str:
-    """Of all that a deployment is made from: prefect.yaml and the flows, whose parameters it lists."""
+    """Hash of everything that deployments depend on: prefect.yaml, and the flows with their parameters."""
     digest = hashlib.sha256(os.fsencode(root.resolve()))
     for file in [root / "prefect.yaml", *sorted((root / "flows").glob("*.py"))]:
         digest.update(file.read_bytes())

@@ -1,4 +1,4 @@
-"""The MLflow server: basic auth, our own host names, no pickle, one process."""
+"""The MLflow server: with basic auth, restricted host names, no pickle, one process."""
 
 import os
 import subprocess
@@ -13,12 +13,13 @@ from slimstream.tracking.database import sqlite_uri
 
 
 def command(settings: Settings) -> list[str]:
+    """Command that starts the server."""
     port = settings.mlflow_port
     names = [HOST, "localhost"]
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"),
         *("--host", HOST, "--port", str(port)),
-        # A foreign page whose name points here is refused by the first, its scripts by the second.
+        # Against DNS rebinding: the first refuses requests with other host names, the second other origins.
         *("--allowed-hosts", ",".join(f"{name}:{port}" for name in names)),
         *("--cors-allowed-origins", ",".join(f"http://{name}:{port}" for name in names)),
         *("--uvicorn-opts", "--log-level warning --no-access-log"),
@@ -26,7 +27,7 @@ def command(settings: Settings) -> list[str]:
 
 
 def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What the server is told; passwords in here and not in the command, which anyone can list."""
+    """Environment of the server. Passwords are here and not in the command, which all users can see."""
     return {
         "MLFLOW_BACKEND_STORE_URI": _database(home, settings, secrets, "mlflow"),
         "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts or (home.folder / "mlartifacts").as_uri(),
@@ -40,20 +41,20 @@ def environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> d
 
 
 def login(secrets: Mapping[str, str]) -> tuple[str, str]:
+    """User and password of the server."""
     return secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"]
 
 
 def prepare(home: Home, settings: Settings, secrets: Mapping[str, str]) -> None:
-    """Write its settings; after an upgrade of MLflow or a change of secrets.env let the databases catch up.
+    """Write the server's settings, and update its databases if MLflow or secrets.env has changed.
 
-    The server would refuse a database of an older version, and takes its admin's password on its first start
-    only. Raises UserError for a bucket that does not let us in: it would be told with the first model only.
+    The server refuses a database of an older version, and reads the admin's password at its first start only.
+    Raises UserError when that fails, and when the bucket for artifacts cannot be used, which the server would
+    report with the first model only.
     """
     if settings.artifacts:
         _check_artifacts(settings, secrets)
-    users = _database(home, settings, secrets, "mlflow_auth").replace(
-        "%", "%%"
-    )  # as this kind of file has it
+    users = _database(home, settings, secrets, "mlflow_auth").replace("%", "%%")  # escaped for an .ini file
     write(home.folder / "mlflow-auth.ini", _AUTH.format(users))
     seen = home.folder / "mlflow.seen"
     now = f"{version('mlflow')} {home.secrets.stat().st_mtime_ns}"
@@ -75,7 +76,7 @@ def _check_artifacts(settings: Settings, secrets: Mapping[str, str]) -> None:
     known = {**os.environ, **storage(secrets), "PYTHONPATH": os.pathsep.join(sys.path)}
     look = [sys.executable, "-c", _LOOK, settings.artifacts]
     answer = subprocess.run(look, env=known, capture_output=True, text=True)
-    if answer.returncode == UserError.status:  # a server that is only away may come back
+    if answer.returncode == UserError.status:  # a server that does not answer (status 3) may come back
         raise UserError(f"MLflow cannot keep its files in {answer.stderr.strip().splitlines()[-1]}")
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL as it comes with the system, with a cluster of our own; SQLite where it cannot be had."""
+"""The system's PostgreSQL with a cluster in the project; without PostgreSQL the servers use SQLite."""
 
 import os
 import shutil
@@ -13,18 +13,18 @@ from slimstream.core.errors import UserError
 ROLE = "slimstream"
 DATABASES = ("prefect", "mlflow", "mlflow_auth")
 SYSTEM = Path("/usr/lib/postgresql")
-"""Where Debian keeps each major version in a folder of its own."""
+"""Debian's folder, with a subfolder for each major version."""
 
 
 def missing(home: Home) -> str:
-    """Why PostgreSQL cannot be had here; "" when it can."""
+    """Why PostgreSQL cannot be used here; "" when it can."""
     if binaries(home) is None:
         return "PostgreSQL is not installed"
     if os.geteuid() == 0:
-        # It refuses to run as root.
+        # PostgreSQL refuses to run as root.
         if user() is None:
             return "PostgreSQL does not run as root, and there is no user postgres to run it as"
-        home.folder.chmod(0o711)  # that user must get through to its own folder
+        home.folder.chmod(0o711)  # that user needs access to its folder below
         may = subprocess.run(["test", "-x", home.folder], **as_user(user()))
         if may.returncode:
             home.folder.chmod(0o700)
@@ -33,7 +33,7 @@ def missing(home: Home) -> str:
 
 
 def user() -> str | None:
-    """As whom the server runs: ourselves (None), but postgres instead of root."""
+    """The user that runs the server: None for the present user, "postgres" if that is root and it exists."""
     if os.geteuid() != 0:
         return None
     import pwd
@@ -42,7 +42,7 @@ def user() -> str | None:
 
 
 def binaries(home: Home) -> Path | None:
-    """The folder of initdb and postgres; once there is a cluster, of the major version that made it."""
+    """The folder of initdb and postgres, of the cluster's major version if there is one; None without."""
     on_path = shutil.which("initdb")
     folders = [Path(on_path).resolve().parent] if on_path else []
     folders += sorted(SYSTEM.glob("*/bin"), key=lambda folder: _major(folder.parent.name), reverse=True)
@@ -55,23 +55,25 @@ def binaries(home: Home) -> Path | None:
 
 
 def data(home: Home) -> Path:
+    """Folder of the cluster."""
     return home.folder / "postgres"
 
 
 def command(home: Home, settings: Settings) -> list[str]:
-    """The server in the foreground: TCP on loopback only, no socket in the file system."""
+    """Command for a server in the foreground, with TCP on loopback only and no socket in the file system."""
     place = [str(_binary(home, "postgres")), "-D", str(data(home))]
     return [*place, "-h", HOST, "-p", str(settings.postgres_port), "-k", ""]
 
 
 def url(settings: Settings, password: str, database: str, driver: str = "postgresql") -> str:
+    """URL of `database` for SQLAlchemy or psycopg2. It contains the password."""
     return f"{driver}://{ROLE}:{quote(password, safe='')}@{HOST}:{settings.postgres_port}/{database}"
 
 
 def prepare(home: Home, password: str) -> None:
-    """Make the cluster if there is none, and let it know the password of secrets.env.
+    """Create the cluster if there is none, and set the password of secrets.env. Raises UserError on failure.
 
-    Done by the server's single-user mode, which asks nobody for a password and opens no port.
+    This uses the server's single-user mode, which needs no password and opens no port.
     """
     if not data(home).exists():
         new = home.folder / "postgres.new"
@@ -81,7 +83,7 @@ def prepare(home: Home, password: str) -> None:
             shutil.chown(new, owner)
         how = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
         _run(home, "initdb", "-D", new, "-U", ROLE, *how)
-        # Every way in asks for a password; without a socket loopback is the only one.
+        # All connections need a password; without a socket, loopback is the only way to connect.
         (new / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
         for name in DATABASES:
             _single(home, new, f"CREATE DATABASE {name}")
@@ -91,7 +93,7 @@ def prepare(home: Home, password: str) -> None:
 
 
 def healthy(settings: Settings, password: str) -> str:
-    """What is wrong with the server; "" when it lets us in."""
+    """Why the server does not accept our connection; "" when it does."""
     import psycopg2
 
     try:
@@ -125,7 +127,7 @@ def _binary(home: Home, name: str) -> Path:
     folder = binaries(home)
     if folder is None:
         raise UserError(
-            f"What was stored so far lies in PostgreSQL's folder {data(home)}, and no server of that version "
+            f"The stored data are in PostgreSQL's folder {data(home)}, and no server of that version "
             "is installed; install it."
         )
     return folder / name

@@ -1,8 +1,8 @@
-"""Programs that outlive the command that starts them, and are found again and ended whole.
+"""Background processes that later commands can find and end, together with all their children.
 
-Each program has a mark in its environment, which all that it starts inherits: by it even orphans are found. A
-file remembers the first process by its id, and one without the mark means nothing: the system gave its id to
-somebody else. (Neither does a date of birth tell, for that moves when the clock is set.)
+Each program has a mark in its environment, which its children inherit, so that orphans are found, too. A file
+contains the id of the first process. If the process with that id has no mark, the system has given the id to
+another process. (The start time is no proof, because it changes when the clock is set.)
 """
 
 import os
@@ -19,9 +19,9 @@ import psutil
 
 MARK = "SLIMSTREAM_SERVICE"
 KEEP = 10_000_000
-"""Bytes a log may have before it is put aside as <name>.log.1."""
+"""Maximum size of a log in bytes, after which it is moved to <name>.log.1."""
 MARKED = 10.0
-"""Seconds after which a mark that cannot be seen is waited for no longer."""
+"""Seconds to wait until the mark of a new process is visible."""
 
 
 def start(
@@ -32,7 +32,7 @@ def start(
     folder: Path,
     user: str | None = None,
 ) -> None:
-    """Start `command` in a session of its own; its output goes to `folder`/logs/`name`.log."""
+    """Start `command` in its own session; its output goes to `folder`/logs/`name`.log."""
     shorten(log := folder / "logs" / f"{name}.log")
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -50,9 +50,9 @@ def start(
 
 
 def _until_marked(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the system shows the environment of what was started: Popen returns a moment before.
+    """Wait until the environment of a new process is visible, which is shortly after Popen returns.
 
-    Without its mark a program that has just begun would be taken for one that has ended.
+    Without a visible mark the process would count as ended.
     """
     deadline = time.monotonic() + MARKED
     while process.poll() is None and time.monotonic() < deadline:
@@ -62,7 +62,7 @@ def _until_marked(process: subprocess.Popen[bytes]) -> None:
 
 
 def shorten(log: Path) -> None:
-    """Begin a log anew that has grown too long; whoever writes into it may go on, for all of them append."""
+    """Copy a log that is too long to <name>.log.1 and empty it; programs that append to it may continue."""
     if log.exists() and log.stat().st_size > KEEP:
         shutil.copyfile(log, log.with_name(log.name + ".1"))
         os.truncate(log, 0)
@@ -78,7 +78,7 @@ def as_user(name: str | None) -> dict[str, Any]:
 
 
 def leader(folder: Path, name: str) -> psutil.Process | None:
-    """The first process of `name`, if it lives."""
+    """The first process of `name`; None when it does not run."""
     try:
         process = psutil.Process(int(_file(folder, name).read_text()))
     except (OSError, ValueError, psutil.NoSuchProcess):
@@ -87,11 +87,11 @@ def leader(folder: Path, name: str) -> psutil.Process | None:
 
 
 def family(folder: Path, name: str) -> list[psutil.Process]:
-    """All living processes of `name`, whoever their parent is by now."""
+    """All running processes of `name`, including orphans."""
     mark = _mark(folder, name)
     found = {process.pid: process for process in psutil.process_iter() if _environ(process).get(MARK) == mark}
     for process in list(found.values()):
-        # Some programs write their title over their environment: those are known by their parents.
+        # Some programs overwrite their environment with a title; they are found as children.
         try:
             found |= {child.pid: child for child in process.children(recursive=True)}
         except psutil.NoSuchProcess:
@@ -100,9 +100,9 @@ def family(folder: Path, name: str) -> list[psutil.Process]:
 
 
 def stop(folder: Path, name: str, number: int = signal.SIGTERM, patience: float = 30.0) -> bool:
-    """End `name` and all it started: the first process by `number`, what is left by force.
+    """End `name` and all its processes: signal `number` to the first one, then SIGKILL to those that remain.
 
-    Returns whether there was anything to end.
+    `patience` is the time in seconds for the first one. Returns whether there was a process to end.
     """
     members = family(folder, name)
     first = leader(folder, name)
@@ -112,7 +112,7 @@ def stop(folder: Path, name: str, number: int = signal.SIGTERM, patience: float 
     else:
         for process in members:
             _signal(process, signal.SIGTERM)
-    # What outlives its first process had a moment to end by itself.
+    # The other processes have a few seconds to end by themselves.
     psutil.wait_procs(members, timeout=5)
     left = {process.pid: process for process in (*members, *family(folder, name)) if _alive(process)}
     for process in left.values():
@@ -123,7 +123,7 @@ def stop(folder: Path, name: str, number: int = signal.SIGTERM, patience: float 
 
 
 def end_children(process: psutil.Process, patience: float) -> None:
-    """SIGTERM to what `process` started itself, until it is gone, for `patience` seconds at most."""
+    """Send SIGTERM to the children of `process` and wait for their end, at most `patience` seconds."""
     deadline = time.monotonic() + patience
     told: set[int] = set()
     with suppress(psutil.NoSuchProcess):
@@ -163,6 +163,6 @@ def _signal(process: psutil.Process, number: int) -> None:
 
 
 def last_line(log: Path) -> str:
-    """What a server said last."""
+    """The last line of a log that is not empty; "nothing" without one."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")

@@ -1,4 +1,4 @@
-"""Flow runs and the end of their worker: what `down` interrupts goes on after the next `up`."""
+"""Flow runs at the end of their worker: runs that `down` interrupts start again after the next `up`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def client(env: Mapping[str, str]) -> Iterator[Any]:
 
 
 def running(env: Mapping[str, str]) -> list[UUID]:
-    """The runs that the worker has begun and not ended."""
+    """The runs that the worker has started and that have not ended."""
     from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 
     begun = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}})
@@ -33,9 +33,9 @@ def running(env: Mapping[str, str]) -> list[UUID]:
 
 
 def reschedule(env: Mapping[str, str], runs: Iterable[UUID]) -> list[str]:
-    """Let runs whose processes are gone begin again when there is a worker; returns their names.
+    """Schedule runs again whose processes have ended; returns their names.
 
-    One that ended well, failed or was cancelled meanwhile stays as it is.
+    Runs that have completed, failed or been cancelled in the meantime are not changed.
     """
     from prefect.states import AwaitingRetry, Crashed
 
@@ -45,7 +45,7 @@ def reschedule(env: Mapping[str, str], runs: Iterable[UUID]) -> list[str]:
             found = prefect.read_flow_run(run)
             if found.state.is_final() and not found.state.is_crashed():
                 continue
-            # By itself the second state would leave the deployment's slot taken: it is forced.
+            # Two states: the first frees the deployment's concurrency slot, the second must be forced.
             prefect.set_flow_run_state(run, Crashed(message="Interrupted by `make down`."))
             again: Any = AwaitingRetry(message="Interrupted by `make down`; begins again after `make up`.")
             prefect.set_flow_run_state(run, again, force=True)

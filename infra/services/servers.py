@@ -1,4 +1,4 @@
-"""What `make up` starts: how each server is called, what it is told, and how to see that it is well."""
+"""The servers that `make up` starts: command, environment and health check of each."""
 
 import os
 import sys
@@ -19,14 +19,14 @@ POOL = "slimstream"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 _WORK = f"worker start --pool {POOL} --type process --name {POOL} --install-policy never"
 HEARTBEAT = 30
-"""Seconds between the signs of life of a flow run; Prefect allows no fewer."""
+"""Seconds between heartbeats of a flow run; the minimum that Prefect allows."""
 RETENTION = 365 * 86_400
-"""Seconds that Prefect remembers a finished flow run."""
+"""Seconds that Prefect keeps a finished flow run."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One program; it is started after all that stand before it."""
+    """One program."""
 
     name: str
     title: str
@@ -34,13 +34,13 @@ class Service:
     command: list[str]
     env: dict[str, str]
     healthy: Callable[[], str]
-    """Says "" when it does its work, else what is wrong."""
+    """Returns "" when the program works, else the problem."""
     port: int | None = None
     user: str | None = None
     prepare: Callable[[], None] = lambda: None
-    """What has to be done before each start."""
+    """Called before each start."""
     remains: bool = False
-    """Whether what it started may live on when it dies: a run that loses its worker tidies up and ends."""
+    """Whether its children may keep running when it dies: a run without its worker cleans up and ends."""
 
 
 def services(home: Home, settings: Settings, secrets: Mapping[str, str]) -> list[Service]:
@@ -105,7 +105,7 @@ def services(home: Home, settings: Settings, secrets: Mapping[str, str]) -> list
 
 
 def base_environment(home: Home) -> dict[str, str]:
-    """What everything here runs with; loopback goes past any proxy."""
+    """The common environment of all servers and programs, without a proxy for loopback."""
     known = [
         str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry
     ]
@@ -128,7 +128,7 @@ def base_environment(home: Home) -> dict[str, str]:
 
 
 def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What a program needs to use both servers; only ever handed on as environment."""
+    """Environment for a program that uses both servers. It has passwords, so it is not written to files."""
     return {
         "PREFECT_API_URL": f"http://{HOST}:{settings.prefect_port}/api",
         "PREFECT_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
@@ -149,16 +149,15 @@ def _prefect(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
-        # Its own services are clients of its API, too.
+        # Its background services use its API, too.
         "PREFECT_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
         "PREFECT_API_URL": f"http://{HOST}:{ports}/api",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports},http://localhost:{ports}",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
-        # Flow runs with their logs go after a year, events by Prefect's own rule after a week.
+        # Flow runs with their logs are deleted after a year, events by Prefect's default after a week.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RETENTION),
-        # By default the server forgets at its end who holds a deployment's slot, and then the run that holds
-        # it is ended.
+        # By default leases of concurrency slots are lost when the server ends, and then their runs are ended.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
 
@@ -174,7 +173,7 @@ def _answers(url: str, login: tuple[str, str]) -> str:
 
 
 def _polls(api: str, login: tuple[str, str], leader: psutil.Process | None) -> str:
-    """Whether the server has heard of the worker since it was started."""
+    """Why the worker has not reported to the server since its start; "" when it has."""
     if leader is None:
         return "is not running"
     try:

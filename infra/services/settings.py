@@ -1,4 +1,4 @@
-"""Where the servers listen and what they share: ports, which database, passwords."""
+"""Settings of the servers: ports, type of database, passwords."""
 
 import json
 import os
@@ -14,22 +14,22 @@ from slimstream.core.errors import UserError
 
 HOST = "127.0.0.1"
 USER = "admin"
-"""Who logs in at both servers."""
+"""Name of the user at both servers."""
 STORAGE = "AWS_"
-"""What names of variables begin with that tell boto3, DVC and MLflow where S3 is and who asks."""
+"""Prefix of the variables that give boto3, DVC and MLflow the S3 server and credentials."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `up` remembers in settings.json, so that every later command finds the same servers."""
+    """The content of settings.json, which `up` writes so that later commands find the same servers."""
 
     prefect_port: int = 4200
     mlflow_port: int = 5000
     postgres_port: int = 5442
     database: str = ""
-    """postgres or sqlite, chosen by the first `up` and kept from then on: what is stored lies there."""
+    """Either postgres or sqlite, chosen by the first `up` and then kept, because the data are in it."""
     artifacts: str = ""
-    """Where MLflow keeps files, s3://bucket/prefix; empty: in the folder of the servers."""
+    """MLflow's place for artifacts, s3://bucket/prefix; empty: the folder of the servers."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Home:
         return self.logs / f"{name}.log"
 
     def make(self) -> None:
-        """Make the folder, which is nobody else's business."""
+        """Create the folder, which other users cannot read."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
 
 
 def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
-    """What settings.json says; SLIMSTREAM_PREFECT_PORT and the like in `environ` go before it.
+    """The settings of settings.json, overridden by SLIMSTREAM_PREFECT_PORT and so on in `environ`.
 
-    Raises UserError for what is no port, no database and no place for artifacts.
+    Raises UserError for an invalid file, port, database or place for artifacts.
     """
     known = {field.name: field.type for field in fields(Settings)}
     try:
@@ -92,13 +92,15 @@ def load(home: Home, environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def save(home: Home, settings: Settings) -> None:
+    """Write settings.json."""
     write(home.settings, json.dumps(asdict(settings), indent=2) + "\n")
 
 
 def load_secrets(home: Home) -> dict[str, str]:
-    """The passwords as environment variables, made when there are none; and what stands there for S3, AWS_….
+    """The variables of secrets.env: passwords, which are created when there is no file, and AWS_… for S3.
 
-    The file is what counts: at their next start the servers take whatever it says.
+    After an edit of the file the servers use its values from their next start. Raises UserError when a
+    password is missing.
     """
     if not home.secrets.exists():
         made = {
@@ -118,12 +120,12 @@ def load_secrets(home: Home) -> dict[str, str]:
 
 
 def storage(secrets: Mapping[str, str]) -> dict[str, str]:
-    """The part of the secrets that is about S3."""
+    """The secrets for S3: those with the prefix STORAGE."""
     return {name: value for name, value in secrets.items() if name.startswith(STORAGE)}
 
 
 def check_free(port: int, title: str, variable: str) -> None:
-    """Raises UserError when another program listens on `port`."""
+    """Raise UserError, which names the server `title` and the setting `variable`, when `port` is in use."""
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -142,7 +144,7 @@ def _port(variable: str, value: str) -> int:
 
 
 def write(file: Path, text: str) -> None:
-    """Replace `file` in one go; nobody else may read it."""
+    """Replace `file` atomically; only the present user can read it."""
     aside = file.with_name(file.name + ".new")
     aside.unlink(missing_ok=True)
     with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -158,7 +160,7 @@ _NAMES = (
     "POSTGRES_PASSWORD",
 )
 WEBHOOK = "SLIMSTREAM_WEBHOOK"
-"""Where alerts go: an address often is a password, so it lies with them."""
+"""Variable with the address for alerts. It is kept with the passwords, because it often contains one."""
 _OPTIONAL = (WEBHOOK,)
 _HEAD = """\
 # Made by `make up`. Who reads this may do everything: keep it out of mails and repositories.

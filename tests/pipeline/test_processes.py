@@ -74,7 +74,7 @@ def test_two_processes_that_are_killed_in_turn_end_where_one_does(
     both[1].kill()
     said = parent.communicate()[1]
     assert parent.returncode == 2 and gone(both)
-    assert "slimstream train: process 1 of 2 ended with status -9, and so all did" in said.splitlines()[-1]
+    assert "train: process 1 of 2 ended with status -9, so all were stopped" in said.splitlines()[-1]
     assert not two.model("original").exists() and not two.metrics("train").exists()
 
     parent = start(two, 2)

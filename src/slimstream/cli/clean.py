@@ -1,4 +1,4 @@
-"""`make clean`: the outs that dvc.yaml names go, and nothing beside them."""
+"""`make clean`: delete the outputs that dvc.yaml names, and nothing else."""
 
 import shutil
 from pathlib import Path
@@ -8,10 +8,10 @@ from slimstream.stages.ingest.reserved_folders import check_ingested, stage_outp
 
 
 def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
-    """Delete what the stages of dvc.yaml made; returns (deleted, left alone).
+    """Delete the outputs of the stages of dvc.yaml; returns (deleted, left alone).
 
-    A link is deleted, never what it leads to. What lies behind a linked folder, or outside of the project, is
-    left alone: it may belong to somebody else. Raises UserError when data/ingested holds what is not ours.
+    A link is deleted, never its target. Outputs inside a linked folder or outside the project are left alone,
+    because they may belong to somebody else. Raises UserError when data/ingested holds files of the user.
     """
     check_ingested(paths)
     root = paths.root.resolve()
@@ -32,7 +32,7 @@ def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
 
 
 def _is_within(out: Path, root: Path) -> bool:
-    """Whether the way from the project to `out` leads through real folders of the project alone."""
+    """Whether all folders between the project's root and `out` are real folders: no links, no mounts."""
     if ".." in out.parts or not out.is_relative_to(root) or out == root:
         return False
     inside = [folder for folder in out.parents if folder.is_relative_to(root) and folder != root]

@@ -1,6 +1,6 @@
-"""What each command of `python -m slimstream` does. None or 0 is success.
+"""The commands of `python -m slimstream`, a function each. They return an exit status; None is success.
 
-Nothing heavy is imported before a command is known, so `--help` answers at once.
+Heavy libraries are imported inside the functions, so `--help` is fast.
 """
 
 import argparse
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def stage(args: argparse.Namespace, paths: Paths) -> int:
+    """Run one stage, under torchrun too, and write its metrics and run id."""
     from slimstream.pipeline.preflight import before_training
     from slimstream.tracking.run import NullRun, stage_run
 
@@ -40,8 +41,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     else:
         shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
         raise UserError(f"torchrun is for {shared}; run this stage without it.")
-    # A training may take hours, so what another stage would refuse is said first. Where its section is empty
-    # (no teachers) there is no training.
+    # A training may take hours, so settings that a later stage would refuse are reported first. Where the
+    # section is empty (no teachers) there is no training.
     if stage.trains and params.section(stage.name):
         before_training(params, paths)
     first = torchrun.is_main_process()
@@ -60,11 +61,12 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
+    """List the source into source.lock.json and print what has changed."""
     from slimstream.pipeline.preflight import preflight
     from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
-    preflight(params, paths)  # what cannot come out right is said before anything is listed
+    preflight(params, paths)  # wrong settings are reported before anything is listed
     result = source.scan(
         params.ingest,
         params.split.group_by,
@@ -81,9 +83,9 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
-    """Who was in a test part as the committed source.lock.json and registered versions have it.
+    """Clips that were in a test part, from the committed source.lock.json and the registered versions.
 
-    MLflow is imported only where there is a registry.
+    Also returns messages for the user. MLflow is imported only where there is a registry.
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
@@ -99,7 +101,7 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
         return found, []
     if file and not file.exists():
         servers = (
-            "the registry of `make up` was not asked who was test: MLFLOW_TRACKING_URI does not name it."
+            "the registry of `make up` was not asked for test clips: MLFLOW_TRACKING_URI does not name it."
         )
         return found, [servers] * (paths.root / ".services/settings.json").exists()
     from slimstream.registry.versions import held_out
@@ -109,6 +111,7 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
+    """Print the table of networks."""
     from slimstream.cli.model_table import format_table, model_table
     from slimstream.models.cost import measure
 
@@ -126,24 +129,28 @@ def models(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def publish(args: argparse.Namespace, paths: Paths) -> None:
+    """Register the compressed model; the gate decides whether it becomes the champion."""
     from slimstream.registry import publish as publishing
 
     print(publishing.publish(load_params(paths.params), paths, promote=not args.no_promote))
 
 
 def rollback(args: argparse.Namespace, paths: Paths) -> None:
+    """Make the previous champion the champion again."""
     from slimstream.registry import versions as registry
 
     print(registry.rollback(_model_name(args, paths), paths))
 
 
 def promote(args: argparse.Namespace, paths: Paths) -> None:
+    """Make a registered version the champion."""
     from slimstream.registry import versions as registry
 
     print(registry.promote(_model_name(args, paths), args.version, paths, args.force))
 
 
 def evaluate_champion(args: argparse.Namespace, paths: Paths) -> None:
+    """Evaluate the champion on fresh labelled clips."""
     from slimstream.registry import champion_check
 
     print(champion_check.evaluate_champion(load_params(paths.params), paths, args.source))
@@ -154,6 +161,7 @@ def _model_name(args: argparse.Namespace, paths: Paths) -> str:
 
 
 def versions(args: argparse.Namespace, paths: Paths) -> None:
+    """Print the registered versions."""
     from slimstream.registry import versions as registry
 
     name = _model_name(args, paths)
@@ -166,6 +174,7 @@ def versions(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def gc(args: argparse.Namespace, paths: Paths) -> None:
+    """Print what is not needed any more and, with --yes, delete it."""
     from slimstream.registry.retention import collect
 
     kinds = collect(paths, args.days, args.also)
@@ -181,6 +190,7 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def clean(args: argparse.Namespace, paths: Paths) -> None:
+    """Delete the outputs that dvc.yaml names."""
     from slimstream.cli.clean import clean as remove
 
     deleted, left = remove(paths)
@@ -190,6 +200,7 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:
+    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted."""
     from slimstream.core.overwrite import check_overwrite
     from slimstream.serving import predict as serving
 
@@ -197,7 +208,7 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
         check_overwrite(args.out, *serving.TABLE_HEADS)
     files = serving.find_clips(args.files)
     model = serving.deployed_model(args.model or load_params(paths.params).publish.name, paths)
-    if args.out:  # before the work, not after it, is found out where nothing can be written
+    if args.out:  # before the work: a path that cannot be written is found at once
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.touch()
     table = serving.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
@@ -213,6 +224,7 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
 
 
 def folds(args: argparse.Namespace, paths: Paths) -> None:
+    """Run the leave-one-group-out folds and print their table."""
     from slimstream.experiments.folds import run_folds
 
     params = load_params(paths.params)
@@ -220,6 +232,7 @@ def folds(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def process(args: argparse.Namespace, paths: Paths) -> None:
+    """Evaluate classical models on sensor logs and print the table."""
     from slimstream.sensors.settings import SensorRecipe, load_recipe
     from slimstream.sensors.table import evaluate_logs
 
@@ -228,6 +241,7 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
+    """Run the tables of papers and print them. Returns 1 when a row failed."""
     from slimstream.experiments.tables.run import check_rows, run_tables, select_rows
     from slimstream.experiments.tables.spec import listing, load_specs
     from slimstream.stages.ingest.reserved_folders import check_source
@@ -243,7 +257,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
     for source in filter(None, (args.source, args.pictures)):
         check_source(source, paths)
-    for spec in specs[1:]:  # a mistake in the last one should not wait for the first
+    for spec in specs[1:]:  # before any work, so that a mistake in the last one is found at once
         check_rows(spec, select_rows(spec, args.table, args.row).values(), args.budget, paths)
     failed = 0
     for spec in specs:

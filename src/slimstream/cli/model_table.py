@@ -1,4 +1,4 @@
-"""What there is to choose from: every network with what it costs."""
+"""The table of all networks with their parameters and multiply-accumulates."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
 def model_table(
     num_classes: int, size: tuple[int, int], frames: int, measure: Measure
 ) -> list[dict[str, Any]]:
-    """One row a network, as its factory makes it by default, for a clip of `frames` frames of `size` (H, W).
+    """One row per network with its default arguments, for a clip of `frames` frames of `size` (H, W).
 
-    Keys: name, description, paper ('P1', …), pretrained (whether it starts from ImageNet weights unless told
-    otherwise), weights (whether there are such weights of it), params, input (T, C, H, W), macs (of that),
+    Keys: name, description, paper ('P1', …), pretrained (whether ImageNet weights are the default), weights
+    (whether ImageNet weights exist for it), params, input (T, C, H, W), macs (for that input),
     macs_per_frame.
     """
     rows = []

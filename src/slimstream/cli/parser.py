@@ -1,4 +1,4 @@
-"""`python -m slimstream COMMAND`: what can be asked for, and how a mistake is told; `commands` does it."""
+"""`python -m slimstream COMMAND`: the argument parser and error messages; `commands` does the work."""
 
 import argparse
 import signal
@@ -37,12 +37,12 @@ scatters windows, which flatters and stands there as a warning. Settings are cho
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 when it succeeded, else the status of a UserError."""
+    """Run one command. Returns 0, the status of a UserError, 2 for an OSError, or 130 if interrupted."""
     args = _parser().parse_args(argv)
     paths = Paths(args.root)
     bypass_for_loopback()  # MLflow and S3 may be on this machine
-    use_passive_waiting()  # also those of the processes that a stage starts
-    # A stage that is asked to stop ends as if interrupted: its run is closed, nothing is left half-written.
+    use_passive_waiting()  # also in processes that a stage starts
+    # SIGTERM has the effect of an interrupt: the stage closes its run and leaves no half-written file.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(args.run(args, paths) or 0)
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         torchrun.let_main_report()
         return error.status
     except OSError as error:
-        # No space, no permission: the system's own words and the file say more than a traceback.
+        # No space or no permission: the system's message and the file are more helpful than a traceback.
         if error.filename is None and error.errno is None:
             raise
         where, mend = error.filename or paths.root, "; mend it and run again, what is finished is kept."
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("--name", help="registered model (default: params.yaml)")
     check = add(
         "evaluate-champion",
-        "let the champion judge fresh labelled clips: has it dropped?",
+        "evaluate the champion on fresh labelled clips: has its score dropped?",
         commands.evaluate_champion,
     )
     check.add_argument("--source", required=True, help="where they are: a folder or s3://bucket/prefix")
@@ -130,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the finished folds or tables, too: hours of work, which are done again when asked for",
     )
     add("clean", "delete the outs that dvc.yaml names, and nothing else", commands.clean)
-    predict = add("predict", "let a deployed model judge clips: labels and probabilities", commands.predict)
+    predict = add(
+        "predict", "predict clips with a deployed model: labels and probabilities", commands.predict
+    )
     predict.add_argument("files", type=Path, nargs="+", metavar="CLIP", help="videos, pictures or folders")
     predict.add_argument(
         "--model",
@@ -141,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
     predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
-    predict.add_argument("--batch", type=_positive, default=32, help="pictures judged at once (default: 32)")
+    predict.add_argument("--batch", type=_positive, default=32, help="pictures per batch (default: 32)")
     predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
     folds = add(
         "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
@@ -153,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_runner_options(folds)
     process = add(
         "process",
-        "judge PCA, SVM and random forest on sensor logs, split by blocks of time",
+        "evaluate PCA, SVM and random forest on sensor logs, split by blocks of time",
         commands.process,
     )
     process.formatter_class, process.epilog = argparse.RawDescriptionHelpFormatter, SENSORS_HELP
@@ -185,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_runner_options(command: argparse.ArgumentParser) -> None:
-    """What `experiments.runner` is told."""
+    """Add the options of `experiments.runner`."""
     command.add_argument(
         "--jobs",
         type=int,

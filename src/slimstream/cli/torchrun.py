@@ -1,7 +1,7 @@
-"""A training stage as several processes of this machine, by torchrun's own launcher.
+"""A training stage in several processes on this machine, started by torchrun's launcher.
 
-`dvc repro` runs `python -m slimstream train`; with SLIMSTREAM_PROCESSES=4 that starts itself four times and
-waits. On several machines torchrun is called directly, on each: `torchrun … -m slimstream train`.
+`dvc repro` runs `python -m slimstream train`; with SLIMSTREAM_PROCESSES=4 that process starts four more with
+the same command and waits. For several machines call torchrun on each: `torchrun … -m slimstream train`.
 """
 
 import logging
@@ -18,23 +18,26 @@ from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.parallel import cores
 
 LAUNCHER = "SLIMSTREAM_LAUNCHER"
-"""In the environment of the processes: the process id of the one that started them."""
+"""Environment variable with the process id of the launcher, for the processes that it starts."""
 TAIL_LINES = 20
-"""Lines shown of what a failed process said last."""
+"""Number of last lines of a failed process's stderr that are shown."""
 
 
 def under_torchrun() -> bool:
-    """Whether torchrun, or `run_distributed`, has started this process."""
+    """Whether this process was started by torchrun or `run_distributed`."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes: alone, or the first of those that torchrun has started."""
+    """Whether this process writes results: it runs alone, or it has rank 0 under torchrun."""
     return not under_torchrun() or os.environ["RANK"] == "0"
 
 
 def exit_with_launcher() -> None:
-    """End when the launcher does, which gives each process a session of its own and, killed, leaves it."""
+    """End this process when the launcher ends.
+
+    The launcher puts each process into its own session, so a killed launcher would leave them running.
+    """
     launcher = int(os.environ.get(LAUNCHER) or os.getppid())
 
     def watch_parent() -> None:
@@ -46,19 +49,21 @@ def exit_with_launcher() -> None:
 
 
 def let_main_report() -> None:
-    """After a mistake that all have met: the first one says it and ends, and with it all others.
+    """After a UserError: let the main process report it. All other processes wait here until it has ended.
 
-    The first may be late on a busy machine; only a mistake that it has not met is waited out to the end.
+    The main process may be slow on a busy machine, so the wait is up to 30 seconds. It takes that long only
+    if the main process does not have the error.
     """
     if not is_main_process():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an interrupt would be a failure of this one's own
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an interrupt would count as a failure of this process
         time.sleep(30)
 
 
 def run_distributed(stage: str, root: Path, processes: int) -> int:
-    """Run `stage` in so many processes; 0 when all succeeded, else the status of the UserError that ended it.
+    """Run `stage` in `processes` processes. Returns 0 when all succeed, else the status of their UserError.
 
-    When one dies, all end. What the first says is shown; what another said, when it was that which failed.
+    When one process dies, all are stopped. The output of the first is shown; that of another one only when
+    it caused the failure. Raises UserError when a process fails in another way.
     """
     os.environ[LAUNCHER] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
@@ -66,7 +71,7 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # What it tells of its doings in lines of its own is said here in one.
+    # Its own log lines are replaced by one message below.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="slimstream-") as logs:
         config = LaunchConfig(
@@ -77,7 +82,7 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
-            max_restarts=0,  # whoever runs the stage again goes on from its state
+            max_restarts=0,  # running the stage again continues from its saved state
             logs_specs=DefaultLogsSpecs(logs, redirects={rank: Std.ALL for rank in range(1, processes)}),
             shutdown_timeout=10,
         )
@@ -86,8 +91,9 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
         except SignalException as error:
             raise KeyboardInterrupt from error
         except ChildFailedError as failed:
-            # Killed says more than a traceback, and that more than a sentence, which all may have said and
-            # the first has shown. Being told to end (SIGTERM) says nothing: so are all when one has failed.
+            # The cause is the process with the lowest exit code: a signal (negative) first, then a traceback
+            # (1), then a UserError (2), which all may have and the first one has shown. SIGTERM is no cause:
+            # the launcher sends it to all processes when one has failed.
             rank, failure = min(
                 failed.failures.items(),
                 key=lambda item: (item[1].exitcode == -signal.SIGTERM, item[1].exitcode, item[0]),
@@ -99,8 +105,8 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
             if failure.exitcode in (UserError.status, Unavailable.status):
                 return failure.exitcode
             raise UserError(
-                f"process {rank} of {processes} ended with status {failure.exitcode}, and so all did; "
-                "run it again to go on from the last epoch."
+                f"process {rank} of {processes} ended with status {failure.exitcode}, so all were stopped; "
+                "run it again to continue from the last epoch."
             ) from None
         finally:
             del os.environ[LAUNCHER]

@@ -1,4 +1,4 @@
-"""The file that a video is in: its tracks, their packets, and how long it claims to be."""
+"""Container files of videos: their tracks, packets and claimed duration."""
 
 import re
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,yuv4mpegpipe,h264,hevc,m4v,"
     "mjpeg,ogg,dv,ivf,obu,nut"
 )
-"""Names of FFmpeg's demuxers. Not among them: lists that name other files, such as HLS and concat."""
+"""Names of allowed FFmpeg demuxers, without those for lists of other files, such as HLS and concat."""
 
 
 def open_container(path: Path) -> tuple[Any, Any]:
-    """The container and its largest video track. Raises UnreadableVideo."""
-    # The name in full, or FFmpeg would take what is before a colon in it for a protocol.
+    """The container and its largest video track. Raises UnreadableVideo when there is none."""
+    # An absolute path: in a relative one FFmpeg takes the text before a colon for a protocol.
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
         container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
@@ -33,14 +33,14 @@ def open_container(path: Path) -> tuple[Any, Any]:
         container.close()
         raise UnreadableVideo("there is no video track in it that can be decoded")
     stream = max(streams, key=lambda s: s.codec_context.width * s.codec_context.height)
-    stream.codec_context.thread_count = 1  # parallelism is one process per core, never threads within a clip
-    if stream.codec_context.name == "mjpeg":  # it alone hands out damaged frames without saying so
+    stream.codec_context.thread_count = 1  # clips are decoded in parallel by processes, not by threads
+    if stream.codec_context.name == "mjpeg":  # by default its decoder does not mark damaged frames
         stream.codec_context.options = {"err_detect": "explode"}
     return container, stream
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets of the track up to where the file ends or cannot be read further; the last one is empty."""
+    """Packets of the track up to the end of the file or to a read error; the last packet is empty."""
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError:
@@ -50,18 +50,18 @@ def packets(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def claimed_duration(container: Any, stream: Any) -> float:
-    """Seconds that the track claims to last; 0 where nothing in the header is about this track."""
+    """Duration of the track in seconds by the header; 0 where the header has none for this track."""
     name = container.format.name
     if name in ("mpegts", "mpeg"):
-        return 0.0  # they have no header: this is the difference of timestamps, and clocks are set anew
+        return 0.0  # no header: FFmpeg takes the difference of timestamps, and clocks may restart
     if name == "avi" and stream.frames and stream.average_rate:
-        return float(stream.frames / stream.average_rate)  # its duration is that of the file as it is
+        return float(stream.frames / stream.average_rate)  # stream.duration is that of the present data
     if stream.duration:
         return float(stream.duration * stream.time_base)
     start = float(max(0, stream.start_time or 0) * stream.time_base)
     late = (
         start if name.startswith("matroska") else 0.0
-    )  # there lengths count from zero, not from the first frame
+    )  # its durations count from zero, not from the first frame
     if said := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # Matroska
         hours, minutes, seconds = said.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - late

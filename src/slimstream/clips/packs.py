@@ -1,6 +1,6 @@
-"""From a video or a picture to what a model is given to see, the same bytes in extract and in serving.
+"""Packs: the input of a model, made from a video or a picture with the same bytes in extract and in serving.
 
-frames   0 1 2 3 4 5 6 7 8 9 …            one sequential pass; leading frames with a foreign border left out
+frames   0 1 2 3 4 5 6 7 8 9 …            one sequential pass; leading frames with another border left out
 RGB          ■       ■       ■  → pack[t, …, :3], or grey in pack[t, …, :1]
 flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from the same frame to the one `stride` later
 """
@@ -25,20 +25,22 @@ from slimstream.core.files import atomic_write
 from slimstream.core.media import Frame, UnreadableVideo, is_picture
 
 Pack = npt.NDArray[np.uint8]
-"""(T, H, W, C): C = 5 for r, g, b, x, y, the flow as `flow.quantise` has it; 3 for r, g, b; 1 for grey."""
+"""(T, H, W, C): C = 5 for r, g, b, flow x, flow y (see `flow.quantise`); 3 for r, g, b; 1 for grey."""
 
 SHARED = "frames.npy"
-"""The file that all packs of one frame are in, beside a file a pack of the others."""
+"""The file that holds all packs of one frame; every longer pack has its own file."""
 
 
 @dataclass(frozen=True)
 class PackedFile:
+    """The packed clips of one video or picture."""
+
     array: Pack
-    """All frames, clip after clip."""
+    """The frames of all clips, one clip after the other."""
     lengths: list[int]
     """Frames of each clip."""
     dropped: int
-    """Leading frames left out."""
+    """Number of leading frames left out."""
     seconds: float
     """Length of the video as decoded, dropped frames included; 0 for a picture."""
     peak: int = 0
@@ -46,12 +48,12 @@ class PackedFile:
 
     @property
     def clips(self) -> list[Pack]:
-        """The pack of each clip that the video was cut into."""
+        """The pack of each clip of the video."""
         return np.split(self.array, np.cumsum(self.lengths)[:-1])
 
 
 def check_flow(names: Iterable[str], p: ExtractParams) -> None:
-    """Raise UserError when `p` wants the flow of files of which one is a picture."""
+    """Raise UserError when `p` asks for flow and one of the files `names` is a picture."""
     picture = next((name for name in names if is_picture(name)), None)
     if picture is not None and p.flow != "none":
         raise UserError(
@@ -61,12 +63,12 @@ def check_flow(names: Iterable[str], p: ExtractParams) -> None:
 
 
 def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
-    """Decode, resize to `p.size` (aspect ratio not kept), sample and compute flow; the same bytes every time.
+    """Decode, resize to `p.size` (without keeping the aspect ratio), sample and compute flow.
 
-    Frames are chosen by their timestamps. Those that the container promises are believed first, and the clip
-    is decoded a second time only when they were wrong. Raises UnreadableVideo for a clip that cannot be
-    decoded or is damaged, and ValueError for one that is too short for the flow's stride, as every
-    picture is, or has gaps where frames are wanted.
+    The result is deterministic. Frames are chosen by their timestamps. The timestamps in the container are
+    used first; the clip is decoded a second time only if they were wrong. Raises UnreadableVideo for a clip
+    that cannot be decoded or is damaged. Raises ValueError for one that is too short for the flow's stride,
+    as every picture is, or that has no frames at the wanted times.
     """
     clip = _decode(path, p, None)
     if not clip.as_believed:
@@ -81,7 +83,7 @@ def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
 
 @dataclass(frozen=True)
 class PackJob:
-    """One clip to be packed into files; a pack that is there need not be made again."""
+    """One clip to be packed into files."""
 
     clip: Path
     done: Path
@@ -89,7 +91,7 @@ class PackJob:
     p: ExtractParams
 
     def facts(self) -> dict[str, Any] | None:
-        """What is known of a finished pack; None when it is not there."""
+        """Facts about a finished pack, such as its lengths; None when the pack is missing or incomplete."""
         try:
             facts: dict[str, Any] = json.loads(self.done.with_suffix(".json").read_text())
             whole = self.done.with_suffix(".npy").stat().st_size == facts["bytes"]
@@ -99,7 +101,7 @@ class PackJob:
 
 
 def write_pack(job: PackJob) -> None:
-    """Do one job. Raises what `pack_clip` raises, and OSError when its files cannot be written."""
+    """Pack the clip of `job`. Raises the errors of `pack_clip`, and OSError when files cannot be written."""
     packed = pack_clip(job.clip, job.p)
     _write_read_only(job.done.with_suffix(".npy"), lambda file: save_array(file, packed.array))
     facts = {
@@ -114,18 +116,18 @@ def write_pack(job: PackJob) -> None:
 
 @dataclass(frozen=True)
 class _Selection:
-    """How many leading frames are left out, and which of the others are packed."""
+    """The number of leading frames that are left out, and the frames that are packed."""
 
     dropped: int = 0
     pairs: list[list[Pair]] = field(default_factory=list)
     wanted: frozenset[int] = frozenset()
     error: ValueError | None = None
-    """Why none are."""
+    """Why no frames can be packed."""
 
 
 @dataclass(frozen=True)
 class _DecodePass:
-    """What one pass over a clip brought, its frames chosen as `believed` says that they are shown."""
+    """The result of one decoding pass over a clip, with frames chosen by the timeline `believed`."""
 
     believed: Timeline | None
     seen: Timeline
@@ -140,7 +142,10 @@ class _DecodePass:
 
 
 def _decode(path: Path, p: ExtractParams, believed: Timeline | None) -> _DecodePass:
-    """Decode to the end and keep what is needed, resized; the container is believed unless told better."""
+    """Decode to the end and keep the needed frames, resized to `p.size`.
+
+    Frames are chosen by the timeline `believed`; None means the one in the container.
+    """
     size = (p.size[1], p.size[0])
     small: dict[int, Frame] = {}
     choice = _Selection()
@@ -158,12 +163,12 @@ def _decode(path: Path, p: ExtractParams, believed: Timeline | None) -> _DecodeP
 
 
 def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Selection:
-    """`small` holds the frames of `sampling.border_frames`, resized."""
+    """Choose frames by the timeline `seen`; `small` holds the resized frames of `sampling.border_frames`."""
     dropped = leading_to_drop(small, len(seen.times))
     try:
         pairs = plan_frames(seen, dropped, p)
     except ValueError:
-        dropped = 0  # a clip with a foreign border is better than none
+        dropped = 0  # keep frames with another border rather than lose the clip
         try:
             pairs = plan_frames(seen, dropped, p)
         except ValueError as error:
@@ -183,7 +188,7 @@ def _pack(clip: _DecodePass, p: ExtractParams) -> Pack:
 
 
 def _write_frame(here: Frame, there: Frame, p: ExtractParams, out: Pack) -> None:
-    """Fill `out` (H, W, C) with frame `here`, and where it is wanted with the flow from it to `there`."""
+    """Fill `out` (H, W, C) with frame `here` and, if `p` asks for flow, the flow from it to `there`."""
     if p.grey:
         out[..., 0] = cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)
     elif p.flow == "none":
@@ -191,18 +196,18 @@ def _write_frame(here: Frame, there: Frame, p: ExtractParams, out: Pack) -> None
     else:
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
         motion = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
-        cv2.mixChannels([here, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # stacks them, fast
+        cv2.mixChannels([here, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # a fast way to stack channels
 
 
 def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
-    """Like np.save, which writes past Python, so that a full disk is an error without a number there."""
+    """Like np.save, but a full disk raises OSError with an errno, which np.save does not set."""
     array = np.ascontiguousarray(array)
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     file.write(array.data)
 
 
 def _write_read_only(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Read-only: whoever wrote into a linked out would spoil the work as well."""
+    """Write a read-only file: a change through a hard link would also change the work folder's copy."""
     with atomic_write(path) as half, half.open("wb") as file:
         half.chmod(0o444)
         write(file)

@@ -1,4 +1,4 @@
-"""Which frames of a clip are packed: those with a foreign border at its beginning are not."""
+"""Choice of the frames of a clip that are packed; leading frames with another border are left out."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -12,24 +12,26 @@ from slimstream.clips.timeline import Timeline
 from slimstream.core.media import Frame
 
 LEADING = 5
-"""Leading frames that may be left out at most, and never more than a quarter of the clip."""
+"""Maximum number of leading frames that are left out, but never more than a quarter of the clip."""
 BLACK = 16
 """Mean brightness, 0..255, below which a row or column of a border is black."""
 TOLERANCE = 0.04
-"""Share of a side by which a black margin may change before it is another border."""
+"""Largest change of a black margin, as a share of the side, for which the border counts as the same."""
 Pair = tuple[int, int]
-"""A frame, and the one that its flow leads to: indices into the decoded frames."""
+"""Indices into the decoded frames: a frame, and the frame to which its flow is computed."""
 
 
 def sample_indices(count: int, dropped: int, p: ExtractParams, frames: int | None = None) -> list[list[int]]:
-    """Indices of the sampled frames, a list a clip: the video of `count` frames without the leading `dropped`
-    ones is cut into `p.clips` equal parts, and each is sampled evenly from its first frame to its last, every
-    frame with one `p.reach` after it. How a clip begins and ends often tells most; a single frame is the
-    middle one. None when the video is too short for that; one of fewer frames than `p.clips` gives fewer.
+    """Indices of the sampled frames, one list per clip.
 
-    `p.fraction` · T of them (P1; at least one), or exactly `p.frames` (P2): a clip with fewer repeats some,
-    but where one frame is all there is, as in a picture, it is one. Where frames are missing, `count` is what
-    there would be at a constant rate, and `frames` how many there are.
+    The video of `count` frames, without the first `dropped`, is divided into `p.clips` equal clips. Each clip
+    is sampled evenly from its first to its last frame, which often show most. A single frame is the middle
+    one. Every sampled frame has a frame `p.reach` later. The result is empty when the video is too short for
+    that, and has fewer clips when there are fewer frames than `p.clips`.
+
+    The number of samples is `p.fraction` · T (P1; at least one) or exactly `p.frames` (P2). A clip with fewer
+    frames repeats some, except that a picture gives one. Where frames are missing, `count` is the number of
+    frames that there would be at a constant rate, and `frames` the real number.
     """
     there = count if frames is None else frames
     usable = count - dropped - p.reach
@@ -51,11 +53,12 @@ def _even_indices(start: int, end: int, wanted: int) -> list[int]:
 
 
 def plan_frames(seen: Timeline, dropped: int, p: ExtractParams) -> list[list[Pair]]:
-    """Frames to be packed, a list a clip, each with the frame that its flow leads to (itself without flow).
+    """Frames to be packed, one list per clip, each with the frame to which its flow is computed.
 
-    `sample_indices` says which moments are wanted, in periods of the clip. At a constant rate a period is a
-    frame. Else a frame stands for the moments until the next one, and for flow the nearest two frames are
-    taken that are `p.stride` periods apart. Raises ValueError, saying why, when there are none nearby.
+    Without flow that is the frame itself. `sample_indices` gives the wanted times in periods of the clip. At
+    a constant rate a period is one frame. Otherwise a frame covers the time until the next frame, and for
+    flow the nearest two frames that are `p.stride` periods apart are used. Raises ValueError with the reason
+    when there are none nearby.
     """
     moments = sample_indices(int(seen.ticks[-1]) + 1, int(seen.ticks[dropped]), p, len(seen.times))
     if not moments:
@@ -69,7 +72,10 @@ def plan_frames(seen: Timeline, dropped: int, p: ExtractParams) -> list[list[Pai
 
 
 def _nearest(part: list[int], pairs: npt.NDArray[np.int64], seen: Timeline, reach: int) -> list[Pair]:
-    """The pair for each wanted moment; at most half the way to the next moment, or a few frames, away."""
+    """The nearest pair for each wanted time, at most half a sampling interval or a few frames away.
+
+    Raises ValueError when there is none.
+    """
     starts = seen.ticks[pairs[:, 0]]
     allowed = max((part[-1] - part[0]) / max(1, len(part) - 1) / 2, reach + 1)
     chosen = []
@@ -86,12 +92,12 @@ def _nearest(part: list[int], pairs: npt.NDArray[np.int64], seen: Timeline, reac
 
 
 def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
-    """How many leading frames have another black border than the frames that follow them.
+    """Number of leading frames that have another black border than the frames after them.
 
     Recorders start some clips with a pillar-boxed, letter-boxed or black frame, in some states more often
-    than in others; a model must not see it. A border that lasts beyond the frames examined is the clip's own,
-    and only so many can go: boxed all along, faded in or cut, a clip keeps nearly all of its frames. `small`
-    holds at least the frames of `border_frames(count)`.
+    than in others, and a model must not learn that. A border that lasts longer than the examined frames
+    belongs to the clip. At most the examined leading frames are left out, so a clip with a border throughout,
+    a fade-in or a cut keeps nearly all frames. `small` holds at least the frames of `border_frames(count)`.
     """
     lead, rest = border_frames(count)
     if not rest:
@@ -104,7 +110,7 @@ def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
 
 
 def black_border(picture: Frame) -> npt.NDArray[np.float64]:
-    """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all is black."""
+    """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all black."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     widths = []
     for axis in (0, 1):
@@ -114,6 +120,6 @@ def black_border(picture: Frame) -> npt.NDArray[np.float64]:
 
 
 def border_frames(count: int) -> tuple[range, range]:
-    """The leading frames that are examined and those just after, which say what border is usual."""
+    """The leading frames that are examined, and the frames after them that show the clip's usual border."""
     lead = min(LEADING, count // 4)
     return range(lead), range(lead, 2 * lead)

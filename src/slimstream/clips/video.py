@@ -1,7 +1,7 @@
-"""Decoding video with PyAV: one sequential pass, only the wanted frames are converted, nothing seeks.
+"""Decoding of video with PyAV in one sequential pass without seeking; only the wanted frames are converted.
 
-Seeking lands on key frames in many containers; a sequential pass is exact and, for dense sampling, faster.
-A picture is a clip of one frame and is read the same way.
+In many containers seeking finds key frames only. A sequential pass is exact and, for dense sampling, faster.
+A picture is a clip of one frame and has the same interface.
 """
 
 import struct
@@ -35,21 +35,20 @@ MATRICES = {
 """Colour matrices (ISO/IEC 23091-2) that libswscale does not convert."""
 
 PROGRESSIVE = 1
-"""FFmpeg's number (AVFieldOrder) of whole pictures; 0 is unknown, larger ones are orders of half pictures."""
+"""FFmpeg's AVFieldOrder for progressive frames; 0 is unknown, larger numbers are interlaced."""
 
 MISSING_SHARE, MISSING_FRAMES = 0.1, 3
-"""Share of a clip, and number of frames, that may be lost or damaged: headers of healthy files round."""
+"""Share of a clip and number of frames that may be lost or damaged: headers of intact files are rounded."""
 
 
 class VideoReader:
     """One sequential pass: iterating decodes frame after frame, `picture()` converts the last one.
 
-        with Reader(path) as clip:
+        with VideoReader(path) as clip:
             pictures = {index: clip.picture() for index in clip if index % 5 == 0}
 
-    Frames come in the order in which they are shown, those that an edit list hides are left out, interlaced
-    ones are deinterlaced. Of several video tracks the largest is read. Raises UnreadableVideo when there is
-    none.
+    Frames come in display order. Frames hidden by an edit list are left out, interlaced frames are
+    deinterlaced. Of several video tracks the largest is read. Raises UnreadableVideo when there is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,11 +65,11 @@ class VideoReader:
         self._stamps: list[float | None] = []
         self._last = 0.0
         self.damaged = 0
-        """Frames so far that lost a part, or were predicted from one that did."""
+        """Number of frames so far that are incomplete or were predicted from an incomplete frame."""
         self.lost = 0
-        """Packets after the first frame that could not be decoded."""
+        """Number of packets after the first frame that could not be decoded."""
         self.interlaced = 0
-        """Frames so far that were deinterlaced."""
+        """Number of frames so far that were deinterlaced."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,9 +92,9 @@ class VideoReader:
         )
 
     def claimed_timeline(self) -> Timeline | None:
-        """The timeline that the container's packets promise, read without decoding; None: they promise none.
+        """The timeline by the container's packets, read without decoding; None when it has no packets.
 
-        It is a second pass over the file, beside the one that decodes.
+        This is a separate pass over the file.
         """
         container, stream = open_container(self._path)
         with closing(container):
@@ -115,19 +114,19 @@ class VideoReader:
 
     @property
     def _restarts(self) -> bool:
-        """Whether the container's clock may be set anew within it, as in a transport stream."""
+        """Whether timestamps may restart within the container, as in a transport stream."""
         return bool(self._container.format.flags & av.format.Flags.ts_discont.value)
 
     def damage(self) -> str:
-        """Why the frames so far cannot be trusted; "" when they can."""
+        """Why too many of the frames so far are damaged, as a sentence; "" when they are not."""
         frames, bad = len(self._stamps) + self.lost, self.damaged + self.lost
-        # A few may be: no more than half of a clip of few frames.
+        # A few may be damaged, but not more than half of a clip of few frames.
         if bad > MISSING_SHARE * frames and bad > min(MISSING_FRAMES, frames // 2):
             return f"damaged: {bad} of {frames} frames lack a part" + " or all" * (self.lost > 0)
         return ""
 
     def truncation(self) -> str:
-        """Asked at the end: how much of the length that the header claims was there; "" when enough was."""
+        """After the last frame: a sentence if the clip is much shorter than its header claims; else ""."""
         claimed, seen = self.info.duration, self.timeline()
         lost = claimed - seen.seconds
         if lost > MISSING_FRAMES * seen.period and lost > MISSING_SHARE * claimed:
@@ -140,7 +139,7 @@ class VideoReader:
             yield index
 
     def picture(self) -> Frame:
-        """The frame last decoded, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
+        """The last decoded frame, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
         frame = self._frame
         assert frame is not None, "iterate first"
         try:
@@ -160,7 +159,7 @@ class VideoReader:
         return picture if matrix is None else _oriented(picture, bytes(matrix))
 
     def _shown(self) -> Iterator[av.VideoFrame]:
-        """Frames as they are shown: those from the first interlaced one on go through a deinterlacer."""
+        """Frames for display: from the first interlaced one on they pass through a deinterlacer."""
         filter_: Deinterlacer | None = None
         before: av.VideoFrame | None = None
         for frame in self._decoded():
@@ -179,7 +178,7 @@ class VideoReader:
             yield from filter_.push(None)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Frames as the decoder hands them out; notes their timestamps and what is damaged."""
+        """Frames as the decoder returns them; records their timestamps and counts damaged ones."""
         spoilt = False
         for packet in packets(self._container, self._stream):
             try:
@@ -190,7 +189,7 @@ class VideoReader:
                 continue
             for frame in frames:
                 assert isinstance(frame, av.VideoFrame)
-                # What is predicted from a damaged frame is damaged, up to the next key frame.
+                # A frame predicted from a damaged frame is damaged too, up to the next key frame.
                 spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
                 self.damaged += spoilt
                 self._stamps.append(frame.time)
@@ -199,9 +198,9 @@ class VideoReader:
 
 
 def _oriented(picture: Frame, matrix: bytes) -> Frame:
-    """`picture` as a display matrix wants it shown: turned by quarters, mirrored, or both.
+    """`picture` rotated by multiples of 90° and mirrored by a display matrix.
 
-    The matrix (ISO/IEC 14496-12, 9 numbers of 32 bits) takes (x, y) to (a x + c y, b x + d y).
+    The matrix (ISO/IEC 14496-12, 9 numbers of 32 bits) maps (x, y) to (a x + c y, b x + d y).
     """
     a, b, _, c, d = struct.unpack_from("=5i", matrix)
     if abs(b) > abs(a):
@@ -212,9 +211,9 @@ def _oriented(picture: Frame, matrix: bytes) -> Frame:
 
 
 def open_clip(path: Path, bits: int | None = None) -> VideoReader | PictureReader:
-    """Open a video or a picture, as its suffix says; for `bits` see `PictureReader`.
+    """Open a video or a picture, by its suffix; for `bits` see `PictureReader`.
 
-    Raises UnreadableVideo when it is neither.
+    Raises UnreadableVideo when the file cannot be read as such.
     """
     return PictureReader(path, bits) if is_picture(path) else VideoReader(path)
 
@@ -226,9 +225,9 @@ def probe(path: Path) -> VideoInfo:
 
 
 def frames(path: Path, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Frame]]:
-    """Yield (index, RGB frame (H, W, 3) uint8) in order, all of them or those `wanted`.
+    """Yield (index, RGB frame (H, W, 3) uint8) in order, for all frames or those `wanted`.
 
-    Stops after the last wanted frame. Raises UnreadableVideo when nothing at all can be decoded.
+    Stops after the last wanted frame. Raises UnreadableVideo when no frame can be decoded.
     """
     chosen = None if wanted is None else frozenset(wanted)
     if chosen is not None and not chosen:
@@ -245,6 +244,6 @@ def frames(path: Path, wanted: Collection[int] | None = None) -> Iterator[tuple[
 
 
 def count_frames(path: Path) -> int:
-    """Decode the whole clip and count; what the header claims may be wrong."""
+    """Decode the whole clip and count its frames, because the number in the header may be wrong."""
     with open_clip(path) as clip:
         return sum(1 for _ in clip)

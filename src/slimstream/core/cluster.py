@@ -1,4 +1,4 @@
-"""A Dask cluster instead of this machine: how to get hold of one, and what is said when it cannot work."""
+"""Connection to a Dask cluster, with a UserError for every way in which it may not work."""
 
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -8,14 +8,15 @@ from typing import Any
 from slimstream.core.errors import UserError
 
 PATIENCE = 30
-"""Seconds that the scheduler, and then the first worker, may take to answer."""
+"""Seconds to wait for the scheduler, and then for the first worker."""
 
 
 @contextmanager
 def connected(address: str, *modules: str) -> Iterator[Any]:
     """A `distributed.Client` of the scheduler at `address`, whose workers can import `modules`.
 
-    Raises UserError when scheduler or workers do not answer, cannot import them, or go away meanwhile.
+    Raises UserError when scheduler or workers do not answer, when a worker cannot import a module, or when
+    the connection is lost within the block.
     """
     from distributed import Client
 
@@ -38,12 +39,15 @@ def connected(address: str, *modules: str) -> Iterator[Any]:
 
 
 def threads(client: Any) -> int:
-    """How many tasks the workers can do at once; at least 1."""
+    """Number of tasks that the workers can do at once; at least 1."""
     return max(1, sum(client.nthreads().values()))
 
 
 def _check_imports(client: Any, modules: str) -> None:
-    """A worker that cannot read the name of a function would say so to its own log alone, and wait."""
+    """Raise UserError when a worker cannot import `modules`.
+
+    Without this check such a worker would only write to its own log, and the client would wait for ever.
+    """
     for address, error in client.run(exec, f"import {modules}", on_error="return").items():
         if error is not None:
             raise UserError(

@@ -1,7 +1,8 @@
-"""Which code made this: the one key for trainings half done, finished packs and the results of experiments.
+"""The hash of the code of a stage: part of the key of resumable trainings, packs and results of experiments.
 
-The code of a stage is what dvc.yaml lists for it under `deps`, the same that makes DVC run it again. So a
-change of `evaluate` leaves a training alone, and a change of the training loop is seen by all that trains.
+The code of a stage is what dvc.yaml lists for it under `deps`; a change of it also makes DVC run the stage
+again. So a change of `evaluate` does not affect a training, and a change of the training loop affects all
+stages that train.
 """
 
 import hashlib
@@ -17,13 +18,13 @@ from slimstream.core.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 GRAPH = PACKAGE.parents[1] / "dvc.yaml"
-"""The dvc.yaml of the checkout that this code is run from, wherever the project's data lie."""
+"""The dvc.yaml of the checkout that this code belongs to; the project's data may be elsewhere."""
 
 
 def fingerprint(stage: str, texts: Iterable[str], files: Iterable[Path]) -> str:
-    """16 hex digits over the code of `stage`, `texts`, and names and contents of `files`.
+    """Hash (16 hex digits) of the code of `stage`, of `texts`, and of names and contents of `files`.
 
-    A file that is missing counts as empty.
+    A missing file counts as empty. Raises UserError when dvc.yaml cannot be read.
     """
     digest = hashlib.sha256(stage_code(stage).encode())
     for text in texts:
@@ -36,7 +37,7 @@ def fingerprint(stage: str, texts: Iterable[str], files: Iterable[Path]) -> str:
 
 @cache
 def stage_code(stage: str) -> str:
-    """`code_key` of the code that `stage` depends on, as it was when this process first asked.
+    """`code_key` of the code that `stage` depends on, computed at the first call in this process.
 
     Raises UserError when dvc.yaml cannot be read.
     """
@@ -46,7 +47,7 @@ def stage_code(stage: str) -> str:
 def declared_code(stage: str) -> list[Path]:
     """The files and folders of this package that dvc.yaml lists for `stage`.
 
-    Where there is no dvc.yaml beside the package, or none that knows `stage`, it is the whole package.
+    Without a dvc.yaml beside the package, or if it does not list `stage`, this is the whole package.
     """
     deps = stages_of_graph().get(stage, {}).get("deps", [])
     return [path for dep in deps if (path := GRAPH.parent / dep).is_relative_to(PACKAGE)] or [PACKAGE]
@@ -54,7 +55,10 @@ def declared_code(stage: str) -> list[Path]:
 
 @cache
 def stages_of_graph() -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml, in its order; empty where the package was installed without it."""
+    """The stages of dvc.yaml, in its order; empty where the package was installed without it.
+
+    Raises UserError when the file cannot be read.
+    """
     try:
         return dict(YAML(typ="safe").load(GRAPH.read_text())["stages"])
     except FileNotFoundError:
@@ -64,9 +68,9 @@ def stages_of_graph() -> dict[str, dict[str, Any]]:
 
 
 def code_key(code: Iterable[Path]) -> str:
-    """16 hex digits over the files in `code`, files or folders of this package: their names and contents.
+    """Hash (16 hex digits) of names and contents of all files in `code`: files and folders of this package.
 
-    Compiled files, hidden ones and what editors leave beside a file do not count.
+    Compiled files, hidden files and backup files of editors are ignored.
     """
     digest = hashlib.sha256()
     for file in sorted({file for path in code for file in _files(path)}):

@@ -1,6 +1,6 @@
-"""One process per core; a clip that raises, or even kills its process, costs that clip alone.
+"""A parallel map with one process per core; an item that raises or kills its process affects no other item.
 
-Decoders are C code fed with whatever a plant's disk holds: a segmentation fault is bad input like any other.
+Decoders are C code that reads untrusted files, so a segmentation fault is treated as one bad input.
 """
 
 import multiprocessing
@@ -17,21 +17,22 @@ R = TypeVar("R")
 
 
 class WorkerDied(RuntimeError):
-    """The process that worked on an item died; nothing is known of why."""
+    """The process that worked on an item died for an unknown reason."""
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parallel_map(
     function: Callable[[T], R], items: Sequence[T], workers: int | None = None
 ) -> Iterator[tuple[int, R | Exception]]:
-    """Yield (position in `items`, work(item)) as they are done, or the exception instead of the result.
+    """Yield (position in `items`, function(item)) in order of completion; an exception replaces a result.
 
-    `work` is a module's function and items and results can be pickled: processes are spawned, never forked.
-    An item whose process dies yields `WorkerDied`; those that were in flight beside it are worked on again.
+    Processes are spawned, never forked, so `function` must be a module-level function, and items and results
+    must be picklable. An item whose process dies yields `WorkerDied`; other items that were in progress are
+    tried again. `workers` is the number of processes, by default one per core.
     """
     workers = min(workers or cores(), max(1, len(items)))
     waiting = deque(range(len(items)))
@@ -48,7 +49,7 @@ def parallel_map(
                         yield flying.pop(future), result
             except BrokenProcessPool:
                 pass
-        for position in flying.values():  # one of them did it: alone, each can only break its own pool
+        for position in flying.values():  # one of them is the cause: alone, each can only break its own pool
             with _pool(1) as pool:
                 try:
                     yield position, _result(pool.submit(function, items[position]))
@@ -74,7 +75,7 @@ def _init_worker() -> None:
 
 
 def _exit_with_parent() -> None:
-    """A stage that is killed takes its workers along."""
+    """End this worker when its parent, the stage, ends or is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

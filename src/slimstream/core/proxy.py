@@ -9,12 +9,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def bypass_for_loopback(environ: MutableMapping[str, str] | None = None) -> None:
-    """Add LOOPBACK to NO_PROXY and no_proxy and keep the entries of the user.
+    """Add LOOPBACK to NO_PROXY and no_proxy and keep the user's entries.
 
-    `environ` is changed in place; None is this process's own environment, which its children inherit.
-    Without a proxy nothing changes: a NO_PROXY alone would hide the proxy that a desktop's own settings name.
-    A SOCKS proxy is taken out where no package for it is installed: nothing here could use it, and Prefect's
-    client would not even start.
+    `environ` is changed in place; None means this process's environment, which its children inherit. Without
+    a proxy nothing changes, because NO_PROXY alone would hide a proxy of the desktop's settings. SOCKS
+    proxies are removed where the package for them is not installed: nothing could use them, and Prefect's
+    client would fail.
     """
     environ = os.environ if environ is None else environ
     proxies = [name for name in environ if name.lower().endswith("_proxy") and name.lower() != "no_proxy"]

@@ -16,9 +16,9 @@ PASSIVE_WAITING = {
 
 
 def use_passive_waiting(environ: MutableMapping[str, str] | None = None) -> None:
-    """Set the variables of SLEEP that the user has not set.
+    """Set the variables of PASSIVE_WAITING that the user has not set.
 
-    `environ` is changed in place; None is this process's own environment, which its children inherit.
+    `environ` is changed in place; None means this process's environment, which its children inherit.
     """
     environ = os.environ if environ is None else environ
     for name, value in PASSIVE_WAITING.items():

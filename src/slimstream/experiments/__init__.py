@@ -1,1 +1,1 @@
-"""Many trainings compared: folds, and the tables of the papers."""
+"""Experiments of many trainings: folds, and the tables of the papers."""

@@ -1,8 +1,8 @@
-"""Leave one group out at a time: with a handful of cameras the only honest number.
+"""Leave-one-group-out cross-validation: with a handful of cameras, a single split is not reliable.
 
-Every fold is the whole of the graph after `extract`, on the checkout's packs. Each stage of a fold is a step
-of the runner, in a folder of its own: what was finished with the same settings, code and data is not run
-again, so a killed table goes on where it stopped.
+Every fold runs all stages after `extract` on the checkout's packs. Each stage of a fold is a step of the
+runner, in its own folder. A step that was finished with the same settings, code and data is not run again,
+so a killed run continues.
 """
 
 import hashlib
@@ -40,13 +40,15 @@ def run_folds(
     jobs: int | None = None,
     keep: bool = False,
 ) -> str:
-    """Run every fold, write `reports/folds.csv` (one row a fold and model) and return the table in words.
+    """Run every fold, write `reports/folds.csv` (one row per fold and model) and return the table as text.
 
-    With `inner`, each fold's own group is put aside altogether and the groups that remain are left out in
-    turn: settings are chosen on these numbers, and the outer folds are opened once for the settings frozen.
-    `jobs` stages are run at once. What other code than today's has made is made again or, with `keep`, used
-    and marked as `other_code`. Raises UserError when the pipeline has not been run up to `extract`, without a
-    group column, and when a fold failed: the others are finished then, and nothing is written.
+    With `inner` (nested cross-validation), each fold's own group is set aside and the remaining groups are
+    left out in turn, which gives `reports/folds-inner.csv`. Choose settings by these numbers, and run the
+    outer folds once for the chosen settings. `only` runs the fold of one group. `jobs` stages run at once.
+    Results of other code are made again or, with `keep`, used and marked as `other_code`.
+
+    Raises UserError when the pipeline has not been run up to `extract`, when there is no group column, and
+    when a fold failed; then the other folds are finished, but no table is written.
     """
     check_jobs(jobs)
     for needed_file in (paths.clips, paths.packs / "index.parquet", paths.manifest):
@@ -92,11 +94,12 @@ def run_folds(
 
 
 def fold_name(aside: str | None, test: str) -> str:
+    """Name of the fold that tests on `test`, with the group `aside` set aside."""
     return f"{test} (without {aside})" if aside else test
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Macro-F1 by fold and model, the mean, and the paired differences that the project is about."""
+    """Macro-F1 by fold and model, the mean over folds, and paired differences of models, as text."""
     wide = table.pivot_table(index=["aside", "test"], columns="model", values="macro_f1", dropna=False)
     wide = wide.dropna(axis=0, how="all")[list(dict.fromkeys(table["model"]))]
     lines = [
@@ -121,11 +124,11 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def _plan(params: Params, home: Home, clips: pd.DataFrame, aside: str | None, test: str) -> list[StageRun]:
-    """The runs of all stages of a fold, in an order in which they can be made."""
+    """The runs of all stages of a fold, in an order that respects their dependencies."""
     split = params.split.model_copy(update={"test_group": test, "given": None})
     group_by = effective_group_by(group_columns(clips), params.split)
     kept = clips if aside is None else clips[group_names(clips, group_by) != aside]
-    kept = kept.assign(held_out=False)  # the fold decides who is tested, not history
+    kept = kept.assign(held_out=False)  # the fold decides which clips are test, not earlier runs
     paths = home.checkout
     packs = hashlib.sha256((paths.packs / "index.parquet").read_bytes()).hexdigest()
     links = {"data/packs": paths.packs.absolute(), "data/ingested": paths.ingested.absolute()}
@@ -143,7 +146,7 @@ def _plan(params: Params, home: Home, clips: pd.DataFrame, aside: str | None, te
 
 
 def _rows(aside: str | None, test: str, runs: Sequence[StageRun]) -> list[dict[str, object]]:
-    """One a model, with all that `evaluate` says of it; `seconds` are those of all stages."""
+    """One row per model with all its metrics of `evaluate`; `seconds` is the sum over all stages."""
     last = runs[-1]
     scores = json.loads(last.paths.metrics("evaluate").read_text())
     facts = {

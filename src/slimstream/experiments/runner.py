@@ -1,11 +1,11 @@
-"""Runs the steps of an experiment, each as soon as those it needs are done: here, or on a Dask cluster.
+"""Runs the steps of an experiment in the order of their dependencies, on this machine or on a Dask cluster.
 
-A step is done when the file that it makes is there, so an experiment that was killed goes on where it
-stopped. A step that fails takes along only those that need it. What is heavy in a step is a process of its
-own (`run_command`): one that is killed, for want of memory say, is a step that failed and costs no other.
+A step is done when its file exists, so an experiment that was killed continues where it stopped. If a step
+fails, only the steps that need it are skipped. The heavy part of a step is a separate process
+(`run_command`): if that is killed, for example because memory is short, only this step fails.
 
-graphlib has the order, concurrent.futures the threads that wait for the processes. With SLIMSTREAM_DASK it is
-the threads of the cluster's workers that wait for them; workers see the same files under the same paths.
+graphlib gives the order; threads of concurrent.futures wait for the processes. With SLIMSTREAM_DASK the
+threads of the cluster's workers wait; the workers must see the same files under the same paths.
 """
 
 import heapq
@@ -31,32 +31,31 @@ from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.core.parallel import cores
 
 LOOK_AGAIN = 30.0
-"""Seconds after which is looked for workers that have joined."""
+"""Seconds between checks for new workers of the cluster."""
 
 
 class Step(Protocol):
-    """Can be pickled, and names files by absolute paths: it may be run on another machine."""
+    """One step of an experiment. It is picklable and has absolute paths: it may run on another machine."""
 
     @property
     def makes(self) -> Path:
-        """The file that is there when the step is done."""
+        """The file that exists when the step is done."""
 
     @property
     def needs(self) -> Sequence[Path]:
-        """What must be there before; files that no step makes are not asked for."""
+        """Files of other steps that must exist before; files that no step makes are not checked."""
 
     @property
     def alike(self) -> str:
-        """Steps of the same name take about as long."""
+        """Name of a kind of step; steps of one kind take similar time."""
 
     def seconds(self) -> float | None:
-        """What the step took, once it is done; None where that is not known."""
+        """Time that the finished step took; None when unknown."""
 
     def run(self, quietly: bool, cores: int | None) -> None:
-        """Make the file. `quietly`, what is said goes to a file; with `cores`, no more than so many are used.
+        """Make the file, with at most `cores` cores if given. If `quietly`, output goes to a log file.
 
-        Raises UserError, RuntimeError or OSError when this step cannot be done; anything else is a fault of
-        ours.
+        Raises UserError, RuntimeError or OSError when the step fails; any other exception is a bug.
         """
 
 
@@ -65,17 +64,17 @@ S = TypeVar("S", bound=Step)
 
 @dataclass(frozen=True)
 class StepResult(Generic[S]):
-    """A step that was run, or that was not because one it needs has failed."""
+    """A step that was run, or that was skipped because a step it needs has failed."""
 
     step: S
     error: str
     """Why it failed; "" when it is done."""
     left: str
-    """How much there is still to do, in words."""
+    """The remaining work, as text."""
 
 
 class TimeLeft:
-    """How long the open steps may take, by what finished ones of the same kind took."""
+    """Estimate of the remaining time, from the time that finished steps of the same kind took."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self._open: dict[Path, str] = {}
@@ -87,13 +86,13 @@ class TimeLeft:
                 self._open[step.makes] = step.alike
 
     def record(self, step: Step, seconds: float | None) -> None:
-        """`step` has ended: after `seconds`, or failed (None)."""
+        """Record that `step` has ended after `seconds`, or has failed (None)."""
         self._open.pop(step.makes, None)
         if seconds is not None:
             self._took[step.alike].append(seconds)
 
     def message(self, at_once: int) -> str:
-        """Such as "12 steps left, about 34 minutes" for so many steps at once."""
+        """A text such as "12 steps left, about 34 min", if `at_once` steps run in parallel."""
         said = f"{len(self._open)} step{'s' * (len(self._open) != 1)} left"
         if not self._took or not self._open:
             return said
@@ -104,10 +103,10 @@ class TimeLeft:
 
 
 def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[StepResult[S]]:
-    """Run what is not done yet, the earlier first, `jobs` steps at once; yield each step when it has ended.
+    """Run the unfinished `steps`, earlier ones first, `jobs` at once; yield each when it has ended.
 
-    Without `jobs` it is one step at a time on this machine, and as many as they have threads on the workers
-    of SLIMSTREAM_DASK. Raises UserError for `jobs` below 1, and when the cluster cannot be used.
+    The default of `jobs` is one on this machine, and with SLIMSTREAM_DASK the number of the workers' threads.
+    Raises UserError for `jobs` below 1, and when the cluster cannot be used.
     """
     check_jobs(jobs)
     steps = list(steps)
@@ -148,22 +147,22 @@ def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[StepResul
 
 
 def check_jobs(jobs: int | None) -> None:
-    """Raise UserError when `jobs` is no number of steps that can be run at once."""
+    """Raise UserError when `jobs` is below 1."""
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs {jobs}: at least one step is run at once.")
 
 
 def run_command(command: Sequence[str], log: Path | None, cores: int | None, lock: int, **env: str) -> float:
-    """Run `command` with the variables `env` beside those of this process; return its seconds.
+    """Run `command` with the variables `env` added to this process's environment; return its seconds.
 
-    What it says goes to the file `log`, if there is one; it inherits the file descriptor `lock`. Raises
-    UserError when it does not end well.
+    Its output goes to the file `log`, if given. It inherits the file descriptor `lock`. `cores` limits its
+    OpenMP threads. Raises UserError when its exit status is not 0.
     """
     start = time.perf_counter()
     environment: Mapping[str, str] = {**os.environ, **env}
     if cores is not None:
         environment = {"OMP_NUM_THREADS": str(cores), **environment}
-    # A worker that waited for a process that waits for the same worker would do so for ever.
+    # Without SLIMSTREAM_DASK: the process would wait for the worker that waits for this process.
     environment = {name: value for name, value in environment.items() if name != DASK_VARIABLE}
     with log.open("w") if log else nullcontext() as out:
         code = _call(command, environment, out, lock)
@@ -179,12 +178,12 @@ def _call(command: Sequence[str], env: Mapping[str, str], out: IO[str] | None, l
 
 @dataclass(frozen=True)
 class _Workers:
-    """Whoever does the steps."""
+    """Starts steps, on this machine or on a cluster."""
 
     count: Callable[[], int]
-    """How many steps at once."""
+    """Number of steps that can run at once."""
     submit: Callable[[Any], Future[float]]
-    """Begin a step; its seconds come later."""
+    """Starts a step; the future gives its seconds."""
 
 
 @contextmanager
@@ -212,7 +211,7 @@ def _on_cluster(address: str, jobs: int | None, open_: Mapping[Path, Step]) -> I
 
 
 def _folder_of(open_: Mapping[Path, Step]) -> Path:
-    """The folder that all of the steps' files lie in."""
+    """The common parent folder of all steps' files."""
     folder = Path(os.path.commonpath([makes.parent for makes in open_]))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -229,7 +228,7 @@ class WrongWorker(Exception):
 
 
 def _timed_elsewhere(seen: Path, code: str, step: Step) -> float:
-    """`_timed` in a worker of the cluster, unless it does not see our files or has other code."""
+    """`_timed` in a worker of the cluster. Raises WrongWorker when its files or its code are not ours."""
     from distributed import get_worker
 
     worker = f"the Dask worker {get_worker().address}"
@@ -241,7 +240,7 @@ def _timed_elsewhere(seen: Path, code: str, step: Step) -> float:
 
 
 def _outcome(future: Future[float]) -> tuple[float | None, str]:
-    """The seconds that a step took, or why it failed. What no step may fail of is raised."""
+    """The seconds that a step took, or why it failed. Exceptions that are bugs are raised."""
     try:
         return future.result(), ""
     except WrongWorker as error:
@@ -255,7 +254,7 @@ def _outcome(future: Future[float]) -> tuple[float | None, str]:
 
 
 class _InlineExecutor(Executor):
-    """No thread: what is submitted is run at once, and says what it says on the terminal."""
+    """Runs submitted functions at once, in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()

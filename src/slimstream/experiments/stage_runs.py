@@ -1,12 +1,12 @@
-"""Stages of an experiment, each a step of its own in a folder named after all that its outs depend on.
+"""Stages of an experiment: each is a step in a folder that is named after everything its outputs depend on.
 
-The folder is `<home>/<key>/<code>`. The key stands for the settings that dvc.yaml lists for the stage, the
-clips, and the keys of the stages it goes on from; the code for the code that dvc.yaml lists for the stage,
-and that of those it goes on from. So stages that begin alike are run once for all experiments of a home, and
-nothing is made by one code and taken for the work of another. Settings at their defaults are not in the key:
-defaults are code, and a new setting does not make other names.
+The folder is `<home>/<key>/<code>`. `<key>` is a hash of the settings that dvc.yaml lists for the stage, the
+clips, and the keys of the stages before it. `<code>` is a hash of the code that dvc.yaml lists for the stage
+and for the stages before it. So experiments with the same first stages share them, and results of different
+code are never mixed. Settings with default values are not part of the key: defaults are part of the code, and
+so a new setting does not change the keys.
 
-With `keep`, what was finished by other code is used where today's has nothing; it is not `current` then.
+With `keep`, results of other code are used where there are none of the present code; they are not `current`.
 """
 
 import fcntl
@@ -34,24 +34,24 @@ from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.reserved_folders import check_source
 
 LINKED = ("data/split.parquet", "data/split.json", "models", "exports", "plots")
-"""What a stage finds in its folder of what the stages before it have made."""
+"""Outputs of the stages before it that a stage finds in its folder."""
 IN_NO_KEY = {"publish", "sweep"}
 """Sections that no stage of an experiment reads."""
 
 
 def hash_key(*parts: object) -> str:
-    """16 hex digits over `parts` as JSON."""
+    """Hash (16 hex digits) of `parts` as JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def clips_key(clips: pd.DataFrame) -> str:
-    """Of all that a split may go by: the clips, their contents, labels, near twins and group columns."""
+    """Hash of everything that a split depends on: ids, contents, labels, near twins and group columns."""
     columns = ["id", "sha256", "label", "twin", *group_columns(clips)]
     return hash_key(clips[columns].astype(str).sort_values("id").to_numpy().tolist(), columns)
 
 
 def settings_of(stage: str, params: Params) -> dict[str, Any]:
-    """What dvc.yaml lists for `stage` of the settings in `params` that differ from their defaults."""
+    """The settings that dvc.yaml lists for `stage`, as far as `params` differs from the defaults."""
     changed = params.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if stage not in (graph := stages_of_graph()):
         return {name: value for name, value in changed.items() if name not in IN_NO_KEY}
@@ -63,7 +63,7 @@ def settings_of(stage: str, params: Params) -> dict[str, Any]:
 
 
 def needed(stage: str, among: Sequence[str]) -> list[str]:
-    """The stages of `among`, in their order, whose outs dvc.yaml lists among the deps of `stage`."""
+    """The stages of `among`, in their order, with outputs that dvc.yaml lists among the deps of `stage`."""
     graph = stages_of_graph()
     if stage not in graph:
         return list(among[: among.index(stage)])
@@ -72,15 +72,15 @@ def needed(stage: str, among: Sequence[str]) -> list[str]:
 
 
 def _outs(stage: Mapping[str, Any]) -> set[str]:
-    """Paths of all that a stage of dvc.yaml makes; those with options are mappings of one key."""
+    """Paths of all outputs of a stage of dvc.yaml; entries with options are mappings with one key."""
     listed = [out for kind in ("outs", "plots", "metrics") for out in stage.get(kind, [])]
     return {out if isinstance(out, str) else next(iter(out)) for out in listed}
 
 
 def choose(home: Path, name: str, code: str, mark: str, keep: bool) -> Path:
-    """The folder below `home` for what is called `name` and made by `code`; it has the file `mark` when done.
+    """The folder `home`/`name`/`code`; a result is finished when it contains the file `mark`.
 
-    With `keep`, what is not done by this code but by another is taken from there, the newest of several.
+    With `keep`, if this one is not finished, the newest finished folder of another code is returned.
     """
     folder = home / name / code
     if keep and not (folder / mark).exists() and (others := _marks(home / name, mark)):
@@ -94,20 +94,20 @@ def _marks(folder: Path, mark: str) -> list[Path]:
 
 @dataclass(frozen=True, eq=False)
 class StageRun:
-    """A stage in its folder: a step of the runner."""
+    """A stage in its own folder, as a step of the runner."""
 
     stage: str
     folder: Path
     code: str
-    """`stage_code` of the stage when this was planned."""
+    """`stage_code` of the stage at the time of planning."""
     current: bool
-    """Made by today's code, and so is all that it goes on from."""
+    """Whether this run and all runs before it are of the present code."""
     before: tuple["StageRun", ...]
     settings: Mapping[str, Any] = field(repr=False)
-    """All of params.yaml."""
+    """The whole content of params.yaml."""
     clips: pd.DataFrame = field(repr=False)
     links: Mapping[str, Path]
-    """What it shares with others: names in its folder, and where they lead."""
+    """Shared files and folders: name of the link in its folder → target."""
     variables: Mapping[str, str]
     """Environment of its process."""
 
@@ -129,7 +129,7 @@ class StageRun:
 
     @property
     def made_by_other_code(self) -> bool:
-        """It is to be made although other code has made it."""
+        """Whether it is not finished by the present code but by other code."""
         return not self.makes.exists() and bool(_marks(self.folder.parent, self.makes.name))
 
     def seconds(self) -> float | None:
@@ -142,14 +142,14 @@ class StageRun:
                 run_stage(self.paths, self.stage, self.code, self.variables, quietly, cores, lock)
 
     def _prepare_folder(self) -> None:
-        """Write params.yaml and the clips, and link what is shared and what the stages before have made."""
+        """Write params.yaml and the clips; link shared files and the outputs of the stages before."""
         self.paths.clips.parent.mkdir(parents=True, exist_ok=True)
         write_settings(self.paths, self.settings)
         self.clips.to_parquet(self.paths.clips)
         for name, source in self.links.items():
             link = self.folder / name
             if source.exists() and not link.exists():
-                link.unlink(missing_ok=True)  # it led to where the project was before it was moved
+                link.unlink(missing_ok=True)  # a broken link: the project was moved
                 link.symlink_to(source.resolve())
         for run in self.before:
             for top in (run.folder / name for name in LINKED):
@@ -162,7 +162,7 @@ class StageRun:
 
 @dataclass(frozen=True)
 class Home:
-    """Where the experiments of one kind keep their folders."""
+    """The parent folder of all experiments of one kind."""
 
     checkout: Paths
     kind: str
@@ -175,8 +175,8 @@ class Home:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Environment of a stage's process: the table is what counts, not its runs in MLflow; and what frozen
-        layers make of a clip is the same for all."""
+        """Environment of a stage's process: no tracking by MLflow, and the checkout's cache, so that features
+        of frozen layers are computed once for all."""
         return {
             "SLIMSTREAM_TRACKING": "off",
             "SLIMSTREAM_CACHE": str(self.checkout.cache.resolve()),
@@ -193,9 +193,9 @@ class Home:
         inputs: object = None,
         links: Mapping[str, Path],
     ) -> StageRun:
-        """The run of `stage` after those of `before`; nothing is made yet.
+        """Plan the run of `stage` after the runs `before`; nothing is run yet.
 
-        `inputs` stands for what it reads besides, such as the clips.
+        `inputs` becomes part of the key, for everything else that the stage reads, such as the clips.
         """
         made_from = [run.folder.parent.name for run in before]
         name = hash_key(stage, settings_of(stage, params), inputs, made_from)
@@ -218,7 +218,7 @@ class Home:
 
 
 def report_stale_stages(who: str, runs: Iterable[StageRun]) -> None:
-    """Say on stderr how many of `runs` are to be made although other code has made them."""
+    """Print to stderr how many of `runs` are run again because only other code has finished them."""
     again = {run.makes for run in runs if run.made_by_other_code}
     if again:
         print(
@@ -238,9 +238,10 @@ def run_stage(
     cores: int | None,
     lock: int,
 ) -> None:
-    """Run `stage` as a process in the folder of `paths`, and note there the seconds that it took.
+    """Run `stage` as a process in the folder of `paths`, and write the seconds it took to a file there.
 
-    `code` is the `stage_code` that the folder is named after: UserError when the files have another by now.
+    `code` is the `stage_code` at the time of planning. Raises UserError when the code has changed since then,
+    or when the stage fails.
     """
     check_code(stage, code)
     command = [sys.executable, "-m", "slimstream", "--root", str(paths.root), stage]
@@ -255,9 +256,10 @@ def run_stage(
 
 
 def prepare_source(params: Params, home: Paths, source: str, paths: Paths) -> None:
-    """Scan, fetch and validate `source` in the folder of `home`, apart from the checkout's own clips.
+    """Scan, fetch and validate `source` in the folder of `home`, separate from the checkout's clips.
 
-    Stages that were finished there are not run again: remove their `.seconds` to look at the source anew.
+    Finished stages are not run again: remove their `.seconds` files to scan the source again. Raises
+    UserError when `source` is a folder of the project or a stage fails.
     """
     check_source(source, paths)
     variables = Home(paths, "").variables
@@ -270,11 +272,12 @@ def prepare_source(params: Params, home: Paths, source: str, paths: Paths) -> No
 
 
 def with_source(params: Params, source: str) -> Params:
+    """`params` with another ingest.source."""
     return params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": source})})
 
 
 def check_code(stage: str, code: str | None) -> None:
-    """Raise UserError when the files of `stage` are not those of the key `code` (None: they may be any)."""
+    """Raise UserError when the code of `stage` has another hash than `code` (None: no check)."""
     if code not in (None, code_key(declared_code(stage))):
         raise UserError(
             f"the code of the stage {stage} has changed since this was started; run again to go on with it."
@@ -282,20 +285,21 @@ def check_code(stage: str, code: str | None) -> None:
 
 
 def _mark(stage: str) -> str:
-    """The file that is there when a stage is done: the seconds that it took."""
+    """Name of the file that marks a finished stage; it holds the seconds that the stage took."""
     return f"{stage}.seconds"
 
 
 def write_settings(paths: Paths, settings: Mapping[str, Any]) -> None:
+    """Write `settings` to params.yaml."""
     with paths.params.open("w") as file:
         YAML(typ="safe").dump(dict(settings), file)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Be the only one at work in `folder`; yields the lock's file descriptor.
+    """Lock `folder` for this process; yields the lock's file descriptor.
 
-    A process that gets it holds the lock until it ends, even when the one that started it is killed.
+    A child process that inherits it holds the lock until it ends, even if this process is killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:

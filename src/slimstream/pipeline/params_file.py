@@ -1,4 +1,4 @@
-"""params.yaml as text: every setting with its description, and the comments of the recipe it is made from."""
+"""The text of params.yaml: every setting with its description, and the comments of its recipe."""
 
 import inspect
 import json
@@ -18,13 +18,13 @@ from slimstream.pipeline.recipes import load_recipe
 WIDTH = 110
 PLAIN = re.compile(r"[./]*[A-Za-z_]([\w./-]*\w)?", re.ASCII)
 WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan")
-"""Strings that need no quotes, and those among them that would be read as something else without."""
+"""Strings that need no quotes, and exceptions that would be read as another type without quotes."""
 Key = tuple[str, ...]
-"""The place of a setting, as ("train", "fit", "lr"); () is the file itself."""
+"""The path of a setting, such as ("train", "fit", "lr"); () is the file itself."""
 
 
 def from_recipe(path: Path) -> str:
-    """The text of the params.yaml that is made from the recipe `path`; UserError when that does not fit."""
+    """The text of params.yaml for the recipe `path`. Raises UserError when the recipe is wrong."""
     params = load_recipe(path)
     comments = read_comments(path.read_text(encoding="utf-8"))
     about = (
@@ -43,10 +43,10 @@ def from_recipe(path: Path) -> str:
 
 
 def render(params: Params, head: list[str], comments: dict[Key, list[str]]) -> str:
-    """All of `params` as YAML, below the lines of `head`.
+    """All of `params` as YAML, below the lines of `head` as comments.
 
-    The description of a setting stands where its type of section comes first. The recipe's own `comments`
-    stand above the settings that they are about, and begin with its name.
+    A setting is described where its type of section occurs first. The recipe's own `comments` are above the
+    settings that they belong to, and begin with the recipe's name.
     """
     writer = _Writer(comments, params.recipe)
     writer.lines += [f"# {line}".rstrip() for line in head]
@@ -62,7 +62,7 @@ class _Writer:
         self._described: dict[type[Section], str] = {}
 
     def section(self, section: Section, at: Key) -> None:
-        """Every setting of `section`, which stands `at` that place."""
+        """Write every setting of `section`, whose path is `at`."""
         described = type(section) in self._described
         self._described.setdefault(type(section), ".".join(at))
         values = section.model_dump(mode="json", by_alias=True)
@@ -106,9 +106,10 @@ class _Writer:
         self._line(key, f" {inline(value)}{beside}")
 
     def _own_comments(self, key: Key, description: str, below: bool = False) -> None:
-        """What the recipe says of `key`; `below`: and of what lies below it.
+        """Write the recipe's comments on `key` and, with `below`, on all settings below it.
 
-        Without `description` and name, which are there already where the recipe is a copy of a params.yaml.
+        Where the recipe is a copy of a params.yaml, its comments begin with `description` and the recipe's
+        name, which are removed.
         """
         for about, comments in self._comments.items():
             if about == key or (below and about[: len(key)] == key):
@@ -130,7 +131,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def inline(value: Any) -> str:
-    """`value` (of JSON's types) as YAML on one line, which readers of YAML 1.1 and 1.2 take for the same."""
+    """`value` (of JSON's types) as YAML on one line, with the same meaning in YAML 1.1 and 1.2."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{inline(key)}: {inline(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
@@ -147,10 +148,10 @@ def inline(value: Any) -> str:
 
 
 def read_comments(text: str) -> dict[Key, list[str]]:
-    """The comments of a YAML file by the setting they are about: the one on their line, or the next below.
+    """The comments of a YAML file, by the setting on the same line or, for whole lines, the next one below.
 
-    Lines above a setting are one comment. Those above the first setting are about the file, a string each;
-    those below the last setting are left out.
+    All lines above a setting are one comment. The lines above the first setting belong to the file, one
+    string each. Lines below the last setting are left out.
     """
     scalars: list[tuple[int, int]] = []
     keys: dict[int, Key] = {}
@@ -182,8 +183,8 @@ def read_comments(text: str) -> dict[Key, list[str]]:
 def _survey(
     node: Node | None, at: Key, scalars: list[tuple[int, int]], keys: dict[int, Key], seen: set[int]
 ) -> None:
-    """Collect where scalars begin and end (they may hold a '#') and the first setting of each line."""
-    if node is None or id(node) in seen:  # the second: an alias
+    """Collect the positions of scalars (they may contain '#') and the first setting of each line."""
+    if node is None or id(node) in seen:  # a node seen before is an alias
         return
     seen.add(id(node))
     if isinstance(node, ScalarNode):

@@ -1,8 +1,8 @@
-"""What a later stage would refuse, asked of all stages before the first one works.
+"""Checks of all stages before the first one runs, so that no later stage refuses the settings or the clips.
 
-A stage says it by a function `preflight` beside its `run`. It names the sections of params.yaml that it
-looks at (other stages' too) and, if it wants, facts about the clips: FACTS. It raises UserError, or returns
-sentences for the user.
+A stage may have a function `preflight` beside its `run`. Its parameters are the sections of params.yaml that
+it checks (also those of other stages) and facts about the clips, as named in FACTS. It raises UserError, or
+returns sentences for the user.
 """
 
 import json
@@ -15,16 +15,16 @@ from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES, Stage, call
 
 FACTS = ("items", "keys", "classes", "split_hash")
-"""What may be known of the clips: listed items and their keys, names of the classes, hash of the split."""
+"""Facts about the clips: listed items and their keys, names of the classes, hash of the split."""
 
 
 def preflight(
     params: Params, paths: Paths, stages: Iterable[Stage] = STAGES.values(), **facts: Any
 ) -> list[str]:
-    """Ask `stages` and return what the user should hear, a sentence each. Raises UserError when one refuses.
+    """Call the checks of `stages`; return sentences for the user. Raises UserError when a check fails.
 
-    Without `facts` the settings alone are looked at. With some of FACTS those stages are asked that name one
-    of them, and that need none which is not there (a parameter without a default is needed).
+    Without `facts` the checks that need settings only are called. With some of FACTS the checks are called
+    that have one of them as a parameter, and for which no parameter without a default is missing.
     """
     told: list[str] = []
     for stage in stages:
@@ -38,7 +38,7 @@ def preflight(
 
 
 def before_training(params: Params, paths: Paths) -> None:
-    """Ask all stages, of the split too where there is one. Raises UserError when one refuses."""
+    """Check the settings and, where there is a split, its classes and hash. Raises UserError."""
     preflight(params, paths)
     if paths.split_info.exists():
         info = json.loads(paths.split_info.read_text())

@@ -1,4 +1,4 @@
-"""Recipes: files of settings that differ from their defaults, and how settings override others."""
+"""Recipes: files of settings that differ from their defaults, and the rules by which they are merged."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from slimstream.core.schema import Section, parse, read
 from slimstream.pipeline.params import Params
 
 Settings = dict[str, Any]
-"""Settings by section, as they stand in a YAML file."""
+"""Settings by section, as in a YAML file."""
 
 REPLACES = {
     "model": "model_args",
@@ -18,14 +18,14 @@ REPLACES = {
     "frames": "fraction",
     "fraction": "frames",
 }
-"""A setting → the one of the same section that an override of the first leaves behind.
+"""A setting → another one of the same section that is removed when the first is overridden.
 
-Arguments belong to their model, and of two ways to say the same thing exactly one is set.
+Arguments belong to their model, and of two alternatives, such as `frames` and `fraction`, one may be set.
 """
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
-    """`lower` overridden by `upper`: mappings are merged; lists and values, null too, are replaced."""
+    """`lower` overridden by `upper`: mappings are merged; lists and other values, also null, are replaced."""
     behind = {REPLACES.get(key) for key, value in upper.items() if value is not None}
     kept = {key: value for key, value in lower.items() if key not in behind}
     both = {k: merge(kept[k], v) for k, v in upper.items() if _is_map(kept.get(k)) and _is_map(v)}
@@ -33,13 +33,13 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
 
 
 def resolve(overrides: Any, where: str) -> Params:
-    """All settings: the `overrides`, and the default of whatever they do not name.
+    """All settings: the `overrides`, and defaults for all others.
 
-    Raises UserError, naming `where` they stand and the setting, for one that is unknown or does not fit.
+    Raises UserError, which names `where` and the setting, for one that is unknown or has a wrong value.
     """
     if not isinstance(overrides, Mapping):
         raise UserError(f"{where} must hold settings by section, such as 'extract: {{frames: 8}}'.")
-    # A section's own default may say more than the defaults of its fields: which of two alternatives is set.
+    # The default of a section may set more than the defaults of its fields: one of two alternatives.
     defaults = {
         field.alias or name: section.model_dump(mode="json", by_alias=True, exclude_unset=True)
         for name, field in Params.model_fields.items()
@@ -49,9 +49,10 @@ def resolve(overrides: Any, where: str) -> Params:
 
 
 def load_recipe(path: Path) -> Params:
-    """The settings of the recipe `path`. It is called like its file unless it names itself.
+    """The settings of the recipe `path`. Its name is that of the file, unless it sets `recipe`.
 
-    A recipe may be a whole params.yaml: that overrides every default. Raises UserError when it does not fit.
+    A recipe may be a whole params.yaml, which overrides every default. Raises UserError when it is missing or
+    wrong.
     """
     overrides = read(path, "recipes are files of the folder recipes/.")
     if isinstance(overrides, Mapping):

@@ -1,7 +1,7 @@
-"""The list of stages, in the order of `dvc dag`: the command line, tracking, folds and tables read it.
+"""The list of stages in the order of `dvc dag`, for the command line, tracking, folds and tables.
 
-What a stage depends on and what it makes stands in dvc.yaml; tests/unit/pipeline/test_stages.py holds the
-two together. `publish` is no stage of the graph: it changes the registry, which DVC does not know.
+dvc.yaml lists the dependencies and outputs of each stage; tests/unit/pipeline/test_stages.py checks that the
+two agree. `publish` is no stage of dvc.yaml: it changes the registry, which DVC does not track.
 """
 
 from collections.abc import Callable
@@ -20,33 +20,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stage:
-    """`slimstream.stages.<name>`: a file with a function `run`, or a folder whose stage.py has it."""
+    """The stage `slimstream.stages.<name>`: a module with a function `run`, or a folder with a stage.py."""
 
     name: str
     help: str
     """One line for `python -m slimstream --help`, and the `desc` of dvc.yaml."""
     models: tuple[str, ...] = ()
-    """The models that it leaves; those of `teachers` are named by the recipe."""
+    """The models that it makes; those of `teachers` are named by the recipe."""
     trains: bool = False
-    """It trains by gradient steps: several processes may share it, and the use of the machine is recorded."""
+    """Whether it trains by gradient steps: it may use several processes, and system metrics are recorded."""
     in_folds: bool = True
-    """Folds need it. They begin with `split`."""
+    """Whether it is part of the folds, which begin with `split`."""
 
     @property
     def module(self) -> ModuleType:
-        """The module that holds `run`. Heavy libraries are imported here, not with the list."""
+        """The module with `run`. It is imported here, because it imports heavy libraries."""
         found = import_module(f"slimstream.stages.{self.name}")
         return found if hasattr(found, "run") else import_module(f"{found.__name__}.stage")
 
     @property
     def sections(self) -> list[str]:
-        """The sections and single settings of params.yaml that `run` takes, as "extract", "ingest.source"."""
+        """The sections and single settings that `run` takes, such as "extract" and "ingest.source"."""
         return [
             _setting(name) for name in signature(self.module.run).parameters if name not in ("paths", "log")
         ]
 
     def run(self, params: Params, paths: Paths, log: Log) -> dict[str, float]:
-        """Run it with its own sections of `params`; returns its metrics. Raises UserError."""
+        """Run the stage with its own sections of `params`; returns its metrics. Raises UserError."""
         metrics: dict[str, float] = call(self.module.run, params, paths=paths, log=log)
         return metrics
 
@@ -54,12 +54,12 @@ class Stage:
 _LIST = (
     Stage("ingest", "fetch the clips that source.lock.json lists and write the manifest"),
     Stage("validate", "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs"),
-    Stage("extract", "pack RGB frames and dense optical flow, in step"),
-    Stage("split", "part the clips into train, val and test by groups"),
-    Stage("baseline", "frozen ImageNet features with logistic regression: the bar to clear", ("baseline",)),
+    Stage("extract", "pack RGB frames with their dense optical flow"),
+    Stage("split", "divide the clips into train, val and test by groups"),
+    Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
     Stage("train", "train the network of params.yaml", ("original",), trains=True),
-    Stage("teachers", "train the networks that only teach, if the recipe has any", trains=True),
-    Stage("prune", "remove the channels that matter least, then fine-tune", ("pruned",), trains=True),
+    Stage("teachers", "train the networks that only serve as teachers, if the recipe has any", trains=True),
+    Stage("prune", "remove the least important channels, then fine-tune", ("pruned",), trains=True),
     Stage(
         "sweep",
         "prune at several rates and show what each costs and saves, if the recipe names any",
@@ -73,7 +73,7 @@ _LIST = (
     ),
     Stage("refit", "let the heads of all models learn from the validation clips too, if the recipe says so"),
     Stage("export", "write all models in their deployed forms, check and time each, choose the fastest"),
-    Stage("evaluate", "judge all models on the test clips in their deployed form, write the report"),
+    Stage("evaluate", "evaluate all models on the test clips in their deployed form, write the report"),
 )
 STAGES = {stage.name: stage for stage in _LIST}
 
@@ -84,10 +84,10 @@ def following(name: str) -> list[Stage]:
 
 
 def call(function: Callable[..., T], params: Params, **known: Any) -> T:
-    """Call `function` with what its parameters name: something `known`, or a section of `params`.
+    """Call `function` with arguments chosen by its parameters' names: from `known`, or a section of `params`.
 
-    A parameter `extract` gets the section of that name, `ingest__source` the setting `ingest.source` alone.
-    One that has a default keeps it unless it is `known`.
+    The parameter `extract` gets the section of that name, `ingest__source` only the setting `ingest.source`.
+    A parameter with a default keeps it unless it is in `known`.
     """
     given = {name: known[name] for name in signature(function).parameters if name in known}
     for name, parameter in signature(function).parameters.items():

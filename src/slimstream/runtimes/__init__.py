@@ -1,7 +1,7 @@
-"""Runtimes by name: what a deployed network is written for, run by, checked and timed in.
+"""Runtimes by name: the programs that deployed networks are exported for and run by.
 
-A new one is a class in a file of its own here, and a line in RUNTIMES: `export` then tries it, and
-params.yaml, `predict`, the report and the registry know it.
+To add a runtime, add a module with its class here and a line to RUNTIMES: `export` then tries it, and it can
+be used in params.yaml, `predict`, the report and the registry.
 """
 
 from pathlib import Path
@@ -13,14 +13,14 @@ from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32
 from slimstream.runtimes.openvino_int8 import OpenVinoInt8
 
 REFERENCE = "onnx"
-"""The runtime that every network is written for; the answers of the others are held against it."""
+"""The runtime that every network is exported for; the outputs of the others are compared with it."""
 RUNTIMES: dict[str, Runtime] = {
     REFERENCE: OnnxRuntime(),
     "openvino": OpenVinoFloat32(),
     "openvino-bf16": OpenVinoBf16(),
     "openvino-int8": OpenVinoInt8(),
 }
-"""From the plainest to the coarsest: of two that are about as fast, the former is deployed."""
+"""From the most precise to the least precise: of two with similar speed, the first is deployed."""
 
 
 def find_runtime(name: str) -> Runtime:
@@ -31,16 +31,17 @@ def find_runtime(name: str) -> Runtime:
 
 
 def open_network(folder: Path, runtime: str, *, threads: int = 1, at_once: int = 1) -> Network:
-    """The network in `folder` (see `runtimes.export`), ready to be asked.
+    """The network in `folder` (see `runtimes.export`), ready for calls.
 
     Args:
-        folder: holds the files of `runtime`.
-        runtime: the name of what runs it.
-        threads: CPU threads of a call in a runtime that has its own; latency is that of one.
-        at_once: calls that such a runtime answers at the same time; others wait.
+        folder: contains the files of `runtime`.
+        runtime: name of the runtime.
+        threads: CPU threads per call, in a runtime with its own threads; latency is measured with one.
+        at_once: calls that such a runtime computes in parallel; further calls wait.
 
-    ONNX Runtime has no threads of its own: each call runs on the thread that makes it. Raises UserError when
-    there is no such runtime, when its package is not installed, and when a file is missing or no network.
+    ONNX Runtime is used without threads of its own: each call runs on the calling thread. Raises UserError
+    when there is no such runtime, when its package is not installed, and when a file is missing or is not a
+    network.
     """
     try:
         return find_runtime(runtime).open(folder, threads=threads, at_once=at_once)

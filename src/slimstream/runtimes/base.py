@@ -1,4 +1,4 @@
-"""What a runtime is, and what was measured of a network in each. No torch, and no numpy until it is used."""
+"""The interface of a runtime, and the measurements of a network in each. Importing it loads no torch."""
 
 import json
 from abc import ABC, abstractmethod
@@ -33,38 +33,38 @@ class Runtime(ABC):
     packages: tuple[str, ...] = ()
     """Python packages that `open` needs; a registered version requires them."""
     exact: bool = True
-    """Whether it computes in 32-bit floats. One of fewer bits may move a probability a little, and the more
-    so on another kind of processor."""
+    """Whether it computes in 32-bit floats. With fewer bits, probabilities change a little, and more so on
+    another type of processor."""
 
     @abstractmethod
     def write(self, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]", folder: Path) -> None:
         """Write `files` into `folder`, which holds the network as ONNX already (`runtimes.onnx.FILE`).
 
         Args:
-            model: the network, which stays as it is.
-            clips: training clips (1, T, C, H, W), for runtimes that have to know the range of numbers.
-            folder: where `files` go.
+            model: the network, which is not changed.
+            clips: training clips (1, T, C, H, W) uint8, for runtimes that need the ranges of numbers.
+            folder: the folder for `files`.
 
-        Any exception leaves this runtime out for this network; its last line is told.
+        After any exception this runtime is not used for this network, and the user sees its last line.
         """
 
     def adapt(self, other: Path, folder: Path) -> bool:
         """Write `files` into `folder` from those of the network in the folder `other`, if that is possible.
 
-        It may be where the two networks differ in their heads alone. Returns whether it was done; `write` is
-        called otherwise. Both folders hold their network as ONNX.
+        It may be possible when the two networks differ in their heads only. Returns whether it was done; if
+        not, `write` is called. Both folders contain their network as ONNX.
         """
         return False
 
     @abstractmethod
     def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
-        """The network whose `files` are in `folder`; see `runtimes.open_network`, which is what to call.
+        """The network whose `files` are in `folder`. Callers use `runtimes.open_network`.
 
         Raises UserError (`unreadable`) when a file is missing or is not a network.
         """
 
     def missing(self) -> str:
-        """What this machine lacks to compute as `open` promises, and what is done instead; "" if nothing."""
+        """The feature that this machine lacks for this runtime, and what is done instead; "" if nothing."""
         return ""
 
     def paths(self, folder: Path) -> list[Path]:
@@ -79,27 +79,27 @@ def unreadable(path: Path, title: str) -> UserError:
 
 @dataclass(frozen=True)
 class Form:
-    """What was measured of a network in the form that `runtime` runs."""
+    """Measurements of a network in the form for `runtime`."""
 
     runtime: str
     changed: float
-    """Share of validation clips, which its head has not learnt from, labelled otherwise than by ONNX."""
+    """Share of validation clips with another predicted class than in ONNX, for a head not trained on them."""
     off: float
-    """Largest difference of a probability on them."""
+    """Largest difference of a probability on these clips."""
     megabytes: float
     latency_p50_ms: float
-    """One clip on one thread."""
+    """For one clip on one thread."""
     latency_p95_ms: float
 
 
 def write_forms(folder: Path, chosen: Form, forms: Sequence[Form]) -> None:
-    """Write down what was measured of the network in `folder`, and in which form it is deployed."""
+    """Write the measurements of the network in `folder`, and the form in which it is deployed."""
     content = {"chosen": chosen.runtime, "forms": [asdict(form) for form in forms]}
     (folder / _MEASURED).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_forms(folder: Path) -> tuple[Form, list[Form]]:
-    """The chosen form, and all. Raises UserError when `folder` holds no deployed network."""
+    """The chosen form, and all forms. Raises UserError when `folder` holds no deployed network."""
     try:
         content = json.loads((folder / _MEASURED).read_text())
         forms = {form["runtime"]: Form(**form) for form in content["forms"]}
@@ -109,7 +109,7 @@ def read_forms(folder: Path) -> tuple[Form, list[Form]]:
 
 
 def softmax(logits: "npt.NDArray[np.floating[Any]]") -> "npt.NDArray[np.float64]":
-    """Probabilities (B, classes) of what a network answers; serving has no SciPy."""
+    """Probabilities (B, classes) for logits (B, classes). Serving has no SciPy, so it is not used."""
     import numpy as np
 
     scaled = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

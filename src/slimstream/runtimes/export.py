@@ -1,4 +1,4 @@
-"""The deployed forms of a network, as files that the runtimes run."""
+"""Export of a network to the files of its runtimes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ def export(
     runtimes: Sequence[str],
     alike: Sequence[Path] = (),
 ) -> dict[str, str]:
-    """Write `model` into `folder` for REFERENCE and all `runtimes`; say why one could not be.
+    """Write `model` into `folder` for REFERENCE and all `runtimes`; return why each failed one failed.
 
-    The graphs take `clip` (batch, frames, C, H, W) uint8 to `logits` (batch, classes) float32, normalisation
-    included. Batch and frames are free; C, H and W are those of `clips`, (1, T, C, H, W) each: what the
-    network will meet, by which the ranges that 8 bits have to cover are found. `model` stays as it is.
+    The graphs map `clip` (batch, frames, C, H, W) uint8 to `logits` (batch, classes) float32, normalisation
+    included. Batch and frames may vary; C, H and W are those of `clips`, (1, T, C, H, W) each. `clips` are
+    typical inputs, from which the ranges of 8-bit numbers are found. `model` is not changed.
 
-    `alike` are folders that were exported to with the same `clips`. Where the network in one of them differs
-    from `model` in its head alone, a runtime may take from there what it would compute again.
+    `alike` are folders of earlier exports with the same `clips`. Where the network in one of them differs
+    from `model` only in its head, a runtime may reuse its files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
@@ -32,17 +32,17 @@ def export(
     written = set(find_runtime(REFERENCE).files)
     for name in runtimes:
         runtime = find_runtime(name)
-        if written.issuperset(runtime.files):  # one file, two arithmetics
+        if written.issuperset(runtime.files):  # runtimes may share a file
             continue
         try:
             if not any(runtime.adapt(other, folder) for other in alike):
                 runtime.write(model, clips, folder)
             written.update(runtime.files)
-        except Exception as error:  # NNCF runs the graph, and each of its layers has errors of its own
+        except Exception as error:  # NNCF runs the graph and may raise any type of error
             failed[name] = root_cause(error)
     return failed
 
 
 def root_cause(error: Exception) -> str:
-    """The last line of an error: of OpenVINO's, the first name its own files."""
+    """The last line of an error message; the first lines of OpenVINO's name its own source files."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

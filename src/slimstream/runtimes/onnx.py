@@ -18,6 +18,8 @@ OPSET = 20
 
 
 class OnnxRuntime(Runtime):
+    """ONNX Runtime on the CPU."""
+
     title = "ONNX Runtime"
     files = (FILE,)
     packages = ("onnxruntime",)
@@ -32,7 +34,7 @@ class OnnxRuntime(Runtime):
 
 
 class OnnxModel:
-    """A network for ONNX Runtime; every call runs on the thread that makes it."""
+    """A network in ONNX Runtime; every call runs on the calling thread."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
@@ -55,15 +57,18 @@ class OnnxModel:
 
 
 def export_onnx(model: "nn.Module", example_clip: "Tensor", path: Path) -> None:
-    """Write `model` to the ONNX file `path`, its weights inside; H and W are those of `example_clip`."""
+    """Write `model` with its weights to the ONNX file `path`.
+
+    C, H and W are those of `example_clip` (1, T, C, H, W); batch and frames may vary.
+    """
     import torch
 
     model = copy.deepcopy(model).cpu().eval()
-    # Two of each, or a size of one could pass for a constant.
+    # Batch and frames of 2: a size of 1 could be traced as a constant.
     clip = torch.zeros((2, 2, *example_clip.shape[2:]), dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's, on H and W, which are meant to be constants
+        warnings.simplefilter("ignore")  # of the tracer, about H and W, which are meant to be constants
         # The TorchScript exporter: 2 s of CPU where torch.export takes 70 on MobileViT, for the same numbers.
         torch.onnx.export(
             model,

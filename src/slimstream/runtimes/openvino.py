@@ -1,4 +1,4 @@
-"""OpenVINO in 32-bit floats, and in bfloat16 where the processor has it; one file serves both."""
+"""OpenVINO in 32-bit floats, and in bfloat16 where the processor supports it, from the same file."""
 
 import sys
 import threading
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 SHAPES = 3
-"""Shapes of clips that a network is compiled for, each in a fraction of a second."""
+"""Number of clip shapes that a network is compiled for; each takes a fraction of a second."""
 _IMPORTING = threading.Lock()
 
 
 class OpenVinoFloat32(Runtime):
+    """OpenVINO on the CPU in 32-bit floats."""
+
     title = "OpenVINO"
     files = ("network.xml", "network.bin")
     packages = ("openvino",)
@@ -32,19 +34,19 @@ class OpenVinoFloat32(Runtime):
         openvino.save_model(self.convert(graph, model, clips), folder / self.files[0], compress_to_fp16=False)
 
     def convert(self, graph: Any, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]") -> Any:
-        """What is saved of `graph`, which was read from ONNX: here itself."""
+        """The graph to save, made from `graph`, which was read from ONNX; here it is unchanged."""
         return graph
 
     def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
         return OpenVinoModel(folder / self.files[0], self.precision(), threads=threads, at_once=at_once)
 
     def precision(self) -> str:
-        """What floats are computed in, as OpenVINO names it."""
+        """OpenVINO's name of the type in which floats are computed."""
         return "f32" if self.exact or not has_bf16() else "bf16"
 
 
 class OpenVinoBf16(OpenVinoFloat32):
-    """The file of 32-bit floats, whose numbers are rounded as it runs."""
+    """Uses the file of 32-bit floats; numbers are rounded to bfloat16 at run time."""
 
     title = "OpenVINO, bfloat16"
     exact = False
@@ -54,10 +56,10 @@ class OpenVinoBf16(OpenVinoFloat32):
 
 
 class OpenVinoModel:
-    """A network for OpenVINO.
+    """A network in OpenVINO.
 
-    It is compiled for the shapes it meets, which saves up to a tenth of the time; after SHAPES of them for
-    any, for clips may be of all lengths.
+    It is compiled for each of the first SHAPES clip shapes, which saves up to a tenth of the time, and then
+    once for all other shapes, because clips may have any length.
     """
 
     def __init__(self, path: Path, precision: str, *, threads: int, at_once: int) -> None:
@@ -67,7 +69,7 @@ class OpenVinoModel:
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads * at_once,
             "NUM_STREAMS": at_once,
-            # Pinned, all processes of a pool would share the first core.
+            # With pinning, all processes of a pool would run on the first core.
             "ENABLE_CPU_PINNING": False,
         }
         try:
@@ -79,9 +81,9 @@ class OpenVinoModel:
 
     def __call__(self, clip: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
         free = self._requests_for(clip.shape)
-        request = free.get()  # it answers one at a time
+        request = free.get()  # a request computes one clip at a time
         try:
-            # The next call overwrites what it hands out.
+            # A copy, because the next call overwrites the result.
             logits: npt.NDArray[np.float32] = request.infer([clip])[0].copy()
         finally:
             free.put(request)
@@ -107,19 +109,19 @@ def has_bf16() -> bool:
 
 
 def import_openvino() -> Any:
-    """The package `openvino`, ready for threads."""
+    """The package `openvino`, set up so that several threads may use it."""
     with _IMPORTING:
         return _openvino()
 
 
 @cache
 def _openvino() -> Any:
-    # It reports home when it is imported unless what would send it is missing.
+    # On import it sends telemetry, unless the package `openvino_telemetry` is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import numpy as np
     import openvino
 
-    # Its bindings set themselves up when an array first passes, each way; two threads that are both the first
-    # would wait for each other for ever, one holding Python's lock and one theirs.
+    # Its bindings initialise when an array is first passed in each direction. Two threads that do so at once
+    # would deadlock: one holds Python's lock, the other one that of the bindings.
     _ = openvino.Tensor(np.zeros(1, np.uint8)).data
     return openvino

@@ -1,4 +1,4 @@
-"""OpenVINO in 8-bit integers; what stays in floats is computed in bfloat16 where the processor has it."""
+"""OpenVINO in 8-bit integers; layers in floats use bfloat16 where the processor supports it."""
 
 import contextlib
 import io
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 FLOAT_CONVOLUTIONS = 2
-"""Convolutions at the beginning of every path that stay in floats: motion is faint beside what flow can be,
-256 steps over all of it would drown it, and such errors grow through all that follows. They are cheap."""
+"""Number of first convolutions of every path that stay in floats.
+
+Typical flow is small compared with its largest values, so 256 steps over the whole range would be too coarse,
+and the errors would grow in the layers that follow. These convolutions take little time."""
 
 
 class OpenVinoInt8(OpenVinoFloat32):
-    """A file of its own, quantised with the ranges that numbers take on training clips."""
+    """A separate file, quantised with the ranges of numbers on training clips."""
 
     title = "OpenVINO, 8-bit integers"
     files = ("int8.xml", "int8.bin")
@@ -41,11 +43,14 @@ class OpenVinoInt8(OpenVinoFloat32):
 
 
 def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bool) -> Any:
-    """`graph` in 8-bit integers, asymmetric for activations, as swish and GELU want it."""
+    """`graph` in 8-bit integers; activations are quantised asymmetrically, because of swish and GELU.
+
+    `clips` (1, T, C, H, W) uint8 each are typical inputs; `attention` says whether the network has attention.
+    """
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # a bar for each of its passes
+    with contextlib.redirect_stdout(io.StringIO()):  # hides its progress bars
         return nncf.quantize(
             graph,
             nncf.Dataset(clips),
@@ -57,7 +62,10 @@ def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bo
 
 
 def _float_layers(graph: Any) -> list[str]:
-    """Names of the first convolutions of each path, and of the head, which weighs standardised features."""
+    """Names of the layers that stay in floats: the first convolutions of each path, and the head.
+
+    The head has standardised features as its input.
+    """
     depth: dict[str, int] = {}
     first, products = [], []
     for op in graph.get_ordered_ops():
@@ -74,5 +82,5 @@ def _float_layers(graph: Any) -> list[str]:
 
 
 def has_attention(model: "nn.Module") -> bool:
-    """Whether there is attention in it, whose products lose too much in 8 bits."""
+    """Whether `model` has attention, whose matrix products would lose too much precision in 8 bits."""
     return any(hasattr(module, "qkv") or hasattr(module, "num_heads") for module in model.modules())

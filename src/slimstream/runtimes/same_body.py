@@ -1,4 +1,4 @@
-"""Networks that differ in the head alone: their 8-bit form is computed once, then the head is exchanged."""
+"""For networks that differ only in their heads: one 8-bit form, in which the head is replaced."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def with_head_of(graph: Any, full: Path, int8: Path) -> Any:
     """The 8-bit network of the file `int8` with the head of `graph`; None when they differ in more than that.
 
-    `full` is the file of the same network before it was quantised. A head is what no quantised number depends
-    on, so `graph` would get the very ranges that were found for `int8`.
+    `full` is the file of the same network before quantisation. No quantised number may depend on the head, so
+    quantising `graph` would give the same ranges as in `int8`.
     """
     if not (full.is_file() and int8.is_file()):
         return None
@@ -39,7 +39,7 @@ def with_head_of(graph: Any, full: Path, int8: Path) -> Any:
 def _changed_constants(
     graph: Any, other: Any
 ) -> "dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] | None":
-    """The values in both graphs of each constant that differs; None when anything else does."""
+    """The values in both graphs of each constant that differs; None when the graphs differ otherwise."""
     ops, others = graph.get_ordered_ops(), other.get_ordered_ops()
     if list(map(_kind, ops)) != list(map(_kind, others)) or _sources(ops) != _sources(others):
         return None
@@ -56,13 +56,13 @@ def _changed_constants(
 
 
 def _kind(op: Any) -> tuple[str, list[str]]:
-    """What it does, and number type and shape of its outputs."""
+    """Type of an operation, and number types and shapes of its outputs."""
     outputs = [f"{out.get_element_type()} {out.get_partial_shape()}" for out in op.outputs()]
     return op.get_type_name(), outputs
 
 
 def _sources(ops: Sequence[Any]) -> list[list[tuple[int, int]]]:
-    """For each of `ops`, which operation and which output of it every input comes from."""
+    """For each of `ops` and each input: position of the operation it comes from, and number of its output."""
     position = {op.get_friendly_name(): i for i, op in enumerate(ops)}
     outputs = [[each.get_source_output() for each in op.inputs()] for op in ops]
     return [[(position[o.get_node().get_friendly_name()], o.get_index()) for o in row] for row in outputs]
@@ -83,7 +83,7 @@ def _is_quantised_later(op: Any) -> bool:
 
 
 def _replace(constant: Any, value: "npt.NDArray[Any]") -> None:
-    """Let all that read `constant` read `value` instead."""
+    """Replace `constant` by `value` in all operations that read it."""
     new = import_openvino().op.Constant(value)
     new.set_friendly_name(constant.get_friendly_name())
     for target in constant.output(0).get_target_inputs():

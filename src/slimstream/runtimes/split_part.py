@@ -1,4 +1,4 @@
-"""The clips of one part of the split, as a deployed network meets them: one by one, every sampled frame."""
+"""The clips of one part of the split as inputs of a deployed network, with all sampled frames."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SplitPart:
-    """Its clips: `id, label, group, twin, video` and `clip`, the number in a video that extract has cut."""
+    """The clips of one part. `rows`: `id, label, group, twin, video` and `clip`, its number in the video.
+
+    `truth` (N,) int64 holds class indices.
+    """
 
     rows: pd.DataFrame
     clips: ClipDataset
@@ -37,16 +40,16 @@ class SplitPart:
         return len(self.rows)
 
     def batch(self, i: int) -> npt.NDArray[np.uint8]:
-        """(1, T, C, H, W) uint8: all sampled frames of clip i."""
+        """All sampled frames of clip i, (1, T, C, H, W) uint8."""
         return np.array(self.clips.all_frames(i).transpose(0, 3, 1, 2)[None], order="C")
 
     def median_clip(self) -> npt.NDArray[np.uint8]:
-        """The clip of median length as a batch of one, (1, T, C, H, W)."""
+        """The clip of median length, (1, T, C, H, W) uint8."""
         by_length = np.argsort(self.clips.lengths, kind="stable")
         return self.batch(int(by_length[len(by_length) // 2]))
 
     def predict(self, network: Network, title: str, some: Sequence[int] | None = None) -> Floats:
-        """Probabilities (N, n) of all clips, or of `some`: as many clips at once as there are cores."""
+        """Probabilities (N, n) of all clips, or of those with the indices `some`; one clip per core."""
         chosen = range(len(self)) if some is None else some
         with ThreadPoolExecutor(cores()) as pool:
             answers = pool.map(lambda i: network(self.batch(i))[0], chosen)
@@ -54,5 +57,5 @@ class SplitPart:
 
 
 def spread_indices(frames: int, count: int) -> list[int]:
-    """At most `count` indices spread evenly over `frames`."""
+    """At most `count` indices, evenly spaced over `range(frames)`."""
     return np.unique(np.linspace(0, frames - 1, min(count, frames)).round().astype(int)).tolist()

@@ -1,1 +1,1 @@
-"""One file a stage of dvc.yaml; `run(params, paths, log) -> metrics` reads like its description."""
+"""The stages of dvc.yaml: a module or a folder each, with a function `run(..., paths, log) -> metrics`."""

@@ -1,4 +1,4 @@
-"""split: part the accepted clips into train, val and test by groups; its hash travels with every result."""
+"""split: divide the accepted clips into train, val and test by groups; results record the split's hash."""
 
 import json
 import sys
@@ -19,11 +19,12 @@ from slimstream.splits.params import SplitParams
 
 
 def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
-    """Write data/split.parquet and data/split.json; returns clips and groups by part, and what is wrong.
+    """Write data/split.parquet and data/split.json; returns clips and groups per part and counts of problems.
 
-    `lacking` counts (part, class) pairs without a clip, `released` clips that were test and, because
-    split.test_group or split.given says so, are not any more. Of a given split also `leaks`, val and test
-    clips with a near twin in an earlier part, and `shared_groups`, groups that lie in several parts.
+    `lacking` counts (part, class) pairs without a clip. `released` counts clips that were test before and are
+    not any more because of split.test_group or split.given. For a given split there are also `leaks`, the val
+    and test clips with a near twin in an earlier part, and `shared_groups`, the groups that lie in several
+    parts. Raises UserError when data/clips.parquet or a column is missing, or the clips cannot be divided.
     """
     if not paths.clips.is_file():
         raise UserError(f"{paths.clips} is missing: run the validate stage first (dvc repro validate).")
@@ -75,7 +76,7 @@ def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def _parts(clips: pd.DataFrame, group_by: list[str], settings: SplitParams) -> pd.DataFrame:
-    """`id, label, group, twin, part`, as given or parted anew."""
+    """A table `id, label, group, twin, part`, with the given parts or new ones."""
     if settings.given:
         if settings.given not in clips:
             raise missing_column("split.given", settings.given, group_columns(clips))

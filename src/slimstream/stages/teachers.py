@@ -1,4 +1,4 @@
-"""teachers: networks that only teach learn from the same clips; `distill` asks them (P3, section 2)."""
+"""teachers: train networks on the same clips that serve as teachers for `distill` only (P3, section 2)."""
 
 import shutil
 
@@ -9,6 +9,10 @@ from slimstream.training.params import TrainParams
 
 
 def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Train and save all teachers; returns their validation scores and sizes, by teacher.
+
+    Raises UserError when a teacher does not fit the clips.
+    """
     if not teachers:  # torch takes seconds to import
         for folder in (paths.teachers, paths.teacher_curves):
             shutil.rmtree(folder, ignore_errors=True)
@@ -22,11 +26,11 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
     from slimstream.training.study import Study, prefixed_log, with_prefix
 
     for folder in (paths.teachers, paths.teacher_curves) if distributed.rank() == 0 else ():
-        # Or a teacher that the recipe has dropped would go on teaching.
+        # Removes teachers that the recipe no longer has.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     study = Study.open(extract, paths)
-    for name, p in teachers.items():  # a mistake in the last one should not wait for the others
+    for name, p in teachers.items():  # all before any training: a mistake is found at once
         study.check(create_model(p.model, len(study.classes), **p.model_args), p.fit, f"teachers.{name}")
     metrics: dict[str, float] = {}
     for name, p in teachers.items():
@@ -43,6 +47,7 @@ def run(teachers: dict[str, TrainParams], extract: ExtractParams, paths: Paths, 
 
 
 def preflight(teachers: dict[str, TrainParams], extract: ExtractParams) -> None:
+    """Raise UserError when the settings of a teacher do not fit its network or the clips."""
     from slimstream.models import build_on_meta
     from slimstream.training.objectives import check_training
 

@@ -1,4 +1,4 @@
-"""train: the network named in params.yaml learns from the training clips."""
+"""train: train the network of params.yaml on the training clips."""
 
 import torch
 
@@ -12,6 +12,7 @@ from slimstream.training.study import Study
 
 
 def run(train: TrainParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Train and save the model `original`; returns its validation scores and size."""
     study = Study.open(extract, paths)
     torch.manual_seed(train.fit.seed)
     model = create_model(train.model, len(study.classes), **train.model_args)
@@ -24,4 +25,5 @@ def run(train: TrainParams, extract: ExtractParams, paths: Paths, log: Log) -> d
 
 
 def preflight(train: TrainParams, extract: ExtractParams) -> None:
+    """Raise UserError when the settings do not fit the network or the clips."""
     check_training(build_on_meta(train.model, train.model_args), train.fit, extract.channels)

@@ -1,1 +1,1 @@
-"""MLflow's store, and the run of a stage in it."""
+"""MLflow's store, and the runs of stages in it."""

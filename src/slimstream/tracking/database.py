@@ -1,6 +1,6 @@
-"""A store that is a database: `mlflow.db` in the project's root with its files in `mlartifacts/` beside it.
+"""A store in a database file: `mlflow.db` in the project's root, with artifacts in `mlartifacts/` beside it.
 
-MLflow writes absolute places into that database. Here it follows its folder.
+MLflow writes absolute paths into the database. This module corrects them when the folder was moved.
 """
 
 import logging
@@ -16,22 +16,22 @@ PATH_COLUMNS = {
     "model_versions": ("source", "storage_location"),
     "logged_models": ("artifact_location",),
 }
-"""Where MLflow's database names places of files."""
+"""Tables and columns of MLflow's database that hold paths of files."""
 LOCKED = 20.0
-"""Seconds that another program may hold the database."""
+"""Seconds to wait while another program locks the database."""
 
 _log = logging.getLogger(__name__)
 
 
 def sqlite_uri(file: Path, driver: str = "") -> str:
-    """The URI by which MLflow, or with `driver` aiosqlite Prefect, opens the database `file` of any path."""
-    if "?" in str(file):  # would begin the options; without a driver MLflow makes a folder `file:`
+    """The URI of the database `file` for MLflow or, with `driver` "aiosqlite", for Prefect."""
+    if "?" in str(file):  # "?" begins the options; without a driver MLflow creates a folder `file:`
         return f"sqlite+{driver or 'pysqlite'}:///file:{quote(str(file))}?uri=true"
     return f"sqlite{'+' if driver else ''}{driver}:///{file}"
 
 
 def database(uri: str) -> Path | None:
-    """The file of an embedded store, None for a server."""
+    """The file of a store in a database file; None for a server."""
     _, found, path = uri.partition(":///")
     if not found or not uri.startswith("sqlite"):
         return None
@@ -41,9 +41,10 @@ def database(uri: str) -> Path | None:
 
 
 def relocate_artifacts(file: Path) -> None:
-    """When the database was moved or copied together with its files, let it name those beside it.
+    """If the database was moved or copied together with its artifacts, change its paths to those beside it.
 
-    A moved one names places that are gone. A copy names, and would write into, the files of the first.
+    After a move its paths do not exist any more. After a copy they are those of the original, which the copy
+    would write into.
     """
     ours = file.parent.resolve() / ARTIFACTS
     if not file.exists():
@@ -55,7 +56,7 @@ def relocate_artifacts(file: Path) -> None:
         named = "SELECT artifact_location FROM experiments WHERE name = ?"
         row = connection.execute(named, (EXPERIMENT,)).fetchone()
         theirs = _local_folder(row[0]) if row else None
-        # What somebody else put elsewhere on purpose is not named so.
+        # Artifacts that the user stores elsewhere on purpose have another folder name.
         if theirs is None or theirs.name != ARTIFACTS or not ours.is_dir() or _same(theirs, ours):
             return
         with connection:
@@ -63,12 +64,12 @@ def relocate_artifacts(file: Path) -> None:
     finally:
         connection.close()
     _log.warning(
-        "%s came here from %s: %d places of files in it now name this folder.", file, theirs.parent, changed
+        "%s was moved here from %s: %d paths in it were changed to this folder.", file, theirs.parent, changed
     )
 
 
 def _rewrite_paths(connection: sqlite3.Connection, old: Path, new: Path) -> int:
-    """Let all places below `old` be below `new`, as URIs and as plain paths; returns how many there were."""
+    """Replace `old` by `new` in all paths below it, as URIs and as plain paths; returns their number."""
     changed = 0
     for table, columns in PATH_COLUMNS.items():
         known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -83,7 +84,7 @@ def _rewrite_paths(connection: sqlite3.Connection, old: Path, new: Path) -> int:
 
 
 def _local_folder(place: str) -> Path | None:
-    """The folder that a place names on this machine, None when it is elsewhere."""
+    """The folder of a path or file: URI; None when it is not on this machine."""
     if place.startswith("file:"):
         return Path(unquote(urlsplit(place).path))
     return Path(place) if place.startswith("/") else None

@@ -1,4 +1,4 @@
-"""What MLflow's client or its database says, in one plain sentence."""
+"""Turns errors of MLflow's client and of its database into one plain sentence."""
 
 import re
 import sqlite3
@@ -13,9 +13,9 @@ from slimstream.tracking.database import database
 
 @contextmanager
 def explain_mlflow_errors(uri: str) -> Iterator[None]:
-    """Say in one sentence what MLflow's client says of the store `uri`.
+    """Turn errors of MLflow's client for the store `uri` into one sentence.
 
-    Raises Unavailable for a server that is away or busy, UserError for all else that MLflow refuses.
+    Raises Unavailable for a server that does not answer or is busy, UserError for all other errors.
     """
     from botocore.exceptions import BotoCoreError, ClientError
     from mlflow.exceptions import MlflowException
@@ -29,7 +29,7 @@ def explain_mlflow_errors(uri: str) -> Iterator[None]:
 
 
 def explain_error(error: Exception, uri: str) -> UserError:
-    """What `error`, of a client of the store `uri`, comes from and what to do about it."""
+    """A UserError with the cause of `error`, raised by a client of the store `uri`, and with what to do."""
     if isinstance(error, UserError):
         return error
     message, file = _first_line(error), database(uri)
@@ -73,7 +73,7 @@ def without_password(uri: str) -> str:
 
 @contextmanager
 def explain_sqlite_errors(file: Path) -> Iterator[None]:
-    """Say in one sentence what SQLite says of `file`. Raises Unavailable while another program holds it."""
+    """Turn SQLite's errors for `file` into a UserError; Unavailable while another program locks it."""
     try:
         yield
     except sqlite3.Error as error:
@@ -112,17 +112,17 @@ def _version_error(schema: str, uri: str) -> UserError:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line, with what MLflow itself quotes there of other programs; no password."""
+    """The first line of the message, without passwords."""
     return without_password(str(error).strip().partition("\n")[0]).removesuffix(".")
 
 
 def _innermost_cause(message: str) -> str:
-    """The last and innermost of what was said."""
+    """The last part of a chain of messages, which is the innermost cause."""
     return message.rpartition(": ")[2].strip("\"') ")[:200]
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status that a server answered with, 0 without an answer, None when it is about no server."""
+    """The HTTP status of a server's answer; 0 without an answer; None when no server is involved."""
     from mlflow.exceptions import MlflowException, RestException
     from requests import RequestException
     from sqlalchemy.exc import OperationalError

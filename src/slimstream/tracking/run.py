@@ -1,8 +1,8 @@
-"""MLflow, as far as a stage needs it: a run with its settings, its data set and its curves.
+"""Tracking of a stage in MLflow: a run with its settings, its data set and its curves.
 
-Without `MLFLOW_TRACKING_URI` everything goes to `mlflow.db` and `mlartifacts/` in the project's root, no
-server needed; `SLIMSTREAM_TRACKING=off` tracks nothing. A tracker must never cost a training: what is logged
-lands in a buffer, a thread sends it in batches, and a server that is away only delays it.
+Without `MLFLOW_TRACKING_URI` everything goes to `mlflow.db` and `mlartifacts/` in the project's root, without
+a server; `SLIMSTREAM_TRACKING=off` tracks nothing. Tracking must never stop a training: metrics go to a
+buffer, and a thread sends them in batches. If the server does not answer, they are sent later.
 """
 
 import json
@@ -25,9 +25,9 @@ from slimstream.tracking.errors import explain_error
 from slimstream.tracking.store import experiment_id, open_store
 
 TRAINING = {stage.name for stage in STAGES.values() if stage.trains}
-"""Stages whose use of the machine is recorded too."""
+"""Stages for which system metrics are recorded too."""
 AFTER_SPLIT = {stage.name for stage in following("split")[1:]} | {"publish"}
-"""Stages that look at the data through the split (before it, data/split.json is a run of old)."""
+"""Stages that use the split. For stages before it, data/split.json is that of an earlier run."""
 SEND_EVERY = 2.0
 """Seconds between batches."""
 BATCH = 1000
@@ -35,25 +35,27 @@ BATCH = 1000
 PARAMS = 100
 """Settings in one request; MLflow takes no more."""
 CLOSE_TIMEOUT = 15.0
-"""Seconds that the end of a run waits for a server that is away."""
+"""Seconds that the end of a run waits for a server that does not answer."""
 
 _log = logging.getLogger(__name__)
 
 
 class Run(Protocol):
-    """What a stage sees of tracking."""
+    """The interface of tracking for a stage."""
 
     @property
     def run_id(self) -> str | None: ...
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Note numbers; returns at once and never raises."""
+        """Record metrics; returns at once and never raises."""
 
     def artifact(self, path: Path) -> None:
-        """Keep a copy of a file with the run, at its end."""
+        """Upload a file with the run, at its end."""
 
 
 class NullRun:
+    """A run that records nothing."""
+
     run_id: str | None = None
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -64,11 +66,12 @@ class NullRun:
 
 
 class MlflowRun:
-    """A run that is fed from a buffer by a thread of its own."""
+    """A run whose metrics are buffered and sent by a thread."""
 
     def __init__(self, create: Callable[[], tuple[Any, str]], uri: str, monitored: bool = False) -> None:
-        """`create` opens the run in the store `uri` and returns MLflow's client and the run id; it is tried
-        until it can."""
+        """`create` opens the run in the store `uri` and returns MLflow's client and the run id.
+
+        It is called again until it succeeds. With `monitored`, system metrics are recorded."""
         self._create, self._uri, self._monitored = create, uri, monitored
         self._client: Any = None
         self._monitor: Any = None
@@ -91,7 +94,7 @@ class MlflowRun:
         self._artifacts.append(path)
 
     def close(self, status: str) -> None:
-        """Send what is left, wait LAST_CALL seconds at most; end as FINISHED, FAILED or KILLED."""
+        """Send the rest of the buffer within CLOSE_TIMEOUT seconds; end as FINISHED, FAILED or KILLED."""
         self._done.set()
         self._sender.join()
         if self._monitor:
@@ -101,7 +104,7 @@ class MlflowRun:
             time.sleep(SEND_EVERY)
         if not sent:
             _log.warning(
-                "MLflow did not take them: %d numbers of this run are only in metrics/.", len(self._metrics)
+                "MLflow did not accept %d metrics of this run: they are only in metrics/.", len(self._metrics)
             )
 
     def _send_until_done(self) -> None:
@@ -125,9 +128,11 @@ class MlflowRun:
                     del self._artifacts[0]
                 self._client.set_terminated(self.run_id, end)
             return True
-        except Exception as error:  # whatever a tracker may raise, the work goes on
+        except Exception as error:  # tracking must not stop the work
             if not self._warned:
-                _log.warning("%s The work goes on, the numbers wait.", explain_error(error, self._uri))
+                _log.warning(
+                    "%s The stage continues; metrics are sent later.", explain_error(error, self._uri)
+                )
                 self._warned = True
             return False
 
@@ -143,9 +148,9 @@ class MlflowRun:
 
 @contextmanager
 def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
-    """Track one stage: its section of `params`, recipe, commit, data set and whatever is logged.
+    """Track one stage: its section of `params`, recipe, commit, data set and logged metrics.
 
-    An exception ends the run as FAILED, an interrupt as KILLED. `run_id` is None while no server was reached.
+    An exception ends the run as FAILED, an interrupt as KILLED. `run_id` is None until a server has answered.
     """
     if tracking_off():
         yield NullRun()
@@ -164,33 +169,34 @@ def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
 
 
 def tracking_off() -> bool:
+    """Whether SLIMSTREAM_TRACKING turns tracking off."""
     return os.environ.get("SLIMSTREAM_TRACKING", "").lower() in {"off", "0", "false"}
 
 
 def tracking_uri(paths: Paths) -> str:
-    """MLFLOW_TRACKING_URI, or the database in the project's root."""
+    """MLFLOW_TRACKING_URI, or the URI of the database in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or own_uri(paths)
 
 
 def own_uri(paths: Paths) -> str:
-    """The database in the project's root."""
+    """The URI of the database in the project's root."""
     return sqlite_uri(paths.root.resolve() / "mlflow.db")
 
 
 def connect(paths: Paths) -> Any:
-    """An `MlflowClient` on the project's store; raises as `open_store` does."""
+    """An `MlflowClient` on the project's store; raises the errors of `open_store`."""
     return open_store(tracking_uri(paths))
 
 
 def git(paths: Paths, *arguments: str) -> str | None:
-    """What `git` answers in the project's root; None without git, a commit, or a repository that holds it."""
+    """The output of `git` in the project's root; None without git or a repository, or when it fails."""
     return _git(paths, *arguments) if in_git(paths) else None
 
 
 def in_git(paths: Paths) -> bool:
-    """Whether a git repository holds the project: one of its own, or a larger one that tracks its dvc.yaml.
+    """Whether the project is in a git repository: its own, or a larger one that tracks its dvc.yaml.
 
-    Unpacked somewhere below a repository of other things it is not in that one, whatever git answers there.
+    A copy of the project that was unpacked inside an unrelated repository is not in it.
     """
     if (paths.root / ".git").exists():
         return True
@@ -227,7 +233,7 @@ def _create_run(stage: str, params: Params, paths: Paths) -> tuple[Any, str]:
     )
     run_id = str(run.info.run_id)
     settings = params.model_dump(mode="json", by_alias=True)
-    # A version is known by the run that publishes it: two of them compared show every setting that differs.
+    # The run of `publish` records all settings, so that comparing two versions shows every difference.
     chosen = settings if stage == "publish" else settings.get(stage, {})
     known = list(flatten(chosen))
     for start in range(0, len(known), PARAMS):
@@ -259,12 +265,12 @@ def _param(name: str, value: str) -> Any:
 
 
 def dataset_name(params: Params) -> str:
-    """What MLflow calls the data: the last part of its location."""
+    """The name of the data set in MLflow: the last part of its location."""
     return params.ingest.source.rstrip("/").rpartition("/")[-1] or "clips"
 
 
 def dataset_digest(split: Mapping[str, Any]) -> str:
-    """The split hash as far as MLflow's field holds it (36 characters)."""
+    """The split hash, cut to the 36 characters of MLflow's field."""
     return str(split["hash"])[:36]
 
 

@@ -1,4 +1,4 @@
-"""MLflow's store: opened here and nowhere else, and whatever is wrong with it said as what it is.
+"""MLflow's store. All code opens it here, so that its errors become UserErrors in plain words.
 
 A store is a server (MLFLOW_TRACKING_URI) or a database, `mlflow.db` in the project's root.
 """
@@ -17,7 +17,7 @@ from slimstream.tracking.errors import explain_mlflow_errors, explain_sqlite_err
 
 
 class Client:
-    """MLflow's client, of which every call that fails raises a UserError in plain words."""
+    """MLflow's client; every call that fails raises a UserError in plain words."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -38,8 +38,8 @@ class Client:
 def open_store(uri: str) -> Client:
     """An `MlflowClient` on the store `uri`.
 
-    Two processes that meet an empty database both try to build it, and one breaks: they take turns here.
-    Raises Unavailable when the server is away, and UserError for what somebody has to mend.
+    A database file is locked while it is opened: if two processes open an empty one, both try to create its
+    tables and one fails. Raises Unavailable when the server does not answer, and UserError for other errors.
     """
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -48,7 +48,7 @@ def open_store(uri: str) -> Client:
         "MLFLOW_DISABLE_AGENT_HINT": "true",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # MLflow's own patience is minutes for every call; ours is the buffer.
+        # By default MLflow retries every call for minutes; here metrics wait in the buffer instead.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     }.items():
@@ -57,17 +57,18 @@ def open_store(uri: str) -> Client:
     if file:
         if file.is_symlink() and not file.exists():  # MLflow would try for minutes to open it
             raise UserError(f"{file} is a link to {file.readlink()}, which is not there; mend or remove it.")
-        with _locked(file):  # already the client's constructor opens the store
-            with explain_sqlite_errors(file):  # MLflow would try for minutes to open what is none
+        with _locked(file):  # the client's constructor opens the store
+            with explain_sqlite_errors(file):  # MLflow would retry a broken file for minutes
                 relocate_artifacts(file)
             return _client(uri)
     return _client(uri)
 
 
 def experiment_id(client: Any) -> str:
-    """The project's experiment, made when missing; an embedded store keeps artifacts beside its database.
+    """The id of the project's experiment, which is created when missing.
 
-    Raises UserError when somebody deleted the experiment: MLflow takes no run into it, and none of its name.
+    With a database file, artifacts are stored beside it. Raises UserError when the experiment was deleted:
+    MLflow accepts no run in it, and no new experiment of its name.
     """
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:

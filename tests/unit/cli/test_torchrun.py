@@ -32,5 +32,5 @@ def test_what_is_told_in_one_sentence_keeps_its_status(
 
 def test_a_crash_says_which_process_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "elastic_launch", ending(1))
-    with pytest.raises(UserError, match="process 0 of 2 ended with status 1, and so all did"):
+    with pytest.raises(UserError, match="process 0 of 2 ended with status 1, so all were stopped"):
         torchrun.run_distributed("train", tmp_path, 2)

@@ -120,7 +120,7 @@ def test_a_project_that_moved_finds_its_models(
     registry = Registry("tiny", Paths(tmp_path / "after ?"))
     assert registry.lineage(1) == {"from": NAME}
     (told,) = (record.message for record in log_records if record.name == "slimstream.tracking.database")
-    assert f"came here from {tmp_path / 'before'}" in told and "4 places" in told
+    assert f"moved here from {tmp_path / 'before'}" in told and "4 paths" in told
     # A run goes on where the files are.
     run = registry.client.get_model_version("tiny", "1").run_id
     registry.client.log_text(run, "x", "note.txt")

@@ -1,1 +1,1 @@
-"""The tables of the papers, on one's own clips."""
+"""The tables of the papers, computed on the user's clips."""

@@ -1,8 +1,8 @@
-"""A row on one fold: the stages that make its model, each in a folder named after all that it depends on.
+"""Cells: a row of a table on one fold. The stages that make its model each run in their own folder.
 
-So rows that begin alike share their beginning: a network is trained once for the row that judges it, for
-those that prune it and for those that it teaches; and what is finished is not run again unless the code that
-makes it has changed (`experiments.stage_runs`).
+A folder is named after everything that its stage depends on (`experiments.stage_runs`), so rows with the same
+first stages share them. For example a network is trained once for its own row, for rows that prune it and for
+rows that it teaches. A finished stage is not run again unless its code has changed.
 """
 
 import json
@@ -38,15 +38,16 @@ from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
 
 STAGE_OF_MODEL = {model: stage.name for stage in STAGES.values() for model in stage.models}
-"""The stage that leaves a model. `refit` is none of them: its head would not be what the row is about."""
+"""The stage that makes each model. `refit` is not used: it would change the head that the row evaluates."""
 
 
 def stage_of_model(model: str) -> str:
+    """The stage that makes `model`."""
     return "teachers" if model.startswith(TEACHERS) else STAGE_OF_MODEL[model]
 
 
 def stages_before(stage: str, params: Params) -> list[str]:
-    """The stages that `stage` goes on from. Each reads its own section of params.yaml, and `extract`."""
+    """The stages that `stage` directly depends on, with the settings `params`."""
     if stage == "prune":
         return ["train"]
     if stage == "distill":
@@ -56,29 +57,30 @@ def stages_before(stage: str, params: Params) -> list[str]:
 
 
 def chain(stage: str, params: Params) -> list[str]:
-    """`stage` and all that it goes on from, each once, in an order in which they can be run."""
+    """`stage` and all stages that it depends on, each once, in the order in which they are run."""
     before = (name for earlier in stages_before(stage, params) for name in chain(earlier, params))
     return list(dict.fromkeys([*before, stage]))
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """Accepted clips: those of the checkout, or of a source, then in a folder of their own."""
+    """Accepted clips: those of the checkout, or those of a source, in a separate folder."""
 
     source: Paths
     home: Home
     at_most: int
-    """Folds, where there are more groups."""
+    """Maximum number of folds; more groups are combined."""
     current: bool = True
-    """Fetched and validated by today's code; DVC sees to that in the checkout."""
+    """Whether the clips were fetched and validated by the present code; in the checkout DVC ensures it."""
 
     @classmethod
     def open(
         cls, params: Params, paths: Paths, source: str | None, at_most: int, keep: bool = False
     ) -> "DataSource":
-        """With a `source`, scan, fetch and validate it first, once and apart from the checkout's clips.
+        """Open the checkout's clips, or scan, fetch and validate `source` once, separate from the checkout.
 
-        With `keep`, what other code has made is used (`experiments.stage_runs`).
+        With `keep`, results of other code are used (`experiments.stage_runs`). Raises UserError when there
+        are no clips or the source cannot be used.
         """
         home = Home(paths, "tables", keep)
         if source is None:
@@ -86,7 +88,7 @@ class DataSource:
                 raise UserError(f"{paths.clips} is missing: name your clips with --source.")
             return cls(paths, home, at_most)
         params = with_source(params, source)
-        # Rows differ in how clips are packed; of that only `bits` decides which clips are accepted.
+        # Rows may have different settings of extract; only `bits` affects which clips are accepted.
         read = settings_of("validate", params) | {"extract": params.extract.bits}
         name = hash_key(source, settings_of("ingest", params), read)
         code = hash_key(stage_code("ingest"), stage_code("validate"))
@@ -95,12 +97,12 @@ class DataSource:
         return cls(Paths(folder), home, at_most, folder.name == code)
 
     def keeping(self) -> "DataSource":
-        """The same clips, where what other code has made counts as finished."""
+        """The same clips with `keep`: results of other code count as finished."""
         return replace(self, home=replace(self.home, keep=True))
 
     @cached_property
     def clips(self) -> pd.DataFrame:
-        # The fold decides who is tested, not history.
+        # The fold decides which clips are test, not earlier runs.
         return pd.read_parquet(self.source.clips).assign(held_out=False)
 
     @cached_property
@@ -108,13 +110,13 @@ class DataSource:
         return hash_key(sorted(self.clips["id"] + self.clips["sha256"]))
 
     def cells(self, model: str, params: Params) -> Iterator["Cell"]:
-        """One a fold; nothing is run yet."""
+        """One cell per fold; nothing is run yet."""
         group_by = effective_group_by(group_columns(self.clips), params.split)
         fold, several = _folded(self, tuple(group_by))
         names = sorted(set(fold))
         for test, following in zip(names, [*names[1:], *names[:1]], strict=True):
-            # Groups that are folds are parted as anywhere; of folds of many groups the next one chooses the
-            # epoch, or it would be the same one every time.
+            # Where each fold is one group, the split chooses the validation part as usual. Where folds are
+            # several groups, the next fold is the validation part: otherwise it would always be the same one.
             parts = fold.where(fold.isin((test, following)), "learning") if several else fold
             split = params.split.model_copy(update={"group_by": ["fold"], "test_group": test, "given": None})
             clips = self.clips.assign(fold=parts)
@@ -123,7 +125,7 @@ class DataSource:
 
 @cache
 def _folded(data: DataSource, group_by: tuple[str, ...]) -> tuple[pd.Series, bool]:
-    """Every clip's fold, and whether a fold is several groups."""
+    """The fold of every clip, and whether folds consist of several groups."""
     fold = folds(data.clips, group_by, data.at_most)
     return fold, components(data.clips, group_by).nunique() > fold.nunique()
 
@@ -140,14 +142,14 @@ class Cell:
 
     @cached_property
     def packs(self) -> StageRun:
-        """The run of `extract`, once for all rows that see the same."""
+        """The run of `extract`, shared by all rows with the same settings of it."""
         raw = {"data/ingested": self.data.source.ingested.absolute()}
         whole = self.data.clips
         return self.data.home.plan("extract", self.params, whole, inputs=self.data.name, links=raw)
 
     @cached_property
     def runs(self) -> dict[str, StageRun]:
-        """The runs of all stages that the model takes, in an order in which they can be made."""
+        """The runs of all stages that the model needs, in the order in which they are run."""
         found: dict[str, StageRun] = {}
         links = {
             "data/packs": self.packs.paths.packs,
@@ -181,12 +183,12 @@ class Cell:
 
     @property
     def current(self) -> bool:
-        """Made by today's code from the clips on; False where what other code made was kept."""
+        """Whether everything from the clips on was made by the present code, without `keep`."""
         score = self.score
         return self.data.current and self.last.current and score.makes.parent.name == score.code
 
     def done(self) -> FinishedCell | None:
-        """The scores, or None when this has not been run."""
+        """The finished cell, or None when it has not been run."""
         if not self.scores.exists():
             return None
         scores = json.loads(self.scores.read_text())
@@ -197,9 +199,9 @@ class Cell:
         return FinishedCell(self.fold, scores, self._training(spent), curves, self.current)
 
     def _training(self, spent: Mapping[str, float]) -> float:
-        """Seconds of the model's own training and of those that it goes on from, of all stages' `spent` ones.
+        """Seconds of the model's training and of the trainings before it; `spent` are seconds by stage.
 
-        Unknown (nan) of several models' stage whose metrics stayed on another machine.
+        NaN when a stage trains several models and its metrics are on another machine.
         """
         stage = stage_of_model(self.model)
         if stage not in ("teachers", "distill"):
@@ -210,7 +212,7 @@ class Cell:
         return alone if scratch else alone + spent["train"] + spent["prune"]
 
     def steps(self) -> Iterator[Step]:
-        """What has to be made, in an order in which it can be. Cells that begin alike share steps."""
+        """All steps of the cell, in the order in which they are run. Cells may share steps."""
         yield self.packs
         yield from self.runs.values()
         yield self.score
@@ -225,13 +227,13 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """The step that judges a finished model on the test clips of its fold."""
+    """The step that evaluates a finished model on the test clips of its fold."""
 
     model: str
     of: StageRun
     makes: Path
     code: str
-    """Stands for the code of the score and of all that made the model."""
+    """Hash of the code of the score and of all stages that made the model."""
     variables: Mapping[str, str] = field(repr=False)
 
     @property
@@ -269,7 +271,8 @@ SCORE_CODE = (
     "runtimes",
     "training",
 )
-"""The code that a score depends on beside that which made the model; no stage of dvc.yaml, so named here."""
+"""The code that a score depends on, in addition to that of the model's stages. The score is no stage of
+dvc.yaml, so its code is listed here."""
 
 
 def score_code() -> str:
@@ -278,4 +281,4 @@ def score_code() -> str:
 
 
 _planned_score_code = cache(score_code)
-"""As it was when this process first asked: there are many cells."""
+"""`score_code`, computed once in this process, because there are many cells."""

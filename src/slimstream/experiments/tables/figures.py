@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(figure: Figure, done: Mapping[str, Seeds], file: Path) -> None:
-    """Write `file`.csv and `file`.svg of the finished rows; curves are means over folds and seeds."""
+    """Write `file`.csv and `file`.svg for the finished rows `done`; curves are means over folds and seeds."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
@@ -39,13 +39,13 @@ def draw(figure: Figure, done: Mapping[str, Seeds], file: Path) -> None:
 
 
 def curves(seeds: Seeds) -> pd.DataFrame:
-    """A row an epoch: the mean of all trainings."""
+    """One row per epoch: the mean over all trainings."""
     read = [pd.read_csv(cell.curves) for cells in seeds for cell in cells]
     return pd.concat(read).groupby("epoch").mean().reset_index()
 
 
 def confusion(seeds: Seeds) -> pd.DataFrame:
-    """A row a pair of classes: actual, predicted and clips, summed over folds, the mean over seeds."""
+    """One row per pair of classes: actual, predicted, clips (summed over folds, averaged over seeds)."""
     every = [cell.scores for cells in seeds for cell in cells]
     counts = np.sum([scores["confusion"] for scores in every], axis=0) / len(seeds)
     names = every[0]["classes"]
@@ -56,7 +56,7 @@ def confusion(seeds: Seeds) -> pd.DataFrame:
 
 
 def _matrix(ax: "Axes", row: str, table: pd.DataFrame) -> None:
-    """Shares of each actual class, the counts written into the squares."""
+    """Draw a confusion matrix: colours are shares of each actual class, numbers are counts."""
     wide = table.pivot(index="actual", columns="predicted", values="clips")
     counts = wide.to_numpy(float)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)

@@ -1,8 +1,8 @@
-"""What the cells of a table come to: scores with intervals, differences of rows, and what becomes of a claim.
+"""Results of a table: scores with intervals, differences of rows, and verdicts on the paper's claims.
 
 A row's score is the mean over folds of the mean over seeds. Its interval is Student's t over the fold means:
-seeds tell how training varies, folds how groups do, and it is groups that a plant adds. Folds share training
-clips, so the interval is an approximation, and a narrow one; with four groups it is wide all the same.
+seeds show how much training varies, folds how much groups vary, and a plant adds groups. Folds share training
+clips, so the interval is an approximation and too narrow; with four groups it is wide nevertheless.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,21 @@ Seeds = Sequence[Sequence["FinishedCell"]]
 
 @dataclass(frozen=True)
 class FinishedCell:
-    """A finished cell: what `score` wrote, and where the curves lie."""
+    """A finished cell: the scores that `score` wrote, and the file of its curves."""
 
     fold: str
     scores: dict[str, Any]
     training: float
-    """Seconds that its network took to train and those it goes on from; teachers have rows of their own."""
+    """Seconds to train its network and the networks it starts from, without teachers, which have own rows."""
     curves: Path
     current: bool = True
-    """Made by today's code; False where what other code made was kept."""
+    """Whether it was made by the present code; False for a kept result of other code."""
 
 
 @dataclass(frozen=True)
 class Interval:
+    """A mean with the bounds of its 95 % interval, which may be NaN."""
+
     mean: float
     low: float
     high: float
@@ -43,7 +45,7 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of fold means and Student's 95 % interval around it; unknown (nan) below two folds."""
+    """Mean of fold means with Student's 95 % interval; bounds are NaN for fewer than two folds."""
     from scipy.stats import t
 
     mean = float(np.mean(values)) if values else nan
@@ -63,14 +65,16 @@ def by_fold(seeds: Seeds, metric: str) -> dict[str, float]:
 
 
 def difference(of: Seeds, against: Seeds, metric: str) -> Interval:
-    """Paired over folds."""
+    """Mean difference of `metric` of two rows, paired over folds, with its interval."""
     one, other = by_fold(of, metric), by_fold(against, metric)
     return interval([one[fold] - other[fold] for fold in one if fold in other])
 
 
 def claim_verdict(claim: Claim, differences: Sequence[Interval]) -> str:
-    """Borne out when every interval lies on the claimed side of the threshold, contradicted when one does not
-    touch it; not decidable otherwise."""
+    """The verdict on a claim about `differences`.
+
+    "borne out" when all intervals lie on the claimed side of the threshold, "contradicted" when one lies
+    wholly on the other side, and "not decidable on this data" otherwise."""
     sign = 1 if claim.above is not None else -1
     bound = sign * (claim.above if claim.above is not None else claim.below or 0.0)
     ends = [sorted((sign * d.low, sign * d.high)) for d in differences]

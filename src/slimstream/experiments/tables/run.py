@@ -1,4 +1,4 @@
-"""Fill a paper's tables, row by row, seed by seed, and write what there is after each."""
+"""Run a paper's tables, seed by seed and row by row, and write the results after each finished row."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -18,11 +18,11 @@ from slimstream.pipeline.preflight import preflight
 from slimstream.pipeline.stages import STAGES
 
 SEEDS = 5
-"""So many at most are looked for when the results are written."""
+"""Maximum number of seeds per row."""
 Key = tuple[str, str]
-"""A table and a row of it."""
+"""Names of a table and of one of its rows."""
 Cells = Callable[[Key, int], list[Cell]]
-"""The cells of a row and a seed, one a fold."""
+"""Returns the cells of a row and a seed, one per fold."""
 
 
 def run_tables(
@@ -36,11 +36,12 @@ def run_tables(
     jobs: int | None = None,
     keep: bool = False,
 ) -> tuple[str, int]:
-    """Run the rows that are asked for, `jobs` steps at once, and write docs/results; the section in words and
-    how many rows failed.
+    """Run rows of the tables, `jobs` steps at once, and write docs/results.
 
-    What other code than today's has made is made again or, with `keep`, used; the results say of which rows.
-    Raises UserError before any work starts when a name or a row's settings do not fit.
+    Returns the section of docs/results.md and the number of failed rows. `table` and `row` select rows (None:
+    all), `budget` their settings, `seeds` the trainings per row and fold. `source` names the clips (None:
+    those of the checkout). Results of other code are made again or, with `keep`, used and marked. Raises
+    UserError before any work starts when a name is unknown or a row's settings do not fit.
     """
     rows = select_rows(spec, table, row)
     if seeds is not None and not 1 <= seeds <= SEEDS:
@@ -49,7 +50,7 @@ def run_tables(
     check_rows(spec, rows.values(), budget, paths)
     data = DataSource.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds, keep)
     cells = plan_cells(spec, budget, data)
-    # A result of other code stays in the table, and is marked, until today's has made another.
+    # A result of other code stays in the table, with a mark, until there is one of the present code.
     otherwise = plan_cells(spec, budget, data.keeping())
     turns = [
         (where, seed)
@@ -73,10 +74,10 @@ def run_tables(
             head = f"{spec.paper} {' / '.join(where)}, seed {seed}, fold {fold}"
             print(f"{head}: {ended.error or ended.left}", file=sys.stderr, flush=True)
             broken |= {where: ended.error} if ended.error else {}
-        # After each row, so that a killed table shows what it got.
+        # After each row, so that a killed run leaves the results of its finished rows.
         if not ended.error and any(all(cell.scores.exists() for cell in cells(*turn)) for turn, _ in served):
             write()
-    # Last, when nothing runs beside them.
+    # Latencies are measured last, when nothing else runs.
     for where in rows:
         if (where, 0) in turns and where not in broken:
             cells(where, 0)[0].time()
@@ -85,7 +86,7 @@ def run_tables(
 
 
 def select_rows(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
-    """The rows of `table` and of name `row`, of any where they are None."""
+    """The rows named `row` in `table`; None selects all. Raises UserError when there are none."""
     if table not in (None, *spec.tables):
         raise UserError(f"{spec.paper} has no table '{table}'; there are {', '.join(spec.tables)}.")
     rows = {
@@ -102,7 +103,7 @@ def select_rows(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row
 
 
 def check_rows(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:
-    """UserError when the settings of a row do not fit, or name what a network does not have."""
+    """Raise UserError when the settings of a row are wrong or do not fit its network."""
     seen: list[tuple[Params, list[str]]] = []
     for row in rows:
         params = spec.params(row, budget)
@@ -116,7 +117,7 @@ def check_rows(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> No
 
 
 def plan_cells(spec: Spec, budget: str, data: DataSource) -> Cells:
-    """The cells of a row and a seed, one a fold; they are worked out once."""
+    """A cached function that returns the cells of a row and a seed, one per fold."""
     rows = select_rows(spec, None, None)
 
     @cache
@@ -128,9 +129,9 @@ def plan_cells(spec: Spec, budget: str, data: DataSource) -> Cells:
 
 
 def finished_cells(cells: Cells, where: Key, otherwise: Cells | None = None) -> list[list[FinishedCell]]:
-    """The cells of every seed that all folds are finished of; what draws nothing has one seed.
+    """The cells of every seed with all folds finished. Rows without randomness have one seed.
 
-    A seed that is not finished among `cells` is looked for in `otherwise`, cells that other code has made.
+    For a seed that is not finished in `cells`, those of other code in `otherwise` are used.
     """
     found = []
     for seed in range(SEEDS):

@@ -1,4 +1,4 @@
-"""A cell's scores: the model judges the test clips in PyTorch. A light `evaluate`, without a report."""
+"""The scores of a cell: the model predicts the test clips in PyTorch, without export and report."""
 
 import json
 import sys
@@ -21,10 +21,11 @@ from slimstream.training.study import clip_batches, predict
 
 
 def score(name: str, paths: Paths, cache: Path, file: Path, code: str) -> None:
-    """Score the test clips and write `file`: scores, confusion matrix, size, and by which `code` and device.
+    """Evaluate the model `name` on the test clips and write scores, confusion matrix and size to `file`.
 
-    The clips of a video vote (`metrics.classification.average_by_video`), and a vote counts as one; a lone
-    clip is its own video.
+    The file also records `code` and the device. Predictions are averaged over the clips of a video
+    (`metrics.classification.average_by_video`), and each video counts once. `cache` is the folder for
+    features of frozen layers.
     """
     model, card = load_model(paths.model(name), create_model)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,7 +51,7 @@ def score(name: str, paths: Paths, cache: Path, file: Path, code: str) -> None:
 
 
 def speed(name: str, paths: Paths, runs: int, file: Path) -> None:
-    """Write the median milliseconds of the exported model for one test clip on one thread."""
+    """Write the median latency in ms of the model, exported to ONNX, for one test clip on one thread."""
     model, card = load_model(paths.model(name), create_model)
     clip = _test(paths, card).median_clip()
     with tempfile.TemporaryDirectory() as folder:
@@ -69,6 +70,6 @@ def _write(file: Path, content: object) -> None:
         half.write_text(json.dumps(content, indent=2) + "\n")
 
 
-if __name__ == "__main__":  # a process of its own, as a stage is: `cells.Score` starts it
+if __name__ == "__main__":  # started by `cells.Score` as a separate process
     model_, folder_, cache_, file_, code_ = sys.argv[1:]
     score(model_, Paths(Path(folder_)), Path(cache_), Path(file_), code_)

@@ -1,8 +1,8 @@
-"""What a paper's tables hold: recipes/tables/<paper>.yaml as types.
+"""The specification of a paper's tables: recipes/tables/<paper>.yaml as types.
 
-A row is a params.yaml in the making: the paper's `settings`, overridden in turn by those of the budget, by
-the row's own `set`, and by the row's own for that budget. What none of them names keeps its default, so all
-rows of a table share it, epochs and input above all.
+The settings of a row are the paper's `settings`, overridden by those of the budget, then by the row's `set`,
+then by the row's own for that budget. Settings that none of them names have their defaults, so all rows of a
+table share them, above all epochs and input.
 """
 
 from functools import reduce
@@ -45,7 +45,7 @@ class Table(Section):
 
 
 class Figure(Section):
-    """What a paper draws of some rows of a table."""
+    """A paper's figure of some rows of a table."""
 
     title: str
     table: str
@@ -54,7 +54,7 @@ class Figure(Section):
 
 
 class Claim(Section):
-    """`of` minus `against` (each of them) lies above or below a threshold, as shares: 0.02 is two points."""
+    """The claim that `of` minus each of `against` is above or below a threshold (0.02 is two points)."""
 
     says: str
     table: str
@@ -99,16 +99,17 @@ class Spec(Section):
         return self
 
     def content(self, row: Row, budget: str) -> Settings:
-        """The params.yaml of `row`, unchecked."""
+        """The settings of `row` before validation. Raises UserError for an unknown budget."""
         if budget not in self.budgets:
             raise UserError(f"{self.paper} has no budget '{budget}'; there are {', '.join(self.budgets)}.")
         own = row.budgets.get(budget, {})
         return reduce(merge, (self.settings, self.budgets[budget], row.set, own))
 
     def params(self, row: Row, budget: str, seed: int = 0) -> Params:
-        """The settings of `row`, `seed` added to that of every training.
+        """The settings of `row`, with `seed` added to the seed of every training.
 
-        Teachers keep theirs, unless it is they who are judged: what a row varies is who learns from them.
+        The seeds of teachers do not change, unless the row evaluates a teacher: so rows differ in the student
+        only. Raises UserError when a setting does not fit.
         """
         where = f"{self.paper}, row '{row.name}'"
         params = resolve(self.content(row, budget), where)
@@ -118,7 +119,7 @@ class Spec(Section):
 
 
 def seeded(settings: Settings, seed: int) -> Settings:
-    """`settings` with `seed` added to that of every `fit`."""
+    """`settings` with `seed` added to the seed of every `fit`."""
     found = {k: seeded(v, seed) if isinstance(v, dict) else v for k, v in settings.items()}
     if isinstance(fit := found.get("fit"), dict):
         found["fit"] = {**fit, "seed": fit["seed"] + seed}
@@ -126,7 +127,7 @@ def seeded(settings: Settings, seed: int) -> Settings:
 
 
 def load_specs(paper: str, paths: Paths) -> list[Spec]:
-    """The tables of `paper`, or of every paper when it is 'all'."""
+    """The tables of `paper`, or of every paper for 'all'. Raises UserError for an unknown paper."""
     known = sorted(file.stem for file in (paths.root / FOLDER).glob("*.yaml"))
     if paper != "all" and paper not in known:
         raise UserError(
@@ -136,13 +137,13 @@ def load_specs(paper: str, paths: Paths) -> list[Spec]:
 
 
 def load_spec(paper: str, paths: Paths) -> Spec:
-    """Read recipes/tables/<paper>.yaml; raise UserError when it does not fit."""
+    """Read recipes/tables/<paper>.yaml. Raises UserError when it is missing or wrong."""
     spec = load(paths.root / FOLDER / f"{paper}.yaml", Spec, "tables are files of that folder.")
     return spec.model_copy(update={"paper": paper})
 
 
 def listing(spec: Spec, budget: str) -> str:
-    """Tables and rows in words."""
+    """The tables and their rows as text."""
     lines = [spec.title]
     for name, table in spec.tables.items():
         lines += ["", f"{name}: {table.title}"]

@@ -1,4 +1,4 @@
-"""The results on paper: docs/results/<paper>-<table>.csv, figures and a section of docs/results.md."""
+"""Writes the results: docs/results/<paper>-<table>.csv, figures and a section of docs/results.md."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,7 +25,10 @@ METRICS: tuple[str, ...] = get_args(Metric)
 
 
 def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, str], Seeds]) -> str:
-    """Write CSVs, figures and the section from the finished `cells` of a table's rows; return the section."""
+    """Write CSV files, figures and the section of docs/results.md; return the section.
+
+    `cells` returns the finished cells of a row, by the names of table and row.
+    """
     folder = paths.root / "docs/results"
     folder.mkdir(parents=True, exist_ok=True)
     suffix = "" if budget == "cpu" else f"-{budget}"
@@ -52,7 +55,7 @@ def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, s
 
 
 def replace_section(text: str, name: str, section: str) -> str:
-    """`text` with `section` between the markers of `name`, at the end where there are none yet."""
+    """`text` with `section` between the markers of `name`; they are added at the end when missing."""
     begin, end = f"<!-- {name}: begin, written by `python -m slimstream tables` -->", f"<!-- {name}: end -->"
     block = f"{begin}\n{section}\n{end}"
     if begin in text and end in text:
@@ -62,6 +65,7 @@ def replace_section(text: str, name: str, section: str) -> str:
 
 
 def preamble(spec: Spec, budget: str) -> str:
+    """The paragraph before the tables: how the numbers were computed."""
     return (
         f"Budget `{budget}`, the same for all rows (recipes/tables/{spec.paper}.yaml says what was cut). "
         "Means over folds of means over seeds, with Student's 95 % interval over folds; a fold is one group "
@@ -80,14 +84,14 @@ def csv_row(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
         found |= {"state": "run", "seeds": len(seeds), "folds": len(seeds[0])}
         for metric in METRICS:
             score = interval(list(by_fold(seeds, metric).values()))
-            low, high = max(score.low, 0.0), min(score.high, 1.0)  # Student's t knows no bounds, a score does
+            low, high = max(score.low, 0.0), min(score.high, 1.0)  # the t interval may exceed 0..1
             found |= {metric: score.mean, f"{metric}_low": low, f"{metric}_high": high}
         every = [cell for cells in seeds for cell in cells]
-        # Pruning by a target may end a channel apart in another fold.
+        # With a target of parameters, folds may differ by a channel after pruning.
         found |= {name: float(np.mean([cell.scores[name] for cell in every])) for name in ("params", "macs")}
         timed = [cell.scores["latency_p50_ms"] for cell in every if "latency_p50_ms" in cell.scores]
         found |= {"latency_p50_ms": timed[0] if timed else nan}
-        # Of all cells the median: one that was paused, or ran beside others, would lead a mean.
+        # The median over cells: a training that was paused or ran beside others would distort a mean.
         found |= {"train_seconds": float(np.median([cell.training for cell in every]))}
         found |= {"pretrained": "yes" if every[0].scores["pretrained"] else "no"}
         found |= {
@@ -101,14 +105,14 @@ def csv_row(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
 
 
 def network_cost(spec: Spec, row: Row, budget: str) -> dict[str, int]:
-    """Parameters and MACs of a network that nobody trains here, for one frame; nothing is computed."""
+    """Parameters and MACs for one frame of a network that is not trained; no weights are created."""
     p = spec.params(row, budget)
     shape = (1, 1, p.extract.channels, *p.extract.size)
     params, macs = _measured(p.train.model, json.dumps(p.train.model_args), shape)
     return {"params": params, "macs": macs}
 
 
-@cache  # a table is written after each row, and large networks take their time to build
+@cache  # tables are written after each row, and building large networks is slow
 def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
     import torch
 
@@ -120,7 +124,7 @@ def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 ORDERED = {"accuracy": "accuracy", "macro_precision": "precision"}
-"""Scores that rows are ordered by, and what the papers call them."""
+"""Scores by which rows are ordered, and their names in the papers."""
 
 COLUMNS = (
     "row",
@@ -140,7 +144,7 @@ COLUMNS = (
 
 
 def markdown(csv: pd.DataFrame) -> list[str]:
-    """The lines of a table of `COLUMNS`."""
+    """The lines of a Markdown table with the columns `COLUMNS`."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     for row in csv.to_dict("records"):
         run = row["state"] == "run"
@@ -162,7 +166,7 @@ def markdown(csv: pd.DataFrame) -> list[str]:
 
 
 def other_code(csv: pd.DataFrame) -> list[str]:
-    """A paragraph that names the rows which were made by other code; nothing where there is none."""
+    """Lines of a paragraph that names the rows made by other code; empty when there are none."""
     rows = csv[csv["other_code"] == "yes"] if "other_code" in csv else csv[:0]
     names = rows["row"].tolist()
     return ["", f"Made by other code than today's: {', '.join(names)}."] * bool(names)
@@ -173,7 +177,7 @@ def _si(value: float | None, unit: float, name: str) -> str:
 
 
 def claim_line(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
-    """The claim, the verdict and the differences behind it, in a line; `seeds` is how many a row asks for."""
+    """One line with the claim, the verdict and the differences; `seeds` is the planned number by row."""
     missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
     if missing:
         return f"{claim.says}: not run ({', '.join(missing)})."
@@ -188,7 +192,10 @@ def claim_line(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]
 
 
 def order_line(table: Table, done: Mapping[str, Seeds]) -> str:
-    """Whether the rows' order is the paper's, by the first score of ORDERED that it gives for two or more."""
+    """A sentence on whether the rows are in the paper's order; "" when the paper gives too few scores.
+
+    The order is by the first score of ORDERED that the paper gives for at least two rows.
+    """
     for metric, printed_as in ORDERED.items():
         printed = {row.name: row.paper.get(printed_as) for row in table.rows if done.get(row.name)}
         theirs = {name: value for name, value in printed.items() if isinstance(value, int | float)}
@@ -196,6 +203,6 @@ def order_line(table: Table, done: Mapping[str, Seeds]) -> str:
             continue
         ours = {name: interval(list(by_fold(done[name], metric).values())).mean for name in theirs}
         ranked = sorted(theirs, key=lambda name: -ours[name])
-        same = [theirs[name] for name in ranked] == sorted(theirs.values(), reverse=True)  # of equals, any
+        same = [theirs[name] for name in ranked] == sorted(theirs.values(), reverse=True)  # ties: any
         return f"The order by {printed_as} is{'' if same else ' not'} the paper's: {' > '.join(ranked)}."
     return ""

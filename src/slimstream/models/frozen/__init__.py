@@ -1,1 +1,1 @@
-"""Frozen features with a head of their own."""
+"""Networks of frozen features with a trained head."""

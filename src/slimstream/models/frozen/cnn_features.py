@@ -1,4 +1,4 @@
-"""Features of a pretrained CNN judged by a classical classifier (P2, Table 7: "CNN, KNN + SVM")."""
+"""Features of a pretrained CNN with a classical classifier (P2, Table 7: "CNN, KNN + SVM")."""
 
 from typing import Annotated, Any, Literal
 
@@ -23,11 +23,11 @@ def cnn_features_svm(
     """Frozen EfficientNet-Lite0 features and a linear support vector machine (P2, Table 7).
 
     The settings are those of `frozen_efficientnet_lite0`; `fit.head`, or the baseline's `strength`, is
-    scikit-learn's C. Logits are distances from the planes: their softmax is not a calibrated probability.
+    scikit-learn's C. Logits are signed distances from the planes, so their softmax is not calibrated.
     """
     net = frozen_efficientnet_lite0(num_classes, pretrained=pretrained, features=features, pool=pool)
     net.classifier = "svm"
-    net.head.requires_grad_(False)  # gradients would make another classifier of it
+    net.head.requires_grad_(False)  # gradient steps would change the fitted classifier
     return net
 
 
@@ -43,7 +43,7 @@ def cnn_features_knn(
 
     Args:
         num_classes: classes to tell apart.
-        neighbours: training clips that vote. P2 names no number; 5 is scikit-learn's.
+        neighbours: number of training clips that vote. P2 gives none; 5 is scikit-learn's default.
         pretrained, features, pool: as in `frozen_efficientnet_lite0`.
     """
     net = frozen_efficientnet_lite0(num_classes, pretrained=pretrained, features=features, pool=pool)
@@ -59,7 +59,7 @@ def cnn_features_knn(
 
 
 class NearestNeighbours(TwoStream):
-    """Two streams whose classifier remembers the training clips."""
+    """Two streams whose classifier stores the features of the training clips."""
 
     differentiable = False
     head: "Neighbours"  # type: ignore[assignment]
@@ -67,9 +67,9 @@ class NearestNeighbours(TwoStream):
     @torch.inference_mode(False)
     @torch.no_grad()
     def remember(self, features: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
-        """Judge by these clips from now on.
+        """Store the training clips by which `forward` classifies.
 
-        features (N, F'), to be standardised by mean and std (F',), and labels (N,) int64.
+        `features` (N, F') are standardised by `mean` and `std` (F',); `labels` (N,) are int64.
         """
         head = self.head
         head.mean.copy_(mean)
@@ -79,12 +79,12 @@ class NearestNeighbours(TwoStream):
 
 
 class Neighbours(nn.Module):
-    """The vote of the nearest of all remembered clips, by Euclidean distance; (B, F) to (B, classes).
+    """The vote of the nearest stored clips, by Euclidean distance; (B, F) to (B, classes).
 
-    Distances are between standardised features. A logit is the log of a class's share of the votes, one
-    further vote being spread evenly over all classes, so that no class is impossible. As many clips vote as
-    there are, if they are fewer than `neighbours`. What is remembered counts among the weights of a saved
-    network, but not among its parameters.
+    Distances are between standardised features. A logit is the log of a class's share of the votes. One
+    further vote is divided evenly among all classes, so that no share is 0. If fewer than `neighbours` clips
+    are stored, all of them vote. The stored clips are buffers: they are saved with the weights, but do not
+    count as parameters.
     """
 
     mean: Tensor
@@ -103,14 +103,14 @@ class Neighbours(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         voters = min(self.neighbours, len(self.memory))
-        # The squared distance without the part that is the same for all clips, turned around.
+        # The negative squared distance, without the term that is the same for all stored clips.
         closeness = 2 * ((features - self.mean) / self.std) @ self.memory.T - self.memory.square().sum(1)
         nearest = closeness.topk(voters, 1).indices
         votes = self.votes[nearest].sum(1) + 1 / self.votes.shape[1]
         return (votes / (voters + 1)).log()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """As many clips are remembered as the file holds."""
+        """Give the buffers the sizes in the file before they are loaded."""
         for name in ("memory", "votes"):
             given = state_dict.get(prefix + name)
             if given is not None:

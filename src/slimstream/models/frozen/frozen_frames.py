@@ -1,4 +1,4 @@
-"""Frozen ImageNet features of frames without flow: the bar that networks for pictures must clear."""
+"""Frozen ImageNet features of frames without flow: the baseline for networks for pictures."""
 
 from typing import Literal
 
@@ -37,6 +37,6 @@ def frozen_frames_lite0(
 
 
 class FrozenFrames(OneStream):
-    """Clips (B, T, C, H, W) of C = 3, or of 1 seen as 3."""
+    """Clips (B, T, C, H, W) with C = 3, or C = 1, which is repeated three times."""
 
     channels = frozenset({1, 3})

@@ -1,1 +1,1 @@
-"""Networks of grey pictures."""
+"""Networks for grey pictures."""

@@ -9,7 +9,7 @@ from slimstream.models.architectures.picture import PictureNet
 from slimstream.models.settings import Classes, Dropout
 
 LEAKY_SLOPE = 0.1
-"""Of LeakyReLU below zero."""
+"""Slope of LeakyReLU below zero."""
 
 
 def light_residual_net(
@@ -52,9 +52,9 @@ def _light_residual(num_classes: int, *, widths: Sequence[int], hidden: int, dro
         picture ── conv, pool ──┬── conv, pool, (conv, conv) + ──┬── … ──┬── … ── mean ── linear ── linear
                       25×25     │              12×12             │  6×6  │  3×3    (sizes of a 50×50 picture)
 
-    P3 counts the layers but gives neither widths nor their order. Ours: one convolution widens and a max-pool
-    halves, then two convolutions are joined to what they were given; pooling first keeps the joins cheap. No
-    join needs a convolution of its own, so ten is the number of all of them.
+    P3 gives the numbers of layers, but neither their widths nor their order. Our choice for a stage: one
+    convolution increases the width, a max-pool halves the size, and two convolutions have a shortcut around
+    them. Pooling first makes the shortcut cheap. No shortcut needs a convolution, so there are ten in all.
     """
     first, *rest = widths
     stages = nn.Sequential(nn.Sequential(Convolution(1, first), nn.MaxPool2d(2)))
@@ -69,7 +69,7 @@ def _light_residual(num_classes: int, *, widths: Sequence[int], hidden: int, dro
 
 
 class Convolution(nn.Sequential):
-    """3×3 convolution and batch norm, then LeakyReLU unless a join comes first."""
+    """3×3 convolution, batch norm and, with `activate`, LeakyReLU; (N, C, h, w) to (N, C', h, w)."""
 
     def __init__(self, inputs: int, outputs: int, *, activate: bool = True) -> None:
         super().__init__(
@@ -81,7 +81,7 @@ class Convolution(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """Two convolutions whose result joins what they were given (P3, section 2.2, Fig. 5), (N, C, h, w)."""
+    """Two convolutions with a shortcut around them (P3, section 2.2, Fig. 5); (N, C, h, w) to the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

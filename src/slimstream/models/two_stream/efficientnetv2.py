@@ -24,14 +24,14 @@ def two_stream_efficientnetv2(
 ) -> TwoStream:
     """Two EfficientNetV2 streams (P2, Tables 1 and 2).
 
-    The streams can meet after 'mbconv4' and after 'mbconv6' (`position`): P2's Table 1 has two stages of
-    MBConv6 and does not say which is meant in Table 5; here it is the second.
+    The streams can be joined after 'mbconv4' and after 'mbconv6' (`position`). P2's Table 1 has two stages of
+    MBConv6 and P2 does not say which one Table 5 means; here it is the second.
 
     Args:
         num_classes: classes to tell apart.
         size: classification nets of 7.1 (b0), 8.1, 10, 14 (b3), 21 (s), 24 (s_24m), 54 (m) and 119 M
-            parameters (l). P2's 24 M is 's_24m', S as in the first version of its paper, with 272 channels in
-            the last stage; 's' is S as published since, with 256.
+            parameters (l). P2's 24 M is 's_24m': S in the first version of its paper, with 272 channels in
+            the last stage; 's' is S in later versions, with 256.
         pretrained: ImageNet weights, see `models.hub.Weights`.
         streams: see `models.architectures.streams.two_stream`.
     """
@@ -48,8 +48,8 @@ def two_stream_dilated_efficientnetv2(
 ) -> TwoStream:
     """Two EfficientNetV2 streams with dilated convolutions, P2's improved network (P2, sections 2.3 and 2.5).
 
-    P2 promises a larger receptive field for the same parameters and computation, and does not say which
-    layers are dilated. Here: the 3×3 convolutions of stride 1 in all stages of MBConv6, strides unchanged.
+    Dilation gives a larger receptive field for the same parameters and computation. P2 does not say which
+    layers are dilated; here it is the 3×3 convolutions of stride 1 in all stages of MBConv6.
 
     Args:
         num_classes: classes to tell apart.
@@ -62,7 +62,7 @@ def two_stream_dilated_efficientnetv2(
 
 
 def efficientnetv2(size: Size, pretrained: Weights) -> Backbone:
-    """The rows of P2's Table 1: stem, three stages of fused MBConv, one of MBConv4, those of MBConv6, 1×1."""
+    """The rows of P2's Table 1: stem, three stages of fused MBConv, one of MBConv4, some of MBConv6, 1×1."""
     name = "efficientnetv2_rw_s.ra2_in1k" if size == "s_24m" else f"tf_efficientnetv2_{size}.in1k"
     net = timm_net(name, pretrained)
     names = ["stem", "fused_mbconv1", "fused_mbconv4", "fused_mbconv4", "mbconv4"]
@@ -72,7 +72,7 @@ def efficientnetv2(size: Size, pretrained: Weights) -> Backbone:
 
 
 def dilate(backbone: Backbone, dilation: int) -> Backbone:
-    """Spread the 3×3 kernels of stride 1 in the stages of MBConv6, in place; maps keep their size."""
+    """Dilate the 3×3 kernels of stride 1 in the stages of MBConv6, in place; maps keep their size."""
     for name, stage in zip(backbone.names, backbone.stages, strict=True):
         for conv in stage.modules() if name == "mbconv6" else ():
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and conv.stride == (1, 1):

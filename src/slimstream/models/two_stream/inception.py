@@ -33,7 +33,7 @@ def two_stream_inception(
 
 
 def inception(size: Size, pretrained: Weights) -> Backbone:
-    """Stages are the layers one by one; v1's auxiliary classifiers are left out."""
+    """Inception `size` with one stage per layer, without v1's auxiliary classifiers."""
     if size == "v1":
         net = torchvision_net("googlenet", pretrained, aux_logits=False, init_weights=False)
     elif size == "v3":
@@ -45,16 +45,16 @@ def inception(size: Size, pretrained: Weights) -> Backbone:
         first = next(iter(layers))
         layers[first] = nn.Sequential(MinimumSize(75), layers[first])
     names = [f"layer{name}" if name.isdigit() else name for name in layers]
-    # All three have learnt from pictures in -1..1.
+    # All three were trained on pictures in -1..1.
     return Backbone(nn.Sequential(*layers.values()), names, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 _ABOVE = ("avgpool", "dropout", "global_pool", "head_drop", "fc")
-"""What belongs to a classifier."""
+"""Layers of the classifier."""
 
 
 class MinimumSize(nn.Module):
-    """Refuse pictures of less than `side` pixels, of which the layers above would leave nothing."""
+    """Raise UserError for pictures of less than `side` pixels, which are too small for the later layers."""
 
     def __init__(self, side: int) -> None:
         super().__init__()

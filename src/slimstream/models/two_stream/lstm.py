@@ -1,4 +1,4 @@
-"""Two streams whose frames are read in their order by an LSTM (Hochreiter & Schmidhuber, 1997)."""
+"""Two streams with an LSTM over the frames (Hochreiter & Schmidhuber, 1997)."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal, Unpack
@@ -37,16 +37,19 @@ def two_stream_lstm(
 ) -> TwoStream:
     """Two streams and an LSTM over their fused frames (P2, Table 7).
 
-    P2 gives no details. Ours: below it the plain two-stream CNN, that table's first row; one layer; the state
-    after the last frame is what the classifier judges by.
+    P2 gives no details. Our choice: the streams are the plain two-stream CNN, the first row of that table.
+    The LSTM has one layer, and the classifier gets its state after the last frame.
 
     Args:
         num_classes: classes to tell apart.
-        backbone: the streams, each in its default size.
+        backbone: the network of both streams, in its default size.
         hidden: width of the LSTM.
-        pretrained: ImageNet weights, see `models.hub.Weights`; those of 'efficientnet_lite0' come with a
+        pretrained: ImageNet weights, see `models.hub.Weights`; those of 'efficientnet_lite0' are in a
             package.
-        streams: see `models.architectures.streams.two_stream`; averaged scores leave an LSTM nothing to read.
+        streams: see `models.architectures.streams.two_stream`. The fusion 'average' is not possible, because
+            it averages scores, and an LSTM needs features.
+
+    Raises UserError for the fusion 'average', and for pretrained weights of 'cnn_m'.
     """
     if streams.get("fusion") == "average":
         raise UserError(
@@ -65,9 +68,9 @@ def two_stream_lstm(
 
 
 class LstmPool(nn.Module):
-    """(B, T, F) to (B, hidden): an LSTM's state after the last frame. T is free.
+    """(B, T, F) to (B, hidden): an LSTM's state after the last frame, for any T.
 
-    Pruning takes channels from its input; the state keeps its width.
+    Pruning removes channels of its input, but not of the state.
     """
 
     def __init__(self, features: int, hidden: int) -> None:

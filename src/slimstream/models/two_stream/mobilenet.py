@@ -38,7 +38,7 @@ def two_stream_mobilenet(
 
 
 def mobilenet(size: Size, pretrained: Weights) -> Backbone:
-    """v3's layer above the average pool belongs to its classifier and is left out."""
+    """MobileNet `size`. v3's layer after the average pool belongs to the classifier and is left out."""
     net = timm_net(_NETS[size], pretrained)
     stages = [nn.Sequential(net.conv_stem, net.bn1), *net.blocks]
     names = ["stem", *(f"stage{i}" for i in range(1, len(stages)))]

@@ -28,11 +28,11 @@ def two_stream_mobilevit(
 
     Args:
         num_classes: classes to tell apart.
-        size: MobileViT's size; the pair has 1.90, 3.87 or 9.88 M parameters.
+        size: MobileViT's size; both streams together have 1.90, 3.87 or 9.88 M parameters.
         shared: one backbone for both streams ("identical also in parameters") instead of two copies.
-        shortcut: whether a MobileViT block joins its input to its global branch (P1, Table 3).
+        shortcut: whether a MobileViT block concatenates its input with its global branch (P1, Table 3).
         pretrained: ImageNet weights, see `models.hub.Weights`.
-        fusion: how the streams meet, see `models.architectures.streams.two_stream`; P1's is 'cafm'.
+        fusion: how the streams are joined, see `models.architectures.streams.two_stream`; P1's is 'cafm'.
         pool: how frames become a clip.
         dropout: on the features before the classifier.
         head: 'cosine' for AM-softmax (P2).
@@ -63,9 +63,9 @@ def _backbone(size: str, shortcut: bool, pretrained: Weights) -> Any:
 
 
 def _drop_shortcut(block: Any) -> None:
-    """Let the n×n fusion convolution of timm's `MobileVitBlock` see the global branch alone."""
+    """Let the n×n fusion convolution of timm's `MobileVitBlock` use the global branch only, in place."""
     fusion = block.conv_fusion
-    inputs = fusion.conv.in_channels - block.conv_proj.conv.out_channels  # the shortcut's, which come first
+    inputs = fusion.conv.in_channels - block.conv_proj.conv.out_channels  # the shortcut's, which are first
     fusion.conv.weight = nn.Parameter(fusion.conv.weight.detach()[:, inputs:].clone())
     fusion.conv.in_channels -= inputs
     block.conv_proj = nn.Sequential(block.conv_proj, fusion)

@@ -23,7 +23,7 @@ def two_stream_shufflenet(
 ) -> TwoStream:
     """Two ShuffleNet streams, grouped channels that are shuffled (named in P1, section 1).
 
-    P1 cites the first ShuffleNet; this is its successor, the one that comes with weights.
+    P1 cites the first ShuffleNet; this is its successor V2, for which there are ImageNet weights.
 
     Args:
         num_classes: classes to tell apart.
@@ -35,7 +35,10 @@ def two_stream_shufflenet(
 
 
 def shufflenet(size: Size, pretrained: Weights) -> Backbone:
-    """Only channels within a unit and those of the last layer can be pruned: the others are shuffled on."""
+    """ShuffleNet V2 `size`. Only channels within a unit and in the last layer can be pruned.
+
+    All other channels are shuffled and passed on to the next units.
+    """
     net = torchvision_net(f"shufflenet_v2_{size}", pretrained)
     net.conv1[0].keep_channels = True
     stages = [nn.Sequential(net.conv1, net.maxpool)]
@@ -44,7 +47,10 @@ def shufflenet(size: Size, pretrained: Weights) -> Backbone:
 
 
 class Unit(nn.Module):
-    """torchvision's `unit`, its channels shuffled by one look-up, which pruning can trace. (N, C, H, W)."""
+    """torchvision's `unit` with the channel shuffle as one index operation, which pruning can trace.
+
+    (N, C, H, W) to (N, C', H/stride, W/stride).
+    """
 
     order: Tensor
 

@@ -32,7 +32,7 @@ def two_stream_squeezenet(
 
 
 def squeezenet(size: Size, pretrained: Weights) -> Backbone:
-    """Stem and fire2 … fire9; a pool goes with the module before it."""
+    """SqueezeNet `size`: stem and fire2 … fire9; a pool belongs to the module before it."""
     stages: list[nn.Sequential] = [nn.Sequential()]
     for layer in torchvision_net(f"squeezenet{size}", pretrained).features:
         if hasattr(layer, "squeeze"):

@@ -32,14 +32,14 @@ def two_stream_vit(
     Args:
         num_classes: classes to tell apart.
         size: classification nets of 5.7, 22 and 87 M parameters.
-        pretrained: ImageNet weights, see `models.hub.Weights`; 'tiny' learnt ImageNet-21k first.
+        pretrained: ImageNet weights, see `models.hub.Weights`; 'tiny' was first trained on ImageNet-21k.
         streams: see `models.architectures.streams.two_stream`.
     """
     return two_stream(lambda: vit(size, pretrained), num_classes, **streams)
 
 
 def vit(size: Size, pretrained: Weights) -> Backbone:
-    """No class token: the features are the mean over the patches, as those of the other backbones."""
+    """ViT `size` without class token: as in the other backbones, features are the mean over the map."""
     net = timm_net(_NETS[size], pretrained)
     stages = [Patches(net), *(OverPatches(block) for block in net.blocks), OverPatches(net.norm)]
     names = ["patches", *(f"block{i + 1}" for i in range(len(net.blocks))), "last"]
@@ -48,10 +48,10 @@ def vit(size: Size, pretrained: Weights) -> Backbone:
 
 
 class Patches(nn.Module):
-    """(N, 3, H, W) to one vector a patch of 16 × 16 pixels with its place added, (N, C, H // 16, W // 16).
+    """(N, 3, H, W) to an embedding of each patch of 16 × 16 pixels, (N, C, H // 16, W // 16).
 
-    Places were learnt on 14 × 14 patches and are interpolated to another number. Their width is that of all
-    blocks: pruning leaves it, and takes channels from within the blocks.
+    Position embeddings were trained for 14 × 14 patches and are interpolated for other sizes. All blocks have
+    their width, so pruning keeps it and removes channels within the blocks only.
     """
 
     keep_channels = True
@@ -80,4 +80,4 @@ class OverPatches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layer(x.flatten(2).transpose(1, 2))
-        return out.transpose(1, 2).reshape(x.shape)  # an unflatten would be exported for one batch size
+        return out.transpose(1, 2).reshape(x.shape)  # unflatten would be exported for one batch size only

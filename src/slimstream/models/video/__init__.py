@@ -1,1 +1,1 @@
-"""Networks that see a clip as a volume."""
+"""Networks that process a clip as a volume or frame by frame."""

@@ -1,4 +1,4 @@
-"""C3D: 3×3×3 convolutions all the way (Tran et al., ICCV 2015, arXiv 1412.0767)."""
+"""C3D: a network of 3×3×3 convolutions (Tran et al., ICCV 2015, arXiv 1412.0767)."""
 
 from typing import Literal
 
@@ -9,10 +9,10 @@ from slimstream.models.architectures.volumes import OneStream, Resize
 from slimstream.models.settings import Classes, Dropout, Width
 
 FRAMES, SIDE = 16, 112
-"""What C3D sees of a clip; its fully connected layers fit nothing else."""
+"""Frames and side in pixels of C3D's input; its fully connected layers need this size."""
 
 LAYERS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
-"""Channels of the convolutions between one pooling and the next."""
+"""Channels of the convolutions before each pooling."""
 
 
 def c3d(
@@ -24,13 +24,13 @@ def c3d(
 ) -> OneStream:
     """C3D on 16 RGB frames of 112 × 112 pixels, from scratch (P1, Table 2).
 
-    Clips of other lengths and sizes are brought to that inside. 78.0 M parameters with three classes; P1's
-    79.92 M are within 0.1 % of C3D with the 487 classes of its own data set.
+    Clips of other lengths and sizes are resized inside the network. It has 78.0 M parameters with three
+    classes; P1's 79.92 M are within 0.1 % of C3D with the 487 classes of C3D's own data set.
 
     Args:
         num_classes: classes to tell apart.
         width: share of the published channels; 1 is C3D.
-        pretrained: C3D's weights come with no package.
+        pretrained: no package provides C3D's weights.
         dropout: after both hidden fully connected layers.
     """
     hidden = round(4096 * width)
@@ -45,7 +45,7 @@ def c3d(
 
 
 class C3D(nn.Module):
-    """(B, 3, 16, 112, 112) to what the second hidden layer says of the whole clip, (B, hidden, 1)."""
+    """(B, 3, 16, 112, 112) to the output of the second hidden layer for the whole clip, (B, hidden, 1)."""
 
     def __init__(self, width: float, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -65,14 +65,14 @@ class C3D(nn.Module):
 
 
 def _pool(number: int) -> nn.Module:
-    """The first leaves time alone; the last needs a rim so that 7 × 7 becomes 4 × 4."""
+    """The pooling after block `number`: the first keeps all frames, the last pads 7 × 7 to get 4 × 4."""
     if number == 0:
         return nn.MaxPool3d((1, 2, 2))
     return nn.MaxPool3d(2, padding=(0, 1, 1) if number == len(LAYERS) - 1 else 0)
 
 
 def hidden_layers(features: int, width: int, dropout: float) -> nn.Sequential:
-    """Two fully connected layers, (N, features) to (N, width): how networks before ResNet end."""
+    """Two fully connected layers with ReLU and dropout, (N, features) to (N, width)."""
     return nn.Sequential(
         nn.Linear(features, width),
         nn.ReLU(inplace=True),
@@ -83,7 +83,7 @@ def hidden_layers(features: int, width: int, dropout: float) -> nn.Sequential:
 
 
 def init_he(module: nn.Module) -> None:
-    """He et al.'s initialisation (ICCV 2015): without norms, PyTorch's own would fade from layer to layer."""
+    """He et al.'s initialisation (ICCV 2015): with PyTorch's, activations vanish in nets without norms."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         assert module.bias is not None

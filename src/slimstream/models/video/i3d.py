@@ -10,8 +10,8 @@ from slimstream.models.architectures.two_stream import Normalise, NormaliseRgb, 
 from slimstream.models.architectures.volumes import OneStream, TwoVolumes
 from slimstream.models.settings import Classes, Dropout
 
-# Szegedy et al. (CVPR 2015, arXiv 1409.4842), Table 1: channels of the 1×1×1, of the 3×3×3 and its reduction,
-# of the second 3×3×3 (5×5 there) and its reduction, and of what follows the pooling.
+# Szegedy et al. (CVPR 2015, arXiv 1409.4842), Table 1: channels of the 1×1×1, of the reduction and the 3×3×3,
+# of the reduction and the second 3×3×3 (5×5 in the paper), and of the convolution after the pooling.
 BLOCKS_3 = ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64))
 BLOCKS_4 = (
     (192, (96, 208), (16, 48), 64),
@@ -32,15 +32,15 @@ def i3d(
 ) -> OneStream:
     """I3D: inflated Inception-v1 on RGB, with a second stream on flow by choice (named in P1, section 1).
 
-    Scores are averaged over time and streams before the softmax, as in the paper; what gives them is linear,
-    so one linear layer judges the mean features. Ours: both streams learn together, and flow comes with its
-    magnitude as a third channel.
+    Scores are averaged over time and streams before the softmax, as in the paper. They are linear in the
+    features, so one linear layer on the mean features gives the same. Our changes: both streams are trained
+    together, and flow has its magnitude as a third channel.
 
     Args:
         num_classes: classes to tell apart.
         two_stream: also a stream on flow; 24.6 M parameters instead of 12.3 M.
-        pretrained: start at the ImageNet weights of torchvision's 2-D network, each kernel repeated over time
-            and divided by its length (section 2.3); needs a network once.
+        pretrained: start with the ImageNet weights of torchvision's 2-D network, each kernel repeated over
+            time and divided by its length (section 2.3); downloaded once.
         dropout: on the features before the classifier.
     """
     weights = _imagenet() if pretrained else None
@@ -66,7 +66,7 @@ class InceptionV1(nn.Module):
     """(B, 3, T, H, W) to (B, 1024, T/8, H/32, W/32), sizes rounded up.
 
     Args:
-        weights: of the 2-D network, in this one's order, to inflate; None for a fresh start.
+        weights: those of the 2-D network, in the order of this one; None for random weights.
     """
 
     def __init__(self, weights: list[Tensor] | None = None) -> None:
@@ -99,7 +99,7 @@ class InceptionV1(nn.Module):
 
 
 class InceptionBlock(nn.Module):
-    """Four branches side by side."""
+    """Four parallel branches whose outputs are concatenated, (B, C, T, h, w) to (B, channels, T, h, w)."""
 
     def __init__(
         self, inputs: int, single: int, first: tuple[int, int], second: tuple[int, int], pooled: int
@@ -129,9 +129,10 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequenti
 
 
 def max_pool(*, time: bool) -> nn.Sequential:
-    """Maxima over 3 × 3 pixels, or 3 × 3 × 3, at every second; sizes rounded up.
+    """Max pooling of 3 × 3 pixels, or with `time` 3 × 3 × 3, with stride 2; sizes are rounded up.
 
-    The rim is behind alone, as where the weights come from, and of zeros, which no map here falls below.
+    Padding is at the end only, as in the network that the weights come from. It is 0, and no map here has
+    smaller values.
     """
     return nn.Sequential(
         nn.ConstantPad3d((0, 2, 0, 2, 0, 2 * time), 0.0),
@@ -140,7 +141,10 @@ def max_pool(*, time: bool) -> nn.Sequential:
 
 
 def inflate(weights: list[Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """2-D `weights` in the order of `state`, a 3-D network's, whose kernels then see a still clip alike."""
+    """Weights for the 3-D network of `state` from those of a 2-D network in the same order (section 2.3).
+
+    For a clip of equal frames the 3-D kernels give the same output as the 2-D ones.
+    """
     pairs = zip(state.items(), weights, strict=True)
     return {
         name: (flat.unsqueeze(2).expand_as(deep) / deep.shape[2] if deep.ndim == 5 else flat)
@@ -149,7 +153,10 @@ def inflate(weights: list[Tensor], state: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def _imagenet() -> list[Tensor]:
-    """Torchvision's GoogLeNet, which also has 3×3 where the paper has 5×5, and the same order of layers."""
+    """Weights of torchvision's GoogLeNet, which also has 3×3 instead of 5×5 and the same order of layers.
+
+    Raises UserError when they cannot be downloaded.
+    """
     from torchvision.models import GoogLeNet_Weights
 
     try:

@@ -1,4 +1,4 @@
-"""MobileViT carried from two dimensions to three, so that one stream suffices (P1, section 5)."""
+"""MobileViT in three dimensions, so that one stream without flow is enough (P1, section 5)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -42,15 +42,15 @@ def mobilevit_3d(
 ) -> OneStream:
     """One 3-D MobileViT on RGB clips, no optical flow needed (P1, section 5: the outlook).
 
-    P1 has the idea alone; the plan is ours. MobileViT's k × k convolutions get a convolution over three
-    frames behind them, which begins as the identity; its patches become 2 frames × 2 × 2 pixels, so that
-    attention reaches over all of the clip. At first a still clip is then judged exactly as its picture is by
-    the 2-D network, whose weights fit.
+    P1 only names the idea; the design is ours. Each k × k convolution of MobileViT is followed by a
+    convolution over three frames, which is initialised as the identity. Patches are 2 frames × 2 × 2 pixels,
+    so attention covers the whole clip. Before training, a clip of equal frames gives the same output as its
+    picture in the 2-D network, whose weights can be loaded.
 
     Args:
         num_classes: classes to tell apart.
         size: MobileViT's size; 1.03, 2.06 or 5.25 M parameters.
-        pretrained: ImageNet weights of the 2-D network, from timm's hub; needs a network once.
+        pretrained: ImageNet weights of the 2-D network, from timm's hub; downloaded once.
         pool: how frames become a clip.
         dropout: on the features before the classifier.
     """
@@ -85,14 +85,14 @@ class MobileViT3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         length = x.shape[2]
-        # The last frame twice where their number is odd: a patch spans two.
+        # For an odd number of frames the last one is repeated, because a patch has two frames.
         even = torch.arange(length + length % 2, device=x.device).clamp(max=length - 1)
         x = self.layers(x.index_select(2, even))
-        # By index, because tracing for pruning takes a slice in time for one of channels.
+        # index_select, because tracing for pruning mistakes a slice in time for one of channels.
         return x.index_select(2, torch.arange(length, device=x.device))
 
     def load_2d_weights(self, weights: list[Tensor]) -> None:
-        """Take the `weights` of the 2-D network of the same size, in its order."""
+        """Load the `weights` of the 2-D network of the same size, in its order."""
         state = self.state_dict()
         names = [name for name in state if ".time." not in name]
         self.load_state_dict(state | dict(zip(names, weights, strict=True)))
@@ -101,9 +101,9 @@ class MobileViT3d(nn.Module):
 class Conv(nn.Module):
     """Convolution, batch norm, SiLU: (B, C, T, h, w) to (B, C', T, h/stride, w/stride).
 
-    Beyond 1 × 1 the convolution is a three-dimensional one in two factors: over the picture, then over three
-    frames (Tran et al., CVPR 2018, without the activation between them). Both are two-dimensional to PyTorch,
-    which is some times as fast at them.
+    With a kernel larger than 1 × 1 it is a factorised 3-D convolution: over the picture, then over three
+    frames (Tran et al., CVPR 2018, without the activation between them). Both factors are computed as 2-D
+    convolutions, which are several times as fast in PyTorch.
     """
 
     def __init__(
@@ -134,7 +134,10 @@ class Conv(nn.Module):
 
 
 class MV2(nn.Module):
-    """MobileNetV2's inverted residual (P1, Fig. 4), its depthwise convolution three-dimensional."""
+    """MobileNetV2's inverted residual (P1, Fig. 4) with a 3-D depthwise convolution.
+
+    (B, inputs, T, h, w) to (B, outputs, T, h/stride, w/stride).
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -180,7 +183,7 @@ class MobileViTBlock(nn.Module):
         y = _resize(self.widen(to_pictures(self.local(x))), height + height % 2, width + width % 2)
         h, w = y.shape[2:]
         patches = to_volume(y, batch).reshape(batch, -1, length // 2, 2, h // 2, 2, w // 2, 2)
-        # (B, 2, 2, 2, T/2, h/2, w/2, d): a pixel of the patches attends to its likes in all of them.
+        # (B, 2, 2, 2, T/2, h/2, w/2, d): a pixel attends to the pixels at the same place in all patches.
         patches = patches.permute(0, 3, 5, 7, 2, 4, 6, 1)
         shape = patches.shape
         y = self.norm(self.transformer(patches.flatten(4, 6).flatten(0, 3)))

@@ -1,4 +1,4 @@
-"""A picture network that judges every frame by itself (Karpathy et al., CVPR 2014, "single-frame")."""
+"""A network that classifies every frame separately (Karpathy et al., CVPR 2014, "single-frame")."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from slimstream.models.settings import Classes, Dropout, Width
 from slimstream.models.video.c3d import hidden_layers, init_he
 
 SIDE = 170
-"""Pixels of a frame's sides; the fully connected layers fit nothing else."""
+"""Side of a frame in pixels; the fully connected layers need this size."""
 
 
 def per_frame_cnn(
@@ -22,13 +22,13 @@ def per_frame_cnn(
 ) -> OneStream:
     """2-D CNN on single RGB frames, scores averaged over the clip, from scratch (named in P1, section 2).
 
-    The scores are averaged before the softmax, so that one linear layer judges the mean of the frames'
-    features. Frames are brought to 170 × 170 pixels inside. 58.3 M parameters.
+    Scores are averaged before the softmax, so one linear layer on the mean of the frames' features gives the
+    same. Frames are resized to 170 × 170 pixels inside the network. It has 58.3 M parameters.
 
     Args:
         num_classes: classes to tell apart.
         width: share of the published channels; 1 is the paper's network.
-        pretrained: its weights come with no package.
+        pretrained: no package provides its weights.
         dropout: after both hidden fully connected layers.
     """
     hidden = round(4096 * width)
@@ -46,7 +46,7 @@ class SingleFrame(nn.Module):
     """C(96,11,3)-N-P-C(256,5,1)-N-P-C(384,3,1)-C(384,3,1)-C(256,3,1)-P-FC(4096)-FC(4096) (section 3.1).
 
     (N, 3, 170, 170) to (N, hidden). C(d,f,s) is a convolution of d filters, f × f pixels, stride s; P pools
-    2 × 2. Ours: N is batch norm, which took the place of local response normalisation.
+    2 × 2. Our change: N is batch norm instead of local response normalisation.
     """
 
     def __init__(self, width: float, hidden: int, dropout: float) -> None:

@@ -15,7 +15,7 @@ DEPTHS = (2, 2, 6, 2)
 HEADS = (3, 6, 12, 24)
 WINDOW = 7
 SQUEEZE = 8
-"""How many times narrower the 3-D convolution is than its block."""
+"""Factor by which the 3-D convolution has fewer channels than its block."""
 
 
 def two_stream_swin_c(
@@ -29,17 +29,17 @@ def two_stream_swin_c(
 ) -> TwoVolumes:
     """Two Swin streams with a 3-D convolution in every block, from scratch (P1, Table 2).
 
-    P1 cites the network and says no more than that its blocks have a 3-D convolution, and 32.58 M parameters.
-    Ours has 32.66 M with three classes: Swin-T's depths (Liu et al., ICCV 2021, arXiv 2103.14030) at 72
-    instead of 96 channels, two streams of their own weights, fused late. What was tried to fit the figure:
-    at 96 channels two streams have 55 M without any convolution, one shared stream 27.5 M.
+    P1 only says that its blocks have a 3-D convolution and that it has 32.58 M parameters. Ours has 32.66 M
+    with three classes: the depths of Swin-T (Liu et al., ICCV 2021, arXiv 2103.14030) with 72 instead of 96
+    channels, and two streams with separate weights, fused late. With 96 channels two streams would have 55 M
+    without any convolution, and one shared stream 27.5 M.
 
     Args:
         num_classes: classes to tell apart.
         width: channels of the first stage; each further stage has twice as many.
         pretrained: there are no weights of this width.
         pool: how frames become a clip.
-        drop_path: stochastic depth, rising to this over the blocks.
+        drop_path: stochastic depth of the last block; it grows linearly over the blocks.
         dropout: on the features before the classifier.
     """
     rgb, flow = SwinC(width, drop_path), SwinC(width, drop_path)
@@ -57,7 +57,7 @@ def two_stream_swin_c(
 class SwinC(nn.Module):
     """(B, 3, T, H, W) to (B, 8·width, T, H/32, W/32), sizes rounded up; any T ≥ 1.
 
-    Between the blocks frames are pictures with their channels last, (B·T, h, w, C).
+    Between the blocks frames are separate pictures with channels last, (B·T, h, w, C).
     """
 
     def __init__(self, width: int, drop_path: float) -> None:
@@ -84,9 +84,9 @@ class SwinC(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Patches of `side` × `side` pixels become one: (N, h, w, C) to (N, h/side, w/side, C'), rounded up.
+    """Merges patches of `side` × `side` pixels: (N, h, w, C) to (N, h/side, w/side, C'), rounded up.
 
-    The norm comes after, as in Swin v2 (arXiv 2111.09883): so a channel can be pruned.
+    The norm follows the convolution, as in Swin v2 (arXiv 2111.09883), so that channels can be pruned.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int) -> None:
@@ -104,7 +104,7 @@ class PatchMerging(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """A Swin block behind a 3-D convolution; (B·T, h, w, C) to the same.
+    """A 3-D convolution followed by a Swin block; (B·T, h, w, C) to the same.
 
     ::
 
@@ -112,9 +112,9 @@ class SwinBlock(nn.Module):
              + ── norm ── attention within windows
              + ── norm ── MLP
 
-    Swin's attention stays within a window of one frame, so what joins frames (and windows) comes first: the
-    local before the global, which P1 (section 4.2.1) holds to be MobileViT's merit. At full width a 3 × 3 × 3
-    convolution would be twice as large as the whole block; hence the bottleneck.
+    Swin's attention is limited to a window of one frame; the convolution connects frames and windows. It is
+    first, because P1 (section 4.2.1) considers local before global processing an advantage of MobileViT. At
+    full width a 3 × 3 × 3 convolution would be twice as large as the whole block, so it has a bottleneck.
     """
 
     def __init__(self, channels: int, heads: int, shifted: bool, drop_path: float) -> None:
@@ -142,8 +142,8 @@ class SwinBlock(nn.Module):
 class WindowAttention(nn.Module):
     """Attention within windows of 7 × 7, every second time shifted by 3 (Liu et al., section 3.2).
 
-    (N, h, w, C) to the same. Where a side is no multiple of 7 the map is padded, and an axis that a single
-    window covers is not shifted, both as there.
+    (N, h, w, C) to the same. As in the paper, maps are padded to multiples of 7, and an axis that a single
+    window covers is not shifted.
     """
 
     def __init__(self, channels: int, heads: int, shifted: bool) -> None:
@@ -156,7 +156,7 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         from timm.models.swin_transformer import window_partition, window_reverse
 
-        # Sizes of pictures are constants of the exported network.
+        # int(), because sizes of pictures are constants in the exported network.
         height, width = int(x.shape[1]), int(x.shape[2])
         shifts = [WINDOW // 2 if self.shifted and side > WINDOW else 0 for side in (height, width)]
         x = F.pad(x, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))
@@ -170,10 +170,10 @@ class WindowAttention(nn.Module):
 
 
 def _shift_mask(size: tuple[int, int], shifts: list[int]) -> Tensor:
-    """(windows, 49, 49): -100 for two pixels that only the roll brought into one window, else 0."""
+    """(windows, 49, 49): -100 for two pixels that are in one window only because of the roll, else 0."""
     from timm.models.swin_transformer import window_partition
 
-    # Rolled, an axis ends with `shift` pixels of its beginning; they are of another region than the rest.
+    # After the roll the last `shift` pixels of an axis are those of its beginning: a separate region.
     rows, columns = (
         (torch.arange(side, device="cpu") >= side - shift).float()
         for side, shift in zip(size, shifts, strict=True)
@@ -184,7 +184,7 @@ def _shift_mask(size: tuple[int, int], shifts: list[int]) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
-    """As Swin does: what is linear starts small."""
+    """Swin's initialisation: small weights in linear layers."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""TSN: a clip judged by segments (Wang et al., ECCV 2016, arXiv 1608.00859)."""
+"""TSN: temporal segment network, which classifies segments (Wang et al., ECCV 2016, arXiv 1608.00859)."""
 
 from typing import Literal
 
@@ -9,9 +9,9 @@ from slimstream.models.architectures.two_stream import Normalise, TimePool, TwoS
 from slimstream.models.layers.fusion import Concat
 from slimstream.models.settings import Classes, Dropout
 
-# Ioffe & Szegedy (ICML 2015, arXiv 1502.03167), Fig. 5, with 4c and 4d of 608 channels as their branches sum
-# up to: channels of the 1×1, of the 3×3 and its reduction, of the double 3×3 and its reduction, and of what
-# follows the pooling; from 3a to 5b.
+# Ioffe & Szegedy (ICML 2015, arXiv 1502.03167), Fig. 5, from 3a to 5b: channels of the 1×1, of the reduction
+# and the 3×3, of the reduction and the double 3×3, and of the convolution after the pooling. 4c and 4d have
+# 608 channels, the sum of their branches.
 BLOCKS = (
     (64, (64, 64), (64, 96), 32),
     (64, (64, 96), (64, 96), 64),
@@ -34,14 +34,14 @@ def tsn(
 ) -> TwoStream:
     """TSN: BN-Inception on RGB and flow, scores of segments and streams averaged (named in P1, section 2).
 
-    A segment is a frame with its flow: training draws one from each of `fit.frames` equal parts of a clip, as
-    the paper does, and evaluation looks at all. Consensus and fusion are averages of scores before the
-    softmax, and what gives the scores is linear; so one linear layer on both streams' mean features makes the
-    same. Ours: one flow field a segment where the paper stacks five, and both streams learn together.
+    A segment is a frame with its flow. Training draws one from each of `fit.frames` equal parts of a clip, as
+    in the paper; evaluation uses all frames. Consensus and fusion are averages of scores before the softmax.
+    Scores are linear in the features, so one linear layer on both streams' mean features gives the same. Our
+    changes: one flow field per segment instead of five, and both streams are trained together.
 
     Args:
         num_classes: classes to tell apart.
-        pretrained: BN-Inception's weights come with no package.
+        pretrained: no package provides BN-Inception's weights.
         dropout: on the features before the classifier (the paper: 0.8 for RGB, 0.7 for flow).
     """
     rgb, flow = BNInception(), BNInception()
@@ -82,7 +82,10 @@ class BNInception(nn.Module):
 
 
 class InceptionBlock(nn.Module):
-    """Four branches side by side; without a 1×1 branch it halves height and width, and its pooling is all."""
+    """Parallel branches whose outputs are concatenated, (N, inputs, h, w) to (N, channels, h', w').
+
+    Without a 1×1 branch (`single` = 0) it halves height and width, and its pooling has no convolution.
+    """
 
     def __init__(
         self,

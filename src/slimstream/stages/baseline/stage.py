@@ -1,7 +1,7 @@
-"""baseline: frozen ImageNet features (P2's "CNN features" row), the head fitted in closed form: the bar.
+"""baseline: frozen ImageNet features (P2, row "CNN features") with a head that is fitted in closed form.
 
-On a few hundred clips most of a two-stream model's strength is pretraining. This model costs a minute, learns
-nothing but its last layer, and stands in every table, so that nobody pays for training that brings nothing.
+On a few hundred clips most of a two-stream model's quality comes from pretraining. This model takes a minute
+and learns its last layer only. Every table includes it, so that one sees whether training a network pays.
 """
 
 import time
@@ -18,6 +18,7 @@ FROZEN, WITHOUT_FLOW = "frozen_efficientnet_lite0", "frozen_frames_lite0"
 
 
 def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Fit the baseline's head and save the model; returns its validation scores, size and "seconds"."""
     start = time.perf_counter()
     name = network(baseline, extract)
     study = Study.open(extract, paths)
@@ -28,7 +29,10 @@ def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log
 
 
 def network(baseline: BaselineParams, extract: ExtractParams) -> str:
-    """Name of the network for clips that `extract` makes. Raises UserError for one that needs flow."""
+    """Name of the network for clips that `extract` makes.
+
+    Raises UserError when the network needs optical flow and the clips have none.
+    """
     if extract.flow != "none":
         return baseline.model
     if baseline.model != FROZEN:
@@ -40,6 +44,7 @@ def network(baseline: BaselineParams, extract: ExtractParams) -> str:
 
 
 def preflight(baseline: BaselineParams, extract: ExtractParams) -> None:
+    """Raise UserError when the network needs flow or channels that the clips do not have."""
     check_channels(
         build_on_meta(network(baseline, extract), baseline.model_args), extract.channels, "baseline"
     )

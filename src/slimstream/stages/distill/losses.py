@@ -1,7 +1,7 @@
-"""Learning from other networks: from their answers (P3) and from where they look (attention transfer).
+"""Losses for learning from other networks: from their outputs (P3) and their attention (attention transfer).
 
-The teachers' share is computed beforehand, once for every augmented view that a student will meet: asked
-online they would cost several times the student's own step.
+The teachers' outputs are computed before training, once for every augmented view that the student is trained
+on. Computing them during training would cost several times the student's own step.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,17 @@ from slimstream.training.objectives import Batch, Objective, Terms
 
 
 class Distillation(nn.Module):
-    """P3, section 2: λ·KL(n, m) + (1 - λ)·`inner`, n being the mean of the teachers' softened outputs.
+    """P3, section 2: λ·KL(n, m) + (1 - λ)·`inner`, where n is the mean of the teachers' softened outputs.
 
-    `teachers` is (views, teachers, clips, n) float32 logits, cached for every augmented view; epoch e shows
-    view e mod views. The KL term is multiplied by T² (Hinton et al. 2015, section 2.1), which P3 leaves out:
-    without it a higher temperature would silently be a smaller λ. λ = 0 is exactly `inner`.
+    The KL term is multiplied by T² (Hinton et al. 2015, section 2.1), which P3 leaves out: without the factor
+    a higher temperature would have the effect of a smaller λ. λ = 0 is exactly `inner`.
+
+    Args:
+        inner: the objective for the labels.
+        teachers: logits (views, teachers, clips, n) float32 for every augmented view; epoch e uses view
+            e mod views.
+        temperature: T > 0, which divides all logits.
+        weight: λ, 0..1.
     """
 
     def __init__(self, inner: Objective, teachers: Tensor, temperature: float, weight: float) -> None:
@@ -39,15 +45,15 @@ class Distillation(nn.Module):
 
 
 class AttentionTransfer(nn.Module):
-    """`inner` + β·½·Σ‖q_s - q_t‖² over pairs of maps, mean over clips, frames and teachers.
+    """`inner` + β·½·Σ‖q_s - q_t‖², summed over pairs of maps, averaged over clips, frames and teachers.
 
     Zagoruyko & Komodakis, "Paying more attention to attention" (ICLR 2017), eq. 2, activation-based. The
-    difference is squared, as in the authors' own code: a norm has no gradient where the student equals its
-    teacher. Maps are paired from the last one backwards.
+    difference is squared, as in the authors' own code, because the norm itself has no gradient where student
+    and teacher are equal. Maps are paired from the last one backwards.
 
     Args:
-        inner: the objective it is added to.
-        teachers: of each teacher, of each of its maps, `attention` (views, clips, T, h, w); epoch e shows
+        inner: the objective that the term is added to.
+        teachers: for each teacher, for each of its maps, `attention` (views, clips, T, h, w); epoch e uses
             view e mod views.
         weight: β.
     """
@@ -70,15 +76,15 @@ class AttentionTransfer(nn.Module):
 
 
 def attention(map_: Tensor, clips: int) -> Tensor:
-    """Where a map A (B·T, C, h, w) or (B, C, T, h, w) of B `clips` is strong: Σ_c A_c², (B, T, h, w)."""
+    """Attention Σ_c A_c² (B, T, h, w) of a map A (B·T, C, h, w) or (B, C, T, h, w) of B `clips`."""
     strength = map_.float().square().sum(1)
     return strength.reshape(clips, -1, *strength.shape[-2:])
 
 
 def attention_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean over (B, T) of ‖a/‖a‖ - b/‖b‖‖², 0..2, for attention (B, T, h, w) of either network.
+    """Mean over (B, T) of ‖a/‖a‖ - b/‖b‖‖², 0..2, for the attention (B, T, h, w) of two networks.
 
-    Where their sizes differ, the larger one is averaged down to the smaller.
+    Where their sizes differ, the larger one is reduced to the smaller by average pooling.
     """
     frames, height, width = (min(pair) for pair in zip(a.shape[1:], b.shape[1:], strict=True))
     a, b = (F.adaptive_avg_pool3d(x, (frames, height, width)).flatten(2) for x in (a, b))

@@ -1,8 +1,8 @@
-"""distill: a small network learns from the original and further teachers (P3, section 2).
+"""distill: a small network learns from the original and from further teachers (P3, section 2).
 
-The student is the pruned network, or (P3) the recipe's own, newly initialised. Beside it runs the control:
-same start, same epochs, same augmented views, λ = 0, that is plain cross-entropy. Only the difference between
-the two is owed to the teachers.
+The student is the pruned network or, as in P3, the recipe's network newly initialised. A second training, the
+control, has the same start, epochs and augmented views but λ = 0, which is plain cross-entropy. The
+difference between the two is the effect of the teachers.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,10 @@ from slimstream.training.study import Study, prefixed_log, with_prefix
 
 
 def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Train the models `control` and `distilled`; returns their validation scores and sizes, by model.
+
+    Raises UserError when there is no teacher, or when a teacher does not fit the clips or the split.
+    """
     study = Study.open(extract, paths)
     folders = teacher_folders(distill, paths, paths.trained_teachers())
     wanted = {"classes": study.classes, "input": study.input, "split_hash": study.split_hash}
@@ -72,9 +76,9 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
 
 
 def teacher_folders(p: DistillParams, paths: Paths, trained: list[str]) -> list[Path]:
-    """Where the teachers lie: the original, those of the stage `teachers`, further folders.
+    """Folders of the teachers: the original, those of the stage `teachers`, and further folders.
 
-    Raises UserError when there is none, or one is named that is not among the `trained`.
+    Raises UserError when there is no teacher, or when `p.trained` names one that is not among `trained`.
     """
     if unknown := sorted(set(p.trained or ()) - set(trained)):
         raise UserError(
@@ -92,7 +96,7 @@ def teacher_folders(p: DistillParams, paths: Paths, trained: list[str]) -> list[
 
 
 def new_student(p: DistillParams, paths: Paths) -> tuple[nn.Module, Card]:
-    """The student as it is before it learns, the same at every call."""
+    """The student before training; every call returns the same weights."""
     if p.student == "pruned":
         return load_model(paths.model("pruned"), create_model)
     card = load_card(paths.model("original"))
@@ -104,10 +108,10 @@ def new_student(p: DistillParams, paths: Paths) -> tuple[nn.Module, Card]:
 def teacher_outputs(
     teachers: list[nn.Module], study: Study, p: DistillParams
 ) -> tuple[Tensor, list[list[Tensor]]]:
-    """What the teachers make of each augmented view, each asked once.
+    """Outputs of the teachers for each augmented view, each computed once.
 
-    Logits (views, teachers, clips, n) float32 and, where attention is transferred, of each teacher, of each
-    of its maps, `attention` (views, clips, T, h, w). Processes that train together share the asking.
+    Returns logits (views, teachers, clips, n) float32 and, where attention is transferred, the `attention`
+    (views, clips, T, h, w) for each map of each teacher. Processes that train together share the work.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logits = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
@@ -116,7 +120,7 @@ def teacher_outputs(
     for index, view in progress_bar(asked, "teacher views"):
         teacher = teachers[index].to(device)
         for batch in study.training_batches(teacher, p.fit, view, p.views):
-            if not len(batch.indices):  # other processes have it
+            if not len(batch.indices):  # computed by other processes
                 continue
             with capture_maps(teacher) if p.attention else nullcontext([()]) as captured:
                 logits[view, index, batch.indices] = teacher(batch.clip.to(device)).float().cpu()
@@ -138,8 +142,11 @@ def preflight(
     classes: list[str] | None = None,
     split_hash: str | None = None,
 ) -> None:
-    """Of settings alone the student; with `classes` the teachers, which may have learnt of other clips or,
-    where `split_hash` says of this run's, of another split."""
+    """Without `classes` check the student by its settings; with them check the teachers.
+
+    A teacher must have been trained for the same classes and input and, where `split_hash` is given, on the
+    same split. Raises UserError.
+    """
     if classes is None:
         student = build_on_meta(train.model, train.model_args)
         check_objective(student, distill.fit)
@@ -157,7 +164,7 @@ def preflight(
 
 
 def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
-    """The network in `folder`; a UserError when it was made for something else than `wanted`."""
+    """The network in `folder`. Raises UserError when its card has other values than `wanted`."""
     model, card = load_model(folder, create_model)
     for what, value in wanted.items():
         expected = value.model_dump(mode="json") if isinstance(value, Section) else value
@@ -170,9 +177,10 @@ def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
 
 
 def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor) -> None:
-    """UserError when attention cannot be compared: no maps, or streams that see something else.
+    """Raise UserError when attention cannot be compared: a network without maps, or with other channels.
 
-    All are shown `clip` (1, T, C, H, W), for a network may have maps and not ask for them on its way.
+    Every network computes `clip` (1, T, C, H, W): a network may define `maps` but not use them in its forward
+    pass.
     """
     channels = getattr(student, "channels", None)
     for who, net in (("the student", student), *((str(folder), net) for folder, net in teachers.items())):

@@ -1,4 +1,4 @@
-"""evaluate: every model in its deployed form, side by side on the same test clips, and the report of it."""
+"""evaluate: scores and latency of every model in its deployed form on the same test clips; the report."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictur
 from slimstream.stages.evaluate.report.plots import title
 
 PREPARED_CLIPS = 5
-"""Raw clips whose decoding and flow is timed."""
+"""Number of raw clips whose preparation (decoding and flow) is timed."""
 SHEETS = 18
 """Wrong clips shown; more would make the page heavy."""
 
@@ -64,7 +64,7 @@ class Prediction:
     deployed: Network
     form: Form
     forms: list[Form]
-    """All it was exported in."""
+    """All forms that it was exported in."""
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -74,6 +74,11 @@ class Prediction:
 def run(
     evaluate: EvaluateParams, recipe: str, ingest__source: str, paths: Paths, log: Log
 ) -> dict[str, float]:
+    """Write the report and the predictions; returns scores and latencies as "<model>.<metric>".
+
+    Also returns paired differences with their intervals, numbers of test clips and groups, and the time of
+    preparation in ms. Raises UserError when there are no test clips or no models.
+    """
     info = json.loads(paths.split_info.read_text())
     classes, split = info["classes"], pd.read_parquet(paths.split)
     test = SplitPart.of(split, "test", classes, paths)
@@ -134,7 +139,7 @@ def run(
 
 
 def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
-    """Let the deployed form of a model judge all clips."""
+    """Predict all test clips with the deployed form of the model `name`."""
     model, card = load_model(paths.final_model(name), create_model)
     folder = paths.export(name)
     form, forms = read_forms(folder)
@@ -143,7 +148,7 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
 
 
 def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
-    """Decoding and optical flow of single raw files, one thread, as a model's own card wants them."""
+    """Time of decoding and optical flow for single raw files, one thread, with the settings `p` of a card."""
     calls = [partial(pack_clip, files[i], p) for i in spread_indices(len(files), PREPARED_CLIPS)]
     calls[0]()  # warm up
     return percentiles(time_calls(calls))
@@ -175,13 +180,16 @@ def score(
 
 
 def by_video(r: Prediction, test: SplitPart, draws: Resampling) -> dict[str, float]:
-    """Accuracy and macro-F1 of whole videos, whose clips vote; nothing where every clip is a video."""
+    """Accuracy and macro-F1 per video, from the mean probabilities of its clips, with intervals.
+
+    Empty where every video has a single clip.
+    """
     first, votes = metrics.average_by_video(r.test, test.rows["video"].tolist())
     if len(first) == len(r.test):
         return {}
     truth, predicted = test.truth[first], votes.argmax(1)
     matrix = metrics.confusion(truth, predicted, r.test.shape[1])
-    # A video lies in one unit of the resampling, for its clips are one twin set.
+    # All clips of a video are one twin set, so a video belongs to one unit of the resampling.
     resampled = resampled_confusions(
         truth, predicted, r.test.shape[1], replace(draws, unit=draws.unit[first])
     )
@@ -192,7 +200,7 @@ def by_video(r: Prediction, test: SplitPart, draws: Resampling) -> dict[str, flo
 
 
 def compare(results: list[Prediction], test: SplitPart, draws: Resampling) -> Iterator[dict[str, Any]]:
-    """Paired differences in macro-F1, on the same resamples for both."""
+    """Paired differences in macro-F1 of `COMPARISONS`, on the same resamples for both models."""
     by_name = {r.name: r for r in results}
     for name, versus in COMPARISONS:
         if name in by_name and versus in by_name:
@@ -209,7 +217,7 @@ def compare(results: list[Prediction], test: SplitPart, draws: Resampling) -> It
 
 
 def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
-    """data/predictions.parquet, and a table for `dvc plots` of what was taken for what."""
+    """Write data/predictions.parquet and, for `dvc plots`, a table of actual and predicted labels."""
     frames = []
     for r in results:
         frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
@@ -229,6 +237,7 @@ def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results:
 def model_result(
     r: Prediction, scores: dict[str, float], test: SplitPart, classes: list[str], paths: Paths
 ) -> page.ModelResult:
+    """The part of the report about one model."""
     file = paths.curves(r.name)
     curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
     return page.ModelResult(
@@ -250,10 +259,10 @@ def explain_clips(
     classes: list[str],
     aspects: list[float],
 ) -> Iterator[page.ShownClip]:
-    """Grad-CAM side by side, on clips that the last of the models shown gets wrong and right.
+    """Grad-CAM of several models on clips that the last of them gets wrong, and on some that it gets right.
 
-    Of networks with streams these are `shown`, the original and the compressed model; of networks for
-    pictures the student before and after distillation, layer by layer (P3, Fig. 9).
+    For networks with streams the models are `shown`: the original and the compressed one. For networks for
+    pictures they are the student without and with distillation, layer by layer (P3, Fig. 9).
     """
     explain = examples.explain_clip
     if is_for_pictures(shown[-1].model):
@@ -270,17 +279,19 @@ def explain_clips(
 def clip_sheet(
     i: int, shown: list[Prediction], test: SplitPart, classes: list[str], aspects: list[float]
 ) -> page.ShownClip:
+    """The contact sheet of test clip `i` with the predictions of the models `shown`."""
     row = test.rows.iloc[i]
     verdicts = [clip_prediction(r, i, classes) for r in shown]
     return examples.clip_sheet(row["id"], row["label"], test.clips.all_frames(i), aspects[i], verdicts)
 
 
 def clip_prediction(r: Prediction, i: int, classes: list[str]) -> page.ClipPrediction:
+    """The prediction of a model for test clip `i`."""
     return page.ClipPrediction(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Of a CSV file of numbers; none where there is no such file, as in folds."""
+    """The rows of a CSV file of numbers; empty without the file, as in folds."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -288,4 +299,5 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the JSON file `path`; None without the file."""
     return json.loads(path.read_text()) if path.exists() else None

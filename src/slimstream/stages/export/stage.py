@@ -1,10 +1,10 @@
-"""export: every model in its deployed forms, held against the network itself, and which of them is deployed.
+"""export: write every model in each runtime's form, compare the forms with the network, choose one to deploy.
 
-The ranges of 8-bit numbers are found on training clips. A form is checked and the choice is made on
-validation clips, without their labels: a form may answer otherwise than the network for a few of them at
-most, and the fastest of those on this machine is the one that evaluate judges and publish registers. The
-answers are those of heads that have not learnt from these clips, as a new camera will meet them: after
-`refit` heads are so sure of them that hardly any rounding turns one over.
+The ranges of 8-bit numbers are found on training clips. The forms are compared on validation clips, without
+their labels: a form may change the predicted class of a few of them only. The fastest such form on this
+machine is the one that evaluate measures and publish registers. The comparison uses heads that were not
+trained on the validation clips. After `refit` the heads are trained on them and so confident that rounding
+would hardly change a class, which says little about clips of a new camera.
 """
 
 import json
@@ -38,25 +38,32 @@ from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.params import ExportParams
 
 PARITY = 1e-4
-"""Largest difference of a probability between the network and a form that computes in 32-bit floats."""
+"""Largest allowed difference of a probability between the network and a form with 32-bit floats."""
 MAX_CHANGED = 0.1
-"""Largest difference of a probability that a coarser form may make: validation clips may be a dozen, and of
-one that is moved so far without a new label, others nearer to the border will get one."""
+"""Largest allowed difference of a probability for a form with less precise numbers.
+
+There may be only a dozen validation clips. Where a probability changes by this much without a new predicted
+class, other clips nearer to the decision boundary would get a new one."""
 PARITY_CLIPS = 32
-"""Clips the network itself is asked for; it is the slowest of all."""
+"""Clips that the network itself predicts; in PyTorch it is slower than all forms."""
 FASTER_BY = 0.95
-"""A coarser form must take less than this share of a plainer one's time to be preferred to it."""
+"""A less precise form is preferred only if it takes less than this share of the more precise form's time."""
 
 
 def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: Log) -> dict[str, float]:
+    """Export all final models; returns the measurements as "<model>.<runtime>.<metric>".
+
+    `refit__strength` is refit.strength; None means that heads were not fitted again. Raises UserError when
+    there are no models.
+    """
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
     train, val = (SplitPart.of(split, part, classes, paths) for part in ("train", "val"))
     names = paths.final_models()
     if not names:
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
-    shutil.rmtree(paths.exports, ignore_errors=True)  # or a model that the recipe has dropped would stay
-    runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the plainer first
+    shutil.rmtree(paths.exports, ignore_errors=True)  # removes models that the recipe no longer has
+    runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the most precise first
     known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
     metrics: dict[str, float] = {}
     done: list[Path] = []
@@ -92,9 +99,10 @@ def write_network(
     runtimes: Sequence[str],
     alike: Sequence[Path] = (),
 ) -> list[str]:
-    """Write `model` into `folder`; return those of `runtimes` for which it could be.
+    """Write `model` into `folder`; return those of `runtimes` for which this succeeded.
 
-    A network that differs in its head alone from one of the folders `alike` takes its 8-bit form from there.
+    `known` are calibration batches (1, T, C, H, W) uint8. If the network differs only in its head from the
+    one in a folder of `alike`, its 8-bit form is made from the one there.
     """
     failed = formats.export(model, known, folder, runtimes, alike)
     for runtime, reason in failed.items():
@@ -107,13 +115,13 @@ def _left_out(name: str, runtime: str, reason: str) -> None:
 
 
 def predict(name: str, folder: Path, val: SplitPart, runtimes: Sequence[str]) -> dict[str, Floats]:
-    """Probabilities (N, n) of all validation clips by REFERENCE, in any case, and by each of `runtimes`."""
+    """Probabilities (N, n) of all validation clips by REFERENCE and by each of `runtimes` that works."""
     answers = {REFERENCE: val.predict(open_network(folder, REFERENCE), f"{name}: {REFERENCE}")}
     for runtime in (r for r in runtimes if r != REFERENCE and not find_runtime(r).missing()):
         try:
             network = open_network(folder, runtime, at_once=cores())
             answers[runtime] = val.predict(network, f"{name}: {runtime}")
-        except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE read them all
+        except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE predicts all
             _left_out(name, runtime, formats.root_cause(error))
     return answers
 
@@ -121,9 +129,9 @@ def predict(name: str, folder: Path, val: SplitPart, runtimes: Sequence[str]) ->
 def measure(
     model: nn.Module, folder: Path, val: SplitPart, answers: Mapping[str, Floats], p: ExportParams
 ) -> list[Form]:
-    """Time the forms of `model` in `folder`, and hold them and the `answers` of all against REFERENCE's.
+    """Time the forms of `model` in `folder`, and compare them and their `answers` with those of REFERENCE.
 
-    Raises RuntimeError when REFERENCE does not compute what `model` does.
+    Raises RuntimeError when the probabilities of REFERENCE differ from those of `model` by more than PARITY.
     """
     networks = {runtime: open_network(folder, runtime) for runtime in answers}
     clip = val.median_clip()
@@ -148,7 +156,7 @@ def measure(
 
 
 def choose_form(forms: Sequence[Form], p: ExportParams) -> Form:
-    """The fastest of those that answer as the network does; of two about as fast, the plainer."""
+    """The fastest faithful form; of two forms of similar speed, the more precise one."""
     best = forms[0]
     for form in forms[1:]:
         if is_faithful(form, p) and form.latency_p50_ms < FASTER_BY * best.latency_p50_ms:
@@ -157,7 +165,11 @@ def choose_form(forms: Sequence[Form], p: ExportParams) -> Form:
 
 
 def is_faithful(form: Form, p: ExportParams) -> bool:
-    """Whether it answers as the network does: to rounding in 32-bit floats, for nearly all clips in fewer."""
+    """Whether a form predicts as the network does.
+
+    With 32-bit floats all probabilities must agree to PARITY. With less precise numbers a share `max_changed`
+    of the clips may get another class, and no probability may change by more than MAX_CHANGED.
+    """
     if find_runtime(form.runtime).exact:
         return form.off <= PARITY
     return form.changed <= p.max_changed and form.off <= MAX_CHANGED
@@ -165,17 +177,20 @@ def is_faithful(form: Form, p: ExportParams) -> bool:
 
 @torch.inference_mode()
 def probabilities(model: nn.Module, val: SplitPart, some: Sequence[int]) -> Floats:
-    """(N, n) of the network itself for `some` clips."""
+    """Probabilities (N, n) of the network itself for the clips with the indices `some`."""
     return softmax(np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some]))
 
 
 def largest_change(one: Floats, other: Floats) -> float:
-    """Largest difference of a probability; not a number if one of them is none."""
+    """Largest difference of a probability; NaN if any of them is NaN."""
     return float(np.abs(one - other).max())
 
 
 def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
-    """How a raw clip becomes the network's input and what its answer means, for people and programs."""
+    """Description of the network's input and output, for people and programs; written to preprocessing.json.
+
+    `clip` is the shape (1, T, C, H, W) of a batch.
+    """
     p = ExtractParams.model_validate(card.input)
     channels = {1: ["grey"], 3: ["r", "g", "b"], 5: ["r", "g", "b", "flow x", "flow y"]}[p.channels]
     height, width = p.size

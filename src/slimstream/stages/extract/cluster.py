@@ -1,9 +1,9 @@
-"""The workers of a Dask cluster instead of this machine's cores, with the promises of `core.parallel`.
+"""A parallel map over the workers of a Dask cluster, with the same guarantees as `core.parallel`.
 
-Items are sent in shards, for a task costs client and scheduler a fortieth of a second. A shard whose worker
-dies is done again by another one, as often as the scheduler lets it (its setting
-`distributed.scheduler.allowed-failures`: three times). After that its items are tried once more, one by one,
-with nothing else under way: they may only have been beside the one that kills.
+Items are sent in shards, because a task costs client and scheduler 25 ms. If a worker dies, the scheduler
+gives its shard to another one, up to three times (its setting `distributed.scheduler.allowed-failures`).
+After that the shard's items are tried one by one, with nothing else running: only one of them may be the
+cause.
 """
 
 import uuid
@@ -19,19 +19,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SHARD = 16
-"""Items in a shard at most; few enough that every thread gets several."""
+"""Maximum number of items in a shard; small enough that every thread gets several shards."""
 
 Unfit = Callable[[], str | None]
-"""What keeps the process that calls it from working, as the end of a sentence; None: nothing."""
+"""Returns why the calling process cannot do the work, as the end of a sentence; None when it can."""
 
 
 def dask_map(
     address: str, function: Callable[[T], R], items: Sequence[T], unfit: Unfit
 ) -> Iterator[tuple[int, R | Exception]]:
-    """Yield (position in `items`, work(item)) as they are done, or the exception instead of the result.
+    """Yield (position in `items`, function(item)) in order of completion; an exception replaces a result.
 
-    Functions and items can be pickled, and files have the same paths on all machines. `unfit` is asked once
-    in every worker. Raises UserError when scheduler or workers do not answer, or cannot do this work.
+    `function` and items must be picklable, and files must have the same paths on all machines. `unfit` is
+    called once in every worker. Raises UserError when scheduler or workers do not answer, or when `unfit`
+    gives a reason.
     """
     from distributed import KilledWorker
 
@@ -56,13 +57,13 @@ def dask_map(
 def _results(
     client: Any, send: Callable[[Sequence[int]], Any], shards: Iterable[Sequence[int]], alone: bool = False
 ) -> Iterator[tuple[Sequence[int], Any]]:
-    """Send out `shards`, one at a time if `alone`, and yield each with what came of it."""
+    """Send `shards` to the cluster, one at a time if `alone`, and yield each with its result."""
     from distributed import as_completed
 
     waiting, done = deque(shards), as_completed(loop=client.loop)
     flying: dict[Any, Sequence[int]] = {}
     while waiting or flying:
-        # No more at once than can be worked on: what waits beside a killer would look like one, too.
+        # At most one shard per thread: a shard that waits in a worker that dies would be suspected, too.
         free = (1 if alone else threads(client)) - len(flying)
         for _ in range(min(free, len(waiting))):
             shard = waiting.popleft()
@@ -74,7 +75,7 @@ def _results(
 
 
 def _shard_result(future: Any) -> Any:
-    """The results of a shard, or KilledWorker; raises what else kept the shard from being done."""
+    """The results of a shard, or KilledWorker; raises any other exception of the shard."""
     from distributed import KilledWorker
 
     error = future.exception()
@@ -84,7 +85,7 @@ def _shard_result(future: Any) -> Any:
 
 
 _asked: dict[str, str | None] = {}
-"""What `unfit` said in this worker, by run."""
+"""The result of `unfit` in this worker, by run."""
 
 
 def _run_shard(function: Callable[[T], R], shard: list[T], unfit: Unfit, run: str) -> list[R | Exception]:

@@ -1,16 +1,17 @@
-"""extract: every accepted clip becomes one memory-mapped pack of RGB frames and dense optical flow, in step.
+"""extract: pack every accepted clip into a memory-mapped array of RGB frames with their dense optical flow.
 
-Pictures are resized and packed without flow; zero mean and unit variance are the network's business, as all
-normalisation is, so that packs stay bytes and look like what they are. Packs of one frame, as all of pictures
-are, share one file: DVC handles one file in a fraction of the time that it takes for thousands.
+Pictures are resized and packed without flow. Packs hold bytes; all normalisation (zero mean, unit variance)
+is done by the network. Packs of one frame, such as those of pictures, share one file, because DVC is much
+faster with one file than with thousands.
 
-What is done lies in a work folder named by the hash of all that a pack depends on beside the clip, each pack
-by its clip's sha256: a killed run goes on where it was, and of a grown data set only new clips are extracted.
-The packs of the out are hard links to it, which costs no space until DVC puts copies in their place; what a
-finished run did not use is removed.
+Finished packs are kept in a work folder whose name is the hash of everything but the clip that a pack depends
+on. A pack is named by its clip's SHA-256. So a killed run continues, and when clips are added only these are
+extracted. The packs in the stage's output are hard links to the work folder, which take no space until DVC
+replaces them by copies. Packs that a finished run did not use are removed.
 
-With SLIMSTREAM_DASK the clips go to the workers of a Dask cluster, which see the project's folder as this
-machine does. That address is no setting of the packs: they are the same bytes wherever they are made.
+With SLIMSTREAM_DASK the clips are packed by the workers of a Dask cluster, which must see the project's
+folder under the same path. The packs are the same bytes wherever they are made, so the address is not part
+of the hash.
 """
 
 import errno
@@ -47,11 +48,15 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Write the packs of all accepted clips and their index; returns counts, seconds and megabytes.
+
+    Raises UserError when a clip cannot be packed or the disk is full; finished packs are kept.
+    """
     clips = pd.read_parquet(paths.clips)
     check_flow(clips["path"], extract)
     work = paths.resume_folder(
         "extract", _key(extract)
-    ).resolve()  # workers elsewhere have another current folder
+    ).resolve()  # absolute: workers have another current folder
     raw = paths.ingested.resolve()
     work.mkdir(parents=True, exist_ok=True)
     with (work.parent / "lock").open("w") as lock:
@@ -84,11 +89,15 @@ def run(extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def preflight(extract: ExtractParams, keys: Iterable[str]) -> None:
+    """Raise UserError when flow is asked for and a key of the source names a picture."""
     check_flow(keys, extract)
 
 
 def _extract(jobs: list[PackJob]) -> int:
-    """Do what is not done yet and return how much that was. Raises UserError naming the clips that failed."""
+    """Pack the clips that are not packed yet and return their number.
+
+    Raises UserError that names the clips that failed, or when the disk is full.
+    """
     todo = [job for job in jobs if job.facts() is None]
     if len(todo) < len(jobs):
         print(f"extract: {len(jobs) - len(todo)} of {len(jobs)} clips are already packed.")
@@ -111,7 +120,7 @@ def _extract(jobs: list[PackJob]) -> int:
 
 
 def _results(todo: list[PackJob]) -> Iterator[tuple[int, Exception | None]]:
-    """What comes of packing, by this machine's cores or by a cluster's workers."""
+    """Yield (position in `todo`, None or an exception), from this machine's cores or a cluster's workers."""
     if (address := dask_address()) is None:
         yield from parallel_map(write_pack, todo)
         return
@@ -122,7 +131,7 @@ def _results(todo: list[PackJob]) -> Iterator[tuple[int, Exception | None]]:
 
 
 def _worker_problem(p: ExtractParams, key: str, seen: list[Path]) -> str | None:
-    """Asked in a worker: what keeps it from making the same packs as are made here."""
+    """Called in a worker: why it would not make the same packs as this machine; None when it would."""
     if missing := next((path for path in seen if not path.exists()), None):
         return f"does not see {missing}: give it the same file system under the same path"
     if _key(p) != key:
@@ -132,7 +141,7 @@ def _worker_problem(p: ExtractParams, key: str, seen: list[Path]) -> str | None:
 
 
 def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p: ExtractParams) -> None:
-    """Fill the folder of packs anew and write its index, the settings in its `attrs`."""
+    """Empty and fill the folder of packs, and write its index with the settings in `attrs`."""
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
@@ -152,16 +161,16 @@ def _assemble(clips: pd.DataFrame, facts: pd.DataFrame, work: Path, out: Path, p
 
 
 def _merge_pictures(sources: list[Path], target: Path, p: ExtractParams) -> None:
-    """One array (N, H, W, C) of N packs of one frame."""
+    """Write one array (N, H, W, C) uint8 of N packs of one frame."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(sources), *p.size, p.channels)}
     with target.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for source in sources:  # what follows a header whose reading takes longer than the frame's
+        for source in sources:  # the bytes after the header: parsing it takes longer than reading a frame
             file.write(source.read_bytes()[-p.size[0] * p.size[1] * p.channels :])
 
 
 def _by_clip(index: pd.DataFrame, p: ExtractParams) -> pd.DataFrame:
-    """One row a clip of a video: `clip` counts them, `first` and `frames` say where in `file` each is."""
+    """One row per clip of a video: `clip` is its number; `first` and `frames` are its place in `file`."""
     clips = index.drop(columns="frames").explode("lengths", ignore_index=True)
     clips["frames"] = clips.pop("lengths").astype(np.int64)
     clips["clip"] = clips.groupby("id").cumcount()
@@ -172,7 +181,7 @@ def _by_clip(index: pd.DataFrame, p: ExtractParams) -> pd.DataFrame:
 
 
 def _remove_unused(work: Path, used: set[str], lock: IO[str]) -> None:
-    """Remove what this run did not use, unless another run is at work in the same cache: it will tidy up."""
+    """Remove packs that this run did not use, unless another run uses the same cache: that run will do it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,6 +203,6 @@ def _no_space(error: OSError, folder: Path) -> Exception:
 
 
 def _key(p: ExtractParams) -> str:
-    """Hash of all that a pack depends on beside its clip: settings, code, and libraries."""
+    """Hash of everything but the clip that a pack depends on: settings, code and libraries."""
     libraries = f"{cv2.__version__} {av.__version__} {simplejpeg.__version__}"
     return fingerprint("extract", (p.model_dump_json(), libraries), ())

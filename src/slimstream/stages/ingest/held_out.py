@@ -1,6 +1,7 @@
-"""Who was in a test part before: known by content and by group, so that no move makes him learnt from.
+"""Clips that were in a test part before, by content and by group, so that none is ever trained on.
 
-It is kept in source.lock.json and in the lineage of every registered version.
+A renamed or moved clip is recognised by its content. The record is kept in source.lock.json and in the
+lineage of every registered version.
 """
 
 import json
@@ -19,7 +20,7 @@ Group = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clips that were in a test part, and groups that were so as a whole."""
+    """Clips that were in a test part, and groups of which all clips were."""
 
     sha256: frozenset[str] = frozenset()
     groups: frozenset[Group] = frozenset()
@@ -31,7 +32,7 @@ class HeldOut:
         return bool(self.sha256 or self.groups)
 
     def has_group(self, values: Mapping[str, str], group_by: Sequence[str]) -> bool:
-        """Whether a clip with these values is of a group that was held out, under today's group columns."""
+        """Whether a clip with these values belongs to a held-out group, by the current group columns."""
         return bool(group_by) and group(values, group_by) in self.groups
 
     def to_json(self) -> dict[str, Any]:
@@ -40,7 +41,7 @@ class HeldOut:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "HeldOut":
-        """Raises KeyError, TypeError or AttributeError when `content` is nothing of the kind."""
+        """Read the output of `to_json`. Raises KeyError, TypeError or AttributeError for other content."""
         groups = frozenset(frozenset(group.items()) for group in content["groups"])
         return cls(frozenset(content["sha256"]), groups)
 
@@ -52,25 +53,25 @@ def group(values: Mapping[Any, Any], group_by: Sequence[str]) -> Group:
 
 @dataclass(frozen=True)
 class LastSplit:
-    """The test part of the last split, and what is known of the clips of that run."""
+    """The test part of the last split, and the contents of the clips of that run."""
 
     tested: frozenset[str] = frozenset()
     """Ids of the test clips."""
     held_out: HeldOut = HeldOut()
-    """Their contents, as far as they are known, and their groups."""
+    """Contents, as far as known, and groups of these clips."""
     contents: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of all clips of that run, by id."""
 
     @property
     def unknown(self) -> frozenset[str]:
-        """Ids of test clips whose content nobody wrote down."""
+        """Ids of test clips whose content was not recorded."""
         return self.tested - self.contents.keys()
 
 
 def last_split(paths: Paths) -> LastSplit:
-    """What data/split.parquet and data/manifest.parquet say, or DVC's cache where these are gone.
+    """Read the last split from data/split.parquet and data/manifest.parquet, or their copies in DVC's cache.
 
-    Empty when nothing was ever split. Raises UserError when dvc.lock names a split that is not here.
+    Empty when there was no split yet. Raises UserError when dvc.lock names a split that is not here.
     """
     import pandas as pd
 
@@ -99,7 +100,7 @@ def last_split(paths: Paths) -> LastSplit:
 
 
 def _find_out(file: Path, paths: Paths) -> Path | None:
-    """`file`, an out, or the copy of it in DVC's cache; None when neither is there."""
+    """`file`, a stage's output, or its copy in DVC's cache; None when neither exists."""
     if file.is_file():
         return file
     md5 = _locked_md5(file, paths)
@@ -108,7 +109,7 @@ def _find_out(file: Path, paths: Paths) -> Path | None:
 
 
 def _locked_md5(file: Path, paths: Paths) -> str:
-    """The MD5 under which dvc.lock knows the out `file`; "" when it does not."""
+    """The MD5 of the output `file` in dvc.lock; "" when it is not listed there."""
     name = file.relative_to(paths.root).as_posix()
     outs = (out for stage in stages(paths.root / "dvc.lock") for out in stage.get("outs", ()))
     return next((str(out["md5"]) for out in outs if out.get("path") == name and "md5" in out), "")

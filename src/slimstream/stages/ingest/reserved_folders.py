@@ -1,7 +1,7 @@
-"""Which folders are the pipeline's and the project's own: none of them may be a source of clips.
+"""Folders of the pipeline and of the project itself: none of them may be a source of clips.
 
-The outs of a stage are emptied before it runs, so clips that lie there would be lost: by DVC, or, of the
-clips that are fetched, by `ingest` once it has asked here (dvc.yaml, persist).
+The outputs of a stage are emptied before it runs, so clips in them would be lost. DVC empties them, except
+data/ingested (`persist` in dvc.yaml), which `ingest` empties itself after `check_ingested`.
 """
 
 import configparser
@@ -19,17 +19,17 @@ PROJECT = (
     *("benchmarks", "docs", "flows", "infra", "recipes", "src", "tests"),
     *("mlartifacts", "mlruns"),
 )
-"""Folders of a checkout that are not outs."""
+"""Folders of a checkout that are not outputs of stages."""
 _EMPTIES = "which the pipeline makes and empties"
 _KEEPS = "in which the pipeline keeps its own copies and states"
 _BELONGS = "which belongs to the project itself"
 
 
 def check_source(uri: str, paths: Paths) -> None:
-    """Refuse a source folder that is, lies in or contains a folder of ours, before anything is touched.
+    """Refuse a source folder that is, lies in or contains a folder of the project, before anything changes.
 
-    Links are resolved on both sides, and folders are compared by inode too (bind mounts, other spellings).
-    What is no folder on this machine ('rig', s3://…) is fine. Raises UserError.
+    Links are resolved on both sides, and folders are also compared by inode (bind mounts, other spellings).
+    Sources that are no folder on this machine ('rig', s3://…) are accepted. Raises UserError.
     """
     if uri == "rig" or "://" in uri:
         return
@@ -50,7 +50,10 @@ def check_source(uri: str, paths: Paths) -> None:
 
 
 def source_folder(uri: str, root: Path) -> Path:
-    """The folder that `uri` names, links resolved; a relative one lies below `root`. Raises UserError."""
+    """The folder `uri` with links resolved; a relative path is below `root`.
+
+    Raises UserError when it cannot be resolved.
+    """
     try:
         return (root / Path(uri).expanduser()).resolve()
     except (RuntimeError, ValueError, OSError) as error:  # ~nobody, a loop of links
@@ -58,14 +61,14 @@ def source_folder(uri: str, root: Path) -> Path:
 
 
 def check_ingested(paths: Paths) -> None:
-    """Refuse to go on while data/ingested holds what `ingest` did not put there, for it will be emptied.
+    """Raise UserError when data/ingested, which will be emptied, holds files that `ingest` did not put there.
 
-    Its own files are named by `manifest.clip_id`. Raises UserError.
+    Files of `ingest` are recognised by their names, made by `manifest.clip_id`.
     """
     if not paths.ingested.is_dir():
         return
     with os.scandir(paths.ingested) as entries:
-        ours = re.compile(r"\..*|.+-[0-9a-f]{8}(\.\w+)?")  # or what a file manager leaves
+        ours = re.compile(r"\..*|.+-[0-9a-f]{8}(\.\w+)?")  # or hidden files, such as those of file managers
         strange = sorted(e.name for e in entries if not ours.fullmatch(e.name) or e.is_dir())
     if strange:
         raise UserError(
@@ -75,7 +78,7 @@ def check_ingested(paths: Paths) -> None:
 
 
 def stage_outputs(root: Path) -> list[Path]:
-    """Files and folders that the stages of `root`'s dvc.yaml make (outs, metrics, plots), as written there.
+    """Files and folders that the stages of `root`'s dvc.yaml write: outs, metrics and plots.
 
     Empty without a dvc.yaml. Raises UserError when it cannot be read.
     """
@@ -89,7 +92,7 @@ def stage_outputs(root: Path) -> list[Path]:
 
 
 def stages(file: Path) -> list[dict[str, Any]]:
-    """The stages of a dvc.yaml or dvc.lock; none without the file. Raises UserError when it is no YAML."""
+    """The stages of a dvc.yaml or dvc.lock; empty without the file. Raises UserError when it is not YAML."""
     from ruamel.yaml import YAML, YAMLError
 
     if not file.is_file():
@@ -102,13 +105,13 @@ def stages(file: Path) -> list[dict[str, Any]]:
 
 
 def dvc_cache(root: Path) -> Path:
-    """Where DVC keeps the contents of the outs of `root`: `cache.dir` of its configuration."""
+    """Folder of DVC's cache for the project `root`: `cache.dir` of its configuration."""
     place, folder = "cache", root / ".dvc"
     for file in (_dvc_home() / "config", folder / "config", folder / "config.local"):
         config = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             config.read(file)
-        except (configparser.Error, UnicodeDecodeError):  # DVC will say so
+        except (configparser.Error, UnicodeDecodeError):  # DVC reports it
             continue
         place = config.get("cache", "dir", fallback=place)
     return Path(os.path.normpath(folder / Path(place).expanduser()))
@@ -119,14 +122,14 @@ def _dvc_home() -> Path:
 
 
 def _reserved(source: Path, paths: Paths) -> Iterator[tuple[Path, str]]:
-    """Every folder of ours with what it is, of all checkouts that the source may lie in."""
-    if not (paths.root / "dvc.yaml").is_file():  # the home of a fold or of a table
+    """Every folder of the project with its purpose, for all checkouts that the source may lie in."""
+    if not (paths.root / "dvc.yaml").is_file():  # a folder of `folds` or `tables`
         made = (paths.ingested, paths.packs, paths.validation, paths.exports)
         named = (paths.root / name for name in ("models", "metrics", "plots", "runs"))
         yield from ((path, _EMPTIES) for path in (*made, *named))
     yield paths.cache, _KEEPS
     roots = [paths.root, paths.source_root]
-    # An isolated run works in a checkout of its own, and its user may have more of them.
+    # An isolated run works in its own checkout, and the user may have further checkouts.
     roots += [above for above in (source, *source.parents) if (above / "src/slimstream").is_dir()]
     for root in dict.fromkeys(root.resolve() for root in roots):
         if not (root / "dvc.yaml").is_file():
@@ -137,7 +140,7 @@ def _reserved(source: Path, paths: Paths) -> Iterator[tuple[Path, str]]:
 
 
 def _inodes(path: Path) -> set[tuple[int, int]]:
-    """Of the folder and of all above it."""
+    """Inodes of the folder and of all folders above it."""
     return {found for folder in (path, *path.parents) if (found := _inode(folder))}
 
 

@@ -1,4 +1,4 @@
-"""A simulated multiphase-flow rig: rendered clips of the plant of P1, whose own video is not to be had.
+"""A simulated multiphase-flow rig: rendered clips of the plant of P1, whose own videos are not available.
 
       cooler   separator             normal          all bubbles rise through the riser
      ┌──────════╤═══════════
@@ -8,11 +8,11 @@
     │tank │     ╠═══════╝
     └─────┘     ║ riser
 
-What differs between the states is *where* the same bubbles move, not how many, how fast or how bright:
-rates and speeds are drawn from the same ranges in every state, bubbles also run through a cooler that turns
-as often as the bypass does, a vent on the tank throws the same mist as the leak, and an agitator, a beacon
-and passing operators move in every state alike. A recording is one set-up of camera, light, wall and clutter,
-and sees every state. All lengths below are in heights of the picture, y downwards.
+The states differ in *where* the same bubbles move, not in their number, speed or brightness: rates and speeds
+are drawn from the same ranges in every state. Bubbles also pass through a cooler with as many bends as the
+bypass, and a vent on the tank throws the same mist as the leak. An agitator, a beacon and passing operators
+move in the same way in every state. A recording is one set-up of camera, light, wall and clutter, and has
+clips of every state. All lengths below are in heights of the picture, with y downwards.
 """
 
 import hashlib
@@ -45,13 +45,13 @@ from slimstream.stages.ingest.rig_scene import (
 )
 
 VERSION = 2
-"""Of the renderer: raise it when the pictures change, so that a scan sees the clips as changed."""
+"""Version of the renderer: raise it when the pictures change, so that a scan lists the clips as changed."""
 STATES = ("air_leakage", "diverted_flow", "normal")
 
 
 @dataclass(frozen=True)
 class RigClip:
-    """One clip and everything that decides its pixels."""
+    """One clip and everything that its pixels depend on."""
 
     recording: int
     state: str
@@ -70,13 +70,16 @@ class RigClip:
 
     @property
     def etag(self) -> str:
-        """Changes when, and only when, the pictures may."""
+        """Hash of everything that the pictures depend on."""
         text = json.dumps([VERSION, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def rig_clips(recordings: int, per_state: int, seconds: float, fps: float, seed: int) -> list[RigClip]:
-    """Every clip of the rig; more recordings or clips leave the others as they are."""
+    """Every clip of the rig. More recordings or more clips per state do not change the other clips.
+
+    `seconds` is the length of a clip, `fps` its frames per second.
+    """
     return [
         RigClip(recording, state, number, seconds, fps, seed)
         for recording in range(recordings)
@@ -86,7 +89,7 @@ def rig_clips(recordings: int, per_state: int, seconds: float, fps: float, seed:
 
 
 def render(clip: RigClip) -> Iterator[Picture]:
-    """Yield the frames, (HEIGHT, WIDTH, 3) uint8 in BGR; the same clip always gives the same frames."""
+    """Yield the frames (HEIGHT, WIDTH, 3) uint8 BGR; the same clip always gives the same frames."""
     camera = Camera(np.random.default_rng([clip.seed, clip.recording]))
     rng = np.random.default_rng([clip.seed, clip.recording, STATES.index(clip.state), clip.number])
     flows = _flows(clip.state, camera.speed, rng)
@@ -124,7 +127,7 @@ def write_clip(clip: RigClip, path: Path) -> None:
     finally:
         writer.release()
     try:
-        probe(path)  # OpenCV says nothing when the disk is full, but then the header is not there
+        probe(path)  # OpenCV does not report a full disk, but then the header is missing
     except UnreadableVideo as error:
         raise UserError(f"{path}: the video could not be finished; is the disk full?") from error
 

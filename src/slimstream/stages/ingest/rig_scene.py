@@ -1,6 +1,6 @@
-"""The drawing board of the simulated rig: what one camera sees, and everything that moves before it.
+"""Drawing of the simulated rig: the scene as one camera shows it, and everything that moves in it.
 
-Lengths are in heights of the picture, y downwards; colours are blue, green, red in 0..255.
+Lengths are in heights of the picture, with y downwards; colours are blue, green, red in 0..255.
 """
 
 import itertools
@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 192, 144
 Points = npt.NDArray[np.float64]
 """(N, 2) x, y."""
 Picture = npt.NDArray[np.uint8]
-"""(H, W, 3) blue, green, red, as OpenCV wants it."""
+"""(H, W, 3) blue, green, red, the order of OpenCV."""
 
 RISER: Points = np.array([(0.66, 0.97), (0.66, 0.12)])
 BYPASS: Points = np.array([(0.66, 0.76), (0.95, 0.76), (0.95, 0.27), (0.66, 0.27)])
@@ -23,14 +23,14 @@ COOLER: Points = np.array(
     [(0.14, 0.64), (0.14, 0.45), (0.42, 0.45), (0.42, 0.27), (0.14, 0.27), (0.14, 0.08), (0.55, 0.08)]
 )
 JOINT, VENT = (0.66, 0.50), (0.32, 0.62)
-PIPE, MIST = 0.08, 60  # width; droplets in the air when everything escapes
-MARGIN = 8  # pixels around the picture, so that a shaking camera never sees an edge
+PIPE, MIST = 0.08, 60  # width of a pipe; number of droplets when all bubbles escape
+MARGIN = 8  # pixels around the picture, so that a shaking camera never shows an edge
 _SUB = 4  # fractional bits of OpenCV's drawing coordinates
 _CIRCLE: Points = np.exp(2j * np.pi * np.arange(10)[:, None] / 10).view(float)
 
 
 class Camera:
-    """One set-up of camera, wall and light: the empty rig as this camera sees it."""
+    """One set-up of camera, wall and light, with the picture of the empty rig."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         angle, scale = np.radians(rng.uniform(-4, 4)), rng.uniform(0.86, 1.08) * HEIGHT
@@ -38,9 +38,9 @@ class Camera:
         middle = np.array([WIDTH, HEIGHT]) / 2 + MARGIN + rng.uniform(-0.06, 0.06, 2) * HEIGHT
         self.matrix = np.eye(3)
         self.matrix[:2, :2], self.matrix[:2, 2] = turn, middle - turn @ (0.64, 0.52)
-        self.matrix[2, :2] = rng.uniform(-0.12, 0.12, 2)  # seen from a little aside
+        self.matrix[2, :2] = rng.uniform(-0.12, 0.12, 2)  # a slightly oblique view
         self.matrix[2, 2] = 1 - self.matrix[2, :2] @ (0.64, 0.52)
-        self.matrix[:2] += np.outer(middle, self.matrix[2] - (0, 0, 1))  # the middle stays where it is
+        self.matrix[:2] += np.outer(middle, self.matrix[2] - (0, 0, 1))  # keeps the centre fixed
         self.scale = scale
         self.noise = rng.uniform(2, 7)
         self.shake = rng.uniform(0, 0.25)
@@ -54,7 +54,7 @@ class Camera:
         self.rig, self.mask = self._rig(rng, shape)
 
     def see(self, world: Points) -> Points:
-        """Project points of the rig's plane, (N, 2) in heights, to pixels of the frame with its margin."""
+        """Project points (N, 2) of the rig's plane, in heights, to pixels of the frame with its margin."""
         flat = np.column_stack([world, np.ones(len(world))]) @ self.matrix.T
         return flat[:, :2] / flat[:, 2:]
 
@@ -78,7 +78,7 @@ class Camera:
             cv2.fillConvexPoly(picture, outline, colour, cv2.LINE_AA, _SUB)
 
     def pipe(self, picture: Picture, path: Points, width: float, colour: npt.ArrayLike) -> None:
-        """A run of straight pipe along `path`, whose parts are upright or level."""
+        """Draw a pipe along `path`, whose segments are vertical or horizontal."""
         for (x0, y0), (x1, y1) in itertools.pairwise(path):
             half = width / 2
             self.box(
@@ -134,7 +134,7 @@ class Camera:
 
 
 class Bubbles:
-    """Bubbles that move along a pipe at even speed, evenly spread, each with its own wobble."""
+    """Bubbles that move along a pipe at constant speed, spread uniformly, each with its own oscillation."""
 
     def __init__(
         self, path: Points, rate: float, speed: float, size: float, rng: np.random.Generator
@@ -157,7 +157,7 @@ class Bubbles:
         points = np.column_stack([np.interp(way, self.steps, axis) for axis in self.path.T])
         width, pace, start = self.wobble
         points += (width * np.sin(pace * t + start))[:, None] * (0.7, 0.35)
-        # A dark rim and a light heart: on average about as bright as the water around it.
+        # A dark rim and a light centre: on average about as bright as the water around it.
         camera.disc(
             picture,
             np.vstack([points, points - 0.003]),
@@ -167,7 +167,7 @@ class Bubbles:
 
 
 class Jet:
-    """Mist and bubbles thrown out of an opening, slowing down as they rise."""
+    """Mist and bubbles that leave an opening and slow down as they rise."""
 
     def __init__(
         self, origin: tuple[float, float], droplets: float, side: float, rng: np.random.Generator
@@ -187,7 +187,7 @@ class Jet:
 
 
 class Nuisance:
-    """What moves in every state alike: operators, beacon, agitator."""
+    """Moving objects that are the same in every state: operators, beacon, agitator."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.people = [Operator(rng) for _ in range(rng.integers(0, 4))]
@@ -216,7 +216,7 @@ class Nuisance:
 
 
 class Operator:
-    """Somebody in working clothes and a helmet who walks past behind the rig."""
+    """A person in working clothes and a helmet who walks past behind the rig."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.pace = rng.choice([-1.0, 1.0]) * rng.uniform(0.12, 0.5)

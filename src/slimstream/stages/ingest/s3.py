@@ -1,6 +1,6 @@
-"""Clips in a bucket: any server that speaks S3. Credentials come from boto3's usual places.
+"""Clips in a bucket of any S3-compatible server. Credentials come from boto3's usual places.
 
-boto3 takes a while to import; `sources` imports this file only for a source that is a bucket.
+boto3 is slow to import; `sources` imports this module only when the source is a bucket.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 File = io.BufferedRandom | io.BytesIO
 RANGE = 1 << 20
-"""Bytes that are asked for at a time, and so what a broken connection costs at most."""
+"""Bytes per request; at most this much is lost when a connection breaks."""
 TRIES = 4
-"""How often a range is asked for when it breaks, and an object whose bytes are not what was listed."""
+"""Attempts for a range whose transfer breaks, and for an object whose bytes differ from the listing."""
 PATIENCE = 6
-"""How often a request is sent when the server does not answer or asks to slow down: about fifteen seconds."""
+"""Attempts for a request when the server does not answer or asks to slow down: about fifteen seconds."""
 SILENCE = 60
 """Seconds without a byte after which a connection counts as broken."""
 CHECKSUMS = {
@@ -42,16 +42,19 @@ CHECKSUMS = {
     "ChecksumSHA1": httpchecksum.Sha1Checksum,
     "ChecksumCRC32": httpchecksum.Crc32Checksum,
 }
-"""What HEAD tells of an object, and what computes it."""
+"""Checksums in the answer to HEAD, with the class that computes each."""
 
 
 class S3Source:
-    """The objects below s3://bucket/prefix. `endpoint_url` None: AWS_ENDPOINT_URL or AWS itself."""
+    """The objects below s3://bucket/prefix. `endpoint_url` None means AWS_ENDPOINT_URL or AWS itself.
+
+    Raises UserError for a `uri` of another form or one that holds credentials.
+    """
 
     workers = 8
 
     def __init__(self, uri: str, endpoint_url: str | None = None) -> None:
-        # No URL: of a key, #, ? and % are letters like all others.
+        # Not parsed as a URL: #, ? and % are ordinary characters of a key.
         parts = re.fullmatch(r"s3://([^/]+)(/.*)?", uri, re.DOTALL)
         if not parts or holds_credentials(uri):
             raise UserError(
@@ -61,7 +64,7 @@ class S3Source:
         self._below = f"{self.prefix}/" if self.prefix else ""
         self.client = _client(endpoint_url)
         one_at_a_time = TransferConfig(
-            multipart_threshold=1,  # so that all is asked for in ranges: only these are sent with If-Match
+            multipart_threshold=1,  # everything in ranges: only these are sent with If-Match
             multipart_chunksize=RANGE,
             num_download_attempts=TRIES,
             use_threads=False,  # `workers` threads of the stage are enough
@@ -91,7 +94,10 @@ class S3Source:
         return label_files(files, table.getvalue() if name else None, self.uri)
 
     def check(self) -> None:
-        """Ask for a single name, so that whatever is wrong with server, bucket or keys is said now."""
+        """List one name, so that problems with server, bucket or credentials are reported early.
+
+        Raises UserError or Unavailable.
+        """
         with self._explain_errors():
             self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._below, MaxKeys=1)
 
@@ -103,10 +109,10 @@ class S3Source:
             self._copy(key, stat, file)
 
     def _copy(self, key: str, stat: FileStat, file: File) -> None:
-        """Write the object to `file`, range by range; a range that breaks is asked for again.
+        """Write the object to `file`, range by range; a range whose transfer breaks is requested again.
 
-        Raises FetchError for an object that is not what was listed, and Unavailable for a range that broke
-        TRIES times.
+        Raises FetchError for an object that differs from the listing, and Unavailable when the transfer of a
+        range broke TRIES times.
         """
         for _ in range(TRIES):
             file.truncate(file.seek(0))
@@ -117,7 +123,7 @@ class S3Source:
         raise FetchError(f"fetched {TRIES} times, and each time {fault}")
 
     def _download(self, key: str, stat: FileStat, file: File) -> str:
-        """Fetch the object once. Returns why its bytes are not what was listed; "" when they are."""
+        """Fetch the object once. Returns how its bytes differ from the listing; "" when they do not."""
         listed, name = _Listed(stat), self._below + key
         try:
             self._transfers.download(self.bucket, name, file, subscribers=[listed]).result()
@@ -131,12 +137,13 @@ class S3Source:
             return "the bytes do not fit the checksum"
         except S3ValidationError:
             return "another range came than was asked for"
-        if listed.came == stat.size and _md5(file) == stat.etag:  # it is the MD5 if put in one part
+        # The ETag of an object that was uploaded in one part is its MD5.
+        if listed.came == stat.size and _md5(file) == stat.etag:
             return ""
         there: Mapping[str, Any] = self.client.head_object(
             Bucket=self.bucket, Key=name, ChecksumMode="ENABLED"
         )
-        if there["ETag"].strip('"') != stat.etag:  # not every server knows If-Match
+        if there["ETag"].strip('"') != stat.etag:  # not every server supports If-Match
             raise FetchError(_OF_ONE_OBJECT["412"])
         if listed.came != stat.size:
             return f"{listed.came} bytes came, {stat.size} were listed"
@@ -144,7 +151,7 @@ class S3Source:
             return "the bytes do not fit the ETag"
         file.seek(0)
         for field, checksum in CHECKSUMS.items():
-            # With a hyphen it is a checksum of the checksums of parts.
+            # A value with a hyphen is a checksum of the checksums of parts.
             if "-" not in there.get(field, "-") and checksum().handle(file) != there[field]:
                 return "the bytes do not fit the checksum"
         return ""
@@ -154,7 +161,11 @@ class S3Source:
 
     @contextmanager
     def _explain_errors(self, key: str = "") -> Iterator[None]:
-        """Say in one sentence what the server, the network or the credentials lack; never a secret."""
+        """Turn errors of server, network or credentials into one sentence that contains no secret.
+
+        Raises FetchError for a problem of the object `key` only, Unavailable for one that may pass, and
+        UserError for all others.
+        """
         where = self._where(key)
         try:
             yield
@@ -182,15 +193,15 @@ class S3Source:
 
 
 class _Listed(BaseSubscriber):
-    """Pins every range of one transfer to the listed size and ETag, and counts what came."""
+    """Requests every range of one transfer with the listed size and ETag, and counts the bytes."""
 
     def __init__(self, stat: FileStat) -> None:
         self._stat = stat
         self.came = 0
-        """Bytes; those of a range that broke are taken off again."""
+        """Bytes received; those of a range whose transfer broke are subtracted."""
 
     def on_queued(self, future: TransferFuture, **_: object) -> None:
-        future.meta.provide_transfer_size(self._stat.size)  # both known, s3transfer asks for no HEAD
+        future.meta.provide_transfer_size(self._stat.size)  # with both known, s3transfer sends no HEAD
         future.meta.provide_object_etag(f'"{self._stat.etag}"')  # sent as If-Match
 
     def on_progress(self, future: TransferFuture, bytes_transferred: int, **_: object) -> None:
@@ -206,7 +217,7 @@ _OF_ONE_OBJECT = {
     "InvalidObjectState": "archived by the server; have it restored and scan again",
     "InvalidRequest": "the server does not take the name",
 }
-"""What ends the fetching of one object and of no other."""
+"""Error codes that concern one object only; the others are still fetched."""
 _REASONS = {
     "NoSuchBucket": "there is no such bucket; check the source",
     "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY",
@@ -224,7 +235,7 @@ def _md5(file: File) -> str:
 
 
 def _give_up(exception: Exception, **_: object) -> None:
-    """Keep s3transfer from asking a silent server anew: botocore has asked PATIENCE times by then."""
+    """Stop s3transfer from retrying a server that does not answer: botocore has tried PATIENCE times."""
     if isinstance(exception, aws.ReadTimeoutError):
         raise aws.HTTPClientError(error=exception) from exception
 
@@ -245,6 +256,6 @@ def _client(endpoint_url: str | None) -> "S3Client":
     except aws.BotoCoreError as error:
         raise UserError(f"S3: {' '.join(str(error).split())}; check the AWS configuration.") from error
     client.meta.events.register("after-call-error.s3", _give_up)
-    if "@" in client.meta.endpoint_url:  # it would be told with every mistake
+    if "@" in client.meta.endpoint_url:  # error messages show the address
         raise UserError(f"{_ADDRESS} holds credentials; give them as AWS_ACCESS_KEY_ID and so on.")
     return client

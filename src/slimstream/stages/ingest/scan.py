@@ -1,6 +1,6 @@
-"""Look at the source and write down what is there: `source.lock.json`, on which the ingest stage depends.
+"""List the source and write the list to `source.lock.json`, a dependency of the stage ingest.
 
-A scan that finds nothing new leaves the file as it is, byte for byte, so that nothing runs again.
+A scan that finds no change leaves the file byte for byte as it is, so that no stage runs again.
 """
 
 import json
@@ -24,19 +24,19 @@ HeldOutLookup = Callable[[], tuple[HeldOut, list[str]]]
 
 @dataclass(frozen=True)
 class Lock:
-    """What source.lock.json holds: the source, its listing, and who was in a test part before."""
+    """Content of source.lock.json: the source, its listing, and the clips that were in a test part before."""
 
     source: str
     listing: Listing
     held_out: frozenset[str] = frozenset()
-    """Keys of listed clips: they are test by their name or by their group, whatever they hold now."""
+    """Keys of listed clips that are test by their name or by their group, whatever their content is now."""
     memory: HeldOut = field(default_factory=HeldOut)
-    """Clips and groups of this and of earlier sources."""
+    """Test clips and groups of this and of earlier sources, by content."""
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a scan found, compared with the scan before; all lists hold keys, sorted."""
+    """Result of a scan, compared with the previous scan; all lists hold sorted keys."""
 
     source: str
     clips: int
@@ -45,10 +45,10 @@ class ScanResult:
     removed: list[str]
     rejected: dict[str, str]
     skipped: Mapping[str, int]
-    """How many files of each kind are no clips, the most frequent first."""
+    """Number of files of each kind that are not clips, the most frequent kind first."""
     differs: bool
     notes: list[str]
-    """What is to be said of clips that were test before, a line each."""
+    """Messages about clips that were test before, one line each."""
     items: list[Item]
 
     def __str__(self) -> str:
@@ -78,11 +78,12 @@ def scan(
     write: bool = True,
     ask: HeldOutLookup | None = None,
 ) -> ScanResult:
-    """List `source` (or ingest.source) and update source.lock.json when something is not as it was.
+    """List `source` (or ingest.source) and update source.lock.json when something has changed.
 
-    `group_by` is split.group_by, by which groups that were test stay so. Without `write` only the result
-    says so. `ask` is called when the lock or the last split is lost: it
-    returns who else is known to have been in a test part, and what to say of it.
+    `group_by` is split.group_by: clips of groups that were test stay test. Without `write` the file is not
+    written. `ask` is called when the lock or the last split is missing: it returns further clips and groups
+    known to have been in a test part, and messages about them. Raises UserError when the source cannot be
+    listed.
     """
     uri = normalise(source or ingest.source)
     source_ = open_source(ingest, uri, paths)
@@ -118,14 +119,14 @@ def _mark_held_out(
     old: Lock | None,
     ask: HeldOutLookup | None,
 ) -> tuple[frozenset[str], HeldOut, list[str]]:
-    """Keys that stay test by name or group, all that was ever test, and what is to be said of it."""
+    """Keys that stay test by name or group, everything that was ever test, and messages about it."""
     last = last_split(paths)
     asked, notes = ask() if ask and (old is None or not last.tested) else (HeldOut(), [])
     flagged = {key: clip_id(key) for key in (old.held_out if old else ())}
     contents = frozenset(last.contents[i] for i in flagged.values() if i in last.contents)
     memory = HeldOut(contents) | last.held_out | asked | (old.memory if old else HeldOut())
 
-    # Who is known by content is found by it anywhere; a name says something of the same source alone.
+    # A clip with known content is found by it in any source; a name is meaningful in the same source only.
     unknown = last.unknown | (set(flagged.values()) - last.contents.keys())
     by_name = unknown if old and old.source != uri else last.tested | set(flagged.values())
     held_out = frozenset(
@@ -170,7 +171,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def parse_lock(text: str, name: str) -> Lock:
-    """The lock that `text` is. Raises UserError, calling it `name`, when it is broken."""
+    """Parse `text` as a lock. Raises UserError, which calls the file `name`, when it is broken."""
     try:
         content = json.loads(text)
         items = [_item(entry) for entry in content["items"]]
@@ -205,7 +206,7 @@ def _entry(item: Item, held_out: bool) -> dict[str, Any]:
 
 
 def _item(entry: dict[str, Any]) -> Item:
-    if ".." in PurePosixPath(entry["key"]).parts:  # a scan lists none
+    if ".." in PurePosixPath(entry["key"]).parts:  # a scan never lists one
         raise ValueError("a key that leaves the source")
     stat = FileStat(entry["size"], entry.get("etag", ""), entry.get("mtime_ns", 0))
     return Item(entry["key"], entry["label"], stat, entry.get("groups", {}))

@@ -1,4 +1,4 @@
-"""Where clips come from: a folder, S3 or the simulated rig, all listed and fetched alike."""
+"""Sources of clips: a folder, S3 or the simulated rig, all with the same interface."""
 
 import os
 import shutil
@@ -15,36 +15,36 @@ from slimstream.stages.ingest.reserved_folders import check_source, source_folde
 
 
 class FetchError(Exception):
-    """One item cannot be had; the message is the reason, and the others go on."""
+    """One item cannot be fetched; the message is the reason. The other items are still fetched."""
 
 
 class Source(Protocol):
     """A place with labelled clips."""
 
     name: str
-    """Tells it from every other source on this machine."""
+    """Unique among the sources on this machine."""
     workers: int
-    """How many items may be fetched at a time."""
+    """Number of items that may be fetched in parallel."""
 
     def list(self) -> Listing:
-        """Look at everything there is. Raises UserError when nothing can be listed."""
+        """List all files. Raises UserError when the source cannot be listed."""
 
     def outdated(self, listing: Listing) -> bool:
-        """Whether it is known, without asking anybody, that the source now holds something else."""
+        """Whether the settings alone show that the source no longer matches `listing`."""
 
     def fetch(self, key: str, stat: FileStat, target: Path) -> None:
-        """Write the item to `target`. Raises FetchError when it is gone or no longer what was listed."""
+        """Write the item to `target`. Raises FetchError when it is missing or differs from the listing."""
 
 
 def normalise(uri: str) -> str:
-    """The form in which a source is remembered: as given, without a slash at its end."""
+    """The source as given, without spaces around it and without a slash at its end."""
     return uri.strip().rstrip("/") or uri.strip()
 
 
 def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
-    """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative one lies below `source_root`).
+    """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative path is below `source_root`).
 
-    Raises UserError for what is no source, and for a folder of our own (see `reserved_folders`).
+    Raises UserError for any other `uri`, and for a folder of the project itself (see `reserved_folders`).
     """
     if uri == "rig":
         return RigSource(params)
@@ -61,7 +61,7 @@ def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
 
 
 class RigSource:
-    """The simulated rig (`slimstream.stages.ingest.rig`): fetching renders."""
+    """The simulated rig (`slimstream.stages.ingest.rig`): fetching a clip renders it."""
 
     workers = 1
 
@@ -88,7 +88,7 @@ class RigSource:
 
 
 class FolderSource:
-    """A folder on this machine. Links that leave it are never followed."""
+    """A folder on this machine. Links to places outside it are never followed."""
 
     workers = 1
 
@@ -102,7 +102,7 @@ class FolderSource:
         files = {}
         for folder, folders, names in os.walk(self.folder, onerror=_raise):
             links = [name for name in folders if Path(folder, name).is_symlink()]
-            # A folder of clutter counts as one thing and is not entered: it may not be readable.
+            # A hidden folder counts as one file and is not entered: it may not be readable.
             closed = [name for name in folders if hidden_part(Path(name)) and name not in links]
             folders[:] = sorted({*folders} - {*closed})
             for name in sorted([*names, *links, *closed]):

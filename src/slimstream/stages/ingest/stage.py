@@ -1,6 +1,6 @@
-"""ingest: fetch the clips that source.lock.json lists, look at their headers, write the manifest.
+"""ingest: fetch the clips that source.lock.json lists, read their headers, write the manifest.
 
-A clip that cannot be had or opened is a row with a `problem`; the others go on.
+A clip that cannot be fetched or opened becomes a row with a `problem`; the others are not affected.
 """
 
 import shutil
@@ -24,7 +24,10 @@ from slimstream.stages.ingest.store import Store, Stored, explain_os_errors, lin
 
 
 def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
-    """Fill data/ingested, write data/manifest.parquet; returns clips, bytes, fetched, reused and problems."""
+    """Fill data/ingested and write data/manifest.parquet; returns clips, bytes, fetched, reused and problems.
+
+    Raises UserError when source.lock.json does not belong to the settings.
+    """
     lock = read_lock(paths.source_lock)
     source = open_source(ingest, lock.source, paths)
     if lock.source != normalise(ingest.source) or source.outdated(lock.listing):
@@ -35,7 +38,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
     check_ingested(paths)
     store = Store(paths.store)
     with explain_os_errors(paths.ingested):
-        if paths.ingested.is_symlink():  # what it leads to stays
+        if paths.ingested.is_symlink():  # the folder that it points to is kept
             paths.ingested.unlink()
         elif paths.ingested.exists():
             shutil.rmtree(paths.ingested)
@@ -71,7 +74,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def _fetch_all(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[Item, Stored | str, bool]]:
-    """Every item with its clip in the store (or why there is none) and whether it was there before."""
+    """Yield every item with its clip in the store (or why there is none) and whether it was there before."""
 
     def fetch(item: Item) -> Stored | str:
         try:

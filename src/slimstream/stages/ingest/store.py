@@ -1,8 +1,8 @@
-"""A content-addressed store, `<first two of sha256>/<sha256><suffix>`, that knows which clip came from where.
+"""A content-addressed store of clips, `<first two of sha256>/<sha256><suffix>`, with an index of origins.
 
-It lies outside what DVC tracks, so a clip is fetched once however often DVC empties the outs. Its files are
-read-only and shared with data/ingested by hard links; one that was changed all the same is noticed and
-fetched anew.
+DVC does not track it, so a clip is fetched once even if DVC empties the stage's output. Its files are
+read-only and shared with data/ingested by hard links; a file that was changed nevertheless is detected and
+fetched again.
 """
 
 import contextlib
@@ -36,26 +36,26 @@ class Stored:
 
 
 class Store:
-    """A store below `root`, made when it is not there. Several threads and processes may `put` at a time."""
+    """A store below `root`, which is created when missing. Threads and processes may `put` concurrently."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         with explain_os_errors(root):
             (root / "tmp").mkdir(parents=True, exist_ok=True)
-            for left in (root / "tmp").iterdir():  # by a run that was killed
+            for left in (root / "tmp").iterdir():  # left by a run that was killed
                 if not re.fullmatch("[0-9a-f]{32}", left.stem):  # SLIMSTREAM_CACHE may name any folder
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - left.stat().st_mtime > 86_400:
                         left.unlink()
             self._index = sqlite3.connect(root / "index.db", timeout=60)
-            # There is a commit an item, and with thousands of pictures none can wait for the disk.
+            # One commit per item: with thousands of pictures, waiting for the disk each time is too slow.
             self._index.execute("PRAGMA journal_mode = WAL")
             self._index.execute("PRAGMA synchronous = NORMAL")
             self._index.execute(_INDEX)
 
     def get(self, source: str, key: str, stat: FileStat, suffix: str) -> Stored | None:
-        """What was fetched before for this version of this item, if its bytes are still the same."""
+        """The clip fetched before for this version of the item; None when it is missing or was changed."""
         row = self._index.execute(
             """SELECT sha256, bytes, mtime_ns FROM fetched
             WHERE source = ? AND key = ? AND size = ? AND version = ?""",
@@ -75,7 +75,10 @@ class Store:
         return Stored(path, sha256, size)
 
     def put(self, fetch: Callable[[Path], object], suffix: str) -> Stored:
-        """Let `fetch(target)` write a file and keep it under its hash. Whatever it raises goes on."""
+        """Let `fetch(target)` write a file and store it under its hash.
+
+        Passes on exceptions of `fetch`; OSError becomes UserError.
+        """
         temporary = self.root / "tmp" / f"{uuid.uuid4().hex}{suffix}"
         try:
             with explain_os_errors(self.root):
@@ -90,7 +93,7 @@ class Store:
             temporary.unlink(missing_ok=True)
 
     def remember(self, source: str, key: str, stat: FileStat, stored: Stored) -> None:
-        """Note that this version of this item is `stored`."""
+        """Record that this version of this item is `stored`."""
         mtime_ns = stored.path.stat().st_mtime_ns
         with explain_os_errors(self.root), self._index:
             self._index.execute(
@@ -99,7 +102,10 @@ class Store:
             )
 
     def unnamed(self, named: Iterable[tuple[str, FileStat]], before: float) -> list[Path]:
-        """Clips fetched before that time that are none of the `named` items (key, what was listed of it)."""
+        """Clips fetched before the time `before` (seconds since the epoch) that belong to none of `named`.
+
+        `named` are items as (key, listed state).
+        """
         wanted = {(key, stat.size, _version(stat)) for key, stat in named}
         rows = self._index.execute("SELECT key, size, version, sha256 FROM fetched").fetchall()
         kept = {sha256 for *item, sha256 in rows if tuple(item) in wanted}
@@ -108,7 +114,7 @@ class Store:
         return sorted(file for file in clips if file.stat().st_mtime < before)
 
     def forget(self, clips: Iterable[Path]) -> None:
-        """Delete clips of the store; listed again, they are fetched again."""
+        """Delete clips from the store; if a later scan lists them, they are fetched again."""
         with explain_os_errors(self.root), self._index:
             for file in clips:
                 self._index.execute("DELETE FROM fetched WHERE sha256 = ?", (file.stem,))
@@ -122,7 +128,7 @@ class Store:
 
 
 def link(stored: Stored, target: Path) -> None:
-    """Put the clip at `target`: a hard link, or a copy where the file system has none."""
+    """Create `target` as a hard link to the clip, or as a copy where hard links do not work."""
     with explain_os_errors(target):
         try:
             os.link(stored.path, target)
@@ -134,7 +140,7 @@ def link(stored: Stored, target: Path) -> None:
 
 @contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a lack of permission into one sentence that names `path`."""
+    """Turn an OSError or an sqlite3 error into a UserError of one sentence that names the path."""
     try:
         yield
     except OSError as error:
@@ -148,7 +154,7 @@ def explain_os_errors(path: Path) -> Iterator[None]:
 
 
 def _version(stat: FileStat) -> str:
-    """What tells one state of an item from another, beside its size."""
+    """The ETag or the modification time: with the size it identifies a version of an item."""
     return stat.etag or str(stat.mtime_ns)
 
 

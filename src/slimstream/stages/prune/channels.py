@@ -1,4 +1,4 @@
-"""The channels of a network that may go: in groups that only go together, ranked over all layers."""
+"""The prunable channels of a network: groups that can only be removed together, ranked over all layers."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,35 +14,35 @@ from slimstream.models.surgery import is_attention, is_frozen
 
 Importance = Literal["l1", "bn_scale"]
 HEAD = "head"
-"""What every network calls its classifier."""
+"""Name of the classifier in every network."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels of several layers that are tied to one another, as by a residual sum or a depthwise layer."""
+    """Channels of several layers that depend on each other, as by a residual sum or a depthwise layer."""
 
     layer: nn.Module
     handler: Any
-    """How Torch-Pruning takes channels of `layer`, and with them those that are tied to them."""
+    """Torch-Pruning's function that removes channels of `layer` and all channels that depend on them."""
     scores: Tensor
-    """How much each channel matters, (channels,)."""
+    """Importance of each channel, (channels,)."""
     heads: int
-    """An attention's heads or a convolution's groups: each loses the same ones of its `scores`."""
+    """Number of attention heads or of convolution groups: each loses the same channels of `scores`."""
     multiple: int
-    """`scores` are kept in multiples of this, and so are the channels of every layer that is tied."""
+    """Channels are kept in multiples of this, in every layer of the group."""
 
     @property
     def min_channels(self) -> int:
-        """The channels that stay in any case: a layer without any would cut the network in two."""
+        """Number of channels that are always kept: a layer without channels would break the network."""
         return min(self.multiple, len(self.scores))
 
 
 @dataclass(frozen=True)
 class Channels:
-    """All groups of a network that may lose channels."""
+    """All prunable groups of a network."""
 
     graph: Any
-    """Torch-Pruning's graph of what is tied to what."""
+    """Torch-Pruning's dependency graph."""
     groups: tuple[Group, ...]
 
     @classmethod
@@ -55,24 +55,24 @@ class Channels:
         importance: Importance,
         round_to: int | None,
     ) -> "Channels":
-        """Trace `model` with `clip` (1, T, C, H, W); all its layers need gradients meanwhile (`traceable`).
+        """Trace `model` with `clip` (1, T, C, H, W). All its layers must require gradients (see `traceable`).
 
-        Modules in `left` keep their channels, and the others keep them in multiples of `round_to`.
+        Modules in `left` keep all their channels; the others keep multiples of `round_to`.
         """
         import torch_pruning as tp
 
         attentions: list[Any] = [m for m in model.modules() if is_attention(m)]
         ignored: list[Any] = list(left)
-        # One column a head, and heads stay: without this Swin's attention would be spared altogether.
+        # One column per head, and heads are kept: without this Swin's attention would not be pruned at all.
         ignored += [p for n, p in model.named_parameters() if n.endswith("relative_position_bias_table")]
         score = {
             "l1": tp.importance.GroupMagnitudeImportance(p=1),
             "bn_scale": tp.importance.BNScaleImportance(normalizer=None),
         }[importance]
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Unwrapped parameters")  # it names those that are left, too
-            # Its groups are used and its ranking is not: that spares a layer whole whose channels would all
-            # go, so that a network grew again with the rate.
+            warnings.filterwarnings("ignore", "Unwrapped parameters")  # also names kept parameters
+            # Only its groups are used, not its ranking: if all channels of a layer were to be removed, it
+            # keeps the whole layer, so that at a higher rate a network can become larger.
             pruner = tp.pruner.BasePruner(
                 model,
                 clip,
@@ -87,7 +87,7 @@ class Channels:
         for group in pruner.DG.get_all_groups(pruner.ignored_layers, pruner.root_module_types):
             if pruner._is_atten_group(group)[
                 0
-            ]:  # seen from the layer behind it, which has one index a channel
+            ]:  # described by the layer after it, which has one index per channel
                 group = pruner._downstream_node_as_root_if_attention(group)
             with torch.no_grad():
                 scores = None if group is None else score(group)
@@ -104,17 +104,18 @@ class Channels:
 
     @property
     def highest_rate(self) -> float:
-        """The largest share that can go, since each group keeps its `least`; 0 where there are none."""
+        """Largest removable share of channels; each group keeps `min_channels`. 0 without groups."""
         return 1 - sum(group.min_channels for group in self.groups) / self.count if self.count else 0.0
 
     def remove(self, rate: float) -> float:
-        """Remove the share `rate` ≤ `highest_rate` of least importance; the share that really went.
+        """Remove the least important share `rate` ≤ `highest_rate`; return the share that was removed.
 
-        Rounding takes more. What goes at a rate also goes at every higher one. To be called once.
+        Rounding removes more than `rate`. Channels removed at a rate are also removed at every higher rate.
+        May be called once only.
         """
         if not self.groups:
             return 0.0
-        # The best of each group stay, and all others stand in one line.
+        # The best channels of each group are kept; all others are ranked together.
         worst = [
             group.scores.argsort(stable=True)[: len(group.scores) - group.min_channels]
             for group in self.groups
@@ -139,9 +140,9 @@ class Channels:
 
 
 def kept_modules(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:
-    """The modules of `model` that keep their channels: frozen ones and those that `leave` names.
+    """The modules of `model` that keep their channels: frozen ones and those that match `leave`.
 
-    The `head` is among them in any case, for its channels are the classes, and so is a module that says
+    They always include the `head`, whose channels are the classes, and modules with a true attribute
     `keep_channels`.
     """
     patterns = (HEAD, *leave)
@@ -156,19 +157,19 @@ def kept_modules(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:
 
 @contextmanager
 def unfrozen(model: nn.Module) -> Iterator[None]:
-    """Within the block every layer may change, afterwards those are frozen that were."""
+    """Within the block no parameter is frozen; afterwards the same ones are frozen as before."""
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     model.requires_grad_(True)
     try:
         yield
     finally:
-        for name, p in model.named_parameters():  # others than before: pruned ones are new
+        for name, p in model.named_parameters():  # by name: pruning replaces parameters
             p.requires_grad_(name not in frozen)
 
 
 @contextmanager
 def traceable(model: nn.Module) -> Iterator[None]:
-    """Within the block every layer needs gradients, along which a network is traced; then it is as it was."""
+    """Within the block every parameter requires gradients, which tracing needs; then all is restored."""
     training = {name: module.training for name, module in model.named_modules()}
     try:
         with unfrozen(model):

@@ -1,4 +1,4 @@
-"""Structured channel pruning: the channels that matter least leave a network (P1, section 3.2, Fig. 7)."""
+"""Structured channel pruning: removes the least important channels of a network (P1, section 3.2, Fig. 7)."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,10 +26,12 @@ from slimstream.stages.prune.channels import (
 
 @dataclass(frozen=True)
 class PruneReport:
+    """The result of pruning a network."""
+
     history: Sizes
     """The new sizes of every layer that changed."""
     effective_rate: float
-    """Share of the prunable channels that was removed, counted; rounding makes it more than was asked for."""
+    """Share of the prunable channels that was removed; rounding makes it larger than the requested rate."""
     params_before: int
     params_after: int
 
@@ -44,32 +46,33 @@ def prune_channels(
     leave: Sequence[str] = ("fusion", "head"),
     round_to: int | None = None,
 ) -> PruneReport:
-    """Remove the channels of least importance, ranked over the whole model, for good and in place.
+    """Remove the least important channels, ranked over the whole model, in place.
 
     P1 scores the channels of all convolution and fully connected layers by L1 norm, sorts them over the
-    model and removes the share λ. Channels that must go together (residual sums, depthwise layers,
-    attention's q, k and v) are scored as one by Torch-Pruning (Fang et al., CVPR 2023), relative to their
+    model and removes the share λ. Channels that can only be removed together (residual sums, depthwise
+    layers, attention's q, k and v) get one score by Torch-Pruning (Fang et al., CVPR 2023), relative to their
     group's mean. Network slimming (Liu et al., ICCV 2017, section 3) scores a channel by the absolute scale
-    of the batch norm behind it, as it is; channels without one stay.
+    of the batch norm that follows, without normalising it; channels without such a batch norm are kept.
 
-    Every layer keeps a channel at least, its best (or `round_to`), and what goes at a rate also goes at every
-    higher one: so the network never grows with the rate, and never falls apart.
+    Every layer keeps at least its best channel (or `round_to` channels), and channels that are removed at a
+    rate are also removed at every higher rate. So a higher rate never gives a larger network.
 
     Args:
-        model: a network of `slimstream.models`; kept in its mode. Frozen layers keep their channels, and so
-            does the classifier.
-        example_clip: (B, T, C, H, W) to trace the network with; its first two frames are used.
-        rate: λ, the share of channels removed, in (0, 1) (P1: 0.5). Either this or `target_params`.
-        target_params: the share of parameters to keep, in (0, 1); λ is then searched, to within one per cent
-            where the channels allow it.
+        model: a network of `slimstream.models`; its training mode is kept. Frozen layers and the classifier
+            keep their channels.
+        example_clip: (B, T, C, H, W) to trace the network with; the first two frames of the first are used.
+        rate: λ, the share of channels to remove, in (0, 1) (P1: 0.5). Either this or `target_params`.
+        target_params: the share of parameters to keep, in (0, 1); λ is then searched so that the share is
+            met to one per cent, where the channels allow it.
         importance: 'l1' (P1) or 'bn_scale' (network slimming), which `training.objectives.Slimming` prepares.
-        leave: parts that keep their channels, as names or patterns of modules; by default the fusion, where
-            the streams meet. "*.conv_pwl" leaves EfficientNet's residual sums and prunes inside its blocks.
-            A module with a true attribute `keep_channels` is left in any case: a network knows its own.
-        round_to: channels are kept in multiples of this, as some accelerators like; None for any number.
+        leave: modules that keep their channels, as names or patterns; by default the fusion, where the
+            streams are joined. "*.conv_pwl" keeps EfficientNet's residual sums and prunes inside its blocks.
+            A module with a true attribute `keep_channels` always keeps them.
+        round_to: channels are kept in multiples of this, which some accelerators need; None for any number.
 
     Raises:
-        UserError: `rate` or the target is more than can be removed, a pattern of `leave` names no layer, or
+        ValueError: both or neither of `rate` and `target_params` are given.
+        UserError: `rate` or the target is more than can be removed, a pattern of `leave` matches no layer, or
             the network has no batch norm to score by.
     """
     if (rate is None) == (target_params is None):
@@ -99,10 +102,10 @@ def check_pruning(
     leave: Sequence[str] = ("fusion", "head"),
     round_to: int | None = None,
 ) -> None:
-    """UserError for what `prune_channels` would refuse, whatever the weights; `model` is pruned to the least.
+    """Raise UserError where `prune_channels` would; the weights do not matter.
 
     `rates`: setting of params.yaml → rate, as {"prune.rate": 0.5}. The other arguments are those of
-    `prune_channels`.
+    `prune_channels`. With `target_params`, `model` is pruned in place as far as possible.
     """
     check_importance(model, importance)
     check_leave(model, leave)
@@ -116,9 +119,9 @@ def check_pruning(
 
 
 def check_leave(model: nn.Module, leave: Sequence[str]) -> None:
-    """UserError when a pattern of `leave` matches no layer of `model`.
+    """Raise UserError when a pattern of `leave` matches no layer of `model`.
 
-    `fusion` and `head` are names of the house, so a recipe may keep them for a network that has no fusion.
+    `fusion` and `head` are always accepted, so that a recipe may name them for a network without a fusion.
     """
     names = [name for name, m in model.named_modules() if name and any(True for _ in m.parameters())]
     for pattern in leave:
@@ -131,16 +134,16 @@ def check_leave(model: nn.Module, leave: Sequence[str]) -> None:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The parts that a network consists of: names without a dot."""
+    """The top-level parts of a network: names without a dot."""
     return ", ".join(name for name in names if "." not in name)
 
 
 @torch.no_grad()
 def recalibrate_batch_norm(model: nn.Module, clips: Iterable[Tensor]) -> None:
-    """Take batch norm's statistics anew, as the mean over `clips` (B, T, C, H, W) each, in place.
+    """Recompute the statistics of batch norm in place, as the mean over batches `clips` of (B, T, C, H, W).
 
-    The channels that are left see other inputs than those their statistics were taken from, and fine-tuning
-    starts far better from right ones (Li et al., EagleEye, ECCV 2020). Frozen layers keep theirs.
+    After pruning, the remaining channels have other inputs than before. Fine-tuning starts much better from
+    recomputed statistics (Li et al., EagleEye, ECCV 2020). Frozen layers keep theirs.
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -161,7 +164,7 @@ def recalibrate_batch_norm(model: nn.Module, clips: Iterable[Tensor]) -> None:
 
 
 def check_importance(model: nn.Module, importance: Importance) -> None:
-    """UserError when `model` has nothing that channels could be ranked by."""
+    """Raise UserError when `model` has no batch norm and `importance` needs one."""
     if importance == "bn_scale" and not batch_norm_scales(model):
         raise UserError(
             "prune.importance: bn_scale ranks channels by batch norms that learn, and this network has none; "
@@ -173,7 +176,7 @@ def check_importance(model: nn.Module, importance: Importance) -> None:
 def _channels(
     model: nn.Module, clip: Tensor, importance: Importance, leave: Sequence[str], round_to: int | None
 ) -> Iterator[Channels]:
-    """The channels of `model` that may go, to be removed within the block."""
+    """The prunable channels of `model`; they may be removed within the block only."""
     attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
     left = kept_modules(model, leave)
     with traceable(model):
@@ -185,7 +188,7 @@ def _channels(
 
 
 def _check_rate(rate: float, channels: Channels, setting: str) -> None:
-    # A network whose layers are all frozen stays as it is, and what is reported says so.
+    # A network whose layers are all frozen is not pruned, and the report shows a rate of 0.
     if channels.groups and rate > channels.highest_rate:
         highest = floor(1000 * channels.highest_rate) / 1000
         raise UserError(

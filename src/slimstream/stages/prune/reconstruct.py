@@ -1,4 +1,4 @@
-"""Least squares instead of gradient steps: a pruned network makes the maps of its original again."""
+"""Reconstruction of the original's feature maps by a pruned network, by least squares."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,12 +13,12 @@ from slimstream.core.errors import UserError
 from slimstream.training.hooks import forward_hooks
 
 Clips = Callable[[], Iterable[Tensor]]
-"""Makes the same clips (B, T, ...) at every call."""
+"""Returns the same batches of clips (B, T, ...) at every call."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Error of the last refitted layer of each stream, as a share of its output's energy: 0 is perfect."""
+    """Mean error of the last refitted layers, as a share of their outputs' energy: 0 is perfect."""
 
     before: float
     after: float
@@ -29,21 +29,22 @@ class Reconstruction:
 def reconstruct(
     model: nn.Module, original: nn.Module, clips: Clips, original_clips: Clips, *, ridge: float
 ) -> Reconstruction:
-    """Refit, in place, every convolution of pruned `model` that lost inputs, but none of its outputs.
+    """Refit in place every convolution of the pruned `model` that lost inputs but no outputs.
 
-    Layer by layer in the order of the forward pass, the weights that bring the layer closest to what the
-    `original`'s makes of the same clip are found in closed form, given what the pruned layers before it now
-    pass on (He et al., "Channel pruning for accelerating very deep neural networks", ICCV 2017, section 3.1,
-    whole network). It uses no labels, and thousands of positions of every clip rather than one label.
+    Layers are refitted in the order of the forward pass. For each the weights are found in closed form whose
+    outputs are closest to those of the same layer of `original`, given the inputs from the pruned layers
+    before it (He et al., "Channel pruning for accelerating very deep neural networks", ICCV 2017, section
+    3.1, whole network). This needs no labels: every position in a clip's maps is a target.
 
     Args:
-        model: the pruned network, in evaluation mode.
-        original: what it was before.
-        clips, original_clips: what either takes, the same clips in the same order.
-        ridge: pull towards the weights as they are, relative to the mean energy of an input channel.
+        model: the pruned network; set to evaluation mode.
+        original: the network before pruning; set to evaluation mode.
+        clips, original_clips: inputs for each of the two networks, the same clips in the same order.
+        ridge: strength of the pull towards the present weights, relative to the mean energy of an input
+            channel.
 
     Raises:
-        UserError: pruning left no layer of the kind.
+        UserError: no convolution lost inputs only.
     """
     model.eval()
     original.eval()
@@ -71,7 +72,7 @@ def _record(kept: list[Tensor], x: Tensor, output: Tensor) -> None:
 def _refit(
     model: nn.Module, wanted: dict[str, list[Tensor]], clips: Clips, ridge: float
 ) -> tuple[float, float]:
-    """Refit layers that do not depend on each other, in one pass; mean error before and after."""
+    """Refit layers that do not depend on each other in one pass; return the mean error before and after."""
     sums = [_NormalEquations(_conv(model, name), outputs) for name, outputs in wanted.items()]
     left: set[nn.Module] = set()
 
@@ -80,7 +81,7 @@ def _refit(
             each.add(x, made)
             left.discard(each.conv)
             if not left:
-                raise _AllRecorded  # what follows these layers would be computed for nothing
+                raise _AllRecorded  # the layers after these need not be computed
 
         return record
 
@@ -94,7 +95,7 @@ def _refit(
 
 
 class _AllRecorded(Exception):
-    """All layers that were listened to have been called."""
+    """All hooked layers have been called."""
 
 
 class _NormalEquations:
@@ -108,7 +109,7 @@ class _NormalEquations:
         self.residual = self.energy = 0.0
 
     def add(self, x: Tensor, made: Tensor) -> None:
-        """Of a batch: the layer's inputs (B, C, h, w), and its outputs (B, C', h', w') as they are."""
+        """Add a batch: the layer's inputs (B, C, h, w) and its present outputs (B, C', h', w')."""
         conv, target = self.conv, next(self.wanted)
         columns = F.unfold(x, conv.kernel_size, conv.dilation, conv.padding, conv.stride)  # type: ignore[arg-type]
         inputs = columns.transpose(0, 1).flatten(1).double()
@@ -119,7 +120,7 @@ class _NormalEquations:
         self.energy += float(target.double().square().sum())
 
     def solve(self, ridge: float) -> tuple[float, float]:
-        """Change the weights; the error before and after, as a share of the outputs' energy."""
+        """Change the weights; return the error before and after, as a share of the outputs' energy."""
         gram, cross, weight = self.gram, self.cross, self.conv.weight
         regularised = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
         change = torch.linalg.solve(regularised, cross)
@@ -129,7 +130,7 @@ class _NormalEquations:
 
 
 def _candidates(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str]:
-    """Names of the layers to refit, in the order in which a forward pass meets them."""
+    """Names of the layers to refit, in the order of the forward pass. `clip` is (B, T, ...)."""
     before = dict(original.named_modules())
     cut = {
         layer: name
@@ -150,9 +151,9 @@ def _candidates(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str
 
 
 def _independent_layers(names: list[str]) -> list[list[str]]:
-    """Layers of different streams do not depend on each other: the first of each, the second, and so on.
+    """Sets of layers that can be refitted in one pass: the first layer of each stream, the second, and so on.
 
-    Those of no stream come after the streams have met, one by one.
+    Layers outside the streams come after them and are refitted one by one.
     """
     streams = [[name for name in names if name.startswith(stream)] for stream in ("rgb.", "flow.")]
     depth = max(len(stream) for stream in streams)

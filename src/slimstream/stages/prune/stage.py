@@ -1,4 +1,4 @@
-"""prune: the channels that matter least leave the network for good; then it is fine-tuned (P1, 3.3)."""
+"""prune: remove the least important channels of the network, then fine-tune it (P1, section 3.3)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -24,6 +24,11 @@ from slimstream.training.study import Study, with_prefix
 
 
 def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Write the model `pruned`; returns its scores, and its size and latency before and after.
+
+    "params_kept" and "macs_kept" are shares of the original. Raises UserError when the network cannot be
+    pruned with these settings.
+    """
     study = Study.open(extract, paths)
     model, card = load_model(paths.model("original"), create_model)
     study.check(model, prune.fit)
@@ -53,7 +58,7 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     return (
         tuned
         | kept
-        | {"rate": report.effective_rate}  # measured, whatever was asked for
+        | {"rate": report.effective_rate}  # measured, not the requested rate
         | with_prefix("before", before)
         | with_prefix("before_tuning", before_tuning)
         | with_prefix("restore", restored)
@@ -62,9 +67,10 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
 
 
 def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneReport, dict[str, float]]:
-    """Remove channels in place as `p` says, and let what is left make the original's maps again.
+    """Remove channels of `model` in place with the settings `p`, then reconstruct the original's maps.
 
-    Returns what was removed and, where `p.restore` is set, the errors of the restoration.
+    Without `p.restore` batch norm is recalibrated instead. Returns the report of the pruning and, where
+    `p.restore` is set, the errors of the reconstruction.
     """
     with unfrozen(model) if p.frozen else nullcontext():
         report = prune_channels(
@@ -83,7 +89,7 @@ def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneRepor
         if p.restore is None:
             recalibrate_batch_norm(model, clips(model))
             return report, {}
-        # Batch norm keeps the original's statistics: the maps they were taken from are what is restored.
+        # Batch norm keeps the original's statistics, because the reconstructed maps are the original's.
         original, _ = load_model(study.paths.model("original"), create_model)
         restored = reconstruct(
             model, original, lambda: clips(model), lambda: clips(original), ridge=p.restore
@@ -99,6 +105,7 @@ def _eager_latency(model: nn.Module, study: Study) -> float:
 
 
 def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
+    """Raise UserError when the network of `train` cannot be pruned or fine-tuned with these settings."""
     check_objective(build_on_meta(train.model, train.model_args), prune.fit)
     check_compression({"prune.rate": prune.rate}, prune.target_params, prune, train, extract)
 
@@ -110,7 +117,10 @@ def check_compression(
     train: TrainParams,
     extract: ExtractParams,
 ) -> None:
-    """UserError when the network of `train` cannot be pruned to `target_params` or at `rates`, by setting."""
+    """Raise UserError when the network of `train` cannot be pruned to `target_params` or at `rates`.
+
+    `rates`: setting of params.yaml → rate, as {"prune.rate": 0.5}.
+    """
     model = build_zeroed(train.model, train.model_args)
     if prune.frozen:
         model.requires_grad_(True)

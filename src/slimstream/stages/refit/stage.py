@@ -1,8 +1,8 @@
-"""refit: what validation has judged learns from the validation clips too.
+"""refit: fit the heads of all networks again, to training and validation clips together.
 
-With a handful of cameras, the one that chooses is a large part of all there is to learn from. Once everything
-is chosen, the head of every network, original and compressed alike, is fitted to train and val clips at once.
-What validation said before stays on the network's card: afterwards it would only praise its own pupil.
+With a handful of cameras, the validation clips are a large part of all labelled clips. Once everything is
+chosen, the head of every network, original and compressed, is fitted to train and val clips together.
+The card keeps the validation scores from before: afterwards they would be measured on training data.
 """
 
 import shutil
@@ -19,8 +19,9 @@ from slimstream.training.study import Study, with_prefix
 
 
 def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+    """Write all final models; returns their validation scores from before, by model."""
     study = Study.open(extract, paths)
-    shutil.rmtree(paths.final, ignore_errors=True)  # or a model that the recipe has dropped would stay
+    shutil.rmtree(paths.final, ignore_errors=True)  # removes models that the recipe no longer has
     metrics: dict[str, float] = {}
     for name in paths.trained_models():
         model, card = load_model(paths.model(name), create_model)
@@ -33,6 +34,9 @@ def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> d
 
 
 def preflight(refit: RefitParams, train: TrainParams, teachers: dict[str, TrainParams]) -> None:
-    """The baseline's head can always be fitted; those of pruned and distilled networks are like `train`'s."""
+    """Raise UserError when the head of the network of `train` or of a teacher cannot be fitted.
+
+    The baseline's head always can; those of pruned and distilled networks are like the head of `train`.
+    """
     for p in (train, *teachers.values()) if refit.strength is not None else ():
         require_head(build_on_meta(p.model, p.model_args))

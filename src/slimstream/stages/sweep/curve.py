@@ -1,4 +1,4 @@
-"""The points of the curve: the network pruned at each rate, exported and timed."""
+"""The points of the curve: the network pruned at each rate, fine-tuned, exported and timed."""
 
 import json
 import shutil
@@ -31,7 +31,10 @@ from slimstream.training.study import Study, prefixed_log
 def curve(
     sweep: SweepParams, prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log
 ) -> list[dict[str, float]]:
-    """A row for the network as it is (rate 0) and one for each rate, ascending. A killed one goes on."""
+    """A row for the original network (rate 0) and one for each rate, ascending.
+
+    A killed run continues with the first unfinished rate.
+    """
     study = Study.open(extract, paths)
     weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
     key = fingerprint("sweep", [prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
@@ -51,7 +54,7 @@ def curve(
 
 
 def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict[str, float]:
-    """One point, without its latency; its network is exported into `work`. What is done is not done again."""
+    """One point without its latency; its network is exported into `work`. A finished point is only read."""
     done = work / "row.json"
     if done.exists():
         return dict(json.loads(done.read_text()))
@@ -77,7 +80,10 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
 
 
 def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) -> dict[str, Latency]:
-    """All in one runtime, or they could not be compared: OpenVINO, or ONNX where it does not run them."""
+    """Latencies of all networks in one runtime, for comparison: OpenVINO, or ONNX if OpenVINO fails.
+
+    `clip` is (1, T, C, H, W) uint8. Raises RuntimeError when neither runs them all.
+    """
     for runtime in ("openvino", "onnx"):
         with suppress(RuntimeError, UserError):
             return latencies(

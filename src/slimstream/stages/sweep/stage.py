@@ -1,7 +1,7 @@
-"""sweep: the network pruned at several rates, each as `prune` does it: what is lost for how much time.
+"""sweep: quality and latency of the network pruned at several rates, each with the settings of `prune`.
 
-Quality is that on validation clips, latency that of the exported network in 32-bit floats. The curve is there
-to be looked at: `prune` goes by its own settings.
+Quality is measured on validation clips, latency on the exported network in 32-bit floats. The curve is for
+people to look at; no later stage reads it.
 """
 
 import shutil
@@ -15,13 +15,14 @@ from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.sweep.params import SweepParams
 from slimstream.training.params import TrainParams
 
-# `rate` is what was asked for, `removed` the share of channels that really went.
+# `rate` is the requested share of channels, `removed` the share that was removed.
 COLUMNS = ["rate", "removed", "params", "macs", "latency_p50_ms", "val_macro_f1", "val_accuracy"]
 
 
 def run(
     sweep: SweepParams, prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log
 ) -> dict[str, float]:
+    """Write the table and the curves of all rates; returns the columns of COLUMNS as "<rate>.<column>"."""
     shutil.rmtree(paths.sweep.with_suffix(""), ignore_errors=True)
     paths.sweep.with_suffix("").mkdir(parents=True)
     rows = []
@@ -34,6 +35,7 @@ def run(
 
 
 def preflight(sweep: SweepParams, prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
+    """Raise UserError when the network of `train` cannot be pruned at the highest of the rates."""
     if sweep.rates:
         from slimstream.stages.prune.stage import check_compression
 

@@ -1,1 +1,1 @@
-"""The stage validate, and what it asks of clips."""
+"""The stage validate, and its checks of clips."""

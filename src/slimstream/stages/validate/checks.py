@@ -1,4 +1,4 @@
-"""What a clip must be to be used, and what the tables of clips must satisfy."""
+"""Checks of single clips and of the tables of clips."""
 
 import os
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from slimstream.stages.validate.survey import Survey
 
 
 def is_outside(path: str) -> bool:
-    """Whether `path` is no plain relative path: absolute, empty, or with `..` in it."""
+    """Whether `path` is absolute, empty, has a drive letter, or has `..` in it."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]
 
 
 def defect(seen: Survey, p: ExtractParams) -> str:
-    """Why a clip that could be decoded is of no use to a model that sees it as `p` says; "" when it is."""
+    """Why a decoded clip cannot be used with the settings `p` of extract; "" when it can."""
     height, width = seen.size
     if len(seen.timeline.times) < 2 and not seen.still:
         return "only one frame can be decoded"
@@ -41,9 +41,9 @@ def defect(seen: Survey, p: ExtractParams) -> str:
 def run_expectations(
     manifest: pd.DataFrame, clips: pd.DataFrame, classes: Sequence[str], folder: Path
 ) -> list[str]:
-    """Check both tables, `manifest` and what was accepted of it, and write all outcomes to folder/index.html.
+    """Check the `manifest` and the accepted `clips`, and write all outcomes to folder/index.html.
 
-    Returns what is not met, in words; empty when all is well.
+    Returns the expectations that are not met, one sentence each; empty when all are.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx

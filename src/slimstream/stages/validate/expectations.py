@@ -1,4 +1,4 @@
-"""What the manifest and the accepted clips must satisfy as tables, as expectations of Great Expectations.
+"""Expectations (Great Expectations) for the table of the manifest and that of the accepted clips.
 
 `e` is the module `great_expectations.expectations`, which takes seconds to import. The description of an
 expectation is what the report shows.
@@ -10,10 +10,11 @@ from typing import Any
 from slimstream.catalog.manifest import COLUMNS
 
 LEAST, MOST = 16, 16384
-"""Pixels that either side of a picture must have, and may have."""
+"""Minimum and maximum width and height of a picture in pixels."""
 
 
 def of_manifest(e: Any) -> list[Any]:
+    """The expectations for the manifest."""
     return [
         *(e.ExpectColumnToExist(column=column, description="a column of this name") for column in COLUMNS),
         *_unique(e, "id", "key"),
@@ -25,6 +26,7 @@ def of_manifest(e: Any) -> list[Any]:
 
 
 def of_clips(e: Any, classes: Sequence[str], pictures: bool) -> list[Any]:
+    """The expectations for the accepted clips of these classes; `pictures`: all clips are pictures."""
     ranges: dict[str, tuple[float, float | None]] = {
         "bytes": (1, None),
         "frames": (2, None),

@@ -1,4 +1,4 @@
-"""What was expected of the tables and what was found, as one page that loads nothing."""
+"""The page with the outcomes of all expectations: one HTML file that loads no other file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 
 SHOWN = 20
-"""Clips of a failed expectation that are named."""
+"""Maximum number of clips that are named for a failed expectation."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One expectation, checked."""
+    """The result of checking one expectation."""
 
     column: str
-    """The column that it is about; "" for the table."""
+    """The column that is checked; "" for the whole table."""
     expected: str
     found: str
     met: bool
@@ -45,7 +45,7 @@ def render(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
 
 
 def outcome_of(result: Any, table: pd.DataFrame) -> Outcome:
-    """`result` is Great Expectations', with all details; `table` was checked, and its keys name clips."""
+    """Convert a `result` of Great Expectations with format COMPLETE; the keys of `table` name the clips."""
     config, details = result.expectation_config, result.result
     failing = details.get("unexpected_index_list") or []
     return Outcome(
@@ -73,7 +73,7 @@ def _found(result: Any) -> str:
         return f"{wrong} of {count} fail: {', '.join(values)}{empty}"
     if result.exception_info.get("raised_exception") is False:  # of a column
         return f"the column is {'there' if result.success else 'missing'}"
-    # Each number that could not be computed has a reason; one is enough.
+    # Each number that could not be computed has a reason; the first one is shown.
     told = [info for info in result.exception_info.values() if isinstance(info, dict)]
     reason = str(told[0].get("exception_message", "")) if told else ""
     return f"it cannot be checked: {' '.join(reason.split())[:200]}"

@@ -1,8 +1,8 @@
-"""Cues no model should use: what a clip's container or its margins tell of the label.
+"""Shortcuts: properties of a clip's container or margins that predict the label and that no model should use.
 
-Each cue is scored by a small probe that learns on some groups and judges others, and the score is held
-against the same probe on labels permuted within groups. What beats chance there works across cameras and
-recordings, so a network would find it too.
+Each cue is scored by a small linear probe that is trained on some groups and predicts others. The score is
+compared with that of the same probe for labels permuted within groups. A cue that beats chance works across
+cameras and recordings, so a network would learn it too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,23 @@ from threadpoolctl import threadpool_limits
 
 ALPHA, FOLDS, BINS, RIDGE = 0.01, 8, 6, 0.1
 FEW = 16
-"""Up to so many features a cue's columns are also cut into bins, so that the probe need not be linear."""
+"""With at most this many features a cue's columns are also binned, so that the probe is not only linear."""
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Shortcut:
+    """A cue with the class that it predicts best, and the significance."""
+
     cue: str
     label: str
-    """The class that the cue tells best."""
+    """The class that the cue predicts best."""
     score: float
-    """Area under the ROC curve, `label` against the rest, on groups the probe has not learnt from;
+    """Area under the ROC curve, `label` against the rest, on groups the probe was not trained on;
     0.5 is chance."""
     p: float
-    """Share of permutations in which some class is told as well, the true labels counted as one."""
+    """Share of permutations in which some class is predicted as well; the true labels count as one."""
 
     @property
     def flagged(self) -> bool:
@@ -44,17 +46,17 @@ def find_shortcuts(
     permutations: int = 199,
     seed: int = 0,
 ) -> list[Shortcut]:
-    """Score every cue, in order. `cues`: name -> (n,) or (n, features) numbers, a row a clip.
+    """Score every cue, in order. `cues`: name -> (n,) or (n, features) numbers, one row per clip.
 
-    Without `groups` the twin sets part what is learnt from what is judged. Twins of one label and group
-    count as one witness, with their mean features. p cannot be below 1 / (permutations + 1).
+    Without `groups` folds are made of twin sets. Twins of one label and group count as one observation, with
+    their mean features. p cannot be below 1 / (permutations + 1).
     """
     label, twin = np.asarray(labels, str), np.asarray(twins, str)
     where = twin if groups is None or len(set(groups)) < 2 else np.asarray(groups, str)
     units = _codes(where, twin, label)
     strata = np.zeros(len(label), int) if where is twin else _codes(where)
     if where is not twin and all(len(set(label[where == g])) == 1 for g in set(where)):
-        # Nothing to permute within a group: then a group is a witness, and labels are permuted between them.
+        # All clips of a group have one label: a group is one observation; groups' labels are permuted.
         units, strata = _codes(where), np.zeros(len(label), int)
     _, rows = np.unique(units, return_index=True)  # a row for each unit, in the order of their codes
     classes = np.unique(label)
@@ -66,7 +68,7 @@ def find_shortcuts(
         features = _features(_unit_means(np.asarray(values, float).reshape(len(label), -1), units))
         with threadpool_limits(1):  # the matrices are small; on a busy machine a second thread costs seconds
             auc = _scores(features, targets, fold)
-        # Standardised by the permutations: one class may be told and no other, and a rare one varies more.
+        # Standardised by the permutations: a cue may predict one class only, and a rare class varies more.
         z = (auc - auc.mean(axis=0)) / np.maximum(auc.std(axis=0), 1e-9)
         told = int(z[0].argmax())
         p = float(np.mean(z.max(axis=1) >= z[0, told] - 1e-9))
@@ -75,13 +77,13 @@ def find_shortcuts(
 
 
 def _codes(*columns: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
-    """Rows that agree in all columns share a number, (n,)."""
+    """A number for each row (n,), equal for rows that are equal in all columns."""
     frame = pd.DataFrame(dict(enumerate(columns)))
     return np.asarray(frame.groupby(list(frame.columns)).ngroup(), np.int64)
 
 
 def _folds(groups: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
-    """Leave one group out; with many groups, so many at a time that there are `FOLDS` folds of equal size."""
+    """The fold of each row (n,): one group per fold, or at most `FOLDS` folds of similar size."""
     names, sizes = np.unique(groups, return_counts=True)
     load = np.zeros(min(FOLDS, len(names)), int)
     fold_of = {}
@@ -109,7 +111,7 @@ def _unit_means(values: Array, units: npt.NDArray[np.int64]) -> Array:
 
 
 def _features(values: Array) -> Array:
-    """Standardised columns; when they are few, also which sixth of its values each lies in."""
+    """Standardised columns; when there are few, also one-hot columns of six quantile bins of each."""
     columns = [values]
     if values.shape[1] <= FEW:
         for column in values.T:
@@ -126,8 +128,8 @@ def _features(values: Array) -> Array:
 def _scores(features: Array, targets: Array, fold: npt.NDArray[np.int64]) -> Array:
     """Area under the ROC curve, one class against the rest, of ridge regression on one-hot targets.
 
-    Pairs are compared within a fold only; (1 + permutations, classes). The probe is linear in the targets, so
-    all permutations share one factorisation a fold.
+    Returns (1 + permutations, classes). Pairs of clips are compared within a fold only. The probe is linear
+    in the targets, so all permutations share one factorisation per fold.
     """
     from scipy.stats import rankdata  # takes a second to import
 

@@ -1,7 +1,7 @@
 """validate: decode every clip, quarantine bad ones, find twins and shortcuts, write reports.
 
-What is wrong with a clip costs that clip; what is wrong with the data set stops the run, after the reports
-that say why are written.
+A problem of one clip excludes that clip. A problem of the data set stops the run, after the reports are
+written.
 """
 
 import json
@@ -39,7 +39,10 @@ from slimstream.stages.validate.survey import Survey, survey
 def run(
     validate: ValidateParams, split: SplitParams, extract: ExtractParams, paths: Paths, log: Log
 ) -> dict[str, float]:
-    """Write data/clips.parquet and reports/validation; returns how many clips, twins, shortcuts."""
+    """Write data/clips.parquet and reports/validation; returns numbers of clips, twins and shortcuts.
+
+    Raises UserError when the data set cannot be used.
+    """
     video = split.video
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
     group_by = effective_group_by(group_columns(manifest), split)
@@ -57,7 +60,7 @@ def run(
     clips = _accepted(manifest, seen, reasons)
     clips["twin"] = _first(clips, twins.near_twins(_stack(clips, seen, "thumbs"), validate.twin_distance))
     if group_by:
-        # Near twins across a given split are a leak to be told, not a wrong name.
+        # Near twins in different parts of a given split are reported as leaks, not as a wrong group name.
         sets = clips["twin"] if part is None else clips["twin"] + " " + part[clips.index]
         strays = twins.straying_twins(sets.tolist(), group_names(clips, group_by).tolist())
         reasons |= dict.fromkeys(clips.index[strays], f"a near twin has another {' and '.join(group_by)}")
@@ -102,11 +105,12 @@ def run(
 
 
 def preflight(validate: ValidateParams, split: SplitParams, items: Sequence[Item]) -> list[str]:
+    """Check the columns and labels of the listed items; returns sentences for the user. Raises UserError."""
     return columns.check_columns(items, split, validate.classes)
 
 
 def _check_one_label(clips: pd.DataFrame, video: str) -> None:
-    """The clips of a video vote on one label, so they must have one."""
+    """Raise UserError when the clips of a video have several labels: their predictions are averaged."""
     labels = clips.groupby(video)["label"].unique()
     if (several := labels[labels.map(len) > 1]).size:
         raise UserError(
@@ -130,7 +134,7 @@ def _unusable(manifest: pd.DataFrame, columns: list[str]) -> dict[int, str]:
 
 
 def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: SplitParams) -> pd.Series | None:
-    """The part that split.given puts each row without a reason in; None where nothing is given."""
+    """The part in column split.given of each row without a reason; None without split.given."""
     if not settings.given:
         return None
     if settings.given not in manifest:
@@ -141,7 +145,7 @@ def _given(manifest: pd.DataFrame, reasons: dict[int, str], settings: SplitParam
 
 
 def _count_across_parts(manifest: pd.DataFrame, part: pd.Series, copies: Mapping[int, str]) -> int:
-    """How many of `copies` lie in another part than what they are a copy of; says so."""
+    """Number of `copies` that lie in another part than their original; prints a message if there are any."""
     left_out = manifest.loc[list(copies)]
     parts = part.groupby(manifest["sha256"]).nunique()
     across = int((left_out["sha256"].map(parts) > 1).sum())
@@ -157,7 +161,7 @@ def _count_across_parts(manifest: pd.DataFrame, part: pd.Series, copies: Mapping
 def _decoded(
     manifest: pd.DataFrame, reasons: dict[int, str], paths: Paths, extract: ExtractParams
 ) -> dict[int, Survey]:
-    """Decode every row without a reason; what cannot be used gets one, the others are returned."""
+    """Decode every row without a reason. Returns usable clips by row; adds to `reasons` for the others."""
     rows = [row for row in range(len(manifest)) if row not in reasons]
     files = [paths.ingested / str(manifest["path"].iloc[row]) for row in rows]
     seen: dict[int, Survey] = {}
@@ -175,10 +179,9 @@ def _decoded(
 
 
 def _accepted(manifest: pd.DataFrame, seen: dict[int, Survey], reasons: dict[int, str]) -> pd.DataFrame:
-    """The rows without a reason, by key, with what was decoded instead of what headers claim.
+    """The rows without a reason, sorted by key, with decoded values instead of those in the headers.
 
-    The index stays the manifest's.
-    A clip that has been test under another key, with the same bytes, stays held out.
+    The index is the manifest's. A clip with the same bytes as a held-out clip is held out too.
     """
     clips = manifest.loc[[row for row in seen if row not in reasons]].sort_values("key")
     decoded = [seen[row] for row in clips.index]
@@ -224,7 +227,7 @@ def _shortcuts(
         "codec": pd.get_dummies(clips["codec"]).to_numpy(float),
     }
     if (clips["fps"] == 0).all():
-        # What stands still in a video is background; in a picture it is all there is to go by.
+        # The mean of a video's frames shows the background; that of a picture is the picture itself.
         cues["exposure"] = np.column_stack([mean.mean(axis=1), mean.std(axis=1)])
     else:
         cues["mean_frame"] = mean
@@ -263,7 +266,7 @@ def _check_quarantine_share(reasons: list[str], total: int, settings: ValidatePa
 def _check_enough_clips(
     clips: pd.DataFrame, classes: list[str], settings: ValidateParams, group_by: list[str], split: SplitParams
 ) -> None:
-    """Raise UserError when the split could not give every class clips to learn from and to be judged on."""
+    """Raise UserError when a split could not give every class clips to train on and to test on."""
     if len(classes) < 2:
         raise UserError(f"all clips are of one class, {classes[0]}: there is nothing to tell apart.")
     for label in classes:

@@ -1,4 +1,4 @@
-"""One pass over a clip that sees all that validation needs to know of its pictures."""
+"""One pass over a clip that collects all that validation needs to know about its pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,14 @@ from slimstream.clips.video import open_clip
 from slimstream.core.media import Frame, is_picture
 
 THUMBS, SIDE, UNIFORM = 8, 16, 0.03
-"""Thumbnails per clip, their side in pixels, and the range of grey that passes as one colour."""
+"""Thumbnails per clip, their side in pixels, and the largest range of grey that counts as one colour."""
 
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a clip was seen to be. Pictures are grey, 0..1."""
+    """Properties of a decoded clip. Pictures are grey, 0..1."""
 
     timeline: Timeline
     """When each frame that could be decoded is shown."""
@@ -30,15 +30,15 @@ class Survey:
     interlaced: int
     """Frames that were deinterlaced."""
     defect: str
-    """Why the file as such is of no use, such as being truncated; "" when nothing is wrong."""
+    """Why the file cannot be used, for example because it is truncated; "" when it can."""
     thumbs: Array
     """(8, 16, 16), spread over the clip; (1, 16, 16) of a picture file."""
     mean: Array
     """(16, 16) mean of the sampled frames but the first; the picture itself of a picture file."""
     border: Array
-    """(4,) how much of the first frame, from left, right, top and bottom, is margin of one colour: 0..1."""
+    """(4,) share of the first frame, 0..1, that is margin of one colour: from left, right, top and bottom."""
     still: bool = False
-    """A picture file: one frame is all there is."""
+    """Whether it is a picture file, which has one frame."""
     peak: int = 0
     """See `VideoInfo.peak`."""
 
@@ -51,7 +51,7 @@ def survey(path: Path, bits: int | None = None) -> Survey:
     grey: list[Array] = []
     sizes: list[tuple[int, ...]] = []
     with open_clip(path, bits) as clip:
-        # About 48 frames of a clip are looked at; one that promises no number is no reason to keep them all.
+        # About 48 frames of a clip are used; if the header has no frame count, every fifth frame.
         claimed = clip.claimed_timeline()
         step = max(1, len(claimed.times) // 48) if claimed else 5
         for index in clip:

@@ -1,4 +1,4 @@
-"""Clips that are not independent witnesses: the same bytes, or the same moment under another name."""
+"""Clips that are not independent: the same bytes, or the same scene in a file with another name."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ NEIGHBOURS, RATIO, CHUNK, BLOCK = 10, 0.2, 256, 4
 
 
 def identical_copies(clips: pd.DataFrame, part: pd.Series | None = None) -> dict[int, str]:
-    """Rows to leave out because their bytes are another row's, with the reason.
+    """Rows to leave out because another row has the same bytes, with the reason.
 
-    `clips` has `id, key, label, sha256`. Of equal clips with one label the first by key stays; with several
-    labels none does, for nobody can say which is right. With `part`, the given part of each row, one of test
-    stays before one of val, and that before one of train: what judges is kept whole.
+    `clips` has `id, key, label, sha256`. Of equal clips with one label the first by key is kept; with several
+    labels none is kept, because it is unknown which label is right. With `part`, the given part of each row,
+    a test clip is kept rather than one of val, and one of val rather than one of train.
     """
     reasons: dict[int, str] = {}
     order = clips.assign(rank=0 if part is None else part.map(["test", "val", "train"].index))
@@ -30,10 +30,11 @@ def identical_copies(clips: pd.DataFrame, part: pd.Series | None = None) -> dict
 def near_twins(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.int64]:
     """Near-twin sets of clips: (n, frames, h, w) grey thumbnails in 0..1 -> (n,) number of each clip's set.
 
-    Clips are linked when their thumbnails differ by less than `limit` on average *and* by less than a fifth
-    of what is usual around them: the distance to a clip's tenth neighbour. A fixed camera makes all its clips
-    look alike, so a small difference means nothing unless it is small for that camera. Links chain to sets.
-    Ours; more than ten re-encoded copies of one clip hide one another. h and w are multiples of 4.
+    Two clips are linked when their thumbnails differ by less than `limit` on average *and* by less than a
+    fifth of the distance to the tenth nearest neighbour. All clips of a fixed camera are similar, so a small
+    difference is evidence only if it is small for that camera. Linked clips form sets transitively.
+    The method is our own; it fails for more than ten re-encoded copies of one clip. h and w must be multiples
+    of 4.
     """
     n = len(thumbs)
     if n < 2:
@@ -53,8 +54,10 @@ def near_twins(thumbs: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.
 
 
 def _close_pairs(thumbs: npt.NDArray[np.float32], limit: float) -> tuple[npt.NDArray[np.int64], ...]:
-    """Pairs i < j that may be closer than `limit`, and all that are: means of blocks are never further apart
-    than the pixels they are means of, and 16 times as quick to compare."""
+    """Candidate pairs i < j, among them all that are closer than `limit`.
+
+    Means of blocks are compared: they are never further apart than the pixels, and 16 times as fast to
+    compare."""
     from scipy.spatial.distance import cdist
 
     n, frames, h, w = thumbs.shape
@@ -69,10 +72,10 @@ def _close_pairs(thumbs: npt.NDArray[np.float32], limit: float) -> tuple[npt.NDA
 
 
 def _usual_distance(flat: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """The distance of some `rows` of `flat` to their tenth neighbour."""
+    """Distance of the `rows` of `flat` (n, features) to their tenth nearest neighbour."""
     from scipy.spatial.distance import cdist
 
-    k = min(NEIGHBOURS, len(flat) - 1)  # counted from 1, for a clip's nearest is itself
+    k = min(NEIGHBOURS, len(flat) - 1)  # index 0 is the clip itself
     usual = np.empty(len(rows))
     for start in range(0, len(rows), CHUNK):
         distance = cdist(flat[rows[start : start + CHUNK]], flat, "cityblock") / flat.shape[1]
@@ -81,9 +84,10 @@ def _usual_distance(flat: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) 
 
 
 def straying_twins(twin: Sequence[str], group: Sequence[str]) -> list[int]:
-    """Positions of clips whose twins lie in another group: one of the two group names must be wrong.
+    """Positions of clips whose twins are in another group: one of the two group names must be wrong.
 
-    Of a twin set that spans groups those outside its most frequent group stray; on a tie all of them.
+    Of a twin set that spans several groups, the clips outside its most frequent group are returned; in a tie
+    all of them.
     """
     table = pd.DataFrame({"twin": list(twin), "group": list(group)})
     lost: list[int] = []

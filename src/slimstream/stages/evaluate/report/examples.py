@@ -1,4 +1,4 @@
-"""Which clips the report shows, and how: what networks look at, and where they are wrong."""
+"""The clips that the report shows: heat maps of where networks look, and wrong predictions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,11 +28,15 @@ Pack = npt.NDArray[np.uint8]
 LAYERS = 10
 """Convolutions of a network that are shown: all of P3's student."""
 CAM_FRAMES = 8
-"""Frames of a clip that Grad-CAM looks at: gradients of a whole long clip would not fit into memory."""
+"""Frames of a clip that Grad-CAM uses: gradients of a whole long clip would not fit into memory."""
 
 
 def select_examples(truth: Ints, probabilities: Floats, count: int = 3) -> list[int]:
-    """Indices of up to `count` wrong, then `count` right clips: the surest of each class first."""
+    """Indices of up to `count` wrong, then up to `count` right clips, in turn from each class.
+
+    `truth` (N,) class indices, `probabilities` (N, n). Within a class the most confident predictions are
+    first.
+    """
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     order = np.argsort(-confidence, kind="stable")
     chosen: list[int] = []
@@ -48,7 +52,10 @@ def select_examples(truth: Ints, probabilities: Floats, count: int = 3) -> list[
 
 
 def misclassified(truth: Ints, answers: Sequence[Floats]) -> list[int]:
-    """Clips that any of `answers` (probabilities (N, n)) gets wrong, the surest mistake first."""
+    """Indices of clips that any of `answers` (probabilities (N, n)) gets wrong, most confident mistake first.
+
+    `truth` (N,) holds class indices.
+    """
     sure = np.max([p.max(1) * (p.argmax(1) != truth) for p in answers], axis=0)
     return [int(i) for i in np.argsort(-sure, kind="stable") if sure[i] > 0]
 
@@ -56,9 +63,10 @@ def misclassified(truth: Ints, answers: Sequence[Floats]) -> list[int]:
 def explain_clip(
     id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, ClipPrediction]]
 ) -> ShownClip:
-    """Grad-CAM of several models on one instant of a clip: the one where they see most, taken together.
+    """Grad-CAM of several models on one frame of a clip: the one with the most heat over all models.
 
-    Each map is shown relative to its own hottest spot at that instant. The models have the same streams.
+    `pack` (T, H, W, C) uint8; `aspect` is width / height of the raw clip. Each map is scaled by its own
+    maximum in that frame. The models must have the same streams.
     """
     frames = pack[spread_indices(len(pack), CAM_FRAMES)]
     heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
@@ -81,10 +89,11 @@ def explain_clip(
 def explain_by_layer(
     id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, ClipPrediction]]
 ) -> ShownClip:
-    """Grad-CAM of several networks of one stream on a picture, convolution by convolution (P3, Fig. 9).
+    """Grad-CAM of several networks with one stream on a picture, at each convolution (P3, Fig. 9).
 
-    Of several pictures of one object it is the one where the last layers see most. Of a network with many
-    convolutions, `LAYERS` of them are shown, first and last among them.
+    `pack` (T, H, W, C) uint8; `aspect` is width / height of the raw picture. Of several pictures of one
+    object the one with the most heat in the last layers is shown. Of a network with many convolutions
+    `LAYERS` are shown, including the first and the last.
     """
     pictures = pack[spread_indices(len(pack), CAM_FRAMES)]
     heats = [layer_gradcam(model, pictures.transpose(0, 3, 1, 2)) for model, _ in models]
@@ -103,12 +112,12 @@ def explain_by_layer(
 
 
 def _overlay_uri(picture: Pack, heat: Heat) -> str:
-    """A data URI of `picture` under `heat` (h, w), relative to its hottest spot."""
+    """A data URI of `picture` with `heat` (h, w) over it, scaled by its maximum."""
     return jpeg_uri(overlay(picture, heat / max(heat.max(), 1e-12)))
 
 
 def clip_sheet(
     id: str, label: str, pack: Pack, aspect: float, verdicts: Sequence[ClipPrediction]
 ) -> ShownClip:
-    """A contact sheet of a clip with what was said of it."""
+    """A contact sheet of a clip with the models' predictions. `pack` (T, H, W, C) uint8."""
     return ShownClip(id, label, contact_sheet(pack, aspect), verdicts)

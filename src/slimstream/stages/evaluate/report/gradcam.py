@@ -1,11 +1,11 @@
-"""Where a network looks: Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), pruned or not.
+"""Grad-CAM (Selvaraju et al. 2017, equations 1 and 2): the parts of a picture that a prediction depends on.
 
-`gradcam` explains a network with a stream `rgb`, and `flow` beside it where there is one: the map is the last
-feature map with a width and a height that a stream makes in a forward pass, frame by frame or as a volume
-that may have fewer instants than the clip has frames. A shared stream (`flow` is None, or the same module as
-`rgb`) may see both inputs in two passes or, RGB first, as one batch.
+`gradcam` explains a network with a stream `rgb` and, where it exists, a stream `flow`. It uses the last
+feature map of a stream's forward pass that has a width and a height. Such a map belongs to a frame, or it is
+a volume that may have fewer time steps than the clip has frames. Where the streams share one module (`flow`
+is None or the same module as `rgb`), it may be called twice or once with both inputs as one batch, RGB first.
 
-`layer_gradcam` explains a network of one stream, convolution by convolution (P3, section 4.2, Fig. 9).
+`layer_gradcam` explains a network with one stream at each convolution (P3, section 4.2, Fig. 9).
 """
 
 from collections.abc import Callable
@@ -20,21 +20,21 @@ Heat = npt.NDArray[np.floating[Any]]
 
 
 def has_streams(model: nn.Module) -> bool:
-    """Whether `gradcam` can explain `model`; a vote of neighbours, say, has no gradient."""
+    """Whether `gradcam` can explain `model`; a nearest-neighbour vote, for example, has no gradient."""
     return isinstance(getattr(model, "rgb", None), nn.Module) and getattr(model, "differentiable", True)
 
 
 def is_for_pictures(model: nn.Module) -> bool:
-    """Whether a network takes grey pictures and nothing else, which it sees in one stream."""
+    """Whether a network takes grey pictures only; such networks have one stream."""
     return getattr(model, "channels", None) == frozenset({1})
 
 
 def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, ...]:
-    """Heat of class `target` (default: the predicted one) on the frames of each stream: RGB, then flow.
+    """Heat maps of class `target` (default: the predicted class) for each stream: RGB, then flow.
 
-    `clip` (T, C, H, W) uint8; arrays (T, h, w) in 0..1, each relative to its stream's hottest spot. Of fewer
-    instants than frames, each frame shows the one that holds it.
-    Raises ValueError when the network has no streams or a stream makes no feature map.
+    `clip` is (T, C, H, W) uint8. Returns arrays (T, h, w) in 0..1, each scaled by its stream's maximum. Where
+    the feature map has fewer time steps than the clip has frames, each frame gets the time step that covers
+    it. Raises ValueError when the network has no streams or a stream makes no feature map.
     """
     if not has_streams(model):
         raise ValueError("Grad-CAM needs a network with streams, `rgb` at least")
@@ -44,7 +44,7 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
     instants, odd = divmod(sum(len(m) for m in maps), streams)
     if odd or not 0 < instants <= len(clip):
         raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
-    # A batch of both streams is parted before either is scaled to its own hottest spot.
+    # Where both streams are in one batch, it is divided first, so that each is scaled by its own maximum.
     heats = [
         _heat(m, g)
         for ms, gs in zip(maps, gradients, strict=True)
@@ -55,9 +55,9 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
 
 
 def layer_gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> list[Heat]:
-    """Heat of class `target` (default: the predicted one) at each convolution of `model`, first to last.
+    """Heat maps of class `target` (default: the predicted class) at each convolution, first to last.
 
-    `clip` (T, C, H, W) uint8; arrays (T, h, w) in 0..1, each relative to its layer's hottest spot.
+    `clip` is (T, C, H, W) uint8. Returns arrays (T, h, w) in 0..1, each scaled by its layer's maximum.
     Raises ValueError when the network makes no feature map.
     """
     return [_heat(m, g) for m, g in zip(*_differentiate(model, clip, target, _hook_layers), strict=True)]
@@ -69,7 +69,7 @@ def _differentiate(
     target: int | None,
     watch: Callable[[nn.Module], tuple[list[Tensor], list[Any]]],
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The maps that `watch` finds while `model` judges `clip`, and the gradients of the class's logit."""
+    """The maps that `watch` records while `model` predicts `clip`, and the gradients of the class's logit."""
     maps, handles = watch(model)
     training, model = model.training, model.eval()
     try:
@@ -88,7 +88,7 @@ def _differentiate(
 
 
 def _hook_layers(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
-    """Hooks that keep what each convolution hands on: its map after batch norm, join and activation."""
+    """Hooks that record the output of each convolution after batch norm, residual sum and activation."""
     maps: list[Tensor] = []
 
     def after(module: nn.Module, _: Any, out: Any) -> None:
@@ -104,7 +104,7 @@ def _hook_layers(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
 
 
 def _hook_streams(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
-    """Hooks that append each stream's last feature map, in the order the streams run: RGB, then flow."""
+    """Hooks that record each stream's last feature map, in the order the streams run: RGB, then flow."""
     maps: list[Tensor] = []
     last: list[Tensor] = []
 
@@ -123,12 +123,12 @@ def _hook_streams(model: nn.Module) -> tuple[list[Tensor], list[Any]]:
 
 
 def _frames(maps: Tensor) -> Tensor:
-    """Maps (N, K, h, w) as they are, volumes (B, K, T, h, w) instant by instant."""
+    """Maps (N, K, h, w) unchanged; volumes (B, K, T, h, w) as (B·T, K, h, w)."""
     return maps if maps.ndim == 4 else maps.transpose(1, 2).flatten(0, 1)
 
 
 def _heat(maps: Tensor, gradient: Tensor) -> Heat:
-    """ReLU of the maps (T, K, h, w) weighted by the mean gradient of each frame's channel, scaled to 0..1."""
+    """ReLU of the maps (T, K, h, w), weighted by each channel's mean gradient per frame; scaled to 0..1."""
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     heat = (weights * maps).sum(1).relu().detach()
     scaled: Heat = (heat / heat.max().clamp_min(1e-12)).numpy()

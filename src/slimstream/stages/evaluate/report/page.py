@@ -1,6 +1,6 @@
-"""The report: one HTML file with everything inside, for the plant manager and for the engineer.
+"""The report: one self-contained HTML file, for the plant manager and for the engineer.
 
-Every string of the user's goes through the template's autoescaping; only our own SVG is let through.
+The template escapes every string except the SVG that this package draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ Rows = Sequence[Mapping[str, Any]]
 class ModelResult:
     """One model on the test clips.
 
-    `scores`: what evaluate returns for it, without the prefix (accuracy, macro_f1, macro_f1_low, …, params,
-    macs, megabytes, latency_p50_ms, latency_p95_ms). `confusion` (n, n): truth in rows. `curve`: its
-    training, one row an epoch.
+    `scores`: the metrics that evaluate returns for it, without the prefix (accuracy, macro_f1, macro_f1_low,
+    …, params, macs, megabytes, latency_p50_ms, latency_p95_ms). `confusion`: counts (n, n), one row per true
+    class. `curve`: its training, one row per epoch.
     """
 
     name: str
@@ -36,27 +36,27 @@ class ModelResult:
     reliability: Rows
     curve: "pd.DataFrame | None"
     form: Form
-    """What is deployed."""
+    """The form that is deployed."""
     forms: Sequence[Form]
-    """All that there was a choice of."""
+    """All forms that it was exported in."""
 
     @property
     def title(self) -> str:
         return plots.title(self.name)
 
     def in_form(self, runtime: str) -> Form | None:
-        """What was measured of it there, if it was tried."""
+        """The measurements in `runtime`; None when it was not exported for it."""
         return next((form for form in self.forms if form.runtime == runtime), None)
 
     @property
     def kind(self) -> str:
-        """What its colour is called."""
+        """Name of its colour in the page's CSS."""
         return plots.kind(self.name)
 
 
 @dataclass(frozen=True)
 class ClipPrediction:
-    """One model's answer on one clip, with its heat maps as data URIs where they are shown."""
+    """One model's prediction for one clip, with heat maps as data URIs where they are shown."""
 
     title: str
     predicted: str
@@ -64,12 +64,12 @@ class ClipPrediction:
     rgb: str = ""
     flow: str = ""
     layers: Sequence[tuple[int, str]] = ()
-    """Of a network of one stream: number of a convolution, counted from 1, and its heat map."""
+    """For a network with one stream: number of a convolution, counted from 1, and its heat map."""
 
 
 @dataclass(frozen=True)
 class ShownClip:
-    """A clip that is shown: `frames` is its contact sheet, or one instant, with `flow` of the same."""
+    """A clip in the report: `frames` is its contact sheet, or one frame with the `flow` of that frame."""
 
     id: str
     label: str
@@ -80,7 +80,7 @@ class ShownClip:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page tells; `models` in the order of the table, `preferred` the name of one of them."""
+    """The contents of the page: `models` in the order of the table, `preferred` the name of one of them."""
 
     recipe: str
     simulated: bool
@@ -91,18 +91,18 @@ class Report:
     models: Sequence[ModelResult]
     preferred: str | None
     interval: str
-    """What was resampled, `Resampling.label`."""
+    """The unit of the resampling: `Resampling.label`."""
     conditional: bool
     test_groups: int
     test_clips: int
     differences: Rows
     """name, versus, delta, low, high."""
     prepare: tuple[float, float]
-    """What is done to one raw clip before a network sees it, one thread: p50 and p95 in ms."""
+    """Time to prepare one raw clip for a network in one thread: p50 and p95 in ms."""
     frames: int
     """Sampled frames of the clip that latency was measured on."""
     preparation: str = "decoding and optical flow"
-    """What that is, in words."""
+    """The steps of that preparation, in words."""
     sweep: Sequence[Mapping[str, float]] = ()
     """The original pruned at several rates: rate, latency_p50_ms, val_macro_f1."""
     validation: Mapping[str, Any] | None = None
@@ -173,7 +173,7 @@ def headline(report: Report) -> str:
     elif difference["low"] > 0:
         judgement = f"is measurably better than the original: {scores}"
     elif difference["delta"] == difference["low"] == difference["high"] == 0:
-        judgement = f"judges these clips as well as the original: {scores}"
+        judgement = f"predicts these clips as well as the original: {scores}"
     else:
         judgement = (
             f"shows no measurable loss against the original ({scores}; "
@@ -190,7 +190,7 @@ def headline(report: Report) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """What a careful reader must know before believing a number."""
+    """Limits of the data and of the scores, one paragraph each."""
     told = []
     if report.simulated:
         told.append(

@@ -1,6 +1,6 @@
-"""Charts as inline SVG that takes its colours and font from the page, so one drawing serves light and dark.
+"""Charts as inline SVG that takes colours and font from the page, so it works in light and in dark mode.
 
-Matplotlib draws with stand-in colours; each is then replaced by the CSS variable it stands for.
+Matplotlib draws with placeholder colours; afterwards each is replaced by a CSS variable.
 """
 
 import io
@@ -21,7 +21,7 @@ TITLES = {
     "distilled": "Distilled",
     "teacher": "Teacher",
 }
-"""What a reader calls the models of `paths.MODELS`, and those that only teach."""
+"""Titles in the report of the models of `paths.MODELS`, and of teachers."""
 
 
 def kind(name: str) -> str:
@@ -30,7 +30,7 @@ def kind(name: str) -> str:
 
 
 def title(name: str) -> str:
-    """What a reader calls the model `name`; a teacher carries the name that its recipe gave it."""
+    """Title of the model `name`; that of a teacher includes the name that the recipe gives it."""
     return TITLES.get(name) or f"{TITLES['teacher']} {name.rpartition('/')[2]}"
 
 
@@ -141,7 +141,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> str:
 def curves(name: str, table: "pd.DataFrame") -> str:
     """One training: loss of train and validation, macro-F1 and learning rate over the epochs.
 
-    `table` has epoch, train_loss, val_loss, val_macro_f1 and lr, one row an epoch.
+    `table` has epoch, train_loss, val_loss, val_macro_f1 and lr, one row per epoch.
     """
 
     from matplotlib.ticker import MaxNLocator
@@ -186,7 +186,7 @@ def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
 
 
 def _svg(draw: Callable[..., None], inches: tuple[float, float], alt: str, columns: int = 1) -> str:
-    """What `draw(*axes)` draws, as an <svg> element; `alt` is what a screen reader says."""
+    """The drawing of `draw(*axes)` as an <svg> element; `alt` is the text for screen readers."""
     import matplotlib
     from matplotlib.figure import Figure
 
