@@ -24,6 +24,8 @@ from infra.services.settings import Home, Settings
 from tests.flows.test_services import free_port
 from tests.unit.compose_file import INFRA, example, load
 
+pytestmark = pytest.mark.box
+
 WEED = Path(sys.executable).with_name("weed")
 LOGIN = ("admin", "secret-of-MLFLOW_TRACKING_PASSWORD")
 

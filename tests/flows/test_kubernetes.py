@@ -12,6 +12,8 @@ import yaml
 
 from tests.flows.conftest import api
 
+pytestmark = pytest.mark.box
+
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 POOL = FOLDER / "work-pool.json"
 

@@ -29,6 +29,8 @@ from tests.unit import finished_pipeline
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+pytestmark = pytest.mark.box
+
 CAMERAS = {"north": "test", "south": "train"}
 GRAPH = """
 stages:
@@ -39,21 +41,21 @@ stages:
     outs: [data/ingested, data/manifest.parquet, runs/ingest.json]
     metrics: [metrics/ingest.json]
   evaluate:
-    cmd: python src/judge.py
-    deps: [data/ingested, data/manifest.parquet, src/judge.py]
+    cmd: python src/evaluate.py
+    deps: [data/ingested, data/manifest.parquet, src/evaluate.py]
     outs:
       [data/clips.parquet, data/split.parquet, data/split.json, data/predictions.parquet,
        models/final, exports]
     metrics: [metrics/evaluate.json]
 """
 JUDGE = f"""
-import plant
+import finished_pipeline
 from slimstream.catalog.manifest import read_manifest
 from slimstream.core.paths import Paths
 paths = Paths()
 table = read_manifest(paths.manifest)[["id", "path", "label", "sha256", "camera"]]
-plant.parted(paths, table, {CAMERAS})
-plant.evaluated(paths, red=9)
+finished_pipeline.write_split(paths, table, {CAMERAS})
+finished_pipeline.write_evaluation(paths, red=9)
 """
 CONFIG = """
 [core]
@@ -70,11 +72,11 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "src/slimstream", root / "src/slimstream", ignore=without)
-    shutil.copy(Path(finished_pipeline.__file__), root / "src/plant.py")
+    shutil.copy(Path(finished_pipeline.__file__), root / "src/finished_pipeline.py")
     settings = finished_pipeline.PARAMS.model_dump(mode="json", by_alias=True)
     settings["ingest"]["source"] = "s3://plant/clips"
     files = {
-        "src/judge.py": JUDGE,
+        "src/evaluate.py": JUDGE,
         "dvc.yaml": GRAPH,
         "params.yaml": json.dumps(settings),
         ".dvc/config": CONFIG,

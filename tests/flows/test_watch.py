@@ -63,7 +63,7 @@ def test_what_was_away_is_tried_again_and_a_mistake_is_not(
 ) -> None:
     at_once = watch.run_command.with_options(retry_delay_seconds=0)
     for module in (watch, registry):
-        monkeypatch.setattr(module, "command", at_once)
+        monkeypatch.setattr(module, "run_command", at_once)
     (root / "wish.txt").write_text("evaluate-champion fail 3 2\npromote fail 3 1\nrollback fail 2\n")
     watch.evaluate_champion("autumn")
     registry.promote(4)

@@ -44,7 +44,7 @@ def test_what_was_computed_once_is_read(
 ) -> None:
     first = next(iter(cache_frozen_features(create_model("frozen_efficientnet_lite0", 3), [batch], tmp_path)))
     again = create_model("frozen_efficientnet_lite0", 3)
-    monkeypatch.setattr(again, "trunk", lambda clip: pytest.fail("computed again"))
+    monkeypatch.setattr(again, "frozen_features", lambda clip: pytest.fail("computed again"))
     # One clip and one frame fewer: what counts is the frame, not the batch it came in.
     part = Batch(batch.indices[:1], batch.clip[:1, 1:], batch.labels[:1], 1)
     assert torch.equal(next(iter(cache_frozen_features(again, [part], tmp_path))).clip, first.clip[:1, 1:])
@@ -57,7 +57,7 @@ def test_a_network_that_learns_more_finds_what_a_wholly_frozen_one_has_made(
     deep = next(iter(cache_frozen_features(frozen, [batch], tmp_path)))
     learning = create_model("two_stream_efficientnet_lite0", 3, freeze=6).eval()
     expected = learning.frozen_features(batch.clip).half()
-    monkeypatch.setattr(learning, "trunk", lambda clip: pytest.fail("computed again"))
+    monkeypatch.setattr(learning, "frozen_features", lambda clip: pytest.fail("computed again"))
     short = next(iter(cache_frozen_features(learning, [batch], tmp_path)))
     assert torch.allclose(short.clip, expected.float(), atol=1e-2)
     with torch.inference_mode():

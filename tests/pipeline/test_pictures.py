@@ -100,9 +100,9 @@ def plant(root: Path) -> Paths:
     return Paths(root)
 
 
-def each(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """What `pool.each` does, without the seconds that spawned processes take."""
-    return enumerate(map(work, items))
+def in_this_process(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """`core.parallel.parallel_map` without the seconds that spawned processes take."""
+    return enumerate(map(function, items))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[
         patch.delenv("SLIMSTREAM_CACHE", raising=False)
         patch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
         for stage in (validate, extract):
-            patch.setattr(stage, "each", each)
+            patch.setattr(stage, "parallel_map", in_this_process)
         params = load_params(paths.params)
         scan(params.ingest, params.split.group_by, paths)
         stages = [stage for name, stage in STAGES.items() if name not in ("teachers", "sweep")]
@@ -228,7 +228,7 @@ def ten_bits(root: Path, bits: int | None, bright: bool) -> tuple[Params, Paths]
 def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validate, "parallel_map", each)
+    monkeypatch.setattr(validate, "parallel_map", in_this_process)
     params, paths = ten_bits(tmp_path, None, bright=False)
     with pytest.raises(UserError, match=r"none of 24 clips can be used, 24 for this: .* set extract\.bits"):
         STAGES["validate"].run(params, paths, null_log)
@@ -238,7 +238,7 @@ def test_a_set_of_10_bits_in_16_is_refused_with_the_setting_that_scales_it(
 
 def test_with_the_setting_they_are_packed_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for stage in (validate, extract):
-        monkeypatch.setattr(stage, "each", each)
+        monkeypatch.setattr(stage, "parallel_map", in_this_process)
     params, paths = ten_bits(tmp_path, 10, bright=False)
     assert STAGES["validate"].run(params, paths, null_log)["accepted"] == 24
     STAGES["extract"].run(params, paths, null_log)
@@ -246,7 +246,7 @@ def test_with_the_setting_they_are_packed_as_it_says(tmp_path: Path, monkeypatch
 
 
 def outcomes(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """As `each`, but what fails costs itself alone."""
+    """As `in_this_process`, but an item that fails yields its error."""
     for position, item in enumerate(items):
         try:
             yield position, work(item)

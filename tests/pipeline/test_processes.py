@@ -95,6 +95,7 @@ def test_two_processes_that_are_killed_in_turn_end_where_one_does(
         assert scores[0][name] == pytest.approx(scores[1][name], rel=1e-4), name
 
 
+@pytest.mark.box
 def test_torchrun_starts_it_as_well_and_mistakes_are_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,4 +118,4 @@ def test_torchrun_starts_it_as_well_and_mistakes_are_said_once(
     assert subprocess.run([*stage, "train"]).returncode == 0
     assert json.loads(paths.run("train").read_text()) == {"run_id": None}
     subprocess.run([*stage, "baseline"])
-    assert "torchrun is for distill, prune, teachers, train" in capfd.readouterr().err
+    assert "torchrun is for train, teachers, prune, distill" in capfd.readouterr().err

@@ -58,7 +58,9 @@ def test_few_clips_are_always_the_same_ones(study: tuple[Paths, Params]) -> None
     paths, params = study
     data = Study.open(params.extract, paths)
     model, _ = load_model(paths.model("original"), create_model)
-    first, again, all_ = (torch.cat(list(data.clips(model, at_most, raw=True))) for at_most in (5, 5, None))
+    first, again, all_ = (
+        torch.cat(list(data.unlabelled_batches(model, at_most, raw=True))) for at_most in (5, 5, None)
+    )
     assert len(first) == 5 and torch.equal(first, again) and first.dtype == torch.uint8
     assert len(all_) == len(data.both)
 

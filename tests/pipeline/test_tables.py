@@ -19,7 +19,7 @@ from slimstream.experiments.tables.score import score
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
-from tests.pipeline.test_pictures import each, tiny_picture_net
+from tests.pipeline.test_pictures import in_this_process, tiny_picture_net
 from tests.pipeline.tiny_study import study
 
 FIT = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1, "hflip": 0}}
@@ -84,7 +84,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     monkeypatch.delenv("SLIMSTREAM_DASK", raising=False)
     monkeypatch.setattr(runner, "_call", call)
-    monkeypatch.setattr(extract, "parallel_map", each)
+    monkeypatch.setattr(extract, "parallel_map", in_this_process)
     monkeypatch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
     return found
 

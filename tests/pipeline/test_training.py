@@ -93,6 +93,7 @@ def test_a_teacher_of_another_split_is_refused(tmp_path: Path) -> None:
         STAGES["distill"].run(params, paths, null_log)
 
 
+@pytest.mark.box
 def test_kill_9_then_resume_ends_with_the_same_weights(tmp_path: Path) -> None:
     settings = {"train": {"model": "two_stream_mobilevit", "fit": {**FIT, "epochs": 4}}}
     whole, cut = study(tmp_path / "whole", **settings), study(tmp_path / "cut", **settings)

@@ -149,7 +149,7 @@ def test_what_a_late_stage_would_refuse_is_refused_first(
         assert complaint in said and said.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["teachers", "prune", "distill"])
+@pytest.mark.parametrize("command", ["prune", "distill"])
 def test_every_stage_that_trains_asks_the_others_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:

@@ -85,7 +85,7 @@ def test_jobs_below_one_are_refused(tmp_path: Path) -> None:
 def test_the_time_left_goes_by_steps_that_are_alike(tmp_path: Path) -> None:
     """Finished ones of earlier runs count; of other kinds where there is none of its own."""
     done, open_ = Note(tmp_path / "a"), [Note(tmp_path / name) for name in "bcde"]
-    assert TimeLeft(open_).words(1) == "4 steps left"
+    assert TimeLeft(open_).message(1) == "4 steps left"
     done.makes.touch()
     left = TimeLeft([done, *open_])
     assert left.message(1) == "4 steps left, about 4 min" and left.message(2) == "4 steps left, about 2 min"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 LARGE = {
+    "c3d",
     "i3d",
     "tsn",
     "two_stream_dilated_efficientnetv2",

@@ -48,7 +48,7 @@ def test_every_setting_stands_in_it(recipe: Path, tmp_path: Path) -> None:
 def test_settings_are_described_once(recipe: Path) -> None:
     lines = from_recipe(recipe).splitlines()
     assert "  fps: 25.0  # frames per second".replace("  fps", "    fps", 1) in lines
-    assert "# Shares of train, val and test, and the groups that stay together." in lines  # the section `split`
+    assert "# Shares of train, val and test, and the groups that stay together." in lines
     assert "  fit:  # described at train.fit" in lines
     assert sum("peak learning rate" in line for line in lines) == 1
     assert all(len(line) <= WIDTH for line in lines)

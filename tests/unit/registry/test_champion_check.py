@@ -24,6 +24,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.mark.box
 def test_the_champion_is_asked_about_fresh_clips(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "project")
     paths.root.mkdir()

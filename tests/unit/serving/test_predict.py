@@ -77,7 +77,7 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     (folder / "preprocessing.json").write_text(json.dumps(shown))
     # The plant's network looks at r, g, b alone, but wants five channels: give it rest for flow.
     monkeypatch.setattr(
-        "slimstream.serving.classifier.ClipClassifier._ask", lambda self, clips: batch_of(clips, seen)
+        "slimstream.serving.classifier.ClipClassifier._run_network", lambda self, clips: batch_of(clips, seen)
     )
     monkeypatch.setattr(module, "parallel_map", lambda work, items, workers: enumerate(map(work, items)))
     seen: list[int] = []

@@ -11,7 +11,7 @@ from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.experiments import folds
+from slimstream.experiments import stage_runs
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.ingest.params import IngestParams
@@ -207,7 +207,7 @@ def test_scan_ingest_and_tables_refuse_it_before_anything_is_written(
     for run in (
         lambda: scan(PARAMS.ingest, PARAMS.split.group_by, paths),
         lambda: scan(IngestParams(), [], paths, "data"),
-        lambda: folds.validated(PARAMS, Paths(paths.cache / "fresh"), "data/ingested", paths),
+        lambda: stage_runs.prepare_source(PARAMS, Paths(paths.cache / "fresh"), "data/ingested", paths),
     ):
         with pytest.raises(UserError, match="cannot be the source"):
             run()
