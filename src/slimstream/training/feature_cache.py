@@ -1,8 +1,9 @@
-"""What the frozen layers of a network make of the clips, computed once.
+"""A cache on disk of the features that the frozen layers of a network compute for the frames of clips.
 
-Nothing that is learnt changes it, and on a CPU it is nearly all of the work: every stage, fold and epoch that
-meets a frame again reads it from disk. The files are named after the layers' weights, the code of all
-networks and the frame's own bytes, so they are right wherever they are found, and may be deleted at any time.
+Training does not change these features, and on a CPU they take nearly all of the time. They are computed once
+and read by every stage, fold and epoch that uses the same frame. The files are named after the layers'
+weights, the code of all networks and the bytes of the frame, so they cannot be wrong, and may be deleted at
+any time.
 """
 
 import hashlib
@@ -82,7 +83,7 @@ def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: P
 
 @torch.inference_mode()  # and no more within it: a training could not learn from the batch
 def _made(model: nn.Module, layers: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
-    """What `layers` of `model` make of `clips`, in half precision."""
+    """Output of `layers` of `model` for `clips`, in half precision."""
     device = next(model.parameters()).device
     # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
     return torch.cat([layers(clip.to(device)).half().cpu() for clip in clips.split(1)])

@@ -162,9 +162,9 @@ class TwoStream(Classifier):
         return self.rgb(rgb), self.flow(flow)
 
     def frozen_features(self, clip: Tensor) -> Tensor:
-        """What the frozen stages make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w').
+        """Output of the frozen stages for clips: (B, T, 5, H, W) to (B, T, 2, C', h', w').
 
-        The clip may also be what `front` has made of it.
+        The input may also be the output of `shared_frozen_features`.
         """
         if clip.ndim == 6:
             maps = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
@@ -177,12 +177,12 @@ class TwoStream(Classifier):
         return nn.ModuleList(net.stages[: net.frozen] for net in self._frozen()) if self._frozen() else None
 
     def shared_frozen_features(self, clip: Tensor) -> Tensor:
-        """What the stages of `front_layers` make of a clip: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
+        """Output of `shared_frozen_layers` for clips: (B, T, 5, H, W) to (B, T, 2, C', h', w')."""
         pictures = self.normalise(clip.flatten(0, 1))
         return self._through([net.stages[: net.halfway] for net in self._frozen()], pictures, clip)
 
     def shared_frozen_layers(self) -> nn.Module | None:
-        """The frozen stages that another network, which learns more, shares; None where there are none."""
+        """The first frozen stages, shared with networks that freeze fewer; None where there are none."""
         nets = self._frozen()
         if not nets or not all(0 < net.halfway < net.frozen for net in nets):
             return None
