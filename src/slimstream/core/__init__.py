@@ -1,1 +1,1 @@
-"""What every room may use: errors, paths, settings, files, progress."""
+"""Modules that all packages may use: errors, paths, settings, files, progress."""

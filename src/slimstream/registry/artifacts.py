@@ -31,7 +31,7 @@ REQUIREMENTS = (
     "pydantic",
     "ruamel.yaml",
 )
-"""What predict needs beside the package and the runtimes; pinned to what is installed here. No torch."""
+"""Packages that predict needs besides slimstream and the runtimes, pinned to the installed versions."""
 
 
 def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> Any:

@@ -1,8 +1,9 @@
 """Cache of the output of a network's frozen layers.
 
-Nothing that is learnt changes it, and on a CPU it is nearly all of the work: every stage, fold and epoch that
-meets a frame again reads it from disk. The files are named after the layers' weights, the code of all
-networks and the frame's own bytes, so they are right wherever they are found, and may be deleted at any time.
+Training does not change these features, and on a CPU they take nearly all of the time. They are computed once
+and read by every stage, fold and epoch that uses the same frame. The files are named after the layers'
+weights, the code of all networks and the bytes of the frame, so they cannot be wrong, and may be deleted at
+any time.
 """
 
 import hashlib

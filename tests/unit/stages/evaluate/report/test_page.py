@@ -126,7 +126,7 @@ def test_one_model_alone_makes_a_page_too() -> None:
     bare = dataclasses.replace(made, validation=None, explained=(), wrong=(), wrong_in_all=0)
     assert "the best model is “Frozen features”" in page.headline(bare)
     html = page.render(bare)
-    assert "Clips judged wrongly" in html and "What the networks look at" not in html
+    assert "Misclassified clips" in html and "What the networks look at" not in html
 
 
 def test_the_page_follows_the_readers_colours_and_prints(html: str, tmp_path: Path) -> None:
