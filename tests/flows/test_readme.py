@@ -317,7 +317,7 @@ def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
     for name in ("src", "recipes", "dvc.yaml", ".gitignore", ".dvcignore"):
         copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
         copy(PROJECT / name, tmp_path / name)
-    shutil.copy(PROJECT / "tests/faults/plant.yaml", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "tests/faults/plant.yaml"))
     git(tmp_path, "init", "-q", "-b", "main")
     git(tmp_path, "config", "user.name", "t")
     git(tmp_path, "config", "user.email", "t@localhost")
