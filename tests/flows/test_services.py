@@ -275,7 +275,7 @@ def test_other_ports_want_the_servers_down(
         ("SLIMSTREAM_ARTIFACTS", "s3://plant/mlflow", "`make down` first"),
         ("SLIMSTREAM_ARTIFACTS", "s3://key:word@plant", "may be s3://bucket/prefix and nothing else"),
         ("SLIMSTREAM_ARTIFACTS", "/data", "may be s3://bucket/prefix and nothing else"),
-        ("SLIMSTREAM_DATABASE", "postgres", "lies in sqlite"),
+        ("SLIMSTREAM_DATABASE", "postgres", "data are in sqlite"),
         ("SLIMSTREAM_DATABASE", "mysql", "may be postgres or sqlite"),
     ):
         with monkeypatch.context() as patch:

@@ -150,7 +150,7 @@ def test_all_pictures_are_in_one_pack(run: Run) -> None:
         small = cv2.resize(
             cv2.imread(str(paths.ingested / path), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA
         )
-        assert np.array_equal(packs.full(position), small[None, ..., None])
+        assert np.array_equal(packs.all_frames(position), small[None, ..., None])
 
 
 def test_parts_stay_together(run: Run) -> None:

@@ -18,7 +18,7 @@ from slimstream.serving.pyfunc import PyfuncModel
 from slimstream.stages.extract import stage as extract
 from tests.pipeline import tiny_study
 from tests.pipeline.test_evaluate import judged, untrained
-from tests.pipeline.test_pictures import each
+from tests.pipeline.test_pictures import in_this_process
 
 CUT = {"frames": 2, "clips": 2, "size": [tiny_study.SIZE, tiny_study.SIZE], "flow": "dis"}
 
@@ -30,7 +30,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     paths = tiny_study.study(tmp_path_factory.mktemp("votes"), extract=CUT)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLIMSTREAM_CACHE", raising=False)
-        patch.setattr(extract, "parallel_map", each)
+        patch.setattr(extract, "parallel_map", in_this_process)
         STAGES["extract"].run(load_params(paths.params), paths, null_log)
     untrained(paths, "original", 0, input=CUT)
     return paths

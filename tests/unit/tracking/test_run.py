@@ -97,7 +97,7 @@ def test_a_server_that_is_away_does_not_stop_the_work(
         run.log({"a": 1, "b": 2}, 0)
     assert run.run_id is None
     ours = [record.message for record in log_records if record.name == "slimstream.tracking.run"]
-    assert len(ours) == 2 and "The work goes on" in ours[0] and "2 numbers" in ours[1]
+    assert len(ours) == 2 and "The stage continues" in ours[0] and "2 metrics" in ours[1]
 
 
 class Flaky:

@@ -189,7 +189,7 @@ def test_a_deleted_experiment_is_named_with_the_way_back(
         tracking.CLOSE_TIMEOUT, patience = 0.0, tracking.CLOSE_TIMEOUT
     tracking.CLOSE_TIMEOUT = patience
     (first, *_) = (record.message for record in log_records if record.name == "slimstream.tracking.run")
-    assert "was deleted" in first and "The work goes on" in first
+    assert "was deleted" in first and "The stage continues" in first
     # What is registered is there all the same, and the command named brings the experiment back.
     assert main(["--root", str(root), "versions", "--name", "tiny"]) == 0
     command = str(told.value).split("`")[1]
