@@ -101,7 +101,8 @@ def test_predictions_are_those_of_the_exported_form(evaluated: tuple[Paths, dict
 
 def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths, dict[str, float]]) -> None:
     html = evaluated[0].report.read_text()
-    for heading in ("side by side", "compression", "mistaken", "confidence", "look at", "Misclassified", "trained"):
+    names = ("side by side", "compression", "mistaken", "confidence", "look at", "Misclassified", "trained")
+    for heading in names:
         assert heading in html
     assert "All clips are simulated" in html and "conditional on this one test group" in html
     assert html.count("data:image/jpeg") >= 6
