@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def files_of(module: str) -> list[Path]:
     return found
 
 
+@cache
 def imported(path: Path) -> set[Path]:
     found: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -62,6 +64,7 @@ def imported(path: Path) -> set[Path]:
     return found
 
 
+@cache
 def reached(stage: str) -> set[Path]:
     """The files that a stage's code is made of."""
     return reached_from(files_of(".".join(entry(stage).relative_to(ROOT / "src").with_suffix("").parts)))
@@ -78,6 +81,7 @@ def reached_from(files: Iterable[Path]) -> set[Path]:
     return {path for path in seen if holds_code(path)}
 
 
+@cache
 def holds_code(path: Path) -> bool:
     return path.read_text().count("\n") > 1
 
