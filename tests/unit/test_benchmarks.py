@@ -9,6 +9,12 @@ from benchmarks.__main__ import PARTS, row
 from benchmarks.compare import Result, compare_times, ratio_result
 
 
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests have left in this process takes a second to go through, every time."""
+    monkeypatch.setattr("benchmarks.compare.gc.collect", lambda: 0)
+
+
 def test_a_ratio_is_that_of_the_times() -> None:
     compared = compare_times(
         "sleep", ("long", lambda: time.sleep(0.03)), ("short", lambda: time.sleep(0.01)), rounds=3
