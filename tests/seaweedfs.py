@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
+from tests.ports import free_ports
+
 WEED = Path(sys.executable).with_name("weed")
 PORTS = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
 KEY, SECRET = "test-key", "test-secret"
@@ -64,14 +66,6 @@ def serve(folder: Path, ports: Sequence[int] = ()) -> Iterator[str]:
     finally:
         process.kill()  # it is one process
         process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

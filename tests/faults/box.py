@@ -22,6 +22,7 @@ from infra.services.servers import client_environment
 from infra.services.settings import Home, load, load_secrets
 from slimstream.pipeline.params import load_params
 from tests import seaweedfs
+from tests.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("plant.yaml")
@@ -190,8 +191,8 @@ def box(folder: Path) -> Iterator[Box]:
     bucket.mkdir(parents=True)
     folder.chmod(0o711)
     subprocess.run(["git", "clone", "--quiet", PROJECT, project], check=True)
-    prefect, mlflow, postgres = seaweedfs.free_ports(3)
-    s3_ports = seaweedfs.free_ports(len(seaweedfs.PORTS))
+    prefect, mlflow, postgres = free_ports(3)
+    s3_ports = free_ports(len(seaweedfs.PORTS))
     with ExitStack() as s3:
         environ = {
             **os.environ,

@@ -21,7 +21,7 @@ import pytest
 
 from infra.services import postgres, process
 from infra.services.settings import Home, Settings
-from tests.flows.test_services import free_port
+from tests.ports import free_port
 from tests.unit.compose_file import INFRA, example, load
 
 pytestmark = pytest.mark.box

@@ -29,7 +29,7 @@ from slimstream.pipeline.params_file import from_recipe
 from slimstream.pipeline.recipes import load_recipe
 from tests.flows.conftest import PROJECT
 from tests.flows.mini_project import commit, git
-from tests.seaweedfs import free_ports
+from tests.ports import free_port
 
 TEXTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "benchmarks/README.md"]
 PROGRAMS = (
@@ -273,7 +273,7 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
 
 @pytest.mark.box
 def test_mlflow_shows_the_runs(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     (command,) = (c for _, c in ALL if c.startswith("mlflow ui"))
     server = subprocess.Popen(
         [str(Path(sys.executable).parent / "mlflow"), *shlex.split(command)[1:], "--port", str(port)],

@@ -23,7 +23,8 @@ from slimstream.core.paths import Paths
 from slimstream.registry.versions import Registry
 from tests.flows.conftest import PROJECT, api
 from tests.flows.mini_project import commit, git, repository
-from tests.seaweedfs import SECRET, free_ports
+from tests.ports import free_port
+from tests.seaweedfs import SECRET
 from tests.unit import finished_pipeline
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def mlflow(bucket: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The MLflow server that `make up` starts, with its files on S3; the environment finds it."""
     home = Home(tmp_path / "servers")
     home.make()
-    settings = Settings(mlflow_port=free_ports(1)[0], database="sqlite", artifacts="s3://plant/mlflow")
+    settings = Settings(mlflow_port=free_port(), database="sqlite", artifacts="s3://plant/mlflow")
     secrets = load_secrets(home)
     (server,) = (s for s in services(home, settings, secrets) if s.name == "mlflow")
     for name, value in client_environment(home, settings, secrets).items():

@@ -26,7 +26,8 @@ from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.s3 import RANGE, S3Source
 from slimstream.stages.ingest.scan import read_lock, scan
 from slimstream.stages.ingest.sources import FetchError
-from tests.seaweedfs import SECRET, SLOW_DOWN, Proxy, free_ports, proxy, serve
+from tests.ports import free_port
+from tests.seaweedfs import SECRET, SLOW_DOWN, Proxy, proxy, serve
 from tests.unit.clips.rendered_clips import write_video
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def test_a_server_that_does_not_answer_is_one_sentence(
     s3: "S3Client", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("slimstream.stages.ingest.s3.PATIENCE", 1)
-    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UserError, match=f"s3://plant at {nobody}: the server does not answer; check"):
         S3Source("s3://plant", nobody).list()
     with pytest.raises(Unavailable, match=r"s3://plant/on/1\.avi at .* the server does not answer"):
