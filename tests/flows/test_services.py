@@ -29,6 +29,7 @@ from infra.services.runs import client
 from infra.services.servers import client_environment, services
 from infra.services.settings import Home, Settings, check_free, load, load_secrets, save
 from slimstream.core.errors import UserError
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
