@@ -31,7 +31,7 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import Latency, latencies, percentiles, time_calls
 from slimstream.runtimes import open_network
-from slimstream.runtimes.base import Form, Network, read_forms
+from slimstream.runtimes.base import Form, Network, read_forms, warm_up
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page
@@ -143,8 +143,10 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     model, card = load_model(paths.final_model(name), create_model)
     folder = paths.export(name)
     form, forms = read_forms(folder)
-    answers = test.predict(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
-    return Prediction(name, model, card, answers, open_network(folder, form.runtime), form, forms)
+    parallel, deployed = (open_network(folder, form.runtime, at_once=calls) for calls in (cores(), 1))
+    warm_up([parallel, deployed], test.median_clip())
+    answers = test.predict(parallel, f"{name}: test")
+    return Prediction(name, model, card, answers, deployed, form, forms)
 
 
 def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
