@@ -77,7 +77,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     paths = tiny_study.study(
         tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}
     )
-    untrained(paths, "pruned", 0)
+    untrained(paths, "pruned", 0, network="two_stream_mobilevit")
     model, card = load_model(paths.final_model("pruned"), create_model)
     head = model.get_submodule("head")
     assert isinstance(head, nn.Linear) and head.weight.std() > 0
@@ -85,7 +85,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
         nn.init.zeros_(head.weight)
         head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # as sure of every clip as a head can be
     save_model(paths.final_model("pruned"), model, card)
-    untrained(paths, "other", 0)
+    untrained(paths, "other", 0, network="two_stream_mobilevit")
     (paths.final_model("other")).rename(paths.model("pruned"))
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert metrics["pruned.openvino-int8.off"] > export.PARITY

@@ -16,6 +16,7 @@ from tests.pipeline.test_evaluate import untrained
 def paths(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Paths:
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
     sections = {
+        "train": {"model": "tiny_two_stream", "fit": tiny_study.FIT},
         "prune": {"rate": 0.5, "restore": 1e-3, "fit": {**tiny_study.FIT, "epochs": 1}},
         "sweep": {"rates": [0.5, 0.3], "latency_runs": 5},
     }
