@@ -40,15 +40,15 @@ class TinyTwoStream(Classifier):
 
     def features(self, clip: Tensor) -> Tensor:
         frames = clip.flatten(0, 1).float() / 127.5 - 1
-        both = torch.cat([self.rgb(frames[:, :3]), self.flow(frames[:, 3:])], dim=1)
-        return both.unflatten(0, (clip.shape[0], clip.shape[1])).mean(1)
+        means = (x.mean((2, 3)) for x in (self.rgb(frames[:, :3]), self.flow(frames[:, 3:])))
+        return torch.cat([x.unflatten(0, (clip.shape[0], clip.shape[1])).mean(1) for x in means], dim=1)
 
 
 def _stream(channels: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in ((channels, 16), (16, 64), (64, 256)):
         layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers)
 
 
 def tiny_picture_net(num_classes: int, *, pretrained: bool = False) -> TinyPictureNet:
