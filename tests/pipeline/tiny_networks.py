@@ -1,4 +1,4 @@
-"""Networks that are trained, exported and quantised in a second, for tests of what stages do with a network."""
+"""Networks that are trained, exported and quantised in a second, for tests of what stages do with one."""
 
 import torch
 from torch import Tensor, nn
