@@ -203,7 +203,7 @@ def test_without_the_password_there_is_no_way_in(home: Home) -> None:
 
 @pytest.fixture(scope="module")
 def ended(up: tuple[Home, str], receiver: Receiver) -> dict[str, Any]:
-    """A flow run that works and one that fails, as the worker has run them side by side with a webhook set."""
+    """A flow run that works and one that fails, run side by side by the worker, with a webhook set."""
     home = up[0]
     with home.secrets.open("a") as secrets:
         print(f"SLIMSTREAM_WEBHOOK={receiver.url}", file=secrets)

@@ -25,7 +25,12 @@ from tests.pipeline.tiny_study import FIT, study
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, dict[str, float]]]:
-    paths = study(tmp_path_factory.mktemp("study"))
+    once = {**FIT, "epochs": 1}
+    sections = {
+        "train": {"model": "two_stream_mobilevit", "fit": once},
+        "distill": {"views": 2, "fit": once},
+    }
+    paths = study(tmp_path_factory.mktemp("study"), **sections)
     params = load_params(paths.params)
     return paths, {
         stage: STAGES[stage].run(params, paths, null_log)
