@@ -1,4 +1,4 @@
-"""Networks unlike the default go the whole way, from training to the report."""
+"""Networks of their real size, the default and others, go the whole way from training to the report."""
 
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ FITTED = {**tiny_study.FIT, "epochs": 0, "head": 1.0}
 @pytest.mark.parametrize(
     ("model", "model_args", "fit"),
     [
+        ("two_stream_mobilevit", {}, ONCE),
         ("two_stream_mobilenet", {"size": "v3_small", "fusion": "average"}, {**ONCE, "head": 1.0}),
         ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 16, "freeze": 3}, ONCE),
         (
