@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Beside other workers of pytest-xdist, each computes on one core.
 threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
@@ -24,6 +24,7 @@ import pytest  # noqa: E402
 from slimstream.core.proxy import bypass_for_loopback  # noqa: E402
 from slimstream.core.threads import use_passive_waiting  # noqa: E402
 from tests import seaweedfs  # noqa: E402
+from tests.scheduling import Scheduling  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers
 use_passive_waiting()
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """`--dist loadfile` knows which files and tests belong together."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture

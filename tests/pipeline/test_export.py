@@ -63,7 +63,8 @@ def test_every_form_judges_clips_it_has_not_seen(exported: Exported) -> None:
     clip = tiny_study.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
     expected = open_network(paths.export("pruned"), "onnx")(clip)
     for form in read_forms(paths.export("pruned"))[1]:
-        assert np.abs(open_network(paths.export("pruned"), form.runtime)(clip) - expected).max() < 0.2
+        off = np.abs(open_network(paths.export("pruned"), form.runtime)(clip) - expected).max()
+        assert off < 0.2 * np.abs(expected).max(), form.runtime
 
 
 def test_what_a_clip_must_become_is_written_beside_it(exported: Exported) -> None:
@@ -78,7 +79,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     paths = tiny_study.study(
         tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}
     )
-    untrained(paths, "pruned", 0)
+    untrained(paths, "pruned", 0, network="two_stream_mobilevit")
     model, card = load_model(paths.final_model("pruned"), create_model)
     head = model.get_submodule("head")
     assert isinstance(head, nn.Linear) and head.weight.std() > 0
@@ -86,7 +87,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
         nn.init.zeros_(head.weight)
         head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # as sure of every clip as a head can be
     save_model(paths.final_model("pruned"), model, card)
-    untrained(paths, "other", 0)
+    untrained(paths, "other", 0, network="two_stream_mobilevit")
     (paths.final_model("other")).rename(paths.model("pruned"))
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
     assert metrics["pruned.openvino-int8.off"] > export.PARITY
