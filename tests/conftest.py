@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_finish() -> None:
-    """The modules loaded so far stay: no collection of garbage walks through them, half a second each time."""
+    """The modules loaded so far stay: no garbage collection walks through them, half a second each."""
     gc.collect()
     gc.freeze()
 
