@@ -139,6 +139,7 @@ for answers in found:
 
 def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
     torch.manual_seed(0)
+    # Not a smaller one: compiled at once, it lets threads seldom meet, and no lock would be missed.
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
     recalibrate_batch_norm(model, [patches(2, 2, 5, 64) for _ in range(3)])
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
