@@ -62,11 +62,12 @@ def _write_json(path: Path, content: object) -> None:
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
     """List the source into source.lock.json and print what has changed."""
-    from slimstream.pipeline.preflight import preflight
+    from slimstream.pipeline.preflight import check_settings, preflight
     from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
-    preflight(params, paths)  # wrong settings are reported before anything is listed
+    # Wrong settings are reported before anything is listed; a dry run writes nothing, not even what passed.
+    (preflight if args.dry_run else check_settings)(params, paths)
     result = source.scan(
         params.ingest,
         params.split.group_by,
