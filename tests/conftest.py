@@ -40,6 +40,8 @@ ROOT = Path(__file__).parents[1]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
     """`--dist loadfile` knows which files and tests belong together."""
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_finish() -> None:
     """The modules loaded so far stay: no garbage collection walks through them, half a second each."""
     gc.collect()

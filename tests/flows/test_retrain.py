@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -96,6 +97,20 @@ def test_what_stays_away_ends_the_run_with_its_status(root: Path, capsys: pytest
     assert "retrain: params.yaml: 'alpha' is too large" in capsys.readouterr().err
     assert len((root / "tries-publish").read_text()) == 1 + len(DELAYS)
     git(root, "checkout", "-q", "wish.txt")
+
+
+@pytest.mark.parametrize(("code", "mistake"), [("print('listed')", False), ("exit('no; mend it')", True)])
+def test_the_scan_that_runs_while_the_server_starts_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, mistake: bool
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(module, "_line_logger", lambda: lines.append)
+    with dvc_runner.started([sys.executable, "-c", code], tmp_path) as process:
+        monkeypatch.setitem(module._started_ahead, "scan", process)
+        with pytest.raises(dvc_runner.StageFailed, match="mend it") if mistake else nullcontext():
+            module.run_stage.fn("scan", tmp_path, {})
+    assert lines == ["no; mend it" if mistake else "listed"]
+    assert not module._started_ahead  # a second try runs it anew
 
 
 @pytest.mark.box  # a Prefect server of its own takes half a minute to come and to go
