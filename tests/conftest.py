@@ -3,8 +3,9 @@
 import gc
 import logging
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ import pytest  # noqa: E402
 
 from slimstream.core.proxy import bypass_for_loopback  # noqa: E402
 from slimstream.core.threads import use_passive_waiting  # noqa: E402
+from slimstream.tracking import store  # noqa: E402
+from slimstream.tracking.database import database, sqlite_uri  # noqa: E402
 from tests import seaweedfs  # noqa: E402
 from tests.scheduling import Scheduling  # noqa: E402
 
@@ -50,6 +53,28 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def create_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], store.Client]]:
+    """A new MLflow database is a copy of one that is made once: its tables take seconds to create.
+
+    Yields what creates them, for a test of just that.
+    """
+    template = tmp_path_factory.mktemp("mlflow") / "template.db"
+    open_client = store._client
+
+    def opened(uri: str) -> store.Client:
+        file = database(uri)
+        if file and not file.exists():
+            if not template.exists():
+                open_client(sqlite_uri(template))
+            shutil.copyfile(template, file)
+        return open_client(uri)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_client", opened)
+        yield open_client
 
 
 @pytest.fixture

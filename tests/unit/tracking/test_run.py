@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking import run as tracking
+from slimstream.tracking.store import Client
 
 PARAMS = Params(recipe="tiny", ingest=IngestParams(source="../clips/plant"))
 
@@ -149,7 +150,10 @@ def _log_one(root: str, failed: Any) -> None:
         failed.put(repr(error))
 
 
-def test_two_processes_may_meet_an_empty_store(tmp_path: Path) -> None:
+def test_two_processes_may_meet_an_empty_store(
+    tmp_path: Path, create_store: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimstream.tracking.store._client", create_store)
     context = multiprocessing.get_context("fork")  # mlflow is imported already: half a minute saved
     tracking.connect(Paths(tmp_path / "import-first"))
     failed = context.Queue()
