@@ -74,7 +74,7 @@ def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
     that cannot be decoded or is damaged. Raises ValueError for one that is too short for the flow's stride,
     as every picture is, or that has no frames at the wanted times.
     """
-    p = p if isinstance(p, NetworkInput) else NetworkInput.of(p)
+    p = NetworkInput.of(p)
     clip = _decode(path, p, None)
     if not clip.as_believed:
         clip = _decode(path, p, clip.seen)
