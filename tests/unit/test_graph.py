@@ -26,6 +26,7 @@ UNREACHED = {
     "clips/params.py": "ingest only looks into files",
     "clips/reduce.py": "ingest only looks into files",
     "clips/sampling.py": "ingest only looks into files",
+    "training/choice.py": "what search chose is trained and taught by; no other stage reads it",
     "models/cost.py": "export and evaluate take what the card says",
     "models/latency.py": "few stages time a network",
     "runtimes/export.py": "evaluate opens what export wrote",

@@ -123,6 +123,11 @@ class NetworkInput(ExtractParams):
         return {"both": packed, "rgb": min(3, packed), "flow": FLOW_CHANNELS}[streams]
 
     @property
+    def whole(self) -> Self:
+        """The input of a network that sees all of the same packs."""
+        return self.model_copy(update={"reduce": None})
+
+    @property
     def shown_size(self) -> tuple[int, int]:
         """Height and width in pixels of the pictures that the network sees."""
         return (self.reduce and self.reduce.size) or self.size

@@ -123,12 +123,18 @@ class ClipDataset:
         pack: Pack = np.load(self.packs / file, mmap_mode="r", allow_pickle=False)
         return pack
 
-    def sample(self, index: int, frames: int, rng: np.random.Generator) -> Pack:
+    @property
+    def longest(self) -> int:
+        """Frames of the longest pack, whatever `reduce` shows of it."""
+        return max(self._packed, default=1)
+
+    def sample(self, index: int, frames: int, rng: np.random.Generator, draws: int | None = None) -> Pack:
         """Return (frames, H, W, C) uint8: one random frame from each of `frames` equal segments, in order.
 
-        As in Wang et al., "Temporal segment networks" (ECCV 2016). A shorter clip repeats frames.
+        As in Wang et al., "Temporal segment networks" (ECCV 2016). A shorter clip repeats frames. `rng` gives
+        `draws` ≥ `frames` numbers, so that what it gives next is the same for fewer frames.
         """
-        chosen = (np.arange(frames) + rng.random(frames)) * self.lengths[index] / frames
+        chosen = (np.arange(frames) + rng.random(draws or frames)[:frames]) * self.lengths[index] / frames
         file, first = self._places[index]
         rows = first + self._kept[index][chosen.astype(np.int64)]
         return np.asarray(reduce_pictures(self._open(file)[rows], self.reduce))
@@ -162,9 +168,11 @@ def training_batches(
     """Yield all clips once, shuffled, with `frames` sampled frames each, augmented, as float32 0..255.
 
     At most as many frames as the longest clip has are sampled. A last batch of one clip is avoided where
-    possible, because batch norm needs more. Of each batch only `share` is loaded.
+    possible, because batch norm needs more. Of each batch only `share` is loaded. Networks that see different
+    parts of the packs get the same augmentation of a clip.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
+    draws = min(frames, clips.longest)
     frames = min(frames, max(clips.lengths, default=frames))
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
@@ -172,7 +180,7 @@ def training_batches(
         for index in mine:
             name = hashlib.sha256(clips.ids[index].encode()).digest()
             rng = np.random.default_rng([seed, int.from_bytes(name[:8]) + clips.numbers[index], view])
-            pack = torch.from_numpy(clips.sample(index, frames, rng))
+            pack = torch.from_numpy(clips.sample(index, frames, rng, draws))
             drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng))
         clip = torch.stack(drawn) if drawn else torch.empty(0, frames)
         return replace(_batch(clips, mine, clip), size=len(chunk))

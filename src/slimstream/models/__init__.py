@@ -166,6 +166,12 @@ def with_pretrained(name: str, args: dict[str, Any]) -> dict[str, Any]:
     return {"pretrained": signature(MODELS[name]).parameters["pretrained"].default, **args}
 
 
+def without_defaults(name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Return `args` without those that have the default value, so that equal settings compare equal."""
+    defaults = {key: parameter.default for key, parameter in signature(MODELS[name]).parameters.items()}
+    return {key: value for key, value in args.items() if key not in defaults or defaults[key] != value}
+
+
 def check_channels(model: nn.Module, channels: int, section: str = "train") -> None:
     """Raise UserError when `model`, named in `section` of params.yaml, does not take `channels` channels."""
     accepted = cast(Classifier, model).channels

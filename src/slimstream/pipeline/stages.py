@@ -57,7 +57,12 @@ _LIST = (
     Stage("extract", "pack RGB frames with their dense optical flow"),
     Stage("split", "divide the clips into train, val and test by groups"),
     Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
-    Stage("train", "train the network of params.yaml", ("original",), trains=True),
+    Stage(
+        "train",
+        "train the network of params.yaml, and the one that search chose",
+        ("original", "slim"),
+        trains=True,
+    ),
     Stage("teachers", "train the networks that only serve as teachers, if the recipe has any", trains=True),
     Stage("prune", "remove the least important channels, then fine-tune", ("pruned",), trains=True),
     Stage(

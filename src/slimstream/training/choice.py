@@ -3,10 +3,13 @@
 import json
 from typing import Any
 
+from pydantic import Field
+
 from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.schema import Section, parse
+from slimstream.models import without_defaults
 from slimstream.training.params import TrainParams
 
 
@@ -14,49 +17,42 @@ class Choice(Section):
     """One candidate of the search."""
 
     model: str
-    model_args: dict[str, Any] = {}
-    """What its factory takes."""
-    reduce: Reduction | None = None
-    """What it sees of a pack; None: all."""
-    strength: float | None = None
-    """Strength of its head (inverse L2 penalty); None: that of `train.fit.head`."""
+    model_args: dict[str, Any] = Field({}, description="what its factory takes")
+    reduce: Reduction | None = Field(None, description="what it sees of a pack; null: all")
 
     def input(self, extract: ExtractParams) -> NetworkInput:
-        """The input of this network, of packs made with `extract`. Raises UserError when they cannot serve."""
+        """How a raw clip becomes the input of this network.
+
+        Raises UserError when packs made with `extract` cannot serve it.
+        """
         try:
             return NetworkInput.of(extract, self.reduce)
         except ValueError as error:
-            raise UserError(f"data/search.json does not fit these packs ({error}): run search again.") from error
-
-    def settings(self, train: TrainParams) -> TrainParams:
-        """How this network is trained: as `train` says, with a head of its own strength."""
-        fit = train.fit
-        if fit.head is not None and self.strength is not None:
-            fit = fit.model_copy(update={"head": self.strength})
-        return TrainParams(model=self.model, model_args=self.model_args, fit=fit)
+            raise UserError(
+                f"data/search.json does not fit these packs ({error}): run search again."
+            ) from error
 
     def is_that_of(self, train: TrainParams, extract: ExtractParams) -> bool:
         """Whether this is the network of `train`, which sees whole packs."""
         shown = self.input(extract)
         whole = self.reduce is None or self.reduce.frames in (None, extract.frames)
         whole = whole and (shown.channels, shown.shown_size) == (extract.channels, extract.size)
-        return whole and (self.model, self.model_args) == (train.model, train.model_args)
+        own, other = (without_defaults(p.model, p.model_args) for p in (self, train))
+        return whole and self.model == train.model and own == other
 
 
 def read_choices(paths: Paths) -> dict[str, Choice]:
     """The networks in data/search.json: `chosen`, and `best`, which may be the same.
 
-    Empty where the search had one candidate only, or has not been run, as in a table of a paper. Raises
-    UserError when the file is not one of `search`.
+    Empty where the search has not been run, as for the table of a paper. Raises UserError when the file is
+    not one of `search`.
     """
     if not paths.search.exists():
         return {}
     try:
         content = json.loads(paths.search.read_text())
-        found = {name: content[name] for name in ("chosen", "best") if content.get(name) is not None}
-        return {
-            name: parse({k: v for k, v in one.items() if k in Choice.model_fields}, Choice, str(paths.search))
-            for name, one in found.items()
-        }
-    except (ValueError, AttributeError) as error:
+        found = {name: content[name] for name in ("chosen", "best") if content[name] is not None}
+        wanted = {name: {k: one[k] for k in Choice.model_fields} for name, one in found.items()}
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{paths.search} was not written by the stage search: run it again.") from error
+    return {name: parse(one, Choice, str(paths.search)) for name, one in wanted.items()}

@@ -4,8 +4,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,11 @@ class Study:
             )
 
         return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))
+
+    def seen_with(self, input: NetworkInput) -> "Study":
+        """The same clips as a network with `input` sees them; the packs are the same."""
+        shown = {part: getattr(self, part).reduced(input.reduce) for part in ("train", "val", "both")}
+        return replace(self, input=input, **shown)
 
     def build_objective(self, model: nn.Module, p: FitParams) -> Objective:
         return build_objective(model, p, self.train.labels, len(self.classes))
@@ -198,9 +203,7 @@ class Study:
         )
         self.finished.append(folder)
         if distributed.rank() == 0:
-            curves = self.paths.curves(name)
-            curves.parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
+            write_curves(self.paths.curves(name), history)
         return self.validate(model) | {"seconds": time.perf_counter() - start}
 
     def remove_finished(self) -> None:
@@ -254,6 +257,12 @@ class Study:
     def example(self) -> Tensor:
         """Return one training clip, (1, T, C, H, W) uint8."""
         return next(iter(evaluation_batches(self.train, batch_size=1))).clip
+
+
+def write_curves(file: Path, history: Sequence[Row]) -> None:
+    """Write one row per epoch; the names of the columns alone for a training without epochs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(history, columns=None if history else CURVES).to_csv(file, index=False)
 
 
 def clip_batches(clips: ClipDataset) -> Batches:

@@ -222,7 +222,7 @@ def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:
 
 def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = Paths(tmp_path)
-    with pytest.raises(UserError, match=r"evaluate\.json scores no compressed model"):
+    with pytest.raises(UserError, match=r"evaluate\.json scores no model distilled or pruned or slim"):
         publish(PARAMS, paths)
     paths.metrics("evaluate").parent.mkdir()
     paths.metrics("evaluate").write_text('{"pruned.val_macro_f1": 1.0}')

@@ -46,6 +46,7 @@ SHEETS = 18
 RESAMPLED_METRICS = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
 """Scores that are shown with an interval."""
 COMPARISONS = [
+    ("slim", "original"),
     ("pruned", "original"),
     ("control", "original"),
     ("distilled", "original"),
@@ -74,7 +75,12 @@ class Prediction:
 
 
 def run(
-    evaluate: EvaluateParams, recipe: str, ingest__source: str, paths: Paths, log: Log
+    evaluate: EvaluateParams,
+    recipe: str,
+    ingest__source: str,
+    publish__models: list[str],
+    paths: Paths,
+    log: Log,
 ) -> dict[str, float]:
     """Write the report and the predictions; returns scores and latencies as "<model>.<metric>".
 
@@ -110,7 +116,7 @@ def run(
     flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
     flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
 
-    preferred = metrics.preferred_model(flat)
+    preferred = metrics.preferred_model(flat, publish__models)
     aspects = (clips["width"] / clips["height"]).tolist()
     shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])
@@ -241,6 +247,8 @@ def compare(results: list[Prediction], test: SplitPart, draws: Resampling) -> It
 def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
     """Write data/predictions.parquet and, for `dvc plots`, a table of actual and predicted labels."""
     frames = []
+    for name in MODELS:  # DVC wants the plots of all, also where there is no slim model
+        pd.DataFrame(columns=["actual", "predicted"]).to_csv(_confusions(paths, name), index=False)
     for r in results:
         frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
         frame["predicted"] = [classes[i] for i in r.predicted]
@@ -248,12 +256,17 @@ def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results:
             frame[f"p_{label}"] = r.test[:, i]
         frames.append(frame)
         if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
-            file = paths.curves(f"confusion_{r.name}")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            frame[["label", "predicted"]].rename(columns={"label": "actual"}).to_csv(file, index=False)
+            seen = frame[["label", "predicted"]].rename(columns={"label": "actual"})
+            seen.to_csv(_confusions(paths, r.name), index=False)
     first = ["model", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
+
+
+def _confusions(paths: Paths, name: str) -> Path:
+    file = paths.curves(f"confusion_{name}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
 
 
 def model_result(

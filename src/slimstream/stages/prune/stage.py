@@ -1,5 +1,6 @@
 """prune: remove the least important channels of the network, then fine-tune it (P1, section 3.3)."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from slimstream.models.latency import latency
 from slimstream.stages.prune.channels import unfrozen
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.pruning import PruneReport, check_pruning, prune_channels, recalibrate_batch_norm
-from slimstream.stages.prune.reconstruct import reconstruct
+from slimstream.stages.prune.reconstruct import reconstruct, refittable
 from slimstream.training.objectives import check_objective
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
@@ -26,11 +27,14 @@ from slimstream.training.study import Study, with_prefix
 def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
     """Write the model `pruned`; returns its scores, and its size and latency before and after.
 
-    "params_kept" and "macs_kept" are shares of the original. Raises UserError when the network cannot be
-    pruned with these settings.
+    The network that `search` chose is pruned where there is one, else the original; "params_kept" and
+    "macs_kept" are shares of it. Raises UserError when the network of `train` cannot be pruned with these
+    settings. One that the search chose is pruned as far as it allows.
     """
     study = Study.open(extract, paths)
-    model, card = load_model(paths.model("original"), create_model)
+    parent = paths.uncompressed()
+    model, card = load_model(paths.model(parent), create_model)
+    study = study.seen_with(card.network_input)
     study.check(model, prune.fit)
     before = {
         "params": float(card.params),
@@ -38,7 +42,7 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
         "latency_ms": _eager_latency(model, study),
     }
 
-    report, restored = compress(model, study, prune)
+    report, restored = compress(model, study, prune, parent)
     before_tuning = study.validate(model)
     tuned = study.fit(
         "pruned",
@@ -47,11 +51,11 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
         prune.fit,
         log,
         stage="prune",
-        inputs=[paths.model("original") / "weights.safetensors"],
+        inputs=[paths.model(parent) / "weights.safetensors"],
         settings=[prune],
     )
     after = study.save(
-        "pruned", model, base=card.model, args=card.args, pruning=report.history, parent="original"
+        "pruned", model, base=card.model, args=card.args, pruning=report.history, parent=parent
     ) | {"latency_ms": _eager_latency(model, study)}
     study.remove_finished()
     kept = {f"{what}_kept": after[what] / before[what] for what in ("params", "macs")}
@@ -66,12 +70,16 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     )
 
 
-def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneReport, dict[str, float]]:
-    """Remove channels of `model` in place with the settings `p`, then reconstruct the original's maps.
+def compress(
+    model: nn.Module, study: Study, p: PruneParams, parent: str
+) -> tuple[PruneReport, dict[str, float]]:
+    """Remove channels of `model`, the model `parent`, in place, then reconstruct its feature maps.
 
     Without `p.restore` batch norm is recalibrated instead. Returns the report of the pruning and, where
-    `p.restore` is set, the errors of the reconstruction.
+    `p.restore` is set, the errors of the reconstruction. `study` shows the clips as the network sees them.
     """
+    # The settings were checked for the network of `train`; another one may have fewer layers.
+    chosen = parent != "original"
     with unfrozen(model) if p.frozen else nullcontext():
         report = prune_channels(
             model,
@@ -81,19 +89,25 @@ def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneRepor
             importance=p.importance,
             leave=p.leave,
             round_to=p.round_to,
+            as_far_as_possible=chosen,
         )
+        if chosen and not report.history:
+            print(
+                "prune: no channel of the network that the search chose can be removed with these settings; "
+                "it is kept whole (prune.frozen: true lets layers that are not trained lose channels, too).",
+                file=sys.stderr,
+            )
+            return report, {}
 
         def clips(of: nn.Module) -> Iterator[Tensor]:
             return study.unlabelled_batches(of, p.restore_clips, raw=p.frozen)
 
-        if p.restore is None:
+        before, _ = load_model(study.paths.model(parent), create_model)
+        if p.restore is None or (chosen and not refittable(model, before, next(clips(model)))):
             recalibrate_batch_norm(model, clips(model))
             return report, {}
-        # Batch norm keeps the original's statistics, because the reconstructed maps are the original's.
-        original, _ = load_model(study.paths.model("original"), create_model)
-        restored = reconstruct(
-            model, original, lambda: clips(model), lambda: clips(original), ridge=p.restore
-        )
+        # Batch norm keeps the statistics from before, because the reconstructed maps are those of before.
+        restored = reconstruct(model, before, lambda: clips(model), lambda: clips(before), ridge=p.restore)
     return report, asdict(restored)
 
 

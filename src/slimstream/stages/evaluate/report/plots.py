@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TITLES = {
     "baseline": "Frozen features",
     "original": "Original",
+    "slim": "Slim",
     "pruned": "Pruned",
     "control": "λ = 0 control",
     "distilled": "Distilled",
