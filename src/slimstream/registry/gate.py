@@ -151,6 +151,8 @@ def keeps_up_with_original(candidate: Candidate, policy: GateParams) -> Check:
 
 def saves_enough(candidate: Candidate, policy: GateParams) -> Check:
     most = 1 - policy.min_saving
+    if math.isnan(candidate.time_ratio) and math.isnan(candidate.bytes_ratio):
+        return Check(False, "what compression saves was not measured; run evaluate again")
     return Check(
         candidate.time_ratio <= most or candidate.bytes_ratio <= most,
         f"it takes {candidate.time_ratio:.2f} of the original's time from file to answer and "
