@@ -100,6 +100,11 @@ class Paths:
         """split: hash, classes, counts by part, groups by part."""
         return self.root / "data/split.json"
 
+    @property
+    def search(self) -> Path:
+        """search: the chosen candidate and why; plots/search.csv has a row for each candidate."""
+        return self.root / "data/search.json"
+
     def model(self, name: str) -> Path:
         """A model's folder: `model.json` and `weights.safetensors`."""
         return self.root / "models" / name
