@@ -95,6 +95,8 @@ class NetworkInput(ExtractParams):
 
         Raises ValueError when packs made with `extract` cannot serve `reduce`.
         """
+        if isinstance(extract, cls) and reduce is None:
+            return extract
         settings = {name: getattr(extract, name) for name in ExtractParams.model_fields}
         return cls.model_validate({**settings, "reduce": reduce})
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.environment import PROCESSES_VARIABLE
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
@@ -56,7 +56,7 @@ class Study:
     paths: Paths
     classes: list[str]
     split_hash: str
-    input: ExtractParams
+    input: NetworkInput
     train: ClipDataset
     val: ClipDataset
     both: ClipDataset
@@ -66,6 +66,8 @@ class Study:
 
     @classmethod
     def open(cls, input: ExtractParams, paths: Paths) -> "Study":
+        """The clips of the split, shown as a network with `input` sees them; the section `extract`: whole."""
+        input = NetworkInput.of(input)
         info = json.loads(paths.split_info.read_text())
         split = pd.read_parquet(paths.split)
         classes = info["classes"]
@@ -73,7 +75,10 @@ class Study:
         def clips(*parts: str) -> ClipDataset:
             rows = split[split["part"].isin(parts)].sort_values("id")
             return ClipDataset(
-                paths.packs, rows["id"].tolist(), [classes.index(label) for label in rows["label"]]
+                paths.packs,
+                rows["id"].tolist(),
+                [classes.index(label) for label in rows["label"]],
+                input.reduce,
             )
 
         return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))

@@ -62,7 +62,8 @@ def speed(name: str, paths: Paths, runs: int, file: Path) -> None:
 
 
 def _test(paths: Paths, card: Card) -> SplitPart:
-    return SplitPart.of(pd.read_parquet(paths.split), "test", card.classes, paths)
+    test = SplitPart.of(pd.read_parquet(paths.split), "test", card.classes, paths)
+    return test.reduced(card.network_input.reduce)
 
 
 def _write(file: Path, content: object) -> None:

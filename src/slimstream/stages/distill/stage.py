@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, progress_bar
-from slimstream.core.schema import Section
 from slimstream.models import build_on_meta, create_model
 from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
@@ -156,7 +155,7 @@ def preflight(
             )
         return
     teacher_folders(distill, paths, list(teachers))
-    wanted: dict[str, Any] = {"classes": classes, "input": extract}
+    wanted: dict[str, Any] = {"classes": classes, "input": NetworkInput.of(extract)}
     if split_hash is not None:
         wanted["split_hash"] = split_hash
     for name in distill.teachers:
@@ -167,11 +166,11 @@ def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
     """The network in `folder`. Raises UserError when its card has other values than `wanted`."""
     model, card = load_model(folder, create_model)
     for what, value in wanted.items():
-        expected = value.model_dump(mode="json") if isinstance(value, Section) else value
-        if (found := getattr(card, what)) != expected:
+        found = card.network_input if isinstance(value, NetworkInput) else getattr(card, what)
+        if found != value:
             raise UserError(
                 f"{folder} cannot teach here: its {what.replace('_', ' ')} is {found}, "
-                f"this run's is {expected}; train the teacher on this split first."
+                f"this run's is {value}; train the teacher on this split first."
             )
     return model.eval()
 

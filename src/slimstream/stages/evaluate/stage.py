@@ -14,7 +14,7 @@ import pandas as pd
 from torch import nn
 
 from slimstream.clips.packs import pack_clip
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
 from slimstream.core.paths import MODELS, Paths
@@ -65,6 +65,8 @@ class Prediction:
     form: Form
     forms: list[Form]
     """All forms that it was exported in."""
+    example: npt.NDArray[np.uint8]
+    """The clip of median length as the network sees it, (1, T, C, H, W)."""
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -92,12 +94,13 @@ def run(
         test.rows["group"].tolist(), test.rows["twin"].tolist(), evaluate.resamples, evaluate.seed
     )
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
-    speed = latencies({r.name: partial(r.deployed, example) for r in results}, evaluate.latency_runs)
-    input = ExtractParams.model_validate(results[0].card.input)
-    prepare = time_preparation([paths.ingested / path for path in clips["path"]], input)
+    speed = latencies({r.name: partial(r.deployed, r.example) for r in results}, evaluate.latency_runs)
+    files = [paths.ingested / path for path in clips["path"]]
+    prepared = time_preparations(files, [r.card.network_input for r in results])
+    input, prepare = results[0].card.network_input, prepared[0]
     save_predictions(paths, classes, test, results)
 
-    scores = {r.name: score(r, test, draws, speed[r.name], prepare) for r in results}
+    scores = {r.name: score(r, test, draws, speed[r.name], p) for r, p in zip(results, prepared, strict=True)}
     differences = list(compare(results, test, draws))
     flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
     for d in differences:
@@ -124,9 +127,12 @@ def run(
         test_groups=draws.groups,
         test_clips=len(test.rows),
         differences=differences,
-        prepare=(prepare.p50 / input.clips, prepare.p95 / input.clips),
         frames=example.shape[1],
-        preparation="decoding" if input.flow == "none" else "decoding and optical flow",
+        prepare={
+            r.name: (p.p50 / r.card.network_input.clips, p.p95 / r.card.network_input.clips)
+            for r, p in zip(results, prepared, strict=True)
+        },
+        preparation="decoding and optical flow" if input.sees_flow else "decoding",
         sweep=read_rows(paths.sweep),
         validation=read_json(paths.validation / "summary.json"),
         explained=list(explain_clips(results, shown, test, classes, aspects)),
@@ -143,8 +149,20 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     model, card = load_model(paths.final_model(name), create_model)
     folder = paths.export(name)
     form, forms = read_forms(folder)
-    answers = test.predict(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
-    return Prediction(name, model, card, answers, open_network(folder, form.runtime), form, forms)
+    seen = test.reduced(card.network_input.reduce)
+    answers = seen.predict(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
+    deployed = open_network(folder, form.runtime)
+    return Prediction(name, model, card, answers, deployed, form, forms, seen.median_clip())
+
+
+def time_preparations(files: list[Path], inputs: list[NetworkInput]) -> list[Latency]:
+    """`time_preparation` for each of `inputs`, measured once for those that are the same."""
+    times: dict[str, Latency] = {}
+    for input in inputs:
+        key = input.model_dump_json()
+        if key not in times:
+            times[key] = time_preparation(files, input)
+    return [times[input.model_dump_json()] for input in inputs]
 
 
 def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
@@ -163,7 +181,8 @@ def score(
     for key, of in RESAMPLED_METRICS.items():
         row |= with_interval(key, row[key], of(resampled))
     row |= by_video(r, test, draws)
-    clips = ExtractParams.model_validate(r.card.input).clips
+    clips = r.card.network_input.clips
+    total = clips * speed.p50 + prepare.p50
     return (
         row
         | r.card.validation
@@ -173,7 +192,10 @@ def score(
             "megabytes": r.form.megabytes,
             "latency_p50_ms": speed.p50,
             "latency_p95_ms": speed.p95,
-            "total_p50_ms": clips * speed.p50 + prepare.p50,
+            "prepare_p50_ms": prepare.p50,
+            "prepare_p95_ms": prepare.p95,
+            "file_to_answer_p50_ms": total,
+            "total_p50_ms": total,
             "total_p95_ms": clips * speed.p95 + prepare.p95,
         }
     )
@@ -270,6 +292,11 @@ def explain_clips(
         explain = examples.explain_by_layer
     else:
         shown = [r for r in shown if has_streams(r.model)]
+    # The heat maps of one picture: of networks that see the same, and that see pictures.
+    shown = [r for r in shown if r.card.network_input == shown[-1].card.network_input]
+    if shown and (reduce := shown[-1].card.network_input.reduce) is not None:
+        test = test.reduced(reduce)
+        shown = [] if reduce.streams == "flow" else shown
     for i in examples.select_examples(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, clip_prediction(r, i, classes)) for r in shown]

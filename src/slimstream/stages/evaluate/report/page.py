@@ -97,8 +97,8 @@ class Report:
     test_clips: int
     differences: Rows
     """name, versus, delta, low, high."""
-    prepare: tuple[float, float]
-    """Time to prepare one raw clip for a network in one thread: p50 and p95 in ms."""
+    prepare: Mapping[str, tuple[float, float]]
+    """Model → time to prepare one raw clip for it in one thread: p50 and p95 in ms."""
     frames: int
     """Sampled frames of the clip that latency was measured on."""
     preparation: str = "decoding and optical flow"
@@ -147,7 +147,7 @@ def render(report: Report) -> str:
         curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],
         reliability=[(m, Markup(plots.reliability(m.name, m.reliability))) for m in report.models],
         floor=int(10 * max(0.0, lowest - 0.05)) / 10,
-        slowest=max(report.prepare[0] + m.scores["latency_p50_ms"] for m in report.models),
+        slowest=max(report.prepare[m.name][0] + m.scores["latency_p50_ms"] for m in report.models),
     )
 
 

@@ -86,7 +86,7 @@ def report(
         test_groups=groups,
         test_clips=n,
         differences=differences,
-        prepare=(310.0, 390.0),
+        prepare=dict.fromkeys(names, (310.0, 390.0)),
         sweep=[
             {"rate": rate, "latency_p50_ms": 40 * (1 - 0.8 * rate), "val_macro_f1": 0.9 - rate**3}
             for rate in (0, 0.2, 0.4, 0.6, 0.8)
