@@ -6,7 +6,7 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -153,13 +153,37 @@ class _DecodePass:
         return self.believed is not None and np.array_equal(self.believed.ticks, self.seen.ticks)
 
 
+class _SmallPictures(dict[int, Frame]):
+    """Frames by index, resized to (height, width) `size`; one of `later` when it is first asked for.
+
+    Of the frames at the beginning that are kept for a look at their border, most are never looked at.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.later: dict[int, Callable[[], Frame]] = {}
+
+    def add(self, index: int, picture: Frame) -> None:
+        self[index] = cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA)
+
+    def __missing__(self, index: int) -> Frame:
+        self.add(index, self.later.pop(index)())
+        return self[index]
+
+    def settle(self, wanted: Collection[int]) -> None:
+        """Make the pictures of `later` that are `wanted`, and forget the others."""
+        for index in self.later.keys() & wanted:
+            self[index]
+        self.later.clear()
+
+
 def _decode(path: Path, p: NetworkInput, believed: Timeline | None, skip: bool = False) -> _DecodePass:
     """Decode and keep the needed frames, resized to `p.size`; `skip`: leave out packets that are not needed.
 
     Frames are chosen by the timeline `believed`; None means the one in the container. Raises SkippingFailed.
     """
-    size = (p.size[1], p.size[0])
-    small: dict[int, Frame] = {}
+    small = _SmallPictures(p.size)
     choice = _Selection()
     with open_clip(path, p.bits) as reader:
         believed = believed or reader.claimed_timeline()
@@ -167,10 +191,13 @@ def _decode(path: Path, p: NetworkInput, believed: Timeline | None, skip: bool =
         if believed and not examined:
             choice = _choose(small, believed, p)
         for index in reader:
-            if index < examined or index in choice.wanted:
-                small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
+            if index in choice.wanted:
+                small.add(index, reader.picture())
+            elif index < examined:
+                small.later[index] = reader.picture_later()
             if believed and index == examined - 1:
                 choice = _choose(small, believed, p)
+                small.settle(choice.wanted)
                 if skip and not choice.error and isinstance(reader, VideoReader):
                     reader.skip_to(choice.wanted)
         if wrong := reader.damage():

@@ -6,8 +6,9 @@ same interface.
 """
 
 import struct
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +71,7 @@ class VideoReader:
         self._frame: av.VideoFrame | None = None
         self._stamps: list[float | None] = []
         self._last = 0.0
+        self._kept: deque[Any] | None = None  # packets that `claimed_timeline` has read
         self._claimed: Timeline | None = None
         self._index: PacketIndex | None = None
         self._missing: set[int] | None = None  # with `skip_to`: wanted frames that have not come yet
@@ -105,22 +107,24 @@ class VideoReader:
     def claimed_timeline(self) -> Timeline | None:
         """The timeline by the container's packets, read without decoding; None when it has no packets.
 
-        This is a separate pass over the file.
+        Call it before iterating. It reads the file to its end; the packets are kept until they are decoded.
         """
-        container, stream = open_container(self._path)
-        with closing(container):
-            *found, _ = packets(container, stream)  # the last one is empty
-            self._index = None if self.info.interlaced else index_packets(found, stream)
-        shown = [p for p in found if p.size and not p.is_discard]
+        if self._kept is None:
+            self._kept = deque(packets(self._container, self._stream))
+            found = list(self._kept)[:-1]  # the last one is empty
+            self._claimed = self._claimed_by([p for p in found if p.size and not p.is_discard])
+            self._index = None if self.info.interlaced else index_packets(found, self._stream)
+        return self._claimed
+
+    def _claimed_by(self, shown: list[Any]) -> Timeline | None:
         if not shown:
             return None
-        stamps = sorted(float(p.pts * p.time_base) for p in shown if p.pts is not None and p.time_base)
-        if len(stamps) < len(shown):
+        if any(p.pts is None or not p.time_base for p in shown):
             return timeline([None] * len(shown), self.info.fps)
-        last = max(shown, key=lambda p: p.pts)
-        seconds = float((last.duration or 0) * last.time_base)
-        self._claimed = timeline(stamps, self.info.fps, seconds, restarts=self._restarts)
-        return self._claimed
+        shown.sort(key=lambda p: p.pts)
+        seconds = [p.pts * p.time_base.numerator / p.time_base.denominator for p in shown]
+        last = float((shown[-1].duration or 0) * shown[-1].time_base)
+        return timeline(seconds, self.info.fps, last, self._restarts)
 
     def skip_to(self, wanted: Collection[int]) -> None:
         """From here on decode only what the frames `wanted` depend on, if that gives the same bytes.
@@ -182,7 +186,9 @@ class VideoReader:
 
     def picture(self) -> Frame:
         """The last decoded frame, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
-        frame = self._frame
+        return self._converted(self._frame)
+
+    def _converted(self, frame: av.VideoFrame | None) -> Frame:
         assert frame is not None, "iterate first"
         try:
             rgb = self._reformatter.reformat(
@@ -199,6 +205,10 @@ class VideoReader:
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         return picture if matrix is None else _oriented(picture, bytes(matrix))
+
+    def picture_later(self) -> Callable[[], Frame]:
+        """A call that makes `picture()` of the last decoded frame, also after the next one."""
+        return partial(self._converted, self._frame)
 
     def _shown(self) -> Iterator[av.VideoFrame]:
         """Frames for display: from the first interlaced one on they pass through a deinterlacer."""
@@ -250,7 +260,7 @@ class VideoReader:
     def _fed(self) -> Iterator[av.Packet]:
         """Packets for the decoder: all, or after `skip_to` the needed ones."""
         skipped = False
-        for number, packet in enumerate(packets(self._container, self._stream)):
+        for number, packet in enumerate(self._packets()):
             if self._missing is not None and packet.size and number not in self._needed:
                 skipped = True
                 if number > max(self._needed, default=-1):
@@ -263,6 +273,12 @@ class VideoReader:
                 self._stream.codec_context.flush_buffers()
             skipped = False
             yield packet
+
+    def _packets(self) -> Iterator[av.Packet]:
+        if self._kept is None:
+            yield from packets(self._container, self._stream)
+        while self._kept:
+            yield self._kept.popleft()
 
     def _require(self, whole: bool) -> None:
         """Raise SkippingFailed if packets are left out and not all is `whole`."""

@@ -105,7 +105,7 @@ class Paths:
 
     @property
     def search(self) -> Path:
-        """search: the chosen network and the best one, and why."""
+        """search: the chosen candidate and why; plots/search.csv has a row for each candidate."""
         return self.root / "data/search.json"
 
     def model(self, name: str) -> Path:
