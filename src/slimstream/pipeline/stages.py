@@ -67,7 +67,6 @@ _LIST = (
     Stage(
         "search",
         "try what a network may look at and how deep it may be, choose the cheapest that answers as well",
-        in_folds=False,
     ),
     Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
     Stage(

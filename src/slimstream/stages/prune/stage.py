@@ -4,7 +4,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,17 +16,23 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import build_on_meta, build_zeroed, create_model
 from slimstream.models.checkpoint import load_model
+from slimstream.models.cost import count_params
 from slimstream.models.latency import latency
 from slimstream.stages.prune.channels import unfrozen
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.pruning import PruneReport, check_pruning, prune_channels, recalibrate_batch_norm
+from slimstream.stages.prune.rates import COLUMNS, find_rate
 from slimstream.stages.prune.reconstruct import reconstruct, refittable
+from slimstream.training import distributed
+from slimstream.training.closed_form import HasMemory
 from slimstream.training.objectives import check_objective
 from slimstream.training.params import TrainParams
 from slimstream.training.study import Study, with_prefix
 
 
-def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> dict[str, float]:
+def run(
+    prune: PruneParams, search__margin: float, extract: ExtractParams, paths: Paths, log: Log
+) -> dict[str, float]:
     """Write the model `pruned`; returns its scores, and its size and latency before and after.
 
     The network that `search` chose is pruned where there is one, else the original; "params_kept" and
@@ -42,6 +50,18 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
         "latency_ms": _eager_latency(model, study),
     }
 
+    rows: list[dict[str, Any]] = []
+    if prune.rate == "auto":
+        rate, rows = find_rate(
+            model,
+            study,
+            prune,
+            paths.model(parent),
+            search__margin,
+            lambda net, rate: compress(net, study, at_rate(prune, rate), parent)[0].effective_rate,
+        )
+        prune = at_rate(prune, rate)
+    write_rates(paths, rows)
     report, restored = compress(model, study, prune, parent)
     before_tuning = study.validate(model)
     tuned = study.fit(
@@ -63,11 +83,24 @@ def run(prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log) -> d
         tuned
         | kept
         | {"rate": report.effective_rate}  # measured, not the requested rate
+        | {f"tried.{row['rate']:g}.{key}": float(row[key]) for row in rows for key in ("macro_f1", "high")}
         | with_prefix("before", before)
         | with_prefix("before_tuning", before_tuning)
         | with_prefix("restore", restored)
         | with_prefix("after", after)
     )
+
+
+def at_rate(p: PruneParams, rate: float) -> PruneParams:
+    """The settings `p` with this rate; 0 removes nothing."""
+    return p.model_copy(update={"rate": rate, "target_params": None})
+
+
+def write_rates(paths: Paths, rows: list[dict[str, Any]]) -> None:
+    """Write plots/rates.csv; the names of its columns alone where no rates were tried."""
+    if distributed.rank() == 0:
+        paths.curves("rates").parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.curves("rates"), index=False)
 
 
 def compress(
@@ -78,6 +111,10 @@ def compress(
     Without `p.restore` batch norm is recalibrated instead. Returns the report of the pruning and, where
     `p.restore` is set, the errors of the reconstruction. `study` shows the clips as the network sees them.
     """
+    if p.rate == 0:  # `auto` has found no rate that surely loses little
+        count = count_params(model)
+        return PruneReport({}, 0.0, count, count), {}
+    assert p.rate != "auto"
     # The settings were checked for the network of `train`; another one may have fewer layers.
     chosen = parent != "original"
     with unfrozen(model) if p.frozen else nullcontext():
@@ -120,8 +157,16 @@ def _eager_latency(model: nn.Module, study: Study) -> float:
 
 def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:
     """Raise UserError when the network of `train` cannot be pruned or fine-tuned with these settings."""
-    check_objective(build_on_meta(train.model, train.model_args), prune.fit)
-    check_compression({"prune.rate": prune.rate}, prune.target_params, prune, train, extract)
+    model = build_on_meta(train.model, train.model_args)
+    check_objective(model, prune.fit)
+    if prune.rate != "auto":
+        check_compression({"prune.rate": prune.rate}, prune.target_params, prune, train, extract)
+        return
+    if isinstance(model, HasMemory):
+        raise UserError(
+            f"params.yaml: prune.rate: auto fits linear classifiers, and {train.model} has none; set a rate."
+        )
+    check_compression({"prune.rates": max(prune.rates)}, None, prune, train, extract)
 
 
 def check_compression(

@@ -23,7 +23,7 @@ from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import open_network
 from slimstream.runtimes.export import export
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.prune.stage import compress
+from slimstream.stages.prune.stage import at_rate, compress
 from slimstream.stages.sweep.params import SweepParams
 from slimstream.training.study import Study, prefixed_log
 
@@ -64,7 +64,7 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
     model, _ = load_model(study.paths.model(parent), create_model)
     removed = 0.0
     if rate:
-        p = p.model_copy(update={"rate": rate, "target_params": None})
+        p = at_rate(p, rate)
         removed = compress(model, study, p, parent)[0].effective_rate
         name = f"sweep/{rate:g}"
         objective = study.build_objective(model, p.fit)
