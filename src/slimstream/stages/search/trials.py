@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.clips.params import ExtractParams, NetworkInput
+from slimstream.clips.params import ExtractParams
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
@@ -45,7 +45,7 @@ def try_all(
 
     `args` are train.model_args. Only train and val clips are read. Raises UserError when no fold can be made.
     """
-    study = Study.open(NetworkInput.of(extract), paths)
+    study = Study.open(extract, paths)
     split = pd.read_parquet(paths.split)
     split = split[split["part"].isin(["train", "val"])].sort_values("id")
     clips, classes = study.both, len(study.classes)
