@@ -16,8 +16,6 @@ from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.datasets.dataset import ClipDataset
-from slimstream.metrics.classification import Ints
-from slimstream.metrics.intervals import draw_resamples
 from slimstream.runtimes.split_part import spread_indices
 from slimstream.stages.search.candidates import Candidate
 from slimstream.stages.search.choice import choose, front
@@ -31,6 +29,8 @@ from slimstream.stages.search.folds import (
 )
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.timing import network_times, packing_times
+from slimstream.training.metrics.classification import Ints
+from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Study
 
 
