@@ -12,7 +12,6 @@ from slimstream.clips.reduce import reduce_pack
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.metrics.classification import preferred_model
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
@@ -23,6 +22,7 @@ from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.split_part import softmax
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.stages.evaluate.report.plots import TITLES
+from slimstream.training.metrics.classification import preferred_model
 from tests.pipeline import tiny_study
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")

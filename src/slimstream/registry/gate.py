@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics import intervals
 from slimstream.registry.params import GateParams
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics import intervals
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -11,13 +11,13 @@ import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
-from slimstream.metrics.classification import preferred_model
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking
 from slimstream.tracking.store import experiment_id
+from slimstream.training.metrics.classification import preferred_model
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from slimstream.datasets.dataset import (
     evaluation_batches,
     training_batches,
 )
-from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.models import with_pretrained
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
@@ -38,6 +37,7 @@ from slimstream.training import distributed
 from slimstream.training.closed_form import fit_head, require_head
 from slimstream.training.feature_cache import cache_frozen_features
 from slimstream.training.loop import Row, fit
+from slimstream.training.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.training.objectives import Objective, build_objective, check_training
 from slimstream.training.params import FitParams
 

@@ -19,14 +19,6 @@ from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
 from slimstream.core.paths import MODELS, Paths
 from slimstream.core.progress import Log
-from slimstream.metrics import classification as metrics
-from slimstream.metrics.intervals import (
-    Resampling,
-    draw_resamples,
-    percentile_interval,
-    resampled_confusions,
-    with_interval,
-)
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import Latency, latencies, percentiles, time_calls
@@ -37,6 +29,14 @@ from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics.intervals import (
+    Resampling,
+    draw_resamples,
+    percentile_interval,
+    resampled_confusions,
+    with_interval,
+)
 
 PREPARED_CLIPS = 5
 """Number of raw clips whose preparation (decoding and flow) is timed."""

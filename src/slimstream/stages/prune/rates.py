@@ -17,7 +17,7 @@ from torch import nn
 from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.progress import progress_bar
-from slimstream.metrics.intervals import draw_resamples
+from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.models.cost import count_macs, count_params
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.search.choice import choose

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.metrics.classification import Floats
+from slimstream.training.metrics.classification import Floats
 
 LEVEL = 0.95
 """Of the one-sided bound of a loss."""

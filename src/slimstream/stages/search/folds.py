@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.core.errors import UserError
-from slimstream.metrics.classification import Floats, Ints, macro_f1
-from slimstream.metrics.intervals import Resampling
+from slimstream.training.metrics.classification import Floats, Ints, macro_f1
+from slimstream.training.metrics.intervals import Resampling
 
 MIN_GROUPS = 3
 """With fewer groups, folds are made of near-twin sets."""

@@ -11,13 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.clips.params import ExtractParams, NetworkInput
+from slimstream.clips.params import ExtractParams
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.datasets.dataset import ClipDataset
-from slimstream.metrics.classification import Ints
-from slimstream.metrics.intervals import draw_resamples
 from slimstream.runtimes.split_part import spread_indices
 from slimstream.stages.search.candidates import Candidate
 from slimstream.stages.search.choice import choose, front
@@ -31,6 +29,8 @@ from slimstream.stages.search.folds import (
 )
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.timing import network_times, packing_times
+from slimstream.training.metrics.classification import Ints
+from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Study
 
 
@@ -45,7 +45,7 @@ def try_all(
 
     `args` are train.model_args. Only train and val clips are read. Raises UserError when no fold can be made.
     """
-    study = Study.open(NetworkInput.of(extract), paths)
+    study = Study.open(extract, paths)
     split = pd.read_parquet(paths.split)
     split = split[split["part"].isin(["train", "val"])].sort_values("id")
     clips, classes = study.both, len(study.classes)

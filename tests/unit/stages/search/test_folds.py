@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.metrics.classification import confusion, macro_f1
-from slimstream.metrics.intervals import draw_resamples
 from slimstream.stages.search.folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.metrics.classification import confusion, macro_f1
+from slimstream.training.metrics.intervals import draw_resamples
 
 
 def test_each_of_a_few_groups_is_left_out_once() -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics import intervals
 from slimstream.runtimes.base import Form
 from slimstream.stages.evaluate.report import images, page
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics import intervals
 
 SIZES = {"baseline": 3.4e6, "original": 6.1e6, "pruned": 2.1e6, "control": 2.1e6, "distilled": 2.1e6}
 

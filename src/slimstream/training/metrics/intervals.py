@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.metrics.classification import Floats, Ints
+from slimstream.training.metrics.classification import Floats, Ints
 
 MIN_GROUPS = 8
 """With fewer groups the interval cannot describe a new group."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from slimstream.metrics import classification as metrics
+from slimstream.training.metrics import classification as metrics
 
 # Six clips of three classes, judged by hand:  a→a a→b b→b b→b c→c c→a
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
