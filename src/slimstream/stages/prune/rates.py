@@ -17,11 +17,11 @@ from torch import nn
 from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import fingerprint
 from slimstream.core.progress import progress_bar
-from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.models.cost import count_macs, count_params
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.search.choice import choose
-from slimstream.stages.search.folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.cheapest import choose
+from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Study, clip_batches
 
 RESAMPLES = 2000

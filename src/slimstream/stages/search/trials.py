@@ -18,17 +18,17 @@ from slimstream.core.progress import progress_bar
 from slimstream.datasets.dataset import ClipDataset
 from slimstream.runtimes.split_part import spread_indices
 from slimstream.stages.search.candidates import Candidate
-from slimstream.stages.search.choice import choose, front
 from slimstream.stages.search.features import compute_pass, passes, pool_frames, save, streams_of
-from slimstream.stages.search.folds import (
+from slimstream.stages.search.params import SearchParams
+from slimstream.stages.search.timing import network_times, packing_times
+from slimstream.training.cheapest import choose, front
+from slimstream.training.inner_folds import (
     MIN_GROUPS,
     InnerFolds,
     inner_folds,
     predict_left_out,
     scores_of_folds,
 )
-from slimstream.stages.search.params import SearchParams
-from slimstream.stages.search.timing import network_times, packing_times
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Study

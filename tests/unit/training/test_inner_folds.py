@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.stages.search.folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
 from slimstream.training.metrics.classification import confusion, macro_f1
 from slimstream.training.metrics.intervals import draw_resamples
 

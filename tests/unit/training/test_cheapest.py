@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimstream.stages.search.choice import choose, front
+from slimstream.training.cheapest import choose, front
 
 COST = np.array([100.0, 50.0, 20.0])
 
