@@ -5,7 +5,7 @@ C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b), 
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from inspect import Parameter, signature
@@ -166,7 +166,7 @@ def with_pretrained(name: str, args: dict[str, Any]) -> dict[str, Any]:
     return {"pretrained": signature(MODELS[name]).parameters["pretrained"].default, **args}
 
 
-def without_defaults(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+def without_defaults(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """Return `args` without those that have the default value, so that equal settings compare equal."""
     defaults = {key: parameter.default for key, parameter in signature(MODELS[name]).parameters.items()}
     return {key: value for key, value in args.items() if key not in defaults or defaults[key] != value}

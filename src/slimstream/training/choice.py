@@ -1,7 +1,6 @@
 """What the stage `search` chose: a network, and what it sees of a clip. The stages after it read it here."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -10,7 +9,7 @@ from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.schema import Section, parse
-from slimstream.models import build_on_meta, without_defaults
+from slimstream.models import without_defaults
 from slimstream.training.params import TrainParams
 
 
@@ -38,18 +37,8 @@ class Choice(Section):
         shown = self.input(extract)
         whole = self.reduce is None or self.reduce.frames in (None, extract.frames)
         whole = whole and (shown.channels, shown.shown_size) == (extract.channels, extract.size)
-        return whole and self.model == train.model and _same(self.model, self.model_args, train.model_args)
-
-
-def _same(model: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether both settings give the same network, also where one freezes more stages than there are."""
-    nets = [build_on_meta(model, dict(args)) for args in (one, other)]
-    frozen, again = ([(n, p.shape, p.requires_grad) for n, p in net.named_parameters()] for net in nets)
-    rest, more = (
-        {key: value for key, value in without_defaults(model, args).items() if key not in ("depth", "freeze")}
-        for args in (one, other)
-    )
-    return frozen == again and rest == more
+        own, other = (without_defaults(p.model, p.model_args) for p in (self, train))
+        return whole and self.model == train.model and own == other
 
 
 def read_choices(paths: Paths) -> dict[str, Choice]:
