@@ -87,7 +87,8 @@ def index_packets(found: Iterable[Any], stream: Any) -> PacketIndex | None:
     """
     codec = stream.codec_context
     read = _reader(codec)
-    if read is None:
+    # AVI has no times of display, and those of frames out of order are guessed.
+    if read is None or (codec.reorder_depth and stream.container.format.name == "avi"):
         return None
     packets: list[Packet] = []
     for p in found:

@@ -62,7 +62,7 @@ VIDEOS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "ffv1": ("mkv", of("ffv1", {"g": "1"})),
     "ffv1, few key frames": ("avi", of("ffv1", {"g": "10"})),
 }  # fmt: skip
-WHOLE = {"h264, interlaced", "mpeg2", "h264 in avi with B-frames"}
+WHOLE = {"h264, interlaced", "mpeg2", "h264 in avi with B-frames", "mpeg4 with B-frames in avi"}
 """Videos of which nothing is left out: their packets do not say enough."""
 
 

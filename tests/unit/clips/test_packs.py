@@ -272,3 +272,12 @@ def test_flow_that_nobody_sees_is_not_computed(clip: Path, monkeypatch: pytest.M
     assert not computed
     pack_clip(clip, NetworkInput.of(SMALL, Reduction(frames=2)))
     assert len(computed) == 2
+
+
+def test_a_picture_is_reduced_too(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", drifting(1)[0])
+    p = NetworkInput(frames=4, size=(64, 64), flow="none", reduce=Reduction(frames=2, size=(24, 32)))
+    assert np.array_equal(
+        pack_clip(path, p).array,
+        reduce_pack(pack_clip(path, ExtractParams(frames=4, size=(64, 64), flow="none")).array, p.reduce),
+    )
