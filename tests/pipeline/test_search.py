@@ -84,13 +84,14 @@ def test_all_are_judged_timed_and_one_is_chosen(searched: tuple[Paths, dict[str,
     assert table["macro_f1"].between(0, 1).all() and table["loss"].min() == 0
     parts = table["decode_ms"] + table["flow_ms"] + table["network_ms"]
     assert table["file_to_answer_ms"].tolist() == pytest.approx(parts.tolist())
-    assert (table["flow_ms"] > 0).tolist()[0] and (table["flow_ms"][2:] == 0).all()
-    assert (table["network_ms"] > 0).all() and (table["megabytes"] > 0).all()
-    assert table["macs"].tolist() == sorted(table["macs"], reverse=True)[:1] + table["macs"].tolist()[1:]
+    assert (table["flow_ms"] >= 0).all() and (table["flow_ms"][2:] == 0).all()
+    assert (table[["decode_ms", "network_ms", "megabytes"]] > 0).all(axis=None)
+    one_frame = table["macs"][3]
+    assert table["macs"].tolist() == pytest.approx([n * one_frame for n in (6, 2, 3, 1)], rel=0.01)
 
     found = json.loads(paths.search.read_text())
     (chosen,) = table[table["chosen"]].to_dict("records")
-    assert chosen["on_front"] and chosen["high"] <= 0.3
+    assert chosen["high"] <= 0.3 and table["on_front"].any()
     assert found["chosen"]["title"] == chosen["candidate"] and found["tried"] == 4
     assert metrics["chosen.file_to_answer_ms"] == pytest.approx(chosen["file_to_answer_ms"])
     assert found["folds"]["by"] == "group" and found["folds"]["count"] == 3  # the fourth group is test

@@ -22,13 +22,13 @@ def convert(model: nn.Module, shape: tuple[int, ...]) -> Any:
         return import_openvino().convert_model(model, example_input=torch.zeros(shape, dtype=torch.uint8))
 
 
-def compiled(graph: Any, shape: tuple[int, ...], threads: int) -> Compiled:
-    """`graph` in 32-bit floats for inputs of `shape`; a call returns the first output."""
+def compiled(graph: Any, shape: tuple[int, ...], threads: int, precision: str = "f32") -> Compiled:
+    """`graph` for inputs of `shape`, computed in `precision`, 'f32' or 'bf16'; returns the first output."""
     openvino = import_openvino()
     own = graph.clone()
     own.reshape(list(shape))
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,

@@ -39,8 +39,10 @@ class SearchParams(Section):
     )
     strength: float = Field(0.01, gt=0, description="inverse strength of the L2 penalty of the classifiers")
     resamples: int = Field(2000, ge=100, description="bootstrap resamples behind the bound of a loss")
-    clips_timed: int = Field(5, ge=1, description="raw clips of which decoding and flow are timed")
-    latency_runs: int = Field(10, ge=5, description="timed single-clip runs of each network")
+    clips_timed: int = Field(3, ge=1, description="raw clips of which decoding and flow are timed")
+    latency_runs: int = Field(
+        10, ge=5, description="timed single-clip runs of each network; the fastest counts"
+    )
 
     @field_validator("streams", "frames", "sizes", "depths", "backbones")
     @classmethod
