@@ -116,7 +116,7 @@ def test_a_backbone_whose_package_is_missing_is_named(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("slimstream.models.two_stream.efficientnet.import_module", missing)
     with pytest.raises(
-        UserError, match="search.backbones: lite2: The package efficientnet-lite2-.* is missing"
+        UserError, match=r"search.backbones: lite2: The package efficientnet-lite2-.* is missing"
     ):
         ask({"backbones": ["lite2"], "streams": ["rgb"]})
     ask({"backbones": ["lite2"], "streams": ["rgb"]}, {"model_args": {"pretrained": False}})
