@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,8 +53,10 @@ def stages(root: Path) -> list[str]:
 
     Raises StageFailed when DVC fails.
     """
-    listed = _dvc_output(root, "stage", "list", "--name-only").split()
-    edges = re.findall(r'"(.+?)" -> "(.+?)"', _dvc_output(root, "dag", "--dot"))
+    with ThreadPoolExecutor(1) as pool:  # DVC takes a second to start
+        drawn = pool.submit(_dvc_output, root, "dag", "--dot")
+        listed = _dvc_output(root, "stage", "list", "--name-only").split()
+    edges = re.findall(r'"(.+?)" -> "(.+?)"', drawn.result())
     graph = graphlib.TopologicalSorter({name: set() for name in listed})
     for before, after in edges:
         if before in listed and after in listed:
@@ -121,17 +124,25 @@ def run(
     """Run `command` in `root`, pass every line of its output to `log_line`, and return the last hundred.
 
     The command leads its own process group, and the whole group is ended when this function returns or
-    raises. If the command, or the stage that `dvc repro` ran, fails, this raises UserMistake for status 2,
+    raises. Raises the errors of `follow`.
+    """
+    with started(command, root, env) as process:
+        return follow(process, log_line, name)
+
+
+def follow(process: subprocess.Popen[str], log_line: Callable[[str], None], name: str) -> list[str]:
+    """Wait for a command that `started` began; pass its output to `log_line`, return the last hundred lines.
+
+    If the command, or the stage that `dvc repro` ran, fails, this raises UserMistake for status 2,
     StageUnavailable for status 3, else StageFailed. `name` is used in the message.
     """
     tail: deque[str] = deque(maxlen=100)
-    with _start_group(command, root, environment(root, env or {})) as process:
-        assert process.stdout is not None
-        for line in process.stdout:  # each update of a progress bar is a line, too
-            if (line := line.rstrip()) and not HINT.match(line):
-                tail.append(line)
-                log_line(line)
-        status = process.wait()
+    assert process.stdout is not None
+    for line in process.stdout:  # each update of a progress bar is a line, too
+        if (line := line.rstrip()) and not HINT.match(line):
+            tail.append(line)
+            log_line(line)
+    status = process.wait()
     if status == 0:
         return list(tail)
     inner = next((int(m[1]) for line in reversed(tail) if (m := EXIT_STATUS.search(line))), status)
@@ -157,11 +168,14 @@ def environment(root: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _start_group(command: Sequence[str], root: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def started(
+    command: Sequence[str], root: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `command` in `root` in its own process group during the block; the group is ended with it."""
     process = subprocess.Popen(
         [sys.executable, "-c", _GUARD, *command],
         cwd=root,
-        env=env,
+        env=environment(root, env or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
+from slimstream.core.schema import look_up
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
 from slimstream.stages.ingest.params import IngestParams
@@ -129,15 +130,14 @@ def _check_whole(paths: Paths) -> None:
     )
     for stage in graph.get("stages", {}).values():
         for name in stage.get("params", []):
-            found = settings
-            for part in name.split("."):
-                if part not in found:
-                    raise UserError(
-                        f"{paths.params} lacks '{name}', which DVC looks up there: save it as "
-                        "recipes/NAME.yaml and run `python -m flows.recipe NAME`, which makes a params.yaml "
-                        "with all settings."
-                    )
-                found = found[part]
+            try:
+                look_up(settings, name)
+            except (KeyError, TypeError) as error:
+                raise UserError(
+                    f"{paths.params} lacks '{name}', which DVC looks up there: save it as "
+                    "recipes/NAME.yaml and run `python -m flows.recipe NAME`, which makes a params.yaml "
+                    "with all settings."
+                ) from error
 
 
 def _source(text: str) -> str | None:

@@ -13,9 +13,11 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -49,6 +51,15 @@ COLUMNS = {
     "latency_p95_ms": "p95 ms",
 }
 
+TEMPORARY_SERVER = {
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    # Otherwise the server of `make up` would believe that they are registered.
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+}
+"""Environment of the temporary server: it registers no blocks, which takes seconds and no flow uses."""
+_started_ahead: dict[str, subprocess.Popen[str]] = {}
+"""Commands that run already while the temporary server starts, by the task that waits for them."""
+
 
 @task(
     cache_policy=NO_CACHE,
@@ -62,7 +73,10 @@ def run_stage(
     """Run a stage by `dvc repro`, which decides whether it has to run, or run scan, publish or push."""
     log_line = _line_logger()
     if name in ("scan", "publish"):
-        dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, log_line, name, env)
+        if process := _started_ahead.pop(name, None):
+            dvc_runner.follow(process, log_line, name)
+        else:
+            dvc_runner.run(_command(name, *options), root, log_line, name, env)
         return Completed(message="done")
     if name == "push":
         if remote := dvc_runner.push(root, log_line, env):
@@ -122,6 +136,10 @@ def _pipeline(
     before_publish()
     _task("publish")("publish", root, env, options=() if promote else ("--no-promote",))
     publish_artifacts(paths)
+
+
+def _command(name: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "slimstream", name, *options]
 
 
 def _task(name: str) -> "Task[..., Any]":
@@ -221,11 +239,17 @@ def main(argv: list[str] | None = None) -> int:
         if not args.isolated:  # mistakes are reported before a server is started
             recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
         if not PREFECT_API_URL.value():
+            os.environ |= TEMPORARY_SERVER
             print(
                 "Starting a Prefect server for this run; the first time that takes up to a minute …",
                 flush=True,
             )
-        retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
+        with ExitStack() as ahead:
+            if not args.isolated and not PREFECT_API_URL.value():
+                # The server takes longer than the scan, and a second core would wait for it.
+                _started_ahead["scan"] = ahead.enter_context(dvc_runner.started(_command("scan"), ROOT))
+                ahead.callback(_started_ahead.clear)
+            retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
     except (UserError, dvc_runner.StageFailed) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
         return error.status

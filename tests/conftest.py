@@ -1,11 +1,12 @@
 """Shared by all tests: few threads, no reporting home, real data only where it lies."""
 
+import gc
 import logging
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Beside other workers of pytest-xdist, each computes on one core.
 threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
@@ -24,6 +25,7 @@ import pytest  # noqa: E402
 from slimstream.core.proxy import bypass_for_loopback  # noqa: E402
 from slimstream.core.threads import use_passive_waiting  # noqa: E402
 from tests import seaweedfs  # noqa: E402
+from tests.scheduling import Scheduling  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers
 use_passive_waiting()
@@ -32,6 +34,22 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """`--dist loadfile` knows which files and tests belong together."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_finish() -> None:
+    """The modules loaded so far stay: no garbage collection walks through them, half a second each."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture

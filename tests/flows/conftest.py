@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -20,9 +21,9 @@ from tests.ports import free_port
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server of our own; yields the environment that finds it."""
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server of our own, started once; yields the environment that finds it."""
     port = free_port()
     home = tmp_path_factory.mktemp("prefect")
     url = f"http://127.0.0.1:{port}/api"
@@ -40,12 +41,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             except OSError:
                 assert process.poll() is None, (home / "log").read_text()
                 time.sleep(0.2)
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield {**environment, "PREFECT_API_URL": url}
-            EventsWorker.drain_all(timeout=30)  # or what is left of them looks for this server for minutes
+        yield {**environment, "PREFECT_API_URL": url}
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(prefect_server: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The flows of this file report to the Prefect server; yields the environment that finds it."""
+    with temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}):
+        yield prefect_server
+        EventsWorker.drain_all(timeout=30)  # or what is left of them looks for the server for minutes
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +60,16 @@ def root(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Pa
     return repository(tmp_path_factory.mktemp("project"))
 
 
-@pytest.fixture(scope="module")
-def deployed(server: dict[str, str]) -> None:
+@pytest.fixture(scope="session")
+def deployed(prefect_server: dict[str, str]) -> None:
     """The deployments of prefect.yaml are on the server."""
-    for arguments in (["work-pool", "create", "slimstream", "--type", "process"], ["deploy", "--all"]):
-        subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env=server,
-            cwd=PROJECT,
-            check=True,
-            capture_output=True,
-        )
+    with (
+        temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as client,
+    ):
+        client.create_work_pool(WorkPoolCreate(name="slimstream", type="process"))
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    subprocess.run(command, env=prefect_server, cwd=PROJECT, check=True, capture_output=True)
 
 
 def importing() -> dict[str, str]:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -57,10 +58,11 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
     # A stage that breaks: DVC skips what is up to date, the flow fails with the stage's own sentence.
     commit(root)
     (root / "wish.txt").write_text("alpha fail 2\n")
+    before = {run.id for run in api("read_flow_runs")}
     assert module.main([]) == 2
     said = capsys.readouterr().err
     assert "\nretrain: params.yaml: 'alpha' is too large; choose less." in said and "Traceback" not in said
-    (run,) = (r for r in api("read_flow_runs") if str(r.id) != first)
+    (run,) = (r for r in api("read_flow_runs") if r.id not in before and not r.auto_scheduled)
     assert run.state_name == "Failed" and "alpha' is too large" in run.state.message
     assert task_states(str(run.id)) == {"scan": "Completed", "zeta": "Unchanged", "alpha": "Failed"}
     assert tries(str(run.id)) == {"scan": 1, "zeta": 1, "alpha": 1}
@@ -82,9 +84,14 @@ def test_what_was_away_is_tried_again(root: Path, soon: None) -> None:
     git(root, "checkout", "-q", "wish.txt")
 
 
-def test_what_stays_away_ends_the_run_with_its_status(
-    root: Path, soon: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def first_stage_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between scan and publish there is one stage: DVC takes two seconds for each."""
+    monkeypatch.setattr(dvc_runner, "stages", lambda root: ["zeta"])
+
+
+@pytest.mark.usefixtures("soon", "first_stage_alone")
+def test_what_stays_away_ends_the_run_with_its_status(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "wish.txt").write_text("publish fail 3\n")
     assert module.main([]) == 3
     assert "retrain: params.yaml: 'alpha' is too large" in capsys.readouterr().err
@@ -92,6 +99,21 @@ def test_what_stays_away_ends_the_run_with_its_status(
     git(root, "checkout", "-q", "wish.txt")
 
 
+@pytest.mark.parametrize(("code", "mistake"), [("print('listed')", False), ("exit('no; mend it')", True)])
+def test_the_scan_that_runs_while_the_server_starts_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, mistake: bool
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(module, "_line_logger", lambda: lines.append)
+    with dvc_runner.started([sys.executable, "-c", code], tmp_path) as process:
+        monkeypatch.setitem(module._started_ahead, "scan", process)
+        with pytest.raises(dvc_runner.StageFailed, match="mend it") if mistake else nullcontext():
+            module.run_stage.fn("scan", tmp_path, {})
+    assert lines == ["no; mend it" if mistake else "listed"]
+    assert not module._started_ahead  # a second try runs it anew
+
+
+@pytest.mark.box  # a Prefect server of its own takes half a minute to come and to go
 @pytest.mark.parametrize("company_proxy", ["is silent"], indirect=True)
 def test_asked_to_stop_it_leaves_no_process(tmp_path: Path, company_proxy: str) -> None:
     """Nor is anything of its own machine asked of a proxy, or it would not come as far."""
@@ -127,6 +149,7 @@ def test_asked_to_stop_it_leaves_no_process(tmp_path: Path, company_proxy: str) 
     assert told.startswith("Starting a Prefect server for this run")
 
 
+@pytest.mark.usefixtures("first_stage_alone")
 def test_a_deployed_run_leaves_a_branch_and_the_checkout_alone(root: Path) -> None:
     (root / "params.yaml").write_text("recipe: rig  # edited, not committed\n")
     (root / "zeta").unlink(missing_ok=True)
@@ -142,12 +165,13 @@ def test_a_deployed_run_leaves_a_branch_and_the_checkout_alone(root: Path) -> No
     git(root, "checkout", "-q", "params.yaml")
 
 
+@pytest.mark.usefixtures("first_stage_alone")
 def test_a_failed_deployed_run_leaves_nothing(root: Path) -> None:
-    (root / "wish.txt").write_text("alpha fail 1\n")
+    (root / "wish.txt").write_text("zeta fail 1\n")
     commit(root)
     before = git(root, "for-each-ref", "refs/heads")
-    with pytest.raises(dvc_runner.StageFailed, match="alpha ended with status 1"):
-        module.retrain(isolated=True)
+    with pytest.raises(dvc_runner.StageFailed, match="zeta ended with status 1"):
+        module.retrain(isolated=True, force=True)  # or DVC takes zeta from its cache
     assert git(root, "for-each-ref", "refs/heads") == before
     assert len(git(root, "worktree", "list").splitlines()) == 1
 

@@ -133,7 +133,7 @@ class Post(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     with Receiver() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -201,21 +201,28 @@ def test_without_the_password_there_is_no_way_in(home: Home) -> None:
     assert answer.status_code == 403
 
 
-def run(home: Home, **parameters: Any) -> Any:
-    """Let the worker run the deployment; returns the flow run as it ended."""
+@pytest.fixture(scope="module")
+def ended(up: tuple[Home, str], receiver: Receiver) -> dict[str, Any]:
+    """A flow run that works and one that fails, run side by side by the worker, with a webhook set."""
+    home = up[0]
+    with home.secrets.open("a") as secrets:
+        print(f"SLIMSTREAM_WEBHOOK={receiver.url}", file=secrets)
+    assert main(["up"], home.root) == 0
     deployment = prefect(home, "read_deployment_by_name", "hello/now")
+    runs = {}
     with client(env(home)) as found:
-        begun = found.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-    for _ in range(600):
-        ended = prefect(home, "read_flow_run", begun.id)
-        if ended.state.is_final():
-            break
-        time.sleep(0.2)
-    return ended
+        for name, parameters in (("good", {}), ("bad", {"fail": True})):
+            runs[name] = found.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        for _ in range(600):
+            runs = {name: found.read_flow_run(run.id) for name, run in runs.items()}
+            if all(run.state.is_final() for run in runs.values()):
+                break
+            time.sleep(0.2)
+    return runs
 
 
-def test_the_worker_runs_a_deployment_that_reaches_mlflow(home: Home) -> None:
-    assert run(home).state.is_completed(), home.log("worker").read_text()
+def test_the_worker_runs_a_deployment_that_reaches_mlflow(home: Home, ended: dict[str, Any]) -> None:
+    assert ended["good"].state.is_completed(), home.log("worker").read_text()
     assert experiment(home, "from the worker") == 200
     logs = "".join(file.read_text() for file in home.logs.iterdir())
     kept = (home.folder / "prefect.db").read_bytes() + (home.folder / "prefect.db-wal").read_bytes()
@@ -223,6 +230,22 @@ def test_the_worker_runs_a_deployment_that_reaches_mlflow(home: Home) -> None:
     for name in (automations.SILENT, automations.NEVER_BEGAN):
         (automation,) = prefect(home, "read_automations_by_name", name)
         assert automation.enabled
+
+
+def test_failures_and_news_of_the_champion_reach_a_webhook(
+    home: Home, ended: dict[str, Any], receiver: Receiver
+) -> None:
+    failed = ended["bad"]
+    assert failed.state.is_failed()
+    texts = receiver.told(2)
+    assert len(texts) == 2, texts
+    failure, news = sorted(texts, key=len, reverse=True)
+    assert failure.startswith(f"hello {failed.name} Failed: ") and 'RuntimeError: no "hello" today' in failure
+    assert failure.endswith(f"/runs/flow-run/{failed.id}")
+    assert news == 'm version 2 is no "better"'
+    home.secrets.write_text(home.secrets.read_text().replace("SLIMSTREAM_WEBHOOK=", "# "))
+    assert main(["up"], home.root) == 0
+    assert not prefect(home, "read_automations_by_name", automations.ALERTS[0])
 
 
 def test_up_starts_what_is_missing_and_nothing_else(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,24 +263,6 @@ def test_up_starts_what_is_missing_and_nothing_else(home: Home, capsys: pytest.C
     assert {name for name in before if before[name] != after[name]} == {"mlflow"}
     assert experiment(home, "from the worker") == 200
     assert prefect(home, "read_deployment_by_name", "hello/now").updated == deployed
-
-
-def test_failures_and_news_of_the_champion_reach_a_webhook(home: Home, receiver: Receiver) -> None:
-    with home.secrets.open("a") as secrets:
-        print(f"SLIMSTREAM_WEBHOOK={receiver.url}", file=secrets)
-    assert main(["up"], home.root) == 0
-    failed = run(home, fail=True)
-    assert failed.state.is_failed()
-    assert run(home, name="again").state.is_completed()
-    texts = receiver.told(2)
-    assert len(texts) == 2, texts
-    failure, news = sorted(texts, key=len, reverse=True)
-    assert failure.startswith(f"hello {failed.name} Failed: ") and 'RuntimeError: no "hello" today' in failure
-    assert failure.endswith(f"/runs/flow-run/{failed.id}")
-    assert news == 'm version 2 is no "better"'
-    home.secrets.write_text(home.secrets.read_text().replace("SLIMSTREAM_WEBHOOK=", "# "))
-    assert main(["up"], home.root) == 0
-    assert not prefect(home, "read_automations_by_name", automations.ALERTS[0])
 
 
 def test_other_ports_want_the_servers_down(
@@ -278,31 +283,6 @@ def test_other_ports_want_the_servers_down(
         assert answer in capsys.readouterr().err
     with pytest.raises(UserError, match=r"meant for the MLflow server.*SLIMSTREAM_MLFLOW_PORT"):
         check_free(load(home).mlflow_port, "the MLflow server", "SLIMSTREAM_MLFLOW_PORT")
-
-
-def test_a_schedule_fires_and_its_run_completes(home: Home) -> None:
-    deployment = prefect(home, "read_deployment_by_name", "tick/minutely")
-    ours = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}})
-    deadline = time.monotonic() + 150
-    states: set[str] = set()
-    while not {"Scheduled", "Completed"} <= states and time.monotonic() < deadline:
-        with client(env(home)) as found:
-            runs = found.read_flow_runs(flow_run_filter=ours)
-        assert all(run.auto_scheduled for run in runs)
-        states |= {run.state_name for run in runs}
-        time.sleep(1)
-    assert {"Scheduled", "Completed"} <= states, states
-
-
-def test_down_leaves_no_process(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    members = [member for name in SIGNALS for member in process.family(home.folder, name)]
-    assert len(members) >= 4  # MLflow is two
-    assert main(["down"], home.root) == 0
-    assert not [member for member in members if member.is_running() and member.status() != "zombie"]
-    assert not [member for name in SIGNALS for member in process.family(home.folder, name)]
-    for port in (load(home).prefect_port, load(home).mlflow_port):
-        check_free(port, "nobody", "")
-    assert main(["down"], home.root) == 0 and main(["status"], home.root) == 1
 
 
 def test_files_on_s3_are_settled_once_and_keys_reach_who_needs_them(tmp_path: Path) -> None:
@@ -458,3 +438,28 @@ def test_servers_that_the_former_command_started_are_found(tmp_path: Path) -> No
         assert process.stop(folder, "prefect") and not process.family(folder, "prefect")
     finally:
         old.kill()
+
+
+def test_a_schedule_fires_and_its_run_completes(home: Home) -> None:
+    deployment = prefect(home, "read_deployment_by_name", "tick/minutely")
+    ours = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}})
+    deadline = time.monotonic() + 150
+    states: set[str] = set()
+    while not {"Scheduled", "Completed"} <= states and time.monotonic() < deadline:
+        with client(env(home)) as found:
+            runs = found.read_flow_runs(flow_run_filter=ours)
+        assert all(run.auto_scheduled for run in runs)
+        states |= {run.state_name for run in runs}
+        time.sleep(1)
+    assert {"Scheduled", "Completed"} <= states, states
+
+
+def test_down_leaves_no_process(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    members = [member for name in SIGNALS for member in process.family(home.folder, name)]
+    assert len(members) >= 4  # MLflow is two
+    assert main(["down"], home.root) == 0
+    assert not [member for member in members if member.is_running() and member.status() != "zombie"]
+    assert not [member for name in SIGNALS for member in process.family(home.folder, name)]
+    for port in (load(home).prefect_port, load(home).mlflow_port):
+        check_free(port, "nobody", "")
+    assert main(["down"], home.root) == 0 and main(["status"], home.root) == 1

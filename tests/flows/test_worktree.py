@@ -13,6 +13,13 @@ from slimstream.core.errors import UserError
 from tests.flows.mini_project import commit, git, repository
 
 
+@pytest.fixture
+def without_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkout asks DVC for nothing: there is nothing, and DVC takes seconds to find that out."""
+    monkeypatch.setattr("flows.worktree._dvc", lambda *_: True)
+
+
+@pytest.mark.usefixtures("without_dvc")
 def test_what_a_killed_attempt_left_makes_way(tmp_path: Path) -> None:
     root = repository(tmp_path / "project")
     folder = root / ".slimstream/worktrees/x"
@@ -26,6 +33,7 @@ def test_what_a_killed_attempt_left_makes_way(tmp_path: Path) -> None:
     assert git(root, "branch", "--list", "runs/*") == ""
 
 
+@pytest.mark.usefixtures("without_dvc")
 def test_a_remote_beside_the_project_is_found_from_there_too(tmp_path: Path) -> None:
     root = repository(tmp_path / "project")
     (root / ".dvc/config").write_text("[core]\n    remote = nas\n['remote \"nas\"']\n    url = ../../nas\n")
@@ -52,6 +60,7 @@ def test_clips_that_were_ingested_are_there_and_ingest_has_nothing_to_do(tmp_pat
         assert (folder / "clips/a").read_text() == (root / "clips/a").read_text()
 
 
+@pytest.mark.usefixtures("without_dvc")
 def test_a_project_that_is_part_of_a_repository_is_checked_out_as_such(tmp_path: Path) -> None:
     root = repository(tmp_path / "plant/diagnosis #1")
     (root / ".git").rename(tmp_path / "plant/.git")

@@ -1,4 +1,4 @@
-"""Networks unlike the default go the whole way, from training to the report."""
+"""Networks of their real size, the default and others, go the whole way from training to the report."""
 
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,19 @@ ONCE = {**tiny_study.FIT, "epochs": 1}
 FITTED = {**tiny_study.FIT, "epochs": 0, "head": 1.0}
 
 
+@pytest.mark.box
 @pytest.mark.parametrize(
     ("model", "model_args", "fit"),
     [
+        ("two_stream_mobilevit", {}, ONCE),
         ("two_stream_mobilenet", {"size": "v3_small", "fusion": "average"}, {**ONCE, "head": 1.0}),
-        pytest.param(
-            *("two_stream_lstm", {"backbone": "mobilenet", "hidden": 16, "freeze": 3}, ONCE),
-            marks=pytest.mark.box,
-        ),
-        pytest.param(
+        ("two_stream_lstm", {"backbone": "mobilenet", "hidden": 16, "freeze": 3}, ONCE),
+        (
             "two_stream_dilated_efficientnetv2",
             {"fusion": "conv", "position": "mbconv4", "head": "cosine"},
             {**ONCE, "loss": "am_softmax", "center": 0.1},
-            marks=pytest.mark.box,
         ),
-        pytest.param("cnn_features_knn", {}, FITTED, marks=pytest.mark.box),
+        ("cnn_features_knn", {}, FITTED),
     ],
 )
 def test_from_training_to_the_report(

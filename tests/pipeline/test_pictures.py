@@ -11,9 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from ruamel.yaml import YAML
-from torch import Tensor, nn
 
-from slimstream import models
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.paths import Paths
@@ -40,32 +38,6 @@ PARAMS: dict[str, Any] = {
     "export": {"runtimes": ["onnx", "openvino"], "latency_runs": 5},
     "evaluate": {"resamples": 100, "latency_runs": 5},
 }
-
-
-class TinyPictureNet(nn.Module):
-    """Small enough to train in a second: two convolutions and a head."""
-
-    channels = frozenset({1})
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
-        )  # fmt: skip
-        self.head = nn.Linear(16, num_classes)
-
-    def features(self, clip: Tensor) -> Tensor:
-        pictures = clip.flatten(0, 1).float() / 127.5 - 1
-        return self.layers(pictures).unflatten(0, (clip.shape[0], clip.shape[1])).mean(1)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        return self.head(self.features(clip))
-
-
-def tiny_picture_net(num_classes: int, *, pretrained: bool = False) -> TinyPictureNet:
-    """Learns specks."""
-    return TinyPictureNet(num_classes)
 
 
 def disc(seed: int, speck: bool) -> np.ndarray:
@@ -111,7 +83,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[
     paths = plant(tmp_path_factory.mktemp("pictures"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLIMSTREAM_CACHE", raising=False)
-        patch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
         for stage in (validate, extract):
             patch.setattr(stage, "parallel_map", in_this_process)
         params = load_params(paths.params)

@@ -14,7 +14,7 @@ from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.refit import stage as refit
 from slimstream.training.study import Study
-from tests.pipeline.tiny_study import study
+from tests.pipeline.tiny_study import FIT, study
 
 Trained = tuple[Params, Paths, dict[str, float]]
 
@@ -22,7 +22,8 @@ Trained = tuple[Params, Paths, dict[str, float]]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
-    paths = study(tmp_path_factory.mktemp("study"), refit={"strength": 0.1})
+    train = {"model": "tiny_two_stream", "fit": FIT}
+    paths = study(tmp_path_factory.mktemp("study"), train=train, refit={"strength": 0.1})
     params = load_params(paths.params)
     for stage in ("baseline", "train"):
         STAGES[stage].run(params, paths, null_log)

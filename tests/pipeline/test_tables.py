@@ -10,7 +10,6 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from slimstream import models
 from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
@@ -19,7 +18,7 @@ from slimstream.experiments.tables.score import score
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
-from tests.pipeline.test_pictures import in_this_process, tiny_picture_net
+from tests.pipeline.test_pictures import in_this_process
 from tests.pipeline.tiny_study import study
 
 FIT = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1, "hflip": 0}}
@@ -85,7 +84,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("SLIMSTREAM_DASK", raising=False)
     monkeypatch.setattr(runner, "_call", call)
     monkeypatch.setattr(extract, "parallel_map", in_this_process)
-    monkeypatch.setitem(models.MODELS, "tiny_picture_net", tiny_picture_net)
     return found
 
 

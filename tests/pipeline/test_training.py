@@ -20,12 +20,17 @@ from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.training.study import Study
-from tests.pipeline.tiny_study import FIT, study
+from tests.pipeline.tiny_study import FIT, PARAMS, study
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, dict[str, float]]]:
-    paths = study(tmp_path_factory.mktemp("study"))
+    sections = {
+        "train": {"model": "tiny_two_stream", "fit": FIT},
+        # The convolution in the middle keeps its outputs, so that there is something to restore.
+        "prune": {**PARAMS["prune"], "leave": ["head", "*.3"]},
+    }
+    paths = study(tmp_path_factory.mktemp("study"), **sections)
     params = load_params(paths.params)
     return paths, {
         stage: STAGES[stage].run(params, paths, null_log)

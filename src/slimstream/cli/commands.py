@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def stage(args: argparse.Namespace, paths: Paths) -> int:
     """Run one stage, under torchrun too, and write its metrics and run id."""
     from slimstream.pipeline.preflight import before_training
-    from slimstream.tracking.run import NullRun, stage_run
+    from slimstream.tracking.child import child_run
+    from slimstream.tracking.run import NullRun
 
     params, stage = load_params(paths.params), STAGES[args.command]
     if not torchrun.under_torchrun():
@@ -46,14 +47,15 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     if stage.trains and params.section(stage.name):
         before_training(params, paths)
     first = torchrun.is_main_process()
-    with ours, stage_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
+    with ours, child_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)
             for trial in stage.trials(paths):
                 run.nested(*trial)
             _write_json(paths.metrics(stage.name), metrics)
-            _write_json(paths.run(stage.name), {"run_id": run.run_id})
+    if first:
+        _write_json(paths.run(stage.name), {"run_id": run.run_id})
     return 0
 
 
@@ -64,11 +66,12 @@ def _write_json(path: Path, content: object) -> None:
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
     """List the source into source.lock.json and print what has changed."""
-    from slimstream.pipeline.preflight import preflight
+    from slimstream.pipeline.preflight import check_settings, preflight
     from slimstream.stages.ingest import scan as source
 
     params = load_params(paths.params)
-    preflight(params, paths)  # wrong settings are reported before anything is listed
+    # Wrong settings are reported before anything is listed; a dry run writes nothing, not even what passed.
+    (preflight if args.dry_run else check_settings)(params, paths)
     result = source.scan(
         params.ingest,
         params.split.group_by,

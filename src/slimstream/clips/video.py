@@ -330,9 +330,3 @@ def frames(path: Path, wanted: Collection[int] | None = None) -> Iterator[tuple[
                 return
     if index < 0:
         raise UnreadableVideo("no frame can be decoded")
-
-
-def count_frames(path: Path) -> int:
-    """Decode the whole clip and count its frames, because the number in the header may be wrong."""
-    with open_clip(path) as clip:
-        return sum(1 for _ in clip)

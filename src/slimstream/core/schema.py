@@ -1,6 +1,8 @@
 """Typed YAML files: one class per group of settings, and one-sentence messages for invalid values."""
 
 import difflib
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -45,6 +47,14 @@ def read(path: Path, where: str) -> Any:
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     return {} if content is None else content
+
+
+def look_up(settings: Mapping[str, Any], name: str) -> Any:
+    """The section or the single setting `name` in the content of a YAML file: "extract", "ingest.source".
+
+    Raises KeyError when it is not there.
+    """
+    return reduce(lambda found, part: found[part], name.split("."), settings)
 
 
 def parse(content: Any, model: type[S], where: str) -> S:

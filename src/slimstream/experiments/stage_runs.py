@@ -15,9 +15,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import code_key, declared_code, stage_code, stages_of_graph
 from slimstream.core.paths import Paths
+from slimstream.core.schema import look_up
 from slimstream.experiments.runner import run_command
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.reserved_folders import check_source
@@ -55,11 +56,11 @@ def settings_of(stage: str, params: Params) -> dict[str, Any]:
     changed = params.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if stage not in (graph := stages_of_graph()):
         return {name: value for name, value in changed.items() if name not in IN_NO_KEY}
-
-    def look_up(found: Any, name: str) -> Any:
-        return found.get(name, {}) if isinstance(found, dict) else {}
-
-    return {name: reduce(look_up, name.split("."), changed) for name in graph[stage]["params"]}
+    found: dict[str, Any] = {name: {} for name in graph[stage]["params"]}
+    for name in found:
+        with suppress(KeyError):  # all of it has the default values
+            found[name] = look_up(changed, name)
+    return found
 
 
 def needed(stage: str, among: Sequence[str]) -> list[str]:

@@ -3,11 +3,13 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +72,16 @@ class Runtime(ABC):
     def paths(self, folder: Path) -> list[Path]:
         """The `files` in `folder`."""
         return [folder / name for name in self.files]
+
+
+def warm_up(networks: Sequence[Network], clip: "npt.NDArray[np.uint8]") -> None:
+    """Call all `networks` once with `clip` (B, T, C, H, W), in parallel.
+
+    Some runtimes compile a network at its first call for a shape, on one core. Exceptions are ignored:
+    the next call raises them again.
+    """
+    with ThreadPoolExecutor(cores()) as pool:
+        wait([pool.submit(network, clip) for network in networks])
 
 
 def unreadable(path: Path, title: str) -> UserError:

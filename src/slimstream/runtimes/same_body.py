@@ -1,4 +1,5 @@
-"""For networks that differ only in their heads: one 8-bit form, in which the head is replaced."""
+"""Comparison of networks: one 8-bit form for those that differ only in their heads, one timing for all with
+the same layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ def with_head_of(graph: Any, full: Path, int8: Path) -> Any:
             return None
         _replace(op, after)
     return quantised
+
+
+def have_same_layers(one: Path, other: Path) -> bool:
+    """Whether the networks in two files, such as ONNX, differ only in their weights."""
+    read = import_openvino().Core().read_model
+    return _changed_constants(read(one), read(other)) is not None
 
 
 def _changed_constants(

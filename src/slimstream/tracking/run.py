@@ -76,10 +76,13 @@ class NullRun:
 class MlflowRun:
     """A run whose metrics are buffered and sent by a thread."""
 
-    def __init__(self, create: Callable[[], tuple[Any, str]], uri: str, monitored: bool = False) -> None:
+    def __init__(
+        self, create: Callable[[], tuple[Any, str]], uri: str, monitored: bool = False, wait: bool = True
+    ) -> None:
         """`create` opens the run in the store `uri` and returns MLflow's client and the run id.
 
-        It is called again until it succeeds. With `monitored`, system metrics are recorded."""
+        It is called again until it succeeds, the first time before this returns, or without `wait` by the
+        thread. With `monitored`, system metrics are recorded."""
         self._create, self._uri, self._monitored = create, uri, monitored
         self._client: Any = None
         self._monitor: Any = None
@@ -91,7 +94,8 @@ class MlflowRun:
         self._done = threading.Event()
         self._sender = threading.Thread(target=self._send_until_done, daemon=True)
         self.run_id: str | None = None
-        self._send()
+        if wait:
+            self._send()
         self._sender.start()
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -120,6 +124,8 @@ class MlflowRun:
             )
 
     def _send_until_done(self) -> None:
+        if self._client is None:
+            self._send()
         while not self._done.wait(SEND_EVERY):
             self._send()
 
@@ -170,8 +176,7 @@ def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
     if tracking_off():
         yield NullRun()
         return
-    create = partial(_create_run, stage, params, paths)
-    run = MlflowRun(create, tracking_uri(paths), monitored=stage in TRAINING)
+    run = open_run(stage, params, paths)
     status = "KILLED"
     try:
         yield run
@@ -181,6 +186,12 @@ def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
         raise
     finally:
         run.close(status)
+
+
+def open_run(stage: str, params: Params, paths: Paths, wait: bool = True) -> MlflowRun:
+    """Open the run of a stage; without `wait` its thread does, and `run_id` is None until then."""
+    create = partial(_create_run, stage, params, paths)
+    return MlflowRun(create, tracking_uri(paths), monitored=stage in TRAINING, wait=wait)
 
 
 def tracking_off() -> bool:

@@ -13,6 +13,11 @@ from slimstream.models.checkpoint import Card, save_model
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 
+SMALL = "model: per_frame_cnn, model_args: {width: 0.125}"
+"""A network that is built, pruned and saved in a tenth of a second."""
+QUICK = f"train: {{{SMALL}}}"
+"""Without it the checks before the first stage prune the network of the defaults, which takes seconds."""
+
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
@@ -38,11 +43,11 @@ def test_a_first_scan_asks_no_registry_and_a_lost_lock_asks_git(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("SLIMSTREAM_TRACKING", raising=False)
-    (tmp_path / "params.yaml").write_text("ingest: {rig: {recordings: 3, clips: 1}}\n")
-    scan = f"import sys; from slimstream.cli.parser import main; main(['--root', {str(tmp_path)!r}, 'scan'])"
-    code = f"{scan}; print('mlflow' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == "rig: 9 clips, 9 new\nFalse\n"
+    (tmp_path / "params.yaml").write_text(f"{{ingest: {{rig: {{recordings: 3, clips: 1}}}}, {QUICK}}}\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlflow"]:
+        monkeypatch.delitem(sys.modules, name)  # as in a new process, which would take seconds
+    assert main(["--root", str(tmp_path), "scan"]) == 0
+    assert capsys.readouterr().out == "rig: 9 clips, 9 new\n" and "mlflow" not in sys.modules
     lock = tmp_path / "source.lock.json"
     known = {"sha256": ["ab" * 32], "groups": [{"recording": "recording_02"}]}
     lock.write_text(json.dumps(json.loads(lock.read_text()) | {"held_out": known}))
@@ -111,10 +116,10 @@ def test_a_network_that_cannot_be_is_refused_before_anything_is_listed(
         ),
         ("train: {model: mobilevit_3d}, distill: {attention: 1.0}", "distill.attention compares maps"),
         (
-            "train: {model: two_stream_mobilevit}, prune: {rate: 0.99}",
-            "prune.rate 0.99 would leave layers without channels; the highest rate that works",
+            f"{QUICK}, prune: {{rate: 0.999}}",
+            "prune.rate 0.999 would leave layers without channels; the highest rate that works",
         ),
-        ("train: {model: two_stream_mobilevit}, sweep: {rates: [0.2, 0.99]}", "sweep.rates 0.99 would"),
+        (f"{QUICK}, sweep: {{rates: [0.2, 0.999]}}", "sweep.rates 0.999 would"),
         (
             "train: {model: two_stream_shufflenet}, prune: {target_params: 0.1}",
             "prune.target_params 0.1 cannot be reached: what pruning leaves alone makes 0.6",
@@ -160,14 +165,15 @@ def test_every_stage_that_trains_asks_the_others_first(
 
 def save_teacher(folder: Path, classes: list[str]) -> Card:
     card = Card(
-        model="two_stream_shufflenet",
+        model="per_frame_cnn",
+        args={"width": 0.125},
         classes=classes,
         input=Params().extract.model_dump(mode="json"),
         split_hash="0",
         params=1,
         macs=1,
     )
-    save_model(folder, create_model(card.model, len(classes)), card)
+    save_model(folder, create_model(card.model, len(classes), **card.args), card)
     return card
 
 
@@ -175,7 +181,7 @@ def test_a_teacher_of_another_split_is_refused_before_the_first_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_teacher(tmp_path / "old", ["a", "b"])
-    (tmp_path / "params.yaml").write_text("{distill: {teachers: [old]}}")
+    (tmp_path / "params.yaml").write_text(f"{{distill: {{teachers: [old]}}, {QUICK}}}")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/split.json").write_text('{"classes": ["a", "b"], "hash": "new"}')
     assert main(["--root", str(tmp_path), "train"]) == 2
@@ -208,7 +214,7 @@ def test_a_teacher_that_cannot_be_is_refused_before_anything_is_fetched(
     for label in "ab":
         (tmp_path / "clips" / label).mkdir(parents=True)
         (tmp_path / "clips" / label / "clip.mp4").write_bytes(b"not looked into")
-    (tmp_path / "params.yaml").write_text(f"{{ingest: {{source: clips}}, distill: {distill}}}")
+    (tmp_path / "params.yaml").write_text(f"{{ingest: {{source: clips}}, distill: {distill}, {QUICK}}}")
     assert main(["--root", str(tmp_path), "scan"]) == 2
     said = capsys.readouterr().err
     assert complaint in said and said.count("\n") == 1

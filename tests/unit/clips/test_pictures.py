@@ -16,7 +16,7 @@ from PIL import Image
 from slimstream.clips.packs import pack_clip
 from slimstream.clips.params import ExtractParams
 from slimstream.clips.pictures import MAX_PIXELS, PictureReader, check_visible, nearly_black
-from slimstream.clips.video import count_frames, frames, open_clip, probe
+from slimstream.clips.video import frames, open_clip, probe
 from slimstream.core.media import UnreadableVideo, is_picture
 from slimstream.stages.validate.survey import survey
 from tests.unit.clips.rendered_clips import texture, write_picture, write_video
@@ -62,7 +62,7 @@ def test_a_picture_is_a_clip_of_one_frame(tmp_path: Path, suffix: str, codec: st
     assert is_picture(path.name)
     info = probe(path)
     assert (info.frames, info.fps, info.seconds, info.width, info.height) == (1, 0, 0, 40, 24)
-    assert info.codec == codec and count_frames(path) == 1
+    assert info.codec == codec
     ((index, picture),) = frames(path)
     assert index == 0 and picture.shape == (24, 40, 3)
     assert np.abs(picture.astype(int) - rendered()).mean() < (6 if codec == "jpeg" else 0.01)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimstream.clips.video import VideoReader, count_frames, frames, probe
+from slimstream.clips.video import VideoReader, frames, probe
 from slimstream.core.media import UnreadableVideo
 from tests.unit.clips.rendered_clips import write_video
 
@@ -49,7 +49,7 @@ def test_what_is_no_video_says_why(tmp_path: Path, content: bytes | None, why: s
     path = tmp_path / "clip.mp4"
     if content is not None:
         path.write_bytes(content)
-    for look in (probe, count_frames, lambda p: list(frames(p))):
+    for look in (probe, lambda p: list(frames(p))):
         with pytest.raises(UnreadableVideo, match=why):
             look(path)
 

@@ -1,6 +1,8 @@
 """The loop that asks every stage what it would refuse, and how sections find their parameters."""
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
@@ -9,10 +11,12 @@ import pytest
 from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
+from slimstream.pipeline import preflight as pipeline
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.preflight import preflight
 from slimstream.pipeline.stages import Stage, call
 from slimstream.stages.validate.params import ValidateParams
+from slimstream.training.params import TrainParams
 
 PARAMS = Params(recipe="tiny")
 
@@ -65,3 +69,39 @@ def test_a_function_gets_the_sections_that_its_parameters_name() -> None:
 
     assert call(run, PARAMS, paths=Paths()) == (PARAMS.validate_, 4, Paths(), 3)
     assert call(run, PARAMS, paths=Paths(), count=1, unasked=True)[-1] == 1
+
+
+def test_what_has_passed_is_asked_again_only_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(pipeline, "preflight", lambda params, paths, **facts: asked.append(facts))
+    weights = tmp_path / "lite0.safetensors"
+    params = PARAMS.model_copy(
+        update={"train": TrainParams(model="two_stream_vit", model_args={"pretrained": str(weights)})}
+    )
+    paths = Paths(tmp_path)
+    pipeline.check_settings(params, paths)
+    pipeline.before_training(params, paths)
+    assert asked == [{}]
+    weights.touch()  # a file that the settings name
+    pipeline.before_training(params, paths)
+    assert asked == [{}, {}]
+    paths.split_info.parent.mkdir()
+    for split_hash in ("ab", "cd", "cd"):
+        paths.split_info.write_text(json.dumps({"classes": ["on", "off"], "hash": split_hash}))
+        pipeline.before_training(params, paths)
+    assert [facts["split_hash"] for facts in asked[2:]] == ["ab", "cd"]
+    pipeline.before_training(PARAMS, paths)  # other settings
+    assert len(asked) == 6
+
+
+def test_what_was_refused_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(params: Params, paths: Paths) -> None:
+        raise UserError("no")
+
+    monkeypatch.setattr(pipeline, "preflight", refuse)
+    for _ in range(2):
+        with pytest.raises(UserError, match="no"):
+            pipeline.check_settings(PARAMS, Paths(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ from slimstream.runtimes import open_network, openvino_int8
 from slimstream.runtimes.export import export
 from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.runtimes.openvino import import_openvino
+from slimstream.runtimes.same_body import have_same_layers
 from slimstream.stages.prune.pruning import prune_channels, recalibrate_batch_norm
 from tests.unit.models.large import mark_large
 
@@ -140,6 +141,7 @@ for answers in found:
 
 def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
     torch.manual_seed(0)
+    # Not a smaller one: compiled at once, it lets threads seldom meet, and no lock would be missed.
     model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
     recalibrate_batch_norm(model, [patches(2, 2, 5, 64) for _ in range(3)])
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
@@ -219,3 +221,16 @@ def test_networks_that_differ_in_the_head_alone_are_calibrated_once(
     assert np.array_equal(answers[0], answers[1]) and not np.allclose(answers[0], answers[2])
     written(other_body, "body", ("first", "head"))
     assert len(calibrated) == 3
+
+
+def test_networks_have_the_same_layers_whatever_their_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    networks = {
+        "first": create_model("light_residual_net_small", 3),
+        "second": create_model("light_residual_net_small", 3),
+        "more classes": create_model("light_residual_net_small", 4),
+    }
+    for name, model in networks.items():
+        export_onnx(model, patches(1, 1, max(model.channels), 50), tmp_path / name)
+    assert have_same_layers(tmp_path / "first", tmp_path / "second")
+    assert not have_same_layers(tmp_path / "first", tmp_path / "more classes")

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from slimstream.core.errors import UserError
 from slimstream.pipeline.params import load_params
 from slimstream.registry.artifacts import requirements
 from slimstream.runtimes import REFERENCE, RUNTIMES, open_network
-from slimstream.runtimes.base import Network, Runtime
+from slimstream.runtimes.base import Network, Runtime, warm_up
 from slimstream.stages.export.params import ExportParams
 
 
@@ -69,3 +70,17 @@ def test_a_registered_version_requires_the_packages_of_every_runtime(monkeypatch
     assert {"onnxruntime", "openvino", "mlflow"} <= set(requirements())
     monkeypatch.setitem(RUNTIMES, "other", NotInstalled())
     assert "no-such-package" in requirements()
+
+
+def test_warm_up_calls_all_networks_even_if_one_fails() -> None:
+    asked = []
+
+    def works(clip: np.ndarray) -> np.ndarray:
+        asked.append(clip.shape)
+        return np.zeros((1, 3), np.float32)
+
+    def fails(clip: np.ndarray) -> np.ndarray:
+        raise RuntimeError("the kernel is larger than the clip")
+
+    warm_up([fails, works, works], np.zeros((1, 2, 5, 8, 8), np.uint8))
+    assert asked == [(1, 2, 5, 8, 8)] * 2

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.runtimes import RUNTIMES
 from slimstream.serving import predict as module
-from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import deployed_model, find_clips, predict
 from tests.unit.finished_pipeline import write_clips, write_evaluation
+from tests.unit.serving import crashing_decoder
 
 
 @pytest.fixture(scope="module")
@@ -102,18 +101,11 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     assert "set extract.bits" in predict([deep], folder, workers=1)["error"][0]
 
 
-def die(batch: module._Batch) -> list[dict[str, object]]:
-    """A decoder that crashes on one of the files."""
-    if any(file.name == "east-leak-2.mp4" for file in batch.files):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return ClipClassifier(batch.model, batch.runtime).predict(batch.files)
-
-
 @pytest.mark.parametrize(("batch", "workers"), [(3, 2), (8, 1)])
 def test_a_file_that_kills_its_process_costs_that_file_alone(
     plant: Paths, monkeypatch: pytest.MonkeyPatch, batch: int, workers: int
 ) -> None:
-    monkeypatch.setattr(module, "_predict_batch", die)
+    monkeypatch.setattr(module, "_predict_batch", crashing_decoder.predict_batch)
     monkeypatch.setattr(module, "is_picture", lambda file: True)
     files = sorted(plant.ingested.glob("east-*.mp4"))
     said = predict(files, plant.export("distilled"), batch=batch, workers=workers).set_index("path")

@@ -23,7 +23,7 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import Latency, latencies, percentiles, time_calls
 from slimstream.runtimes import open_network
-from slimstream.runtimes.base import Form, Network, read_forms
+from slimstream.runtimes.base import Form, Network, read_forms, warm_up
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page
@@ -150,9 +150,11 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     folder = paths.export(name)
     form, forms = read_forms(folder)
     seen = test.reduced(card.network_input.reduce)
-    answers = seen.predict(open_network(folder, form.runtime, at_once=cores()), f"{name}: test")
-    deployed = open_network(folder, form.runtime)
-    return Prediction(name, model, card, answers, deployed, form, forms, seen.median_clip())
+    example = seen.median_clip()
+    parallel, deployed = (open_network(folder, form.runtime, at_once=calls) for calls in (cores(), 1))
+    warm_up([parallel, deployed], example)
+    answers = seen.predict(parallel, f"{name}: test")
+    return Prediction(name, model, card, answers, deployed, form, forms, example)
 
 
 def time_preparations(files: list[Path], inputs: list[NetworkInput]) -> list[Latency]:

@@ -10,8 +10,10 @@ would hardly change a class, which says little about clips of a new camera.
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,10 +32,12 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
-from slimstream.models.latency import latencies
+from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
-from slimstream.runtimes.base import Form, softmax, write_forms
+from slimstream.runtimes.base import Form, softmax, warm_up, write_forms
+from slimstream.runtimes.onnx import FILE as ONNX_FILE
+from slimstream.runtimes.same_body import have_same_layers
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.params import ExportParams
 
@@ -48,6 +52,15 @@ PARITY_CLIPS = 32
 """Clips that the network itself predicts; in PyTorch it is slower than all forms."""
 FASTER_BY = 0.95
 """A less precise form is preferred only if it takes less than this share of the more precise form's time."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latencies of the forms of the network in `folder`, by runtime, for one clip of the shape `clip`."""
+
+    folder: Path
+    clip: tuple[int, ...]
+    speed: dict[str, Latency]
 
 
 def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: Log) -> dict[str, float]:
@@ -66,6 +79,7 @@ def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: 
     runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the most precise first
     metrics: dict[str, float] = {}
     done: dict[Path, NetworkInput] = {}
+    timings: list[Timing] = []
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
@@ -80,9 +94,9 @@ def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: 
         else:
             before, _ = load_model(paths.model(name), create_model)
             with TemporaryDirectory(dir=folder) as unlearnt:
-                written = write_network(name, before, known, Path(unlearnt), written, [*alike, folder])
+                written = write_network(name, before, known, Path(unlearnt), written, [folder])
                 answers = predict(name, Path(unlearnt), val, written)
-        forms = measure(model, folder, val, answers, export)
+        forms = measure(model, folder, val, answers, export, timings)
         chosen = choose_form(forms, export)
         write_forms(folder, chosen, forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
@@ -117,31 +131,55 @@ def _left_out(name: str, runtime: str, reason: str) -> None:
     print(f"export: {runtime} does not run {name} and is left out ({reason}).", file=sys.stderr)
 
 
+@contextmanager
+def _leave_out_on_error(name: str, runtime: str) -> Iterator[None]:
+    """Any exception inside means that the form for `runtime` of the model `name` is not used."""
+    try:
+        yield
+    except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE predicts all
+        _left_out(name, runtime, formats.root_cause(error))
+
+
 def predict(name: str, folder: Path, val: SplitPart, runtimes: Sequence[str]) -> dict[str, Floats]:
     """Probabilities (N, n) of all validation clips by REFERENCE and by each of `runtimes` that works."""
-    answers = {REFERENCE: val.predict(open_network(folder, REFERENCE), f"{name}: {REFERENCE}")}
+    networks = {REFERENCE: open_network(folder, REFERENCE)}
     for runtime in (r for r in runtimes if r != REFERENCE and not find_runtime(r).missing()):
-        try:
-            network = open_network(folder, runtime, at_once=cores())
+        with _leave_out_on_error(name, runtime):
+            networks[runtime] = open_network(folder, runtime, at_once=cores())
+    warm_up(list(networks.values()), val.median_clip())
+    answers = {REFERENCE: val.predict(networks.pop(REFERENCE), f"{name}: {REFERENCE}")}
+    for runtime, network in networks.items():
+        with _leave_out_on_error(name, runtime):
             answers[runtime] = val.predict(network, f"{name}: {runtime}")
-        except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE predicts all
-            _left_out(name, runtime, formats.root_cause(error))
     return answers
 
 
 def measure(
-    model: nn.Module, folder: Path, val: SplitPart, answers: Mapping[str, Floats], p: ExportParams
+    model: nn.Module,
+    folder: Path,
+    val: SplitPart,
+    answers: Mapping[str, Floats],
+    p: ExportParams,
+    timings: list[Timing],
 ) -> list[Form]:
     """Time the forms of `model` in `folder`, and compare them and their `answers` with those of REFERENCE.
 
-    Raises RuntimeError when the probabilities of REFERENCE differ from those of `model` by more than PARITY.
+    `timings` are those of earlier networks; a new one is appended. Raises RuntimeError when the probabilities
+    of REFERENCE differ from those of `model` by more than PARITY.
     """
     networks = {runtime: open_network(folder, runtime) for runtime in answers}
     clip = val.median_clip()
-    speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
+    warm_up(list(networks.values()), clip)
+    speed = known_speed(timings, folder, clip.shape, list(networks))
+    if speed is None:
+        speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
+        timings.append(Timing(folder, clip.shape, speed))
     some = spread_indices(len(val), PARITY_CLIPS)
-    deployed = {r: val.predict(network, f"{r}, as deployed", some) for r, network in networks.items()}
-    if not (off := largest_change(probabilities(model, val, some), deployed[REFERENCE])) <= PARITY:
+    with ThreadPoolExecutor(cores()) as pool:  # each of these networks uses one core
+        expected = pool.submit(probabilities, model, val, some)
+        predictions = {r: pool.submit(val.predict, n, f"{r}, as deployed", some) for r, n in networks.items()}
+    deployed = {runtime: prediction.result() for runtime, prediction in predictions.items()}
+    if not (off := largest_change(expected.result(), deployed[REFERENCE])) <= PARITY:
         raise RuntimeError(
             f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
         )
@@ -156,6 +194,20 @@ def measure(
         )
         for runtime in networks
     ]
+
+
+def known_speed(
+    timings: Sequence[Timing], folder: Path, clip: tuple[int, ...], runtimes: Sequence[str]
+) -> dict[str, Latency] | None:
+    """Latencies of an earlier network with the same layers as the one in `folder`; None if there is none.
+
+    Weights do not change the time, so networks with the same layers and clips are timed once.
+    """
+    for earlier in timings:
+        same = earlier.clip == clip and set(earlier.speed) == set(runtimes)
+        if same and have_same_layers(earlier.folder / ONNX_FILE, folder / ONNX_FILE):
+            return earlier.speed
+    return None
 
 
 def choose_form(forms: Sequence[Form], p: ExportParams) -> Form:

@@ -101,7 +101,7 @@ def compress(model: nn.Module, study: Study, p: PruneParams) -> tuple[PruneRepor
 def _eager_latency(model: nn.Module, study: Study) -> float:
     """Median milliseconds for one clip in PyTorch; evaluate times the exported form."""
     clip = study.example()
-    return latency(lambda: model.eval()(clip), runs=10).p50
+    return latency(lambda: model.eval()(clip), runs=5, warm_up=1).p50
 
 
 def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) -> None:

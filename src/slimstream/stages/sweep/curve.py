@@ -21,6 +21,7 @@ from slimstream.models.checkpoint import load_model
 from slimstream.models.cost import measure
 from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import open_network
+from slimstream.runtimes.base import warm_up
 from slimstream.runtimes.export import export
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.prune.stage import compress
@@ -86,7 +87,7 @@ def _speed(folders: Mapping[str, Path], clip: npt.NDArray[np.uint8], runs: int) 
     """
     for runtime in ("openvino", "onnx"):
         with suppress(RuntimeError, UserError):
-            return latencies(
-                {name: partial(open_network(folder, runtime), clip) for name, folder in folders.items()}, runs
-            )
+            networks = {name: open_network(folder, runtime) for name, folder in folders.items()}
+            warm_up(list(networks.values()), clip)
+            return latencies({name: partial(network, clip) for name, network in networks.items()}, runs)
     raise RuntimeError("neither OpenVINO nor ONNX Runtime runs the exported networks")

@@ -71,9 +71,9 @@ def cues(clip: rig.RigClip) -> tuple[Array, Array, Array]:
 
 
 def test_only_where_it_moves_tells_the_states_apart_across_recordings() -> None:
-    """The default rig, one second a clip, every recording judged by a probe that never saw it."""
+    """The default rig, 0.6 seconds a clip, every recording judged by a probe that never saw it."""
     default = RigParams()
-    clips = rig.rig_clips(default.recordings, default.clips, 1.0, default.fps, default.seed)
+    clips = rig.rig_clips(default.recordings, default.clips, 0.6, default.fps, default.seed)
     states, recordings = [clip.state for clip in clips], [clip.recording for clip in clips]
     mean, histogram, where = (
         np.stack(features).reshape(len(clips), -1) for features in zip(*map(cues, clips), strict=True)

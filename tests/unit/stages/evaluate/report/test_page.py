@@ -99,7 +99,7 @@ def test_the_verdict_follows_the_interval(low: float, high: float, words: str) -
 
 
 def test_a_split_that_flatters_is_said() -> None:
-    made = report()
+    made = report(names=("baseline",))
     given = {**made.split, "without": ["camera"], "given": "set", "leaks": {"val": [], "test": ["a", "b"]}}
     html = page.render(dataclasses.replace(made, split=given))
     assert "The clips have no column camera: groups are near-twin sets" in html
