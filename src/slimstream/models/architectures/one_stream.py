@@ -75,14 +75,15 @@ class FrameStream(Classifier):
     def frame_features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to (B, T, F), float32: the last map, averaged over the picture."""
         # Averaged in float32, half precision is too coarse. `unflatten` would fix sizes in the export.
-        return self.maps(clip).float().mean((2, 3)).reshape(clip.shape[0], clip.shape[1], -1)
+        (last,) = self.maps(clip)
+        return last.float().mean((2, 3)).reshape(clip.shape[0], clip.shape[1], -1)
 
-    def maps(self, clip: Tensor) -> Tensor:
-        """Return the last map, (B·T, F, h, w)."""
+    def maps(self, clip: Tensor) -> tuple[Tensor]:
+        """Return the last map, (B·T, F, h, w), as the only one."""
         if clip.ndim == 6:
-            return self.backbone.from_frozen(_pictures(clip))
+            return (self.backbone.from_frozen(_pictures(clip)),)
         net: nn.Module = self.get_submodule(self.stream)
-        return net(self.normalise(clip.flatten(0, 1)))
+        return (net(self.normalise(clip.flatten(0, 1))),)
 
     def frozen_features(self, clip: Tensor) -> Tensor:
         """Run the frozen stages: (B, T, C, H, W) to (B, T, 1, C', h', w').

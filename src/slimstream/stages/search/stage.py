@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from slimstream.clips.params import ExtractParams
+from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.stages.search.candidates import Candidate, candidates, check_networks, searches
@@ -86,7 +87,20 @@ def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     ]
 
 
-def preflight(search: SearchParams, train: TrainParams, extract: ExtractParams) -> None:
-    """Raise UserError for an axis that cannot be searched, and candidates that the packs cannot serve."""
-    if searches(search):
-        check_networks(candidates(search, extract, train.model, train.model_args), extract, train.model_args)
+def preflight(
+    search: SearchParams, train: TrainParams, extract: ExtractParams, distill__attention: float
+) -> None:
+    """Raise UserError for an axis that cannot be searched, and candidates that the packs cannot serve.
+
+    Attention transfer compares maps stream by stream, so that it needs one choice of streams for all.
+    """
+    if not searches(search):
+        return
+    found = candidates(search, extract, train.model, train.model_args)
+    check_networks(found, extract, train.model_args)
+    own = candidates(SearchParams(), extract, train.model, train.model_args)
+    if distill__attention and len({one.streams for one in (*found, *own)}) > 1:
+        raise UserError(
+            "params.yaml: distill.attention compares maps of networks that see the same streams, and "
+            "search.streams names others than those of train.model; set distill.attention to 0."
+        )

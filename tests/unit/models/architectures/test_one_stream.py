@@ -48,6 +48,8 @@ def test_its_features_are_those_of_the_two_stream_network(stream: Literal["rgb",
     clip = clip_of(3)
     frames = both.frame_features(clip).chunk(2, -1)[0 if stream == "rgb" else 1]
     torch.testing.assert_close(one.frame_features(clip), frames)
+    (map_,) = one.maps(clip)  # so attention is compared map by map
+    torch.testing.assert_close(map_, both.maps(clip)[0 if stream == "rgb" else 1])
 
 
 @pytest.mark.parametrize("size", ["lite0", "lite1", "lite2"])

@@ -1,5 +1,6 @@
 """Candidates: all combinations, what each needs of a pack, and mistakes that scan names."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ def ask(
         "search": search,
     }
     preflight(resolve(settings, "recipe"), Paths(Path("nowhere")), [STAGES["search"]])
+
+
+@pytest.mark.parametrize(
+    ("streams", "refused"), [(["rgb"], True), (["both", "flow"], True), (["both"], False)]
+)
+def test_attention_is_compared_among_networks_of_the_same_streams(streams: list[str], refused: bool) -> None:
+    settings = {
+        "extract": {"frames": 8, "size": [64, 64]},
+        "train": {"model": LITE, "fit": {"epochs": 0, "head": 1.0}},
+        "search": {"streams": streams, "frames": [8, 4]},
+        "distill": {"attention": 0.5},
+    }
+    with pytest.raises(UserError, match=r"set distill\.attention to 0") if refused else nullcontext():
+        preflight(resolve(settings, "recipe"), Paths(Path("nowhere")), [STAGES["search"]])
 
 
 def test_every_combination_is_a_candidate_and_a_missing_list_is_as_train_says() -> None:
