@@ -1,11 +1,14 @@
 """The rule by which one candidate is chosen: the cheapest that surely loses little."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.training.metrics.classification import Floats
+from slimstream.training.inner_folds import InnerFolds, scores_of_folds
+from slimstream.training.metrics.classification import Floats, Ints
+from slimstream.training.metrics.intervals import Resampling
 
 LEVEL = 0.95
 """Of the one-sided bound of a loss."""
@@ -24,6 +27,25 @@ class Choice:
     undecided: list[int]
     """Cheaper candidates than the chosen one that lose at most the margin on average, but may lose more."""
     why: str
+
+
+def choose_on_folds(
+    predicted: Sequence[Ints],
+    truth: Ints,
+    folds: InnerFolds,
+    draws: Resampling,
+    classes: int,
+    cost: Floats,
+    margin: float,
+) -> tuple[Floats, Choice, str]:
+    """Choose among n candidates by what each `predicted` (N,) on inner folds, at a `cost` (n,); see `choose`.
+
+    Returns the scores (n,), the mean macro-F1 over the folds, the choice, and what `draws` are made of.
+    """
+    scores = np.array([scores_of_folds(truth, each, folds, classes)[0] for each in predicted])
+    resampled = np.stack([scores_of_folds(truth, each, folds, classes, draws) for each in predicted])
+    drawn = f"{draws.groups} groups" if not draws.conditional else f"{draws.units} near-twin sets"
+    return scores, choose(scores, resampled, cost, margin, drawn), drawn
 
 
 def choose(scores: Floats, resampled: Floats, cost: Floats, margin: float, folds: str) -> Choice:

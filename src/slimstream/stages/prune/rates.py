@@ -19,8 +19,8 @@ from slimstream.core.fingerprint import fingerprint
 from slimstream.core.progress import progress_bar
 from slimstream.models.cost import count_macs, count_params
 from slimstream.stages.prune.params import PruneParams
-from slimstream.training.cheapest import choose
-from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.cheapest import choose_on_folds
+from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out
 from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Study, clip_batches
 
@@ -69,10 +69,8 @@ def find_rate(
     draws = draw_resamples(group, twin, RESAMPLES, min_groups=MIN_GROUPS)
     assert p.fit.head is not None
     predicted = [predict_left_out(one.features, truth, folds, classes, p.fit.head) for one in tried]
-    scores = np.array([scores_of_folds(truth, each, folds, classes)[0] for each in predicted])
-    resampled = np.stack([scores_of_folds(truth, each, folds, classes, draws) for each in predicted])
-    drawn = f"{draws.groups} groups" if not draws.conditional else f"{draws.units} near-twin sets"
-    choice = choose(scores, resampled, np.array([float(one.macs) for one in tried]), margin, drawn)
+    cost = np.array([float(one.macs) for one in tried])
+    scores, choice, _ = choose_on_folds(predicted, truth, folds, draws, classes, cost, margin)
     print(
         f"prune: rate {rates[choice.chosen]:g} of {', '.join(f'{rate:g}' for rate in rates)} "
         f"({folds.label}): {choice.why}",

@@ -21,13 +21,12 @@ from slimstream.stages.search.candidates import Candidate
 from slimstream.stages.search.features import compute_pass, passes, pool_frames, save, streams_of
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.timing import network_times, packing_times
-from slimstream.training.cheapest import choose, front
+from slimstream.training.cheapest import choose_on_folds, front
 from slimstream.training.inner_folds import (
     MIN_GROUPS,
     InnerFolds,
     inner_folds,
     predict_left_out,
-    scores_of_folds,
 )
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import draw_resamples
@@ -62,11 +61,8 @@ def try_all(
     draws = draw_resamples(
         own["group"].tolist(), own["twin"].tolist(), search.resamples, min_groups=MIN_GROUPS
     )
-    scores = np.array([scores_of_folds(truth, each, folds, classes)[0] for each in predicted])
-    resampled = np.stack([scores_of_folds(truth, each, folds, classes, draws) for each in predicted])
     cost = np.array([sum(a.values()) + b["network_ms"] for a, b in zip(times, nets, strict=True)])
-    drawn = f"{draws.groups} groups" if not draws.conditional else f"{draws.units} near-twin sets"
-    choice = choose(scores, resampled, cost, search.margin, drawn)
+    scores, choice, drawn = choose_on_folds(predicted, truth, folds, draws, classes, cost, search.margin)
     leads = front(scores, cost)
     rows = [
         {
