@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -6,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from slimstream.clips.params import NetworkInput
+from slimstream.clips.reduce import reduce_pack
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
-from slimstream.metrics.classification import preferred_model
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
@@ -18,7 +20,9 @@ from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.split_part import softmax
+from slimstream.serving.classifier import ClipClassifier
 from slimstream.stages.evaluate.report.plots import TITLES
+from slimstream.training.metrics.classification import preferred_model
 from tests.pipeline import tiny_study
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")
@@ -54,8 +58,10 @@ def untrained(
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
     torch.set_num_threads(1)
     paths = tiny_study.study(tmp_path_factory.mktemp("study"), ingest={"source": "rig"})
+    size = [tiny_study.SIZE, tiny_study.SIZE]
+    seen = {"pruned": {"frames": 3, "size": size, "reduce": {"frames": 2, "size": [48, 48]}}}
     for seed, name in enumerate(NAMES):
-        untrained(paths, name, seed)
+        untrained(paths, name, seed, seen.get(name))
     return paths, judged(paths)
 
 
@@ -75,6 +81,7 @@ def test_the_metrics_are_flat_and_whole(evaluated: tuple[Paths, dict[str, float]
         assert metrics[f"{name}.params"] == count_params(create_model("tiny_two_stream", 3))
         assert 0 < metrics[f"{name}.latency_p50_ms"] <= metrics[f"{name}.latency_p95_ms"]
         assert metrics[f"{name}.total_p50_ms"] > metrics[f"{name}.latency_p50_ms"]
+        assert metrics[f"{name}.file_to_answer_p50_ms"] == metrics[f"{name}.total_p50_ms"]
         assert 0 <= metrics[f"{name}.val_macro_f1"] <= 1
     delta = metrics["pruned.macro_f1"] - metrics["original.macro_f1"]
     assert metrics["pruned.delta_macro_f1"] == pytest.approx(delta)
@@ -98,6 +105,28 @@ def test_predictions_are_those_of_the_exported_form(evaluated: tuple[Paths, dict
     chosen, _ = read_forms(paths.export("original"))
     logits = open_network(paths.export("original"), chosen.runtime)(np.ascontiguousarray(pack))
     np.testing.assert_allclose(softmax(logits)[0], one[columns].astype(float), atol=1e-6)
+
+
+def test_every_model_is_given_the_input_that_its_card_asks_for(
+    evaluated: tuple[Paths, dict[str, float]],
+) -> None:
+    """`pruned` sees two of the three frames, smaller: in evaluate, in its exports, and when serving."""
+    paths, metrics = evaluated
+    prepared = {name: metrics[f"{name}.prepare_p50_ms"] for name in NAMES}
+    assert prepared["original"] == prepared["distilled"] == metrics["prepare.p50_ms"] != prepared["pruned"]
+    folder = paths.export("pruned")
+    said = json.loads((folder / "preprocessing.json").read_text())
+    assert said["input"]["shape"][2:] == [5, 48, 48]
+    assert any("Of these keep 2" in step for step in said["steps"])
+    table = pd.read_parquet(paths.predictions)
+    columns = [f"p_{label}" for label in tiny_study.CLASSES]
+    one = table[table["model"] == "pruned"].iloc[0]
+    reduce = NetworkInput.model_validate(said["extract"]).reduce
+    pack = reduce_pack(np.load(paths.packs / f"{one['id']}.npy"), reduce).transpose(0, 3, 1, 2)[None]
+    chosen, _ = read_forms(folder)
+    logits = open_network(folder, chosen.runtime)(np.ascontiguousarray(pack))
+    np.testing.assert_allclose(softmax(logits)[0], one[columns].astype(float), atol=1e-6)
+    assert ClipClassifier(folder).extract.reduce == reduce
 
 
 def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths, dict[str, float]]) -> None:

@@ -85,3 +85,12 @@ def test_a_network_that_learns_throughout_sees_the_pixels(batch: Batch, tmp_path
     for name in ("two_stream_mobilevit", "two_stream_efficientnet_lite0"):
         assert next(iter(cache_frozen_features(create_model(name, 3), [batch], tmp_path))) is batch
     assert not list(tmp_path.iterdir())
+
+
+def test_black_pictures_of_another_size_are_other_pictures(tmp_path: Path) -> None:
+    model = create_model("frozen_efficientnet_lite0", 3).eval()
+    for shape in ((64, 96), (96, 64)):
+        black = Batch(torch.arange(1), torch.zeros(1, 1, 5, *shape, dtype=torch.uint8), torch.tensor([0]), 1)
+        expected = model.frozen_features(black.clip).half().float()
+        seen = next(iter(cache_frozen_features(model, [black], tmp_path))).clip
+        assert seen.shape == expected.shape and torch.allclose(seen, expected, atol=0.02)

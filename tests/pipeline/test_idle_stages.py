@@ -17,7 +17,7 @@ print(status, "torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("stage", ["teachers", "sweep"])
+@pytest.mark.parametrize("stage", ["search", "teachers", "sweep"])
 def test_a_stage_without_work_does_not_import_torch(
     tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -31,5 +31,8 @@ def test_a_stage_without_work_does_not_import_torch(
     assert json.loads(paths.metrics(stage).read_text()) == {}
     if stage == "teachers":
         assert not [*paths.teachers.iterdir(), *paths.teacher_curves.iterdir()]
+    elif stage == "search":
+        assert json.loads(paths.search.read_text())["chosen"] is None
+        assert paths.curves("search").read_text().startswith("candidate,")
     else:
         assert paths.sweep.read_text().startswith("rate,")

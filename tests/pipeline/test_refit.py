@@ -9,7 +9,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.models import create_model
-from slimstream.models.checkpoint import load_model, weight_hash
+from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.refit import stage as refit
@@ -77,7 +77,9 @@ def test_a_network_without_a_linear_head_is_said_in_a_sentence(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params, paths, _ = trained
-    monkeypatch.setattr(refit, "load_model", lambda folder, create: (torch.nn.Linear(1, 1), None))
+    monkeypatch.setattr(
+        refit, "load_model", lambda folder, create: (torch.nn.Linear(1, 1), load_card(folder))
+    )
     monkeypatch.setattr(Study, "validate", lambda self, model: {})
     with pytest.raises(UserError, match=r"Linear has no linear head to fit; .*refit\.strength"):
         STAGES["refit"].run(params, paths, null_log)

@@ -48,11 +48,11 @@ def test_a_killed_sweep_goes_on_where_it_was(paths: Paths, monkeypatch: pytest.M
     params = load_params(paths.params)
     compress, rates = curve.compress, []
 
-    def once(model, study, p):  # type: ignore[no-untyped-def]
+    def once(model, study, p, parent):  # type: ignore[no-untyped-def]
         rates.append(p.rate)
         if len(rates) == 2:
             raise KeyboardInterrupt
-        return compress(model, study, p)
+        return compress(model, study, p, parent)
 
     monkeypatch.setattr(curve, "compress", once)
     with pytest.raises(KeyboardInterrupt):

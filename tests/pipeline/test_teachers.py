@@ -148,9 +148,9 @@ def test_attention_needs_maps_that_a_network_asks_for(
     student: nn.Module, teacher: nn.Module, said: str
 ) -> None:
     clip = torch.zeros(1, 2, 3, 4, 4, dtype=torch.uint8)
-    distill.check_maps(Detour(True), {Path("models/big"): Detour(True)}, clip)
+    distill.check_maps(Detour(True), {Path("models/big"): (Detour(True), clip)}, clip)
     with pytest.raises(UserError, match=said):
-        distill.check_maps(student, {Path("models/big"): teacher}, clip)
+        distill.check_maps(student, {Path("models/big"): (teacher, clip)}, clip)
 
 
 def test_a_loss_that_the_network_cannot_have_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from onnx import TensorProto, helper
 
 from slimstream.clips.packs import pack_clip
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry.params import GateParams, PublishParams
@@ -23,6 +23,7 @@ from slimstream.splits.params import SplitParams
 CLASSES = ["leak", "normal"]
 COLOURS = {"leak": (200, 60, 60), "normal": (60, 60, 200)}
 EXTRACT = ExtractParams(frames=2, size=(16, 24))
+WHOLE = NetworkInput.of(EXTRACT)
 GATE = GateParams(margin=0.05, max_drop=0.1, min_clips=8, min_macro_f1=0.6)
 PARAMS = Params(
     recipe="tiny",
@@ -43,9 +44,9 @@ def render(path: Path, label: str, strength: float) -> None:
     writer.release()
 
 
-def network(path: Path, red: float, bias: float = 0.0) -> None:
+def network(path: Path, red: float, bias: float = 0.0, channels: int = 5) -> None:
     """logit(leak) − logit(normal) = red · (mean red − mean blue) / 255 + bias; good for red > 0."""
-    weights = np.zeros((5, 2), np.float32)
+    weights = np.zeros((channels, 2), np.float32)
     weights[0, 0], weights[2, 1] = red / 255, red / 255
     nodes = [
         helper.make_node("Cast", ["clip"], ["f"], to=TensorProto.FLOAT),
@@ -57,7 +58,7 @@ def network(path: Path, red: float, bias: float = 0.0) -> None:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("clip", TensorProto.UINT8, ["b", "t", 5, "h", "w"])],
+        [helper.make_tensor_value_info("clip", TensorProto.UINT8, ["b", "t", channels, "h", "w"])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2])],
         [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -93,37 +94,47 @@ def write_split(paths: Paths, table: pd.DataFrame, cameras: dict[str, str]) -> N
     paths.split_info.write_text(json.dumps(info))
 
 
-def write_evaluation(paths: Paths, red: float, bias: float = 0.0, **scores: float) -> None:
-    """What evaluate leaves behind for a network; `scores` overrule what is written into its metrics."""
-    folder = paths.export("distilled")
-    network(folder / "network.onnx", red, bias)
+def write_evaluation(
+    paths: Paths,
+    red: float,
+    bias: float = 0.0,
+    model: str = "distilled",
+    input: NetworkInput = WHOLE,
+    **scores: float,
+) -> None:
+    """What evaluate leaves behind for the network `model`, which sees `input`.
+
+    `scores`, with __ for a point, overrule what is written into its metrics.
+    """
+    folder = paths.export(model)
+    network(folder / "network.onnx", red, bias, input.channels)
     form = Form("onnx", changed=0, off=0, megabytes=0.1, latency_p50_ms=0.9, latency_p95_ms=1)
     write_forms(folder, form, [form])
-    shown = {"classes": CLASSES, "extract": EXTRACT.model_dump(mode="json")}
+    shown = {"classes": CLASSES, "extract": input.model_dump(mode="json")}
     (folder / "preprocessing.json").write_text(json.dumps(shown))
-    card = {"model": "tiny", "classes": CLASSES, "input": EXTRACT.model_dump(mode="json"), "split_hash": "x"}
-    paths.final_model("distilled").mkdir(parents=True, exist_ok=True)
-    (paths.final_model("distilled") / "model.json").write_text(json.dumps(card))
+    card = {"model": "tiny", "classes": CLASSES, "input": input.model_dump(mode="json"), "split_hash": "x"}
+    paths.final_model(model).mkdir(parents=True, exist_ok=True)
+    (paths.final_model(model) / "model.json").write_text(json.dumps(card))
     split = pd.read_parquet(paths.split)
     test = split[split["part"] == "test"].merge(pd.read_parquet(paths.clips)[["id", "path"]], on="id")
-    model = OnnxModel(folder / "network.onnx")
+    deployed = OnnxModel(folder / "network.onnx")
     logits = np.concatenate(
         [
-            model(pack_clip(paths.ingested / path, EXTRACT).array.transpose(0, 3, 1, 2)[None].copy())
+            deployed(pack_clip(paths.ingested / path, input).array.transpose(0, 3, 1, 2)[None].copy())
             for path in test["path"]
         ]
     )
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    table = test[["id", "label"]].assign(model="distilled", p_leak=p[:, 0], p_normal=p[:, 1])
+    table = test[["id", "label"]].assign(model=model, p_leak=p[:, 0], p_normal=p[:, 1])
     table["predicted"] = np.array(CLASSES)[p.argmax(1)]
     table.to_parquet(paths.predictions)
     accuracy = float((table["predicted"] == table["label"]).mean())
     metrics = {
         "original.macro_f1": accuracy,
-        "distilled.macro_f1": accuracy,
-        "distilled.val_macro_f1": accuracy,
-        "distilled.latency_p95_ms": 1.0,
-        "distilled.megabytes": 0.1,
-    }
+        f"{model}.macro_f1": accuracy,
+        f"{model}.val_macro_f1": accuracy,
+        f"{model}.latency_p95_ms": 1.0,
+        f"{model}.megabytes": 0.1,
+    } | {name.replace("__", "."): value for name, value in scores.items()}
     paths.metrics("evaluate").parent.mkdir(exist_ok=True)
-    paths.metrics("evaluate").write_text(json.dumps(metrics | scores))
+    paths.metrics("evaluate").write_text(json.dumps(metrics))

@@ -14,6 +14,7 @@ from slimstream.catalog.manifest import COLUMNS as MANIFEST
 from slimstream.models.checkpoint import Card
 from slimstream.runtimes import RUNTIMES
 from slimstream.runtimes.base import Form
+from slimstream.stages.search.stage import COLUMNS as SEARCH
 from slimstream.stages.sweep.stage import COLUMNS as SWEEP
 from slimstream.training.study import CURVES
 
@@ -94,6 +95,7 @@ def test_the_picture_of_the_layers_shows_those_that_are_checked() -> None:
         pytest.param([*Card.model_fields], id="model.json"),
         pytest.param([field.name for field in fields(Form)], id="runtimes.json"),
         pytest.param([*RUNTIMES], id="runtimes"),
+        pytest.param(SEARCH, id="search.csv"),
         pytest.param(SWEEP, id="sweep.csv"),
         pytest.param(CURVES, id="curves"),
     ],

@@ -51,6 +51,8 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
         metrics = stage.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)
+            for trial in stage.trials(paths):
+                run.nested(*trial)
             _write_json(paths.metrics(stage.name), metrics)
     if first:
         _write_json(paths.run(stage.name), {"run_id": run.run_id})

@@ -44,9 +44,14 @@ def packets(container: Any, stream: Any) -> Iterator[Any]:
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError:
-        last = av.Packet()
-        last.stream = stream
-        yield last
+        yield empty_packet(stream)
+
+
+def empty_packet(stream: Any) -> Any:
+    """The packet after which a decoder returns all frames that it still has."""
+    packet = av.Packet()
+    packet.stream = stream
+    return packet
 
 
 def claimed_duration(container: Any, stream: Any) -> float:

@@ -6,7 +6,7 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.clips.flow import dense_flow, quantise, saturation
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import FLOW_CHANNELS, ExtractParams, NetworkInput
+from slimstream.clips.reduce import kept_frames, shrink
 from slimstream.clips.sampling import Pair, border_frames, leading_to_drop, plan_frames
 from slimstream.clips.timeline import Timeline
-from slimstream.clips.video import open_clip
+from slimstream.clips.video import SkippingFailed, VideoReader, open_clip
 from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
 from slimstream.core.media import Frame, UnreadableVideo, is_picture
@@ -65,12 +66,23 @@ def check_flow(names: Iterable[str], p: ExtractParams) -> None:
 def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
     """Decode, resize to `p.size` (without keeping the aspect ratio), sample and compute flow.
 
+    With a NetworkInput the result is `reduce_pack` of the pack that its other settings give, but frames and
+    flow that are not wanted are not computed.
+
     The result is deterministic. Frames are chosen by their timestamps. The timestamps in the container are
-    used first; the clip is decoded a second time only if they were wrong. Raises UnreadableVideo for a clip
-    that cannot be decoded or is damaged. Raises ValueError for one that is too short for the flow's stride,
-    as every picture is, or that has no frames at the wanted times.
+    used first; the clip is decoded a second time only if they were wrong. Packets that no needed frame
+    depends on are not decoded where that is exact (`VideoReader.skip_to`). So damage in other packets, or
+    fewer frames than the container claims after the last needed one, is not noticed here; `validate` decodes
+    everything.
+
+    Raises UnreadableVideo for a clip that cannot be decoded or is damaged. Raises ValueError for one that is
+    too short for the flow's stride, as every picture is, or that has no frames at the wanted times.
     """
-    clip = _decode(path, p, None)
+    p = NetworkInput.of(p)
+    try:
+        clip = _decode(path, p, None, skip=True)
+    except SkippingFailed:
+        clip = _decode(path, p, None)
     if not clip.as_believed:
         clip = _decode(path, p, clip.seen)
     if not clip.as_believed:
@@ -141,28 +153,59 @@ class _DecodePass:
         return self.believed is not None and np.array_equal(self.believed.ticks, self.seen.ticks)
 
 
-def _decode(path: Path, p: ExtractParams, believed: Timeline | None) -> _DecodePass:
-    """Decode to the end and keep the needed frames, resized to `p.size`.
+class _SmallPictures(dict[int, Frame]):
+    """Frames by index, resized to (height, width) `size`; one of `later` when it is first asked for.
 
-    Frames are chosen by the timeline `believed`; None means the one in the container.
+    Of the frames at the beginning that are kept for a look at their border, most are never looked at.
     """
-    size = (p.size[1], p.size[0])
-    small: dict[int, Frame] = {}
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.later: dict[int, Callable[[], Frame]] = {}
+
+    def add(self, index: int, picture: Frame) -> None:
+        self[index] = cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA)
+
+    def __missing__(self, index: int) -> Frame:
+        self.add(index, self.later.pop(index)())
+        return self[index]
+
+    def settle(self, wanted: Collection[int]) -> None:
+        """Make the pictures of `later` that are `wanted`, and forget the others."""
+        for index in self.later.keys() & wanted:
+            self[index]
+        self.later.clear()
+
+
+def _decode(path: Path, p: NetworkInput, believed: Timeline | None, skip: bool = False) -> _DecodePass:
+    """Decode and keep the needed frames, resized to `p.size`; `skip`: leave out packets that are not needed.
+
+    Frames are chosen by the timeline `believed`; None means the one in the container. Raises SkippingFailed.
+    """
+    small = _SmallPictures(p.size)
     choice = _Selection()
     with open_clip(path, p.bits) as reader:
         believed = believed or reader.claimed_timeline()
         examined = border_frames(len(believed.times))[1].stop if believed else -1
+        if believed and not examined:
+            choice = _choose(small, believed, p)
         for index in reader:
-            if believed and index == examined:
+            if index in choice.wanted:
+                small.add(index, reader.picture())
+            elif index < examined:
+                small.later[index] = reader.picture_later()
+            if believed and index == examined - 1:
                 choice = _choose(small, believed, p)
-            if index < examined or index in choice.wanted:
-                small[index] = cv2.resize(reader.picture(), size, interpolation=cv2.INTER_AREA)
+                small.settle(choice.wanted)
+                if skip and not choice.error and isinstance(reader, VideoReader):
+                    reader.skip_to(choice.wanted)
         if wrong := reader.damage():
             raise UnreadableVideo(wrong)
         return _DecodePass(believed, reader.timeline(), choice, small, reader.info.peak)
 
 
-def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Selection:
+def _choose(small: Mapping[int, Frame], seen: Timeline, p: NetworkInput) -> _Selection:
     """Choose frames by the timeline `seen`; `small` holds the resized frames of `sampling.border_frames`."""
     dropped = leading_to_drop(small, len(seen.times))
     try:
@@ -173,12 +216,16 @@ def _choose(small: Mapping[int, Frame], seen: Timeline, p: ExtractParams) -> _Se
             pairs = plan_frames(seen, dropped, p)
         except ValueError as error:
             return _Selection(error=error)
+    if p.reduce is not None:
+        pairs = [[part[i] for i in kept_frames(len(part), p.reduce.frames)] for part in pairs]
+    if not p.sees_flow:
+        pairs = [[(here, here) for here, _ in part] for part in pairs]
     return _Selection(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
 
 
-def _pack(clip: _DecodePass, p: ExtractParams) -> Pack:
+def _pack(clip: _DecodePass, p: NetworkInput) -> Pack:
     pairs = [pair for part in clip.choice.pairs for pair in part]
-    array = np.empty((len(pairs), *p.size, p.channels), np.uint8)
+    array = np.empty((len(pairs), *p.shown_size, p.channels), np.uint8)
     for row, (here, there) in enumerate(pairs):
         if row and (here, there) == pairs[row - 1]:
             array[row] = array[row - 1]
@@ -187,16 +234,20 @@ def _pack(clip: _DecodePass, p: ExtractParams) -> Pack:
     return array
 
 
-def _write_frame(here: Frame, there: Frame, p: ExtractParams, out: Pack) -> None:
+def _write_frame(here: Frame, there: Frame, p: NetworkInput, out: Pack) -> None:
     """Fill `out` (H, W, C) with frame `here` and, if `p` asks for flow, the flow from it to `there`."""
     if p.grey:
-        out[..., 0] = cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)
-    elif p.flow == "none":
-        out[:] = here
+        out[:] = shrink(cv2.cvtColor(here, cv2.COLOR_RGB2GRAY)[..., None], p.shown_size)
+    elif p.flow == "none" or not p.sees_flow:
+        out[:] = shrink(here, p.shown_size)
     else:
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (here, there)]
-        motion = quantise(dense_flow(grey[0], grey[1], p.flow), p.bound)
-        cv2.mixChannels([here, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # a fast way to stack channels
+        motion = shrink(quantise(dense_flow(grey[0], grey[1], p.flow), p.bound), p.shown_size)
+        if p.channels == FLOW_CHANNELS:
+            out[:] = motion
+        else:  # a fast way to stack channels
+            seen = shrink(here, p.shown_size)
+            cv2.mixChannels([seen, motion], [out], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
 
 
 def save_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:

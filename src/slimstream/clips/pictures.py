@@ -104,6 +104,10 @@ class PictureReader:
     def picture(self) -> Frame:
         return self._picture
 
+    def picture_later(self) -> Callable[[], Frame]:
+        """See `VideoReader.picture_later`."""
+        return self.picture
+
 
 def nearly_black(peaks: Mapping[int, int], bits: int | None) -> dict[int, str]:
     """Find pictures that would be nearly black because `extract.bits` is not set. Returns number → reason.

@@ -1,12 +1,14 @@
 """Decoding of video with PyAV in one sequential pass without seeking; only the wanted frames are converted.
 
-In many containers seeking finds key frames only. A sequential pass is exact and, for dense sampling, faster.
-A picture is a clip of one frame and has the same interface.
+In many containers seeking is not exact. All packets are read, and those that no wanted frame depends on may
+be left out (see `packet_index`), which gives the same bytes. A picture is a clip of one frame and has the
+same interface.
 """
 
 import struct
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +16,9 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from slimstream.clips.container import claimed_duration, open_container, packets
+from slimstream.clips.container import claimed_duration, empty_packet, open_container, packets
 from slimstream.clips.deinterlace import Deinterlacer
+from slimstream.clips.packet_index import PacketIndex, index_packets
 from slimstream.clips.pictures import PictureReader
 from slimstream.clips.timeline import Timeline, timeline
 from slimstream.core.media import Frame, UnreadableVideo, VideoInfo, is_picture
@@ -41,6 +44,10 @@ MISSING_SHARE, MISSING_FRAMES = 0.1, 3
 """Share of a clip and number of frames that may be lost or damaged: headers of intact files are rounded."""
 
 
+class SkippingFailed(Exception):
+    """Packets were left out, and a wanted frame did not come out whole: decode without `skip_to`."""
+
+
 class VideoReader:
     """One sequential pass: iterating decodes frame after frame, `picture()` converts the last one.
 
@@ -64,6 +71,12 @@ class VideoReader:
         self._frame: av.VideoFrame | None = None
         self._stamps: list[float | None] = []
         self._last = 0.0
+        self._kept: deque[Any] | None = None  # packets that `claimed_timeline` has read
+        self._claimed: Timeline | None = None
+        self._index: PacketIndex | None = None
+        self._missing: set[int] | None = None  # with `skip_to`: wanted frames that have not come yet
+        self._needed: set[int] = set()
+        self._fresh: set[int] = set()
         self.damaged = 0
         """Number of frames so far that are incomplete or were predicted from an incomplete frame."""
         self.lost = 0
@@ -94,20 +107,45 @@ class VideoReader:
     def claimed_timeline(self) -> Timeline | None:
         """The timeline by the container's packets, read without decoding; None when it has no packets.
 
-        This is a separate pass over the file.
+        Call it before iterating. It reads the file to its end; the packets are kept until they are decoded.
         """
-        container, stream = open_container(self._path)
-        with closing(container):
-            shown = [p for p in packets(container, stream) if p.size and not p.is_discard]
+        if self._kept is None:
+            self._kept = deque(packets(self._container, self._stream))
+            found = list(self._kept)[:-1]  # the last one is empty
+            self._claimed = self._claimed_by([p for p in found if p.size and not p.is_discard])
+            self._index = None if self.info.interlaced else index_packets(found, self._stream)
+        return self._claimed
+
+    def _claimed_by(self, shown: list[Any]) -> Timeline | None:
         if not shown:
             return None
-        stamps = sorted(float(p.pts * p.time_base) for p in shown if p.pts is not None and p.time_base)
-        if len(stamps) < len(shown):
+        if any(p.pts is None or not p.time_base for p in shown):
             return timeline([None] * len(shown), self.info.fps)
-        return timeline(stamps, self.info.fps, restarts=self._restarts)
+        shown.sort(key=lambda p: p.pts)
+        seconds = [p.pts * p.time_base.numerator / p.time_base.denominator for p in shown]
+        last = float((shown[-1].duration or 0) * shown[-1].time_base)
+        return timeline(seconds, self.info.fps, last, self._restarts)
+
+    def skip_to(self, wanted: Collection[int]) -> None:
+        """From here on decode only what the frames `wanted` depend on, if that gives the same bytes.
+
+        Call it while iterating. Frames before the present one cannot be wanted. Where it is not certain that
+        the bytes are the same, as in an interlaced or unknown stream, nothing is left out. Otherwise the
+        iteration ends with the last wanted frame, `timeline` is the claimed one, and damage in packets that
+        are left out stays unnoticed. It raises SkippingFailed when a frame is damaged or missing.
+        """
+        if self._index is None or self.damaged or self.lost or self.interlaced:
+            return
+        seen = self._place(self._frame)
+        if seen is None or seen != len(self._stamps) - 1:
+            return  # frames do not come out as the packets say
+        self._missing = {index for index in wanted if index > seen}
+        self._needed, self._fresh = self._index.needed(self._missing)
 
     def timeline(self) -> Timeline:
         """The timeline of the frames so far. Raises UnreadableVideo when there are none."""
+        if self._missing is not None and self._claimed is not None:
+            return self._claimed
         if not self._stamps:
             raise UnreadableVideo("no frame can be decoded")
         return timeline(self._stamps, self.info.fps, self._last, self._restarts)
@@ -134,13 +172,23 @@ class VideoReader:
         return ""
 
     def __iter__(self) -> Iterator[int]:
-        for index, frame in enumerate(self._shown()):
+        for number, frame in enumerate(self._shown()):
             self._frame = frame
-            yield index
+            place = number if self._missing is None else self._place(frame)
+            assert place is not None, "frames with another timestamp are left out"
+            yield place
+
+    def _place(self, frame: av.VideoFrame | None) -> int | None:
+        """Index of a frame in display order by its timestamp; None when no packet has it."""
+        if self._index is None or frame is None or frame.pts is None:
+            return None
+        return self._index.frame_of.get(frame.pts)
 
     def picture(self) -> Frame:
         """The last decoded frame, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
-        frame = self._frame
+        return self._converted(self._frame)
+
+    def _converted(self, frame: av.VideoFrame | None) -> Frame:
         assert frame is not None, "iterate first"
         try:
             rgb = self._reformatter.reformat(
@@ -157,6 +205,10 @@ class VideoReader:
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         return picture if matrix is None else _oriented(picture, bytes(matrix))
+
+    def picture_later(self) -> Callable[[], Frame]:
+        """A call that makes `picture()` of the last decoded frame, also after the next one."""
+        return partial(self._converted, self._frame)
 
     def _shown(self) -> Iterator[av.VideoFrame]:
         """Frames for display: from the first interlaced one on they pass through a deinterlacer."""
@@ -180,12 +232,13 @@ class VideoReader:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames as the decoder returns them; records their timestamps and counts damaged ones."""
         spoilt = False
-        for packet in packets(self._container, self._stream):
+        for packet in self._fed():
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 spoilt = True
                 self.lost += bool(self._stamps)  # a stream may begin before its first key frame
+                self._require(not self.lost)
                 continue
             for frame in frames:
                 assert isinstance(frame, av.VideoFrame)
@@ -194,7 +247,43 @@ class VideoReader:
                 self.damaged += spoilt
                 self._stamps.append(frame.time)
                 self._last = float((frame.duration or 0) * (frame.time_base or 0))
-                yield frame
+                if self._missing is None:
+                    yield frame
+                elif (place := self._place(frame)) is not None and place in self._missing:
+                    self._require(not (spoilt or frame.interlaced_frame))
+                    self._missing.remove(place)
+                    yield frame
+            if self._missing is not None and not self._missing:
+                return
+        self._require(False)
+
+    def _fed(self) -> Iterator[av.Packet]:
+        """Packets for the decoder: all, or after `skip_to` the needed ones."""
+        skipped = False
+        for number, packet in enumerate(self._packets()):
+            if self._missing is not None and packet.size and number not in self._needed:
+                skipped = True
+                if number > max(self._needed, default=-1):
+                    yield empty_packet(self._stream)
+                    return
+                continue
+            if skipped and number in self._fresh:
+                # As after a seek: the decoder returns what it holds and begins anew.
+                yield empty_packet(self._stream)
+                self._stream.codec_context.flush_buffers()
+            skipped = False
+            yield packet
+
+    def _packets(self) -> Iterator[av.Packet]:
+        if self._kept is None:
+            yield from packets(self._container, self._stream)
+        while self._kept:
+            yield self._kept.popleft()
+
+    def _require(self, whole: bool) -> None:
+        """Raise SkippingFailed if packets are left out and not all is `whole`."""
+        if self._missing is not None and not whole:
+            raise SkippingFailed
 
 
 def _oriented(picture: Frame, matrix: bytes) -> Frame:

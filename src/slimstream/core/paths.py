@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-MODELS = ("baseline", "original", "pruned", "control", "distilled")
-"""Models in the order of the results table: frozen features, trained, pruned, λ = 0 control, distilled."""
+MODELS = ("baseline", "original", "slim", "pruned", "control", "distilled")
+"""Models in the order of the results table: frozen features, trained, chosen by the search, pruned, λ = 0
+control, distilled."""
+BEST = "best"
+"""The best network of the search where it is not the chosen one: a teacher in `distill`, in no table."""
 TEACHERS = "teachers/"
 """Prefix of teachers' names; their rows follow those of MODELS."""
 
@@ -100,9 +103,18 @@ class Paths:
         """split: hash, classes, counts by part, groups by part."""
         return self.root / "data/split.json"
 
+    @property
+    def search(self) -> Path:
+        """search: the chosen candidate and why; plots/search.csv has a row for each candidate."""
+        return self.root / "data/search.json"
+
     def model(self, name: str) -> Path:
         """A model's folder: `model.json` and `weights.safetensors`."""
         return self.root / "models" / name
+
+    def uncompressed(self) -> str:
+        """Name of the model that prune and sweep compress: the one that the search chose, or the original."""
+        return "slim" if (self.model("slim") / "model.json").exists() else "original"
 
     @property
     def teachers(self) -> Path:

@@ -1,8 +1,8 @@
 """Augmentation of clips as in P1: the same random transform for all frames and both streams.
 
 Geometric transforms also change the flow: a mirrored clip moves in the opposite direction, an enlarged clip
-moves faster. Channels are r, g, b, x, y (flow as bytes around 128, see `clips.flow`) or pictures only (1 or
-3 channels).
+moves faster. Channels are r, g, b, x, y (flow as bytes around 128, see `clips.flow`), pictures alone (1 or
+3 channels) or flow alone (2 channels).
 """
 
 import numpy as np
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from slimstream.clips.params import FLOW_CHANNELS
 from slimstream.datasets.params import AugmentParams
 
-FLOW = 3
-"""Index of the first flow channel."""
 REST = 128.0
 
 
 def augment_clip(clip: Tensor, p: AugmentParams, rng: np.random.Generator) -> Tensor:
     """Crop and enlarge, flip, change brightness and contrast. Returns (K, C, H, W) float32 in 0..255.
 
-    `clip` (K, C, H, W), C in 1, 3, 5, is uint8 or float and is not changed. Flow stays within 1..255. The
+    `clip` (K, C, H, W), C in 1, 2, 3, 5, is uint8 or float and is not changed. Flow stays within 1..255. The
     result depends only on the arguments. Switching one transform off does not change the draws of the others.
     """
     side, top, left, horizontal, vertical, brightness, contrast = rng.random(7)
@@ -44,17 +43,17 @@ def _crop(clip: Tensor, side: float, top: float, left: float) -> Tensor:
     y, x = int(top * (height - h + 1)), int(left * (width - w + 1))
     cut = clip[..., y : y + h, x : x + w]
     clip = F.interpolate(cut, (height, width), mode="bilinear", align_corners=False)
-    if _has_flow(clip):
+    if (flow := _flow(clip)).numel():
         zoom = torch.tensor([width / w, height / h])[:, None, None]
-        clip[:, FLOW:].lerp_(torch.tensor(REST), 1 - zoom).clamp_(1, 255)  # (q - 128) * zoom + 128
+        flow.lerp_(torch.tensor(REST), 1 - zoom).clamp_(1, 255)  # (q - 128) * zoom + 128
     return clip
 
 
 def _flip(clip: Tensor, axes: list[int]) -> Tensor:
     clip = clip.flip(axes)
-    if _has_flow(clip):
+    if (flow := _flow(clip)).numel():
         for axis in axes:
-            component = clip[:, FLOW if axis == -1 else FLOW + 1]
+            component = flow[:, 0 if axis == -1 else 1]
             component.neg_().add_(2 * REST)
     return clip
 
@@ -62,12 +61,16 @@ def _flip(clip: Tensor, axes: list[int]) -> Tensor:
 def _brightness_contrast(clip: Tensor, brightness: float, contrast: float) -> Tensor:
     """Scale pictures by `brightness`, and their difference from the mean of the whole clip by `contrast`."""
     clip = clip.clone()
-    pictures = clip[:, :FLOW]
+    pictures = clip[:, : clip.shape[1] - _flow(clip).shape[1]]
+    if not pictures.numel():
+        return clip
     pictures.mul_(brightness)
     mean = pictures.mean()
     pictures.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 255)
     return clip
 
 
-def _has_flow(clip: Tensor) -> bool:
-    return clip.shape[1] > FLOW
+def _flow(clip: Tensor) -> Tensor:
+    """The view of flow x and y, the last channels where there are any: (K, 2 or 0, H, W)."""
+    channels = clip.shape[1]
+    return clip[:, channels - FLOW_CHANNELS :] if channels in (FLOW_CHANNELS, 5) else clip[:, :0]

@@ -7,6 +7,7 @@ and a teacher sees exactly the views of its student.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor
 
 from slimstream.clips.packs import Pack
+from slimstream.clips.params import Reduction
+from slimstream.clips.reduce import kept_frames, reduce_pictures
 from slimstream.core.errors import UserError
 from slimstream.datasets.augment import augment_clip
 from slimstream.datasets.params import AugmentParams
@@ -61,8 +64,13 @@ class ClipDataset:
     A video that extract cut into several clips gives several consecutive clips.
     """
 
-    def __init__(self, packs: Path, ids: Sequence[str], labels: Sequence[int]) -> None:
-        """`packs` is the folder written by extract. Raises UserError when the pack of a clip is missing."""
+    def __init__(
+        self, packs: Path, ids: Sequence[str], labels: Sequence[int], reduce: Reduction | None = None
+    ) -> None:
+        """`packs` is the folder written by extract; with `reduce` the clips are shown as it says.
+
+        Raises UserError when the pack of a clip is missing.
+        """
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids, but {len(labels)} labels")
         file = packs / "index.parquet"
@@ -78,34 +86,58 @@ class ClipDataset:
         self.packs = packs
         self.ids: list[str] = clips["id"].tolist()
         self.labels = [int(label) for label in clips["label"]]
-        self.lengths: list[int] = clips["frames"].tolist()
-        """Number of frames of each clip."""
         self.numbers: list[int] = clips["clip"].tolist()
         """Number of each clip within its video."""
         self.given: list[int] = clips["given"].tolist()
         """Index of each clip's video in the argument `ids`."""
         self._places = list(zip(clips["file"], clips["first"], strict=True))
+        self._packed: list[int] = clips["frames"].tolist()
         self._open = lru_cache(4)(self._map)  # few, because every mapped file stays open
+        self._show(reduce)
+
+    def _show(self, reduce: Reduction | None) -> None:
+        frames = None if reduce is None else reduce.frames
+        kept = {count: np.array(kept_frames(count, frames), np.int64) for count in set(self._packed)}
+        self.reduce = reduce
+        self._kept = [kept[count] for count in self._packed]
+        self.lengths = [len(rows) for rows in self._kept]
+        """Number of frames of each clip, of those that are shown."""
+
+    def reduced(self, reduce: Reduction | None) -> "ClipDataset":
+        """The same clips, shown as `reduce` says."""
+        other = copy(self)
+        other._show(reduce)
+        return other
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def all_frames(self, index: int) -> Pack:
-        """All frames of a clip: (T, H, W, C) uint8, read only, memory-mapped."""
+        """All frames of a clip: (T, H, W, C) uint8; without `reduce` read only and memory-mapped."""
         file, first = self._places[index]
-        return self._open(file)[first : first + self.lengths[index]]
+        if self.reduce is None:
+            return self._open(file)[first : first + self.lengths[index]]
+        return reduce_pictures(self._open(file)[first + self._kept[index]], self.reduce)
 
     def _map(self, file: str) -> Pack:
         pack: Pack = np.load(self.packs / file, mmap_mode="r", allow_pickle=False)
         return pack
 
-    def sample(self, index: int, frames: int, rng: np.random.Generator) -> Pack:
+    @property
+    def longest(self) -> int:
+        """Frames of the longest pack, whatever `reduce` shows of it."""
+        return max(self._packed, default=1)
+
+    def sample(self, index: int, frames: int, rng: np.random.Generator, draws: int | None = None) -> Pack:
         """Return (frames, H, W, C) uint8: one random frame from each of `frames` equal segments, in order.
 
-        As in Wang et al., "Temporal segment networks" (ECCV 2016). A shorter clip repeats frames.
+        As in Wang et al., "Temporal segment networks" (ECCV 2016). A shorter clip repeats frames. `rng` gives
+        `draws` ≥ `frames` numbers, so that what it gives next is the same for fewer frames.
         """
-        chosen = (np.arange(frames) + rng.random(frames)) * self.lengths[index] / frames
-        return np.asarray(self.all_frames(index)[chosen.astype(np.int64)])
+        chosen = (np.arange(frames) + rng.random(draws or frames)[:frames]) * self.lengths[index] / frames
+        file, first = self._places[index]
+        rows = first + self._kept[index][chosen.astype(np.int64)]
+        return np.asarray(reduce_pictures(self._open(file)[rows], self.reduce))
 
 
 @dataclass(frozen=True)
@@ -136,9 +168,11 @@ def training_batches(
     """Yield all clips once, shuffled, with `frames` sampled frames each, augmented, as float32 0..255.
 
     At most as many frames as the longest clip has are sampled. A last batch of one clip is avoided where
-    possible, because batch norm needs more. Of each batch only `share` is loaded.
+    possible, because batch norm needs more. Of each batch only `share` is loaded. Networks that see different
+    parts of the packs get the same augmentation of a clip.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
+    draws = min(frames, clips.longest)
     frames = min(frames, max(clips.lengths, default=frames))
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
@@ -146,7 +180,7 @@ def training_batches(
         for index in mine:
             name = hashlib.sha256(clips.ids[index].encode()).digest()
             rng = np.random.default_rng([seed, int.from_bytes(name[:8]) + clips.numbers[index], view])
-            pack = torch.from_numpy(clips.sample(index, frames, rng))
+            pack = torch.from_numpy(clips.sample(index, frames, rng, draws))
             drawn.append(augment_clip(pack.permute(0, 3, 1, 2), augment, rng))
         clip = torch.stack(drawn) if drawn else torch.empty(0, frames)
         return replace(_batch(clips, mine, clip), size=len(chunk))

@@ -109,7 +109,13 @@ def summary(table: pd.DataFrame) -> str:
         wide.mean().round(3).to_string(),
         "",
     ]
-    for one, other in (("original", "baseline"), ("pruned", "original"), ("distilled", "control")):
+    pairs = (
+        ("original", "baseline"),
+        ("slim", "original"),
+        ("pruned", "original"),
+        ("distilled", "control"),
+    )
+    for one, other in pairs:
         if one in wide and other in wide:
             difference = wide[one] - wide[other]
             lines.append(

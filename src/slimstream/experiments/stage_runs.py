@@ -34,9 +34,9 @@ from slimstream.experiments.runner import run_command
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.reserved_folders import check_source
 
-LINKED = ("data/split.parquet", "data/split.json", "models", "exports", "plots")
+LINKED = ("data/split.parquet", "data/split.json", "data/search.json", "models", "exports", "plots")
 """Outputs of the stages before it that a stage finds in its folder."""
-IN_NO_KEY = {"publish", "sweep"}
+IN_NO_KEY = {"publish", "search", "sweep"}
 """Sections that no stage of an experiment reads."""
 
 

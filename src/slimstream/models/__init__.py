@@ -1,6 +1,6 @@
 """Networks by name: clip (B, T, C, H, W), uint8 or float in 0..255, to logits (B, classes).
 
-C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b) or 1 (grey).
+C is one of the network's `channels`: 5 (r, g, b, flow x, flow y), 3 (r, g, b), 2 (flow x, y) or 1 (grey).
 """
 
 import copy
@@ -40,6 +40,7 @@ from slimstream.models.two_stream.shufflenet import two_stream_shufflenet
 from slimstream.models.two_stream.squeezenet import two_stream_squeezenet
 from slimstream.models.two_stream.vit import two_stream_vit
 from slimstream.models.video.c3d import c3d
+from slimstream.models.video.efficientnet_frames import efficientnet_frames
 from slimstream.models.video.i3d import i3d
 from slimstream.models.video.mobilevit_3d import mobilevit_3d
 from slimstream.models.video.per_frame import per_frame_cnn
@@ -55,6 +56,7 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "tsn": tsn,
     "per_frame_cnn": per_frame_cnn,
     "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
+    "efficientnet_frames": efficientnet_frames,
     "two_stream_mobilenet": two_stream_mobilenet,
     "two_stream_shufflenet": two_stream_shufflenet,
     "two_stream_squeezenet": two_stream_squeezenet,
@@ -78,7 +80,7 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "resnet18": resnet18,
 }
 
-CLIPS = {1: "grey pictures", 3: "RGB pictures", 5: "RGB pictures with optical flow"}
+CLIPS = {1: "grey pictures", 2: "optical flow", 3: "RGB pictures", 5: "RGB pictures with optical flow"}
 """Number of channels → their content."""
 
 
@@ -162,6 +164,12 @@ def has_pretrained(name: str) -> bool:
 def with_pretrained(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """Return `args` with the value of `pretrained` added, also when it is the default, for the card."""
     return {"pretrained": signature(MODELS[name]).parameters["pretrained"].default, **args}
+
+
+def without_defaults(name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Return `args` without those that have the default value, so that equal settings compare equal."""
+    defaults = {key: parameter.default for key, parameter in signature(MODELS[name]).parameters.items()}
+    return {key: value for key, value in args.items() if key not in defaults or defaults[key] != value}
 
 
 def check_channels(model: nn.Module, channels: int, section: str = "train") -> None:

@@ -8,7 +8,7 @@ class Classifier(nn.Module):
     """clip (B, T, C, H, W) ── `features` ── standardise ── dropout ── head ── logits (B, classes).
 
     A subclass defines `features` and sets `standardise`, `dropout`, `head` and `channels`: the possible
-    numbers of channels C of its clips, 5 (r, g, b and flow x, y), 3 (r, g, b) or 1 (grey).
+    numbers of channels C of its clips, 5 (r, g, b and flow x, y), 3 (r, g, b), 2 (flow x, y) or 1 (grey).
     """
 
     channels: frozenset[int]

@@ -13,8 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from slimstream.clips.params import NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
+from slimstream.core.schema import parse
 from slimstream.models.surgery import rebuild
 
 
@@ -29,7 +31,7 @@ class Card(BaseModel):
     classes: list[str]
     """Class names in the order of the logits."""
     input: dict[str, Any]
-    """The `extract` section: how a raw clip becomes the network's input."""
+    """`NetworkInput` as JSON: how a raw clip becomes the network's input. Older cards have no `reduce`."""
     pruning: Any = None
     """History of `prune_channels`, or None."""
     split_hash: str
@@ -39,6 +41,11 @@ class Card(BaseModel):
     parent: str | None = None
     validation: dict[str, float] = {}
     """Validation metrics from before the head was refitted with the val clips (`stages.refit`)."""
+
+    @property
+    def network_input(self) -> NetworkInput:
+        """`input`, parsed. Raises UserError when it is not one."""
+        return parse(self.input, NetworkInput, "the input in a model.json")
 
 
 def save_model(folder: Path, model: nn.Module, card: Card) -> None:

@@ -20,6 +20,7 @@ from slimstream.stages.export.params import ExportParams
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.refit.params import RefitParams
+from slimstream.stages.search.params import SearchParams
 from slimstream.stages.sweep.params import SweepParams
 from slimstream.stages.validate.params import ValidateParams
 from slimstream.training.params import TrainParams
@@ -35,6 +36,7 @@ class Params(Section):
     validate_: ValidateParams = Field(ValidateParams(), alias="validate")
     extract: ExtractParams = ExtractParams(frames=16)
     split: SplitParams = SplitParams()
+    search: SearchParams = SearchParams()
     baseline: BaselineParams = BaselineParams()
     train: TrainParams = TrainParams()
     teachers: dict[TeacherName, TrainParams] = Field(

@@ -17,6 +17,9 @@ from slimstream.pipeline.params import Params
 
 T = TypeVar("T")
 
+Trial = tuple[str, dict[str, Any], dict[str, float]]
+"""One of the variants that a stage tried: its name, its parameters and its metrics."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -50,14 +53,28 @@ class Stage:
         metrics: dict[str, float] = call(self.module.run, params, paths=paths, log=log)
         return metrics
 
+    def trials(self, paths: Paths) -> list[Trial]:
+        """What the last run tried, if the module has a function `trials`. Tracking shows each as a run."""
+        ask = getattr(self.module, "trials", None)
+        return ask(paths) if ask else []
+
 
 _LIST = (
     Stage("ingest", "fetch the clips that source.lock.json lists and write the manifest"),
     Stage("validate", "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs"),
     Stage("extract", "pack RGB frames with their dense optical flow"),
     Stage("split", "divide the clips into train, val and test by groups"),
+    Stage(
+        "search",
+        "try what a network may look at and how deep it may be, choose the cheapest that answers as well",
+    ),
     Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
-    Stage("train", "train the network of params.yaml", ("original",), trains=True),
+    Stage(
+        "train",
+        "train the network of params.yaml, and the one that search chose",
+        ("original", "slim"),
+        trains=True,
+    ),
     Stage("teachers", "train the networks that only serve as teachers, if the recipe has any", trains=True),
     Stage("prune", "remove the least important channels, then fine-tune", ("pruned",), trains=True),
     Stage(

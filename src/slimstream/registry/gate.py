@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics import intervals
 from slimstream.registry.params import GateParams
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics import intervals
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -39,6 +39,10 @@ class Candidate:
     original_macro_f1: float
     latency_p95_ms: float
     megabytes: float
+    time_ratio: float = math.nan
+    """Its time from file to answer, as a share of the original's; nan: not measured."""
+    bytes_ratio: float = math.nan
+    """Its file size, as a share of the original's."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def decide_promotion(
         checks.append(not_below_best(score, best, policy))
     checks += [
         keeps_up_with_original(candidate, policy),
+        *([saves_enough(candidate, policy)] if policy.min_saving else []),
         fast_enough(candidate, policy),
         small_enough(candidate, policy),
     ]
@@ -141,6 +146,17 @@ def keeps_up_with_original(candidate: Candidate, policy: GateParams) -> Check:
     return Check(
         drop <= policy.max_drop,
         f"compression costs {drop:+.3f} macro-F1 against its own original; {policy.max_drop:.3f} is allowed",
+    )
+
+
+def saves_enough(candidate: Candidate, policy: GateParams) -> Check:
+    most = 1 - policy.min_saving
+    if math.isnan(candidate.time_ratio) and math.isnan(candidate.bytes_ratio):
+        return Check(False, "what compression saves was not measured; run evaluate again")
+    return Check(
+        candidate.time_ratio <= most or candidate.bytes_ratio <= most,
+        f"it takes {candidate.time_ratio:.2f} of the original's time from file to answer and "
+        f"{candidate.bytes_ratio:.2f} of its bytes; one of the two must be at most {most:.2f}",
     )
 
 

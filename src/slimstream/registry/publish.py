@@ -1,6 +1,7 @@
 """Publish: register the compressed model as a version; the gate decides whether it becomes champion."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,13 +11,13 @@ import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
-from slimstream.metrics.classification import preferred_model
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking
 from slimstream.tracking.store import experiment_id
+from slimstream.training.metrics.classification import preferred_model
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,12 @@ def publish(
     Writes runs/publish.json. Raises UserError when there is no model to publish or no registry.
     """
     scores = _scores(paths)
-    chosen = preferred_model(scores)
+    chosen = preferred_model(scores, params.publish.models)
     if chosen is None:
-        raise UserError(f"{paths.metrics('evaluate')} scores no compressed model; run `dvc repro` first.")
+        wanted = " or ".join(params.publish.models)
+        raise UserError(
+            f"{paths.metrics('evaluate')} scores no model {wanted} (publish.models); run `dvc repro` first."
+        )
     if tracking.tracking_off():
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
@@ -132,9 +136,16 @@ def _apply_gate(
         scores["original.macro_f1"],
         scores[f"{chosen}.latency_p95_ms"],
         scores[f"{chosen}.megabytes"],
+        _ratio(scores, chosen, "file_to_answer_p50_ms"),
+        _ratio(scores, chosen, "megabytes"),
     )
     classes = tracking.read_json(paths.split_info)["classes"]
     return gate.decide_promotion(clips, candidate, policy, classes, recorded)
+
+
+def _ratio(scores: Mapping[str, float], name: str, metric: str) -> float:
+    """`metric` of the model `name` as a share of the original's; nan where it was not measured."""
+    return scores.get(f"{name}.{metric}", math.nan) / scores.get(f"original.{metric}", math.nan)
 
 
 def _scores(paths: Paths) -> dict[str, float]:

@@ -198,7 +198,11 @@ def _runs(stores: list[Any], needed: set[str], before: float) -> Deletable:
                 f"attributes.start_time < {int(before * 1000)}",
                 max_results=1000,
             )
-            found += [(client, run.info.run_id) for run in _search_all(old) if run.info.run_id not in needed]
+            found += [
+                (client, run.info.run_id)
+                for run in _search_all(old)
+                if not {run.info.run_id, run.data.tags.get(tracking.PARENT_TAG)} & needed
+            ]
 
     def delete() -> None:
         for client, run in found:

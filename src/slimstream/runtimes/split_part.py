@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from slimstream.clips.params import Reduction
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
@@ -35,6 +36,10 @@ class SplitPart:
         clips = ClipDataset(paths.packs, rows["id"].tolist(), truth)
         rows = rows.iloc[clips.given].assign(clip=clips.numbers).reset_index(drop=True)
         return cls(rows, clips, np.array(clips.labels, np.int64))
+
+    def reduced(self, reduce: Reduction | None) -> "SplitPart":
+        """The same clips as a network sees them whose input has this `reduce`."""
+        return replace(self, clips=self.clips.reduced(reduce))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics.classification import Floats, Ints
-from slimstream.metrics.intervals import Resampling, draw_resamples, resampled_confusions, with_interval
 from slimstream.sensors.methods import Classifier, Config, Method, PcaMonitor
 from slimstream.sensors.settings import Detector
 from slimstream.sensors.splits import WindowSplit
 from slimstream.sensors.windows import Windows
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics.classification import Floats, Ints
+from slimstream.training.metrics.intervals import (
+    Resampling,
+    draw_resamples,
+    resampled_confusions,
+    with_interval,
+)
 
 SCORES = {
     "macro_f1": metrics.macro_f1,

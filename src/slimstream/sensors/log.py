@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.metrics.classification import Floats, Ints
 from slimstream.sensors.settings import SensorRecipe
+from slimstream.training.metrics.classification import Floats, Ints
 
 BREAK_PERIODS = 1.5
 """A time step of more periods is a break in the log. Windows do not cross breaks."""

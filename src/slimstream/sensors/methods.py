@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from slimstream.core.errors import UserError
-from slimstream.metrics.classification import Floats, Ints
 from slimstream.sensors.settings import SensorRecipe
+from slimstream.training.metrics.classification import Floats, Ints
 
 MIN_STD = 1e-9
 """A feature with a smaller standard deviation, relative to its mean, is constant."""

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.core.progress import progress_bar
-from slimstream.metrics import classification as metrics
-from slimstream.metrics.classification import Ints
-from slimstream.metrics.intervals import Resampling, percentile_interval, resampled_confusions
 from slimstream.sensors import evaluate
 from slimstream.sensors.methods import methods
 from slimstream.sensors.settings import SensorRecipe
 from slimstream.sensors.splits import WARNINGS, WindowSplit
 from slimstream.sensors.windows import Windows
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics.classification import Ints
+from slimstream.training.metrics.intervals import Resampling, percentile_interval, resampled_confusions
 
 Row = dict[str, Any]
 STATE_SCORES = ("recall", "precision", "f1")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.metrics.classification import Ints
 from slimstream.sensors.settings import SensorRecipe
 from slimstream.sensors.windows import Windows
+from slimstream.training.metrics.classification import Ints
 
 WARNINGS = {"random": "windows drawn at random: neighbours on both sides, not an estimate of anything"}
 """Split → warning in the results table."""

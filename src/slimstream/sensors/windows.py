@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.metrics.classification import Floats, Ints
 from slimstream.sensors.log import SensorLog, SensorLogs
 from slimstream.sensors.settings import SensorRecipe
+from slimstream.training.metrics.classification import Floats, Ints
 
 
 def _slope(rows: Floats) -> Floats:

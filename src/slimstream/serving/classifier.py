@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimstream.clips.packs import Pack, pack_clip
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import NetworkInput
 from slimstream.clips.pictures import check_visible
 from slimstream.core.errors import UserError
 from slimstream.core.paths import printable_path
@@ -40,7 +40,7 @@ class ClipClassifier:
         try:
             card = json.loads(file.read_text())
             self.classes: list[str] = card["classes"]
-            self.extract = parse(card["extract"], ExtractParams, str(file))
+            self.extract = parse(card["extract"], NetworkInput, str(file))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{folder} holds no deployed network: {file.name} is missing or not ours."

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
@@ -39,6 +40,11 @@ class ChildRun:
     def artifact(self, path: Path) -> None:
         with suppress(OSError):
             self._pipe.send(("artifact", path.resolve()))
+
+    def nested(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        texts, values = {k: str(v) for k, v in params.items()}, {k: float(v) for k, v in metrics.items()}
+        with suppress(OSError):
+            self._pipe.send(("nested", name, texts, values))
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED when everything is sent; see `MlflowRun.close`."""

@@ -34,6 +34,8 @@ BATCH = 1000
 """Metrics in one request; MLflow takes no more."""
 PARAMS = 100
 """Settings in one request; MLflow takes no more."""
+PARENT_TAG = "mlflow.parentRunId"
+"""MLflow's tag of a nested run: the id of the run that it belongs to."""
 CLOSE_TIMEOUT = 15.0
 """Seconds that the end of a run waits for a server that does not answer."""
 
@@ -52,6 +54,9 @@ class Run(Protocol):
     def artifact(self, path: Path) -> None:
         """Upload a file with the run, at its end."""
 
+    def nested(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Record a finished run inside this one, such as one candidate of a search, at its end."""
+
 
 class NullRun:
     """A run that records nothing."""
@@ -62,6 +67,9 @@ class NullRun:
         pass
 
     def artifact(self, path: Path) -> None:
+        pass
+
+    def nested(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         pass
 
 
@@ -80,6 +88,7 @@ class MlflowRun:
         self._monitor: Any = None
         self._metrics: list[Any] = []
         self._artifacts: list[Path] = []
+        self._nested: list[tuple[str, Mapping[str, Any], Mapping[str, float]]] = []
         self._warned = False
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -96,6 +105,9 @@ class MlflowRun:
 
     def artifact(self, path: Path) -> None:
         self._artifacts.append(path)
+
+    def nested(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        self._nested.append((name, params, metrics))
 
     def close(self, status: str) -> None:
         """Send the rest of the buffer within CLOSE_TIMEOUT seconds; end as FINISHED, FAILED or KILLED."""
@@ -129,6 +141,9 @@ class MlflowRun:
                 with self._lock:
                     del self._metrics[: len(batch)]
             if end:
+                while self._nested:
+                    _create_nested(self._client, str(self.run_id), *self._nested[0])
+                    del self._nested[0]
                 while self._artifacts:
                     self._client.log_artifact(self.run_id, str(self._artifacts[0]))
                     del self._artifacts[0]
@@ -252,6 +267,20 @@ def _create_run(stage: str, params: Params, paths: Paths) -> tuple[Any, str]:
     if split:
         client.log_inputs(run_id, [_dataset(params, split)])
     return client, run_id
+
+
+def _create_nested(
+    client: Any, parent: str, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]
+) -> None:
+    """Create a finished run that MLflow shows inside of the run `parent`."""
+    experiment, now = client.get_run(parent).info.experiment_id, int(time.time() * 1000)
+    run_id = client.create_run(experiment, run_name=name, tags={PARENT_TAG: parent}).info.run_id
+    client.log_batch(
+        run_id,
+        metrics=[_metric(key, float(value), now, 0) for key, value in metrics.items()],
+        params=[_param(key, str(value)) for key, value in params.items()],
+    )
+    client.set_terminated(run_id, "FINISHED")
 
 
 def flatten(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -57,38 +57,56 @@ def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int,
     of parts of the features), one classifier is fitted to each part. `strength` is the inverse of the L2
     penalty (scikit-learn's C); a memory ignores it. A class without clips is never predicted.
     """
-    from sklearn.preprocessing import StandardScaler
-
     seen = [(model.features(batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
     x, y = (np.concatenate(column) for column in zip(*seen, strict=True))
-    scaler = StandardScaler().fit(x)
-    # A constant feature has no information; dividing by a spread near 0 would amplify noise in new clips.
-    scale = np.where(scaler.scale_ > 1e-6, scaler.scale_, 1.0)
-    mean, std = torch.from_numpy(scaler.mean_).float(), torch.from_numpy(scale).float()
+    center, scale = standardisation(x)
+    mean, std = torch.from_numpy(center).float(), torch.from_numpy(scale).float()
     if isinstance(model, HasMemory):
         model.remember(torch.from_numpy(x), torch.from_numpy(y), mean, std)
         return
-    x = (x - scaler.mean_) / scale
+    x = (x - center) / scale
     kind, parts = getattr(model, "classifier", "logistic"), getattr(model, "parts", (x.shape[1],))
-    fits = [_linear(kind, part, y, classes, strength) for part in np.split(x, np.cumsum(parts)[:-1], axis=1)]
+    fits = [
+        linear_classifier(part, y, classes, strength, kind)
+        for part in np.split(x, np.cumsum(parts)[:-1], axis=1)
+    ]
     weight = torch.from_numpy(np.concatenate([weight for weight, _ in fits], axis=1)).float()
     bias = torch.from_numpy(np.stack([bias for _, bias in fits])).float()
     model.set_head(weight, bias if len(parts) > 1 else bias[0], mean, std)
 
 
-def _linear(kind: str, x: Array, y: Array, classes: int, strength: float) -> tuple[Array, Array]:
-    """Weights (classes, F) and bias (classes,) of a classifier of x (N, F), y (N,)."""
+def standardisation(x: Array) -> tuple[Array, Array]:
+    """Mean and scale (F,), float64, by which features x (N, F) are standardised: (x - mean) / scale."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(x)
+    # A constant feature has no information; dividing by a spread near 0 would amplify noise in new clips.
+    return scaler.mean_, np.where(scaler.scale_ > 1e-6, scaler.scale_, 1.0)
+
+
+def linear_classifier(
+    x: Array, y: Array, classes: int, strength: float, kind: str = "logistic"
+) -> tuple[Array, Array]:
+    """Weights (classes, F) and bias (classes,) of a class-balanced classifier of x (N, F) and y (N,).
+
+    x is standardised. `kind` is 'logistic' or 'svm', `strength` the inverse of the L2 penalty. A class
+    without clips is never predicted; one class alone is always predicted.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
+    weight, bias = np.zeros((classes, x.shape[1])), np.full(classes, -1e4)
+    present = np.unique(y)
+    if len(present) == 1:
+        bias[present] = 0
+        return weight, bias
     fitted = (
         LinearSVC(C=strength, class_weight="balanced", max_iter=5000, random_state=0)
         if kind == "svm"
         else LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
     ).fit(x, y)
     rows, bias_of_rows = fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:  # scikit-learn returns one row for two classes
+    if len(present) == 2:  # scikit-learn returns one row for two classes
         rows, bias_of_rows = (np.concatenate([-v, v]) / 2 for v in (rows, bias_of_rows))
-    weight, bias = np.zeros((classes, x.shape[1])), np.full(classes, -1e4)
-    weight[fitted.classes_], bias[fitted.classes_] = rows, bias_of_rows
+    weight[present], bias[present] = rows, bias_of_rows
     return weight, bias

@@ -91,7 +91,9 @@ def _made(model: nn.Module, layers: Callable[[Tensor], Tensor], clips: Tensor) -
 
 
 def _digest(frame: Tensor) -> str:
-    name = hashlib.blake2b(frame.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+    # With the shape: pictures of other sizes or channels may have the same bytes, as black ones have.
+    pixels = f"{tuple(frame.shape)} {frame.dtype} ".encode() + frame.contiguous().numpy().tobytes()
+    name = hashlib.blake2b(pixels, digest_size=16).hexdigest()
     return f"{name[:2]}/{name}.npy"
 
 

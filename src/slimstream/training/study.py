@@ -4,8 +4,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.environment import PROCESSES_VARIABLE
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import fingerprint
@@ -30,7 +30,6 @@ from slimstream.datasets.dataset import (
     evaluation_batches,
     training_batches,
 )
-from slimstream.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.models import with_pretrained
 from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
@@ -38,6 +37,7 @@ from slimstream.training import distributed
 from slimstream.training.closed_form import fit_head, require_head
 from slimstream.training.feature_cache import cache_frozen_features
 from slimstream.training.loop import Row, fit
+from slimstream.training.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.training.objectives import Objective, build_objective, check_training
 from slimstream.training.params import FitParams
 
@@ -56,7 +56,7 @@ class Study:
     paths: Paths
     classes: list[str]
     split_hash: str
-    input: ExtractParams
+    input: NetworkInput
     train: ClipDataset
     val: ClipDataset
     both: ClipDataset
@@ -66,6 +66,8 @@ class Study:
 
     @classmethod
     def open(cls, input: ExtractParams, paths: Paths) -> "Study":
+        """The clips of the split, shown as a network with `input` sees them; the section `extract`: whole."""
+        input = NetworkInput.of(input)
         info = json.loads(paths.split_info.read_text())
         split = pd.read_parquet(paths.split)
         classes = info["classes"]
@@ -73,10 +75,18 @@ class Study:
         def clips(*parts: str) -> ClipDataset:
             rows = split[split["part"].isin(parts)].sort_values("id")
             return ClipDataset(
-                paths.packs, rows["id"].tolist(), [classes.index(label) for label in rows["label"]]
+                paths.packs,
+                rows["id"].tolist(),
+                [classes.index(label) for label in rows["label"]],
+                input.reduce,
             )
 
         return cls(paths, classes, info["hash"], input, clips("train"), clips("val"), clips("train", "val"))
+
+    def seen_with(self, input: NetworkInput) -> "Study":
+        """The same clips as a network with `input` sees them; the packs are the same."""
+        shown = {part: getattr(self, part).reduced(input.reduce) for part in ("train", "val", "both")}
+        return replace(self, input=input, **shown)
 
     def build_objective(self, model: nn.Module, p: FitParams) -> Objective:
         return build_objective(model, p, self.train.labels, len(self.classes))
@@ -193,9 +203,7 @@ class Study:
         )
         self.finished.append(folder)
         if distributed.rank() == 0:
-            curves = self.paths.curves(name)
-            curves.parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame(history, columns=None if history else CURVES).to_csv(curves, index=False)
+            write_curves(self.paths.curves(name), history)
         return self.validate(model) | {"seconds": time.perf_counter() - start}
 
     def remove_finished(self) -> None:
@@ -249,6 +257,12 @@ class Study:
     def example(self) -> Tensor:
         """Return one training clip, (1, T, C, H, W) uint8."""
         return next(iter(evaluation_batches(self.train, batch_size=1))).clip
+
+
+def write_curves(file: Path, history: Sequence[Row]) -> None:
+    """Write one row per epoch; the names of the columns alone for a training without epochs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(history, columns=None if history else CURVES).to_csv(file, index=False)
 
 
 def clip_batches(clips: ClipDataset) -> Batches:

@@ -64,26 +64,28 @@ def encode(
     matrix: int | None = None,
     turned: int = 0,
     options: Mapping[str, str] | None = None,
+    ticks: int = 90_000,
 ) -> Path:
     """Write RGB pictures with PyAV, which offers what OpenCV does not.
 
     times: when each is shown, in seconds, negative ones hidden by an edit list; else `fps` a second.
     matrix: number of the colour matrix that the stream claims to have. turned: degrees, counterclockwise.
+    ticks: a second, for codecs that cannot count 90,000.
     """
     pictures = list(pictures)
     with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container:
         stream = container.add_stream(codec, rate=fps, options={"crf": "4", **(options or {})})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixels
-        stream.codec_context.time_base = Fraction(1, 90_000)
+        stream.codec_context.time_base = Fraction(1, ticks)
         if matrix is not None:
             stream.codec_context.colorspace = matrix
         if turned:
             stream.set_display_rotation(turned)
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
-            frame.time_base = Fraction(1, 90_000)
-            frame.pts = round((times[number] if times else number / fps) * 90_000)
+            frame.time_base = Fraction(1, ticks)
+            frame.pts = round((times[number] if times else number / fps) * ticks)
             if matrix is not None:
                 frame.colorspace = matrix
             container.mux(stream.encode(frame))

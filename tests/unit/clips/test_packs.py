@@ -9,7 +9,8 @@ import pytest
 
 from slimstream.clips import packs
 from slimstream.clips.packs import check_flow, pack_clip
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
+from slimstream.clips.reduce import reduce_pack
 from slimstream.clips.sampling import LEADING, sample_indices
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import VideoReader
@@ -222,3 +223,61 @@ def test_real_first_frames(tank_state: Path) -> None:
     names = {"01531ae3db6e8494": 1, "d5f116cebb515b51": 1, "01a9dd89287598bb": 1, "05a2f0b1101a474a": 0}
     p = ExtractParams(frames=1, size=(160, 160))
     assert {name: pack_clip(folder / f"{name}.mp4", p).dropped for name in names} == names
+
+
+REDUCTIONS: list[dict[str, object]] = [
+    {"frames": 1},
+    {"frames": 2, "streams": "rgb"},
+    {"frames": 3, "streams": "flow", "size": [24, 32]},
+    {"size": [30, 40]},
+    {"frames": 4, "size": [24, 32], "streams": "rgb"},
+]
+
+
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"frames": 6, "flow": "dis"},
+        {"fraction": 0.5, "stride": 3},
+        {"frames": 5, "flow": "dis", "clips": 2},
+        {"frames": 6, "flow": "none"},
+        {"frames": 6, "flow": "none", "grey": True},
+    ],
+)
+def test_a_reduced_pack_is_the_pack_reduced(
+    tmp_path: Path, reduce: dict[str, object], settings: dict[str, object]
+) -> None:
+    """Also where leading frames are left out, and where a part of the clip repeats frames."""
+    if settings.get("flow") == "none" and reduce.get("streams") == "flow":
+        return
+    pictures = drifting(14)
+    path = write_video(tmp_path / "clip.avi", [boxed(pictures[0], left=14), *pictures])
+    extract = ExtractParams.model_validate({"size": [48, 64], **settings})
+    p = NetworkInput.of(extract, Reduction.model_validate(reduce))
+    whole, packed = pack_clip(path, extract), pack_clip(path, p)
+    expected = [reduce_pack(clip, p.reduce) for clip in whole.clips]
+    assert packed.lengths == [len(clip) for clip in expected]
+    assert packed.array.tobytes() == np.concatenate(expected).tobytes()
+    assert packed.array.shape[1:] == (*p.shown_size, p.channels)
+    assert (packed.dropped, packed.seconds) == (whole.dropped, whole.seconds) and packed.dropped
+
+
+def test_flow_that_nobody_sees_is_not_computed(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+    monkeypatch.setattr(
+        packs, "dense_flow", lambda a, b, method: computed.append(method) or np.zeros((64, 64, 2), np.float32)
+    )
+    pack_clip(clip, NetworkInput.of(SMALL, Reduction(streams="rgb")))
+    assert not computed
+    pack_clip(clip, NetworkInput.of(SMALL, Reduction(frames=2)))
+    assert len(computed) == 2
+
+
+def test_a_picture_is_reduced_too(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", drifting(1)[0])
+    p = NetworkInput(frames=4, size=(64, 64), flow="none", reduce=Reduction(frames=2, size=(24, 32)))
+    assert np.array_equal(
+        pack_clip(path, p).array,
+        reduce_pack(pack_clip(path, ExtractParams(frames=4, size=(64, 64), flow="none")).array, p.reduce),
+    )

@@ -114,3 +114,9 @@ def test_it_is_a_function_of_its_draw_and_leaves_its_input_alone(clip: Tensor) -
     first, again, other = (augment_clip(floats, full, draw(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert torch.equal(floats, before.float())
+
+
+def test_flow_alone_is_changed_as_beside_its_pictures(clip: Tensor) -> None:
+    settings = with_(crop=0.6, hflip=1, vflip=1, brightness=0.5)
+    both, alone = augment_clip(clip, settings, draw()), augment_clip(clip[:, 3:], settings, draw())
+    assert torch.equal(alone, both[:, 3:])

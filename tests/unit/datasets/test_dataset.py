@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
+from slimstream.clips.params import Reduction
+from slimstream.clips.reduce import reduce_pack
 from slimstream.core.errors import UserError
 from slimstream.datasets.dataset import Batch, Batches, ClipDataset, evaluation_batches, training_batches
 from slimstream.datasets.params import AugmentParams
@@ -136,3 +138,19 @@ def test_missing_packs_are_named(clips: ClipDataset, tmp_path: Path) -> None:
         ClipDataset(tmp_path, [], [])
     with pytest.raises(ValueError):
         ClipDataset(clips.packs, ["clip-0"], [])
+
+
+def test_clips_are_shown_as_a_network_sees_them(clips: ClipDataset) -> None:
+    """Clips of 6 and of 4 frames; three frames are kept of each, their flow alone, half as large."""
+    reduce = Reduction(frames=3, size=(8, 10), streams="flow")
+    few = ClipDataset(clips.packs, clips.ids, clips.labels, reduce)
+    assert few.lengths == [3] * len(clips) and clips.lengths == LENGTHS
+    for index in range(len(clips)):
+        assert np.array_equal(few.all_frames(index), reduce_pack(clips.all_frames(index), reduce))
+    assert few.all_frames(0)[:, 0, 0, 0].tolist() == [0, 2, 5]
+    assert set(few.sample(0, 8, np.random.default_rng(0))[:, 0, 0, 0].tolist()) <= {0, 2, 5}
+    again = few.reduced(None)
+    assert again.lengths == LENGTHS and np.array_equal(again.all_frames(2), clips.all_frames(2))
+    batch = next(iter(train(few, augment=AugmentParams(brightness=0.5, vflip=0.5))))
+    assert batch.clip.shape == (4, 3, 2, 8, 10)
+    assert evaluation_batches(few, 4).chunks[0].tolist() == [0, 1, 2, 3]

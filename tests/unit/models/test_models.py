@@ -9,7 +9,7 @@ from slimstream.core.errors import UserError
 from slimstream.models import MODELS, create_model, with_pretrained
 from slimstream.models.architectures.two_stream import Normalise, TimePool
 from slimstream.models.base import Standardise
-from slimstream.models.two_stream.efficientnet import Lite0, two_stream_efficientnet_lite0
+from slimstream.models.two_stream.efficientnet import Lite, two_stream_efficientnet_lite0
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 from tests.unit.models.large import mark_large
 from tests.unit.models.random_clips import clip_of, params
@@ -124,7 +124,7 @@ def test_a_fitted_head_outlasts_the_first_batch() -> None:
 
 def test_imagenet_weights_come_with_a_package() -> None:
     model = create_model("two_stream_efficientnet_lite0", 3)
-    assert isinstance(model.rgb, Lite0) and isinstance(model.flow, Lite0)
+    assert isinstance(model.rgb, Lite) and isinstance(model.flow, Lite)
     for a, b in zip(model.rgb.parameters(), model.flow.parameters(), strict=True):
         assert torch.equal(a, b)
     # Trained first-layer filters differ in strength by far more than fresh ones do.
@@ -135,7 +135,7 @@ def test_imagenet_weights_come_with_a_package() -> None:
 def test_frozen_stages_neither_learn_nor_drift() -> None:
     model = two_stream_efficientnet_lite0(3, pretrained=False, freeze=3, frozen_bn=False).train()
     rgb = model.rgb
-    assert isinstance(rgb, Lite0)
+    assert isinstance(rgb, Lite)
     frozen = {k: v.clone() for k, v in rgb.stages[:3].state_dict().items()}
     free = rgb.stages[3][0].bn1.running_mean.clone()
     model(clip_of(2)).sum().backward()
@@ -190,6 +190,7 @@ def test_the_table_names_every_network() -> None:
     assert all(row["description"] for row in rows)
     assert {row["name"] for row in rows if row["pretrained"]} == {
         "two_stream_efficientnet_lite0",
+        "efficientnet_frames",
         "frozen_efficientnet_lite0",
         "cnn_features_svm",
         "cnn_features_knn",

@@ -51,6 +51,21 @@ def test_a_good_first_version_passes_and_says_on_what() -> None:
     assert len(verdict.reasons) == 5 and "floor is 0.600" in verdict.reasons[1]
 
 
+def test_compression_that_saves_nothing_is_refused_where_a_saving_is_asked_for() -> None:
+    clips, asks = scored(challenger=0.1), POLICY.model_copy(update={"min_saving": 0.4})
+    idle = replace(FINE, time_ratio=0.97, bytes_ratio=1.07)
+    assert refusals(clips, idle) == [], "0 switches it off"
+    (reason,) = refusals(clips, idle, asks)
+    assert reason == (
+        "it takes 0.97 of the original's time from file to answer and 1.07 of its bytes; one of the two must "
+        "be at most 0.60"
+    )
+    for saving in ({"time_ratio": 0.6}, {"bytes_ratio": 0.2}):
+        assert refusals(clips, replace(idle, **saving), asks) == []
+    (reason,) = refusals(clips, FINE, asks)
+    assert "not measured" in reason
+
+
 def test_a_first_version_below_the_floor_is_refused() -> None:
     (reason,) = refusals(scored(challenger=0.5))
     assert "macro-F1 0.500 of the first version; the floor is 0.600" in reason

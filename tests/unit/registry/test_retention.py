@@ -80,6 +80,9 @@ class Plant:
         self.client = client = tracking.connect(paths)
         self.runs = {name: run(client, LONG_AGO) for name in ("publish", "trained", "checkout", "lost")}
         self.runs["young"] = run(client, YESTERDAY)
+        for parent in ("trained", "lost"):  # as the candidates of a search are
+            self.runs[f"in {parent}"] = run(client, LONG_AGO)
+            client.set_tag(self.runs[f"in {parent}"], tracking.PARENT_TAG, self.runs[parent])
         lineage = {"mlflow_runs": {"train": self.runs["trained"], "prune": None}}
         client.log_text(self.runs["publish"], json.dumps(lineage), "m/artifacts/lineage.json")
         source = f"{client.get_run(self.runs['publish']).info.artifact_uri}/m"
@@ -151,15 +154,15 @@ def test_what_may_go_goes_and_the_rest_stays(plant: Plant, capsys: pytest.Captur
     counted = {line.split()[0]: line.split()[1:3] for line in said.splitlines() if not line.startswith("  ")}
     assert counted.pop("Nothing") == ["was", "deleted;"]
     assert {name: n for name, (n, _) in counted.items()} == dict.fromkeys(
-        ("worktrees", "branches", "runs", "clips", "trunk", "served"), "1"
-    ) | {"work": "2"}
+        ("worktrees", "branches", "clips", "trunk", "served"), "1"
+    ) | {"runs": "2", "work": "2"}
     assert "runs/lost" in said and str(plant.clips["lost"]) in said
-    assert len(plant.branches()) == 3 and len(plant.open_runs()) == 5
+    assert len(plant.branches()) == 3 and len(plant.open_runs()) == 7
     assert all(file.exists() for file in [*plant.goes, *plant.stays, *plant.clips.values(), plant.tables])
 
     assert main([*root, "--yes"]) == 0
     assert plant.branches() == {"runs/registered", "runs/young"}
-    assert plant.open_runs() == {"publish", "trained", "checkout", "young"}
+    assert plant.open_runs() == {"publish", "trained", "in trained", "checkout", "young"}
     assert {name for name, file in plant.clips.items() if not file.exists()} == {"lost"}
     assert not [file for file in plant.goes if file.exists()]
     assert all(file.exists() for file in [*plant.stays, plant.tables])

@@ -10,15 +10,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from slimstream.clips.params import NetworkInput, Reduction
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
+from slimstream.registry.params import PublishParams
 from slimstream.registry.publish import publish
 from slimstream.registry.versions import Registry, held_out, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
-from tests.unit.finished_pipeline import PARAMS, write_clips, write_evaluation
+from tests.unit.finished_pipeline import EXTRACT, PARAMS, write_clips, write_evaluation
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
 
@@ -202,6 +204,37 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
     artifacts.check_parity(test["id"], said, test, "onnx")
 
 
+def test_a_slim_version_answers_from_its_own_part_of_a_clip(
+    project: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is registered with its own input; the gate and predict ask it on raw clips."""
+    monkeypatch.setattr(artifacts, "score_clips", in_process)
+    write_clips(project, FIRST)
+    slim = NetworkInput.of(EXTRACT, Reduction(frames=1, size=(16, 16), streams="rgb"))
+    costs = {"original__megabytes": 1.0, "original__file_to_answer_p50_ms": 50.0}
+    write_evaluation(project, 12, model="slim", input=slim, slim__file_to_answer_p50_ms=10.0, **costs)
+    gate = PARAMS.publish.gate.model_copy(update={"min_saving": 0.5, "max_drop": 1.0})
+    params = PARAMS.model_copy(update={"publish": PublishParams(name="slim", models=["slim"], gate=gate)})
+    first = publish(params, project)
+    assert (first.model, first.promoted) == ("slim", True), first
+    assert any("0.20 of the original's time" in reason for reason in first.reasons)
+    test = pd.read_parquet(project.predictions)
+    said = predict(
+        [project.ingested / f"{name}.mp4" for name in test["id"]],
+        deployed_model("slim/1", project),
+        workers=1,
+    )
+    artifacts.check_parity(test["id"], said, test, "onnx")
+    card = artifacts.read_artifact(tracking.tracking_uri(project), "models:/slim/1", "card.json")
+    assert card["input"]["reduce"] == {"frames": 1, "size": [16, 16], "streams": "rgb"}
+
+    # One that saves nothing is registered, not promoted.
+    costs |= {"slim__file_to_answer_p50_ms": 49.0, "slim__megabytes": 1.1}
+    write_evaluation(project, 13, model="slim", input=slim, **costs)
+    (reason,) = publish(params, project).reasons
+    assert "0.98 of the original's time" in reason and "1.10 of its bytes" in reason and "0.50" in reason
+
+
 def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
     write_clips(project, FIRST)
     write_evaluation(project, red=9, bias=-1.8)
@@ -222,7 +255,7 @@ def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:
 
 def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = Paths(tmp_path)
-    with pytest.raises(UserError, match=r"evaluate\.json scores no compressed model"):
+    with pytest.raises(UserError, match=r"evaluate\.json scores no model distilled or pruned or slim"):
         publish(PARAMS, paths)
     paths.metrics("evaluate").parent.mkdir()
     paths.metrics("evaluate").write_text('{"pruned.val_macro_f1": 1.0}')

@@ -39,6 +39,8 @@ def patches(batch: int, frames: int, channels: int, side: int) -> Tensor:
             ("two_stream_mobilevit", {"shared": True, "shortcut": False, "pool": "mean_std"}, 96, True),
             ("two_stream_efficientnet_lite0", {"pretrained": False}, 64, True),
             ("two_stream_efficientnet_lite0", {"pretrained": False, "head": "cosine"}, 64, True),
+            ("efficientnet_frames", {"pretrained": False, "depth": 5}, 64, True),
+            ("efficientnet_frames", {"pretrained": False, "depth": 3, "stream": "flow"}, 64, False),
             ("light_residual_net_small", {}, 50, True),
             ("resnet18", {}, 50, False),
             ("vgg16", {}, 50, False),

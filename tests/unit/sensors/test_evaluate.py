@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics.intervals import percentile_interval
 from slimstream.sensors import evaluate
 from slimstream.sensors.methods import Method, methods
 from slimstream.sensors.settings import SensorRecipe
 from slimstream.sensors.splits import WindowSplit, make_splits
 from slimstream.sensors.windows import Windows, cut_windows
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics.intervals import percentile_interval
 from tests.unit.sensors.simulated_logs import read_log, settings, simulated_table
 
 

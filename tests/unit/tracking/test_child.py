@@ -83,9 +83,12 @@ def test_it_arrives_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         child.child_run("split", Params(), Paths(tmp_path)) as run,
     ):
         run.log({"a": 1}, 0)
+        run.nested("one", {"frames": 4}, {"b": 2})
         raise ValueError("broken")
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        assert database.execute("select run_uuid, name, status from runs").fetchall() == [
-            (run.run_id, "split", "FAILED")
-        ]
-        assert database.execute("select key, value from metrics").fetchall() == [("a", 1.0)]
+        (own, inside) = database.execute(
+            "select run_uuid, name, status from runs order by name desc"
+        ).fetchall()
+        assert own == (run.run_id, "split", "FAILED") and inside[1:] == ("one", "FINISHED")
+        metrics = database.execute("select run_uuid, key, value from metrics order by key").fetchall()
+        assert metrics == [(run.run_id, "a", 1.0), (inside[0], "b", 2.0)]

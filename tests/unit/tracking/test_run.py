@@ -62,6 +62,18 @@ def test_a_run_holds_settings_tags_data_set_and_curves(
     assert (store.root / "mlartifacts").is_dir()
 
 
+def test_candidates_are_runs_inside_the_run_of_their_search(store: Paths) -> None:
+    with tracking.stage_run("search", PARAMS, store) as run:
+        for frames in (8, 4):
+            run.nested(f"rgb-{frames}", {"frames": frames, "size": "96x96"}, {"macro_f1": 0.1 * frames})
+    client = tracking.connect(store)
+    inside = f"tags.`{tracking.PARENT_TAG}` = '{run.run_id}'"
+    found = client.search_runs([tracking.experiment_id(client)], inside, order_by=["metrics.macro_f1"])
+    assert [one.info.run_name for one in found] == ["rgb-4", "rgb-8"]
+    assert found[0].data.params == {"frames": "4", "size": "96x96"}
+    assert found[0].data.metrics == {"macro_f1": 0.4} and found[0].info.status == "FINISHED"
+
+
 def test_a_stage_before_the_split_has_no_data_set_of_an_old_one(store: Paths) -> None:
     with tracking.stage_run("validate", PARAMS, store) as run:
         pass

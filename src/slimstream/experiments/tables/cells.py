@@ -266,7 +266,6 @@ SCORE_CODE = (
     "core",
     "datasets",
     "experiments/tables/score.py",
-    "metrics",
     "models",
     "runtimes",
     "training",

@@ -10,13 +10,13 @@ import torch
 
 from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
-from slimstream.metrics import classification as metrics
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import latency
 from slimstream.runtimes.onnx import OnnxModel, export_onnx
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.training.feature_cache import cache_frozen_features
+from slimstream.training.metrics import classification as metrics
 from slimstream.training.study import clip_batches, predict
 
 
@@ -62,7 +62,8 @@ def speed(name: str, paths: Paths, runs: int, file: Path) -> None:
 
 
 def _test(paths: Paths, card: Card) -> SplitPart:
-    return SplitPart.of(pd.read_parquet(paths.split), "test", card.classes, paths)
+    test = SplitPart.of(pd.read_parquet(paths.split), "test", card.classes, paths)
+    return test.reduced(card.network_input.reduce)
 
 
 def _write(file: Path, content: object) -> None:

@@ -26,26 +26,37 @@ class NormaliseRgb(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return _channels_last((frames[:, :3].float() - self.mean) / self.std)
+        return channels_last((frames[:, :3].float() - self.mean) / self.std)
+
+
+class NormaliseFlow(nn.Module):
+    """Scale flow: (N, 2 or 5, H, W) in 0..255, whose last two channels are flow x and y, to (N, 3, H, W).
+
+    Flow is scaled to -1..1 (1 is the bound of extraction; the byte 128, no motion, becomes 0). Its magnitude
+    is the third channel, from -1 for no motion to 1 at the bound, so that all three have the range that a
+    pretrained backbone expects. P1's flow images also have three channels.
+    """
+
+    def forward(self, frames: Tensor) -> Tensor:
+        first = frames.shape[1] - 2
+        flow = (frames[:, first : first + 2].float() - 128) / 127
+        magnitude = flow.square().sum(1, keepdim=True).sqrt().clamp(max=1)
+        return channels_last(torch.cat((flow, 2 * magnitude - 1), 1))
 
 
 class Normalise(nn.Module):
     """Split and scale frames of a pack: (N, 5, H, W) in 0..255 to two pictures (N, 3, H, W), RGB and flow.
 
-    RGB is normalised as in `NormaliseRgb`. Flow is scaled to -1..1 (1 is the bound of extraction; the byte
-    128, no motion, becomes 0). Its magnitude is the third channel, from -1 for no motion to 1 at the bound,
-    so that all three have the range that a pretrained backbone expects. P1's flow images also have three
-    channels.
+    RGB is normalised as in `NormaliseRgb`, flow as in `NormaliseFlow`.
     """
 
     def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         super().__init__()
         self.rgb = NormaliseRgb(mean=mean, std=std)
+        self.flow = NormaliseFlow()
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        flow = (frames[:, 3:5].float() - 128) / 127
-        magnitude = flow.square().sum(1, keepdim=True).sqrt().clamp(max=1)
-        return self.rgb(frames), _channels_last(torch.cat((flow, 2 * magnitude - 1), 1))
+        return self.rgb(frames), self.flow(frames)
 
 
 class TimePool(nn.Module):
@@ -151,7 +162,7 @@ class TwoStream(Classifier):
     def maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Return the last maps of both streams, (B·T, C, h, w) each."""
         if clip.ndim == 6:
-            rgb, flow = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
+            rgb, flow = (channels_last(x) for x in clip.flatten(0, 1).unbind(1))
             return cast(HasFrozenStages, self.rgb).from_frozen(rgb), cast(
                 HasFrozenStages, self.flow
             ).from_frozen(flow)
@@ -167,7 +178,7 @@ class TwoStream(Classifier):
         `clip` may also be the output of `shared_frozen_features`; then only the remaining frozen stages run.
         """
         if clip.ndim == 6:
-            maps = (_channels_last(x) for x in clip.flatten(0, 1).unbind(1))
+            maps = (channels_last(x) for x in clip.flatten(0, 1).unbind(1))
             return self._through([net.stages[net.halfway : net.frozen] for net in self._frozen()], maps, clip)
         pictures = self.normalise(clip.flatten(0, 1))
         return self._through([net.stages[: net.frozen] for net in self._frozen()], pictures, clip)
@@ -202,5 +213,6 @@ class TwoStream(Classifier):
         return torch.stack(maps, 1).unflatten(0, (clip.shape[0], clip.shape[1]))
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """Return `x` (N, C, H, W) with channels last in memory, which is fastest for depthwise convolutions."""
     return x.contiguous(memory_format=torch.channels_last)

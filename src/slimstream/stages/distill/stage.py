@@ -1,11 +1,12 @@
 """distill: a small network learns from the original and from further teachers (P3, section 2).
 
-The student is the pruned network or, as in P3, the recipe's network newly initialised. A second training, the
+The student is the pruned network or, as in P3, the network before pruning, newly initialised. Each network
+sees its own part of the same clips: teachers may look at more frames than the student. A second training, the
 control, has the same start, epochs and augmented views but λ = 0, which is plain cross-entropy. The
 difference between the two is the effect of the teachers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths
+from slimstream.core.paths import BEST, Paths
 from slimstream.core.progress import Log, progress_bar
-from slimstream.core.schema import Section
 from slimstream.models import build_on_meta, create_model
 from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
 from slimstream.stages.distill.params import DistillParams
 from slimstream.training import distributed
+from slimstream.training.choice import read_choices
 from slimstream.training.hooks import capture_maps
 from slimstream.training.objectives import Objective, check_objective
 from slimstream.training.params import TrainParams
@@ -35,19 +36,24 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
     Raises UserError when there is no teacher, or when a teacher does not fit the clips or the split.
     """
     study = Study.open(extract, paths)
-    folders = teacher_folders(distill, paths, paths.trained_teachers())
+    best = best_of_search(paths) if distill.best else []
+    folders = teacher_folders(distill, paths, paths.trained_teachers(), best)
     wanted = {"classes": study.classes, "input": study.input, "split_hash": study.split_hash}
-    teachers = [_teacher(folder, wanted) for folder in folders]
+    teachers = [
+        (model, study.seen_with(input)) for model, input in (_teacher(folder, wanted) for folder in folders)
+    ]
     student, card = new_student(distill, paths)
+    study = study.seen_with(card.network_input)
     study.check(student, distill.fit)
     if distill.attention:
-        check_maps(student, dict(zip(folders, teachers, strict=True)), study.example())
+        shown = {folder: (net, of.example()) for folder, (net, of) in zip(folders, teachers, strict=True)}
+        check_maps(student, shown, study.example())
     start = paths.model("pruned") / "weights.safetensors"
     if distill.student == "scratch":
-        start = paths.model("original") / "model.json"
+        start = paths.model(paths.uncompressed()) / "model.json"
     inputs = [start, *(folder / "weights.safetensors" for folder in folders)]
     study.check_shares(distill.fit)
-    logits, maps = teacher_outputs(teachers, study, distill)
+    logits, maps = teacher_outputs(teachers, distill)
 
     metrics: dict[str, float] = {"teachers": float(len(teachers))}
     for name, weight in (("control", 0.0), ("distilled", distill.weight)):
@@ -75,8 +81,11 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
     return metrics
 
 
-def teacher_folders(p: DistillParams, paths: Paths, trained: list[str]) -> list[Path]:
-    """Folders of the teachers: the original, those of the stage `teachers`, and further folders.
+def teacher_folders(
+    p: DistillParams, paths: Paths, trained: list[str], best: Sequence[Path] = ()
+) -> list[Path]:
+    """Folders of the teachers: the original, the `best_of_search`, those of the stage `teachers`, and further
+    folders.
 
     Raises UserError when there is no teacher, or when `p.trained` names one that is not among `trained`.
     """
@@ -86,6 +95,7 @@ def teacher_folders(p: DistillParams, paths: Paths, trained: list[str]) -> list[
             f" ({', '.join(trained) or 'empty'})."
         )
     folders = [paths.model("original")] if p.original else []
+    folders += best
     folders += [paths.teachers / name for name in (trained if p.trained is None else p.trained)]
     folders += [paths.source_root / folder for folder in p.teachers]
     if not folders:
@@ -95,30 +105,41 @@ def teacher_folders(p: DistillParams, paths: Paths, trained: list[str]) -> list[
     return folders
 
 
+def best_of_search(paths: Paths) -> list[Path]:
+    """The folder of the best network of the search. Empty without a search, or if that is the original."""
+    if (paths.model(BEST) / "model.json").exists():
+        return [paths.model(BEST)]
+    choices = read_choices(paths)
+    slim_is_best = paths.uncompressed() == "slim" and choices.get("best") == choices.get("chosen")
+    return [paths.model("slim")] if slim_is_best else []
+
+
 def new_student(p: DistillParams, paths: Paths) -> tuple[nn.Module, Card]:
     """The student before training; every call returns the same weights."""
     if p.student == "pruned":
         return load_model(paths.model("pruned"), create_model)
-    card = load_card(paths.model("original"))
+    card = load_card(paths.model(paths.uncompressed()))
     torch.manual_seed(p.fit.seed)
     return create_model(card.model, len(card.classes), **card.args), card
 
 
 @torch.inference_mode()
 def teacher_outputs(
-    teachers: list[nn.Module], study: Study, p: DistillParams
+    teachers: list[tuple[nn.Module, Study]], p: DistillParams
 ) -> tuple[Tensor, list[list[Tensor]]]:
-    """Outputs of the teachers for each augmented view, each computed once.
+    """Outputs of the teachers for each augmented view, each computed once, of the clips as it sees them.
 
     Returns logits (views, teachers, clips, n) float32 and, where attention is transferred, the `attention`
     (views, clips, T, h, w) for each map of each teacher. Processes that train together share the work.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    study = teachers[0][1]  # the number of clips and of classes is the same for all
     logits = torch.zeros(p.views, len(teachers), len(study.train), len(study.classes))
     maps: list[list[Tensor]] = [[] for _ in teachers]
     asked = [(index, view) for index in range(len(teachers)) for view in range(p.views)]
     for index, view in progress_bar(asked, "teacher views"):
-        teacher = teachers[index].to(device)
+        teacher, study = teachers[index]
+        teacher.to(device)
         for batch in study.training_batches(teacher, p.fit, view, p.views):
             if not len(batch.indices):  # computed by other processes
                 continue
@@ -156,37 +177,42 @@ def preflight(
             )
         return
     teacher_folders(distill, paths, list(teachers))
-    wanted: dict[str, Any] = {"classes": classes, "input": extract}
+    wanted: dict[str, Any] = {"classes": classes, "input": NetworkInput.of(extract)}
     if split_hash is not None:
         wanted["split_hash"] = split_hash
     for name in distill.teachers:
         _teacher(paths.source_root / name, wanted)
 
 
-def _teacher(folder: Path, wanted: Mapping[str, Any]) -> nn.Module:
-    """The network in `folder`. Raises UserError when its card has other values than `wanted`."""
+def _teacher(folder: Path, wanted: Mapping[str, Any]) -> tuple[nn.Module, NetworkInput]:
+    """The network in `folder` and its input.
+
+    Raises UserError when its card has other values than `wanted`: it may see another part of the packs, but
+    they must be made alike.
+    """
     model, card = load_model(folder, create_model)
     for what, value in wanted.items():
-        expected = value.model_dump(mode="json") if isinstance(value, Section) else value
-        if (found := getattr(card, what)) != expected:
+        found = card.network_input.whole if isinstance(value, NetworkInput) else getattr(card, what)
+        if found != value:
             raise UserError(
                 f"{folder} cannot teach here: its {what.replace('_', ' ')} is {found}, "
-                f"this run's is {expected}; train the teacher on this split first."
+                f"this run's is {value}; train the teacher on this split first."
             )
-    return model.eval()
+    return model.eval(), card.network_input
 
 
-def check_maps(student: nn.Module, teachers: dict[Path, nn.Module], clip: Tensor) -> None:
+def check_maps(student: nn.Module, teachers: Mapping[Path, tuple[nn.Module, Tensor]], clip: Tensor) -> None:
     """Raise UserError when attention cannot be compared: a network without maps, or with other channels.
 
-    Every network computes `clip` (1, T, C, H, W): a network may define `maps` but not use them in its forward
-    pass.
+    Every network computes a clip (1, T, C, H, W) as it sees it, the student `clip`: a network may define
+    `maps` but not use them in its forward pass.
     """
     channels = getattr(student, "channels", None)
-    for who, net in (("the student", student), *((str(folder), net) for folder, net in teachers.items())):
-        if not _has_maps(net, clip):
+    shown = {str(folder): seen for folder, seen in teachers.items()}
+    for who, (net, own) in {"the student": (student, clip), **shown}.items():
+        if not _has_maps(net, own):
             raise UserError(f"distill.attention compares maps, and {who} shows none; set attention: 0.")
-    for folder, teacher in teachers.items():
+    for folder, (teacher, _) in teachers.items():
         if getattr(teacher, "channels", None) != channels:
             raise UserError(
                 f"distill.attention: {folder} sees other channels than the student; "

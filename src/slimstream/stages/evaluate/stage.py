@@ -14,19 +14,11 @@ import pandas as pd
 from torch import nn
 
 from slimstream.clips.packs import pack_clip
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
 from slimstream.core.paths import MODELS, Paths
 from slimstream.core.progress import Log
-from slimstream.metrics import classification as metrics
-from slimstream.metrics.intervals import (
-    Resampling,
-    draw_resamples,
-    percentile_interval,
-    resampled_confusions,
-    with_interval,
-)
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.models.latency import Latency, latencies, percentiles, time_calls
@@ -37,6 +29,14 @@ from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import examples, page
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics.intervals import (
+    Resampling,
+    draw_resamples,
+    percentile_interval,
+    resampled_confusions,
+    with_interval,
+)
 
 PREPARED_CLIPS = 5
 """Number of raw clips whose preparation (decoding and flow) is timed."""
@@ -46,6 +46,7 @@ SHEETS = 18
 RESAMPLED_METRICS = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
 """Scores that are shown with an interval."""
 COMPARISONS = [
+    ("slim", "original"),
     ("pruned", "original"),
     ("control", "original"),
     ("distilled", "original"),
@@ -65,6 +66,8 @@ class Prediction:
     form: Form
     forms: list[Form]
     """All forms that it was exported in."""
+    example: npt.NDArray[np.uint8]
+    """The clip of median length as the network sees it, (1, T, C, H, W)."""
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -72,7 +75,12 @@ class Prediction:
 
 
 def run(
-    evaluate: EvaluateParams, recipe: str, ingest__source: str, paths: Paths, log: Log
+    evaluate: EvaluateParams,
+    recipe: str,
+    ingest__source: str,
+    publish__models: list[str],
+    paths: Paths,
+    log: Log,
 ) -> dict[str, float]:
     """Write the report and the predictions; returns scores and latencies as "<model>.<metric>".
 
@@ -92,12 +100,13 @@ def run(
         test.rows["group"].tolist(), test.rows["twin"].tolist(), evaluate.resamples, evaluate.seed
     )
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
-    speed = latencies({r.name: partial(r.deployed, example) for r in results}, evaluate.latency_runs)
-    input = ExtractParams.model_validate(results[0].card.input)
-    prepare = time_preparation([paths.ingested / path for path in clips["path"]], input)
+    speed = latencies({r.name: partial(r.deployed, r.example) for r in results}, evaluate.latency_runs)
+    files = [paths.ingested / path for path in clips["path"]]
+    prepared = time_preparations(files, [r.card.network_input for r in results])
+    input, prepare = results[0].card.network_input, prepared[0]
     save_predictions(paths, classes, test, results)
 
-    scores = {r.name: score(r, test, draws, speed[r.name], prepare) for r in results}
+    scores = {r.name: score(r, test, draws, speed[r.name], p) for r, p in zip(results, prepared, strict=True)}
     differences = list(compare(results, test, draws))
     flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
     for d in differences:
@@ -107,7 +116,7 @@ def run(
     flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
     flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
 
-    preferred = metrics.preferred_model(flat)
+    preferred = metrics.preferred_model(flat, publish__models)
     aspects = (clips["width"] / clips["height"]).tolist()
     shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])
@@ -124,9 +133,12 @@ def run(
         test_groups=draws.groups,
         test_clips=len(test.rows),
         differences=differences,
-        prepare=(prepare.p50 / input.clips, prepare.p95 / input.clips),
         frames=example.shape[1],
-        preparation="decoding" if input.flow == "none" else "decoding and optical flow",
+        prepare={
+            r.name: (p.p50 / r.card.network_input.clips, p.p95 / r.card.network_input.clips)
+            for r, p in zip(results, prepared, strict=True)
+        },
+        preparation="decoding and optical flow" if input.sees_flow else "decoding",
         sweep=read_rows(paths.sweep),
         validation=read_json(paths.validation / "summary.json"),
         explained=list(explain_clips(results, shown, test, classes, aspects)),
@@ -143,10 +155,22 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     model, card = load_model(paths.final_model(name), create_model)
     folder = paths.export(name)
     form, forms = read_forms(folder)
+    seen = test.reduced(card.network_input.reduce)
+    example = seen.median_clip()
     parallel, deployed = (open_network(folder, form.runtime, at_once=calls) for calls in (cores(), 1))
-    warm_up([parallel, deployed], test.median_clip())
-    answers = test.predict(parallel, f"{name}: test")
-    return Prediction(name, model, card, answers, deployed, form, forms)
+    warm_up([parallel, deployed], example)
+    answers = seen.predict(parallel, f"{name}: test")
+    return Prediction(name, model, card, answers, deployed, form, forms, example)
+
+
+def time_preparations(files: list[Path], inputs: list[NetworkInput]) -> list[Latency]:
+    """`time_preparation` for each of `inputs`, measured once for those that are the same."""
+    times: dict[str, Latency] = {}
+    for input in inputs:
+        key = input.model_dump_json()
+        if key not in times:
+            times[key] = time_preparation(files, input)
+    return [times[input.model_dump_json()] for input in inputs]
 
 
 def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
@@ -165,7 +189,8 @@ def score(
     for key, of in RESAMPLED_METRICS.items():
         row |= with_interval(key, row[key], of(resampled))
     row |= by_video(r, test, draws)
-    clips = ExtractParams.model_validate(r.card.input).clips
+    clips = r.card.network_input.clips
+    total = clips * speed.p50 + prepare.p50
     return (
         row
         | r.card.validation
@@ -175,7 +200,10 @@ def score(
             "megabytes": r.form.megabytes,
             "latency_p50_ms": speed.p50,
             "latency_p95_ms": speed.p95,
-            "total_p50_ms": clips * speed.p50 + prepare.p50,
+            "prepare_p50_ms": prepare.p50,
+            "prepare_p95_ms": prepare.p95,
+            "file_to_answer_p50_ms": total,
+            "total_p50_ms": total,
             "total_p95_ms": clips * speed.p95 + prepare.p95,
         }
     )
@@ -221,6 +249,8 @@ def compare(results: list[Prediction], test: SplitPart, draws: Resampling) -> It
 def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
     """Write data/predictions.parquet and, for `dvc plots`, a table of actual and predicted labels."""
     frames = []
+    for name in MODELS:  # DVC wants the plots of all, also where there is no slim model
+        pd.DataFrame(columns=["actual", "predicted"]).to_csv(_confusions(paths, name), index=False)
     for r in results:
         frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
         frame["predicted"] = [classes[i] for i in r.predicted]
@@ -228,12 +258,17 @@ def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results:
             frame[f"p_{label}"] = r.test[:, i]
         frames.append(frame)
         if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
-            file = paths.curves(f"confusion_{r.name}")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            frame[["label", "predicted"]].rename(columns={"label": "actual"}).to_csv(file, index=False)
+            seen = frame[["label", "predicted"]].rename(columns={"label": "actual"})
+            seen.to_csv(_confusions(paths, r.name), index=False)
     first = ["model", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
+
+
+def _confusions(paths: Paths, name: str) -> Path:
+    file = paths.curves(f"confusion_{name}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
 
 
 def model_result(
@@ -272,6 +307,11 @@ def explain_clips(
         explain = examples.explain_by_layer
     else:
         shown = [r for r in shown if has_streams(r.model)]
+    # The heat maps of one picture: of networks that see the same, and that see pictures.
+    shown = [r for r in shown if r.card.network_input == shown[-1].card.network_input]
+    if shown and (reduce := shown[-1].card.network_input.reduce) is not None:
+        test = test.reduced(reduce)
+        shown = [] if reduce.streams == "flow" else shown
     for i in examples.select_examples(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, clip_prediction(r, i, classes)) for r in shown]

@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
@@ -71,21 +71,24 @@ def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: 
     """
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
-    train, val = (SplitPart.of(split, part, classes, paths) for part in ("train", "val"))
+    whole = {part: SplitPart.of(split, part, classes, paths) for part in ("train", "val")}
     names = paths.final_models()
     if not names:
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
     shutil.rmtree(paths.exports, ignore_errors=True)  # removes models that the recipe no longer has
     runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the most precise first
-    known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
     metrics: dict[str, float] = {}
-    done: list[Path] = []
+    done: dict[Path, NetworkInput] = {}
     timings: list[Timing] = []
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        written = write_network(name, model, known, folder, runtimes, done)
-        done.append(folder)
+        train, val = (part.reduced(card.network_input.reduce) for part in whole.values())
+        known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
+        # The ranges of 8-bit numbers depend on the input, too.
+        alike = [other for other, input in done.items() if input == card.network_input]
+        written = write_network(name, model, known, folder, runtimes, alike)
+        done[folder] = card.network_input
         if refit__strength is None:
             answers = predict(name, folder, val, written)
         else:
@@ -243,8 +246,9 @@ def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
 
     `clip` is the shape (1, T, C, H, W) of a batch.
     """
-    p = ExtractParams.model_validate(card.input)
-    channels = {1: ["grey"], 3: ["r", "g", "b"], 5: ["r", "g", "b", "flow x", "flow y"]}[p.channels]
+    p = card.network_input
+    flow = ["flow x", "flow y"]
+    channels = {1: ["grey"], 2: flow, 3: ["r", "g", "b"], 5: ["r", "g", "b", *flow]}[p.channels]
     height, width = p.size
     steps = [
         "Decode every frame in order; leave out leading frames whose black border differs from the usual.",
@@ -252,11 +256,17 @@ def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
         f"Sample {f'{p.frames} frames' if p.frames else f'{p.fraction:.0%} of the frames'} at equal distances"
         + (f" from each of {p.clips} equal parts, which are clips of their own." if p.clips > 1 else "."),
     ]
-    if p.flow != "none":
+    if p.reduce is not None and p.reduce.frames is not None:
+        steps += [f"Of these keep {p.reduce.frames}, evenly from the first to the last (of one: the middle)."]
+    if p.sees_flow:
         steps += [
             f"Dense optical flow ({p.flow}) of the resized grey frames, from each sampled frame to the one "
             f"{p.stride} later, in pixels: round(clip(v, ±{p.bound:g}) / {p.bound:g} · 127) + 128.",
         ]
+    if p.shown_size != p.size:
+        height, width = p.shown_size
+        again = f"Resize once more to {width} × {height} pixels by area averaging"
+        steps += [again + ("; the bytes of flow keep their scale." if p.sees_flow else ".")]
     return {
         "classes": card.classes,
         "extract": card.input,

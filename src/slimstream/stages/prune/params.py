@@ -1,11 +1,24 @@
 """The section `prune` of params.yaml."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from slimstream.core.schema import Section
 from slimstream.training.params import FitParams
+
+
+def _rate(value: Any) -> Any:
+    """A union of types would be refused with the name of one of them behind that of the setting."""
+    try:
+        if value == "auto" or 0 < float(value) < 1:
+            return value if value == "auto" else float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError("must be above 0 and below 1, or auto")
+
+
+Rate = Annotated[float | Literal["auto"], PlainValidator(_rate)]
 
 
 class PruneParams(Section):
@@ -19,8 +32,13 @@ class PruneParams(Section):
         description="channels ranked by L1 norm of their weights (P1) or by batch norm's scale, which "
         "`slimming` in train.fit prepares",
     )
-    rate: float | None = Field(
-        None, gt=0, lt=1, description="share of channels removed (P1: 0.5); every layer keeps one at least"
+    rate: Rate | None = Field(
+        None,
+        description="share of channels removed (P1: 0.5); every layer keeps one at least. auto: that of "
+        "`rates` with the smallest network whose loss on inner folds is within search.margin",
+    )
+    rates: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [0.2, 0.3, 0.4, 0.5, 0.6, 0.7], min_length=1, description="the rates that `rate: auto` tries"
     )
     target_params: float | None = Field(
         None, gt=0, lt=1, description="share of parameters kept (P1's result: 0.66)"
@@ -55,4 +73,9 @@ class PruneParams(Section):
             )
         if self.frozen and self.restore is None:
             raise ValueError("'frozen' needs 'restore', for no training will mend those layers")
+        if self.rate == "auto" and (self.fit.head is None or self.fit.epochs):
+            raise ValueError(
+                "rate auto judges networks by heads fitted in closed form: it needs fit.head, a strength, "
+                "and fit.epochs 0"
+            )
         return self

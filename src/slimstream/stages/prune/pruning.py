@@ -45,6 +45,7 @@ def prune_channels(
     importance: Importance = "l1",
     leave: Sequence[str] = ("fusion", "head"),
     round_to: int | None = None,
+    as_far_as_possible: bool = False,
 ) -> PruneReport:
     """Remove the least important channels, ranked over the whole model, in place.
 
@@ -69,6 +70,8 @@ def prune_channels(
             streams are joined. "*.conv_pwl" keeps EfficientNet's residual sums and prunes inside its blocks.
             A module with a true attribute `keep_channels` always keeps them.
         round_to: channels are kept in multiples of this, which some accelerators need; None for any number.
+        as_far_as_possible: of a `rate` or a target that is more than can be removed, remove as much as can
+            be; and patterns of `leave` may match no layer.
 
     Raises:
         ValueError: both or neither of `rate` and `target_params` are given.
@@ -78,14 +81,17 @@ def prune_channels(
     if (rate is None) == (target_params is None):
         raise ValueError("give either rate or target_params")
     check_importance(model, importance)
-    check_leave(model, leave)
+    if not as_far_as_possible:
+        check_leave(model, leave)
     before = _count(model)
     old = layer_sizes(model)
     channels = partial(_channels, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
     if rate is None:
         assert target_params is not None
-        rate = _search(model, target_params, channels)
+        rate = _search(model, target_params, channels, as_far_as_possible)
     with channels(model) as found:
+        if as_far_as_possible:
+            rate = min(rate, found.highest_rate)
         _check_rate(rate, found, "prune.rate")
         removed = found.remove(rate)
     history = {name: size for name, size in layer_sizes(model).items() if size != old[name]}
@@ -206,7 +212,10 @@ def _check_target(target: float, least: float) -> None:
 
 
 def _search(
-    model: nn.Module, target: float, channels: Callable[[nn.Module], AbstractContextManager[Channels]]
+    model: nn.Module,
+    target: float,
+    channels: Callable[[nn.Module], AbstractContextManager[Channels]],
+    as_far_as_possible: bool,
 ) -> float:
     """The rate that keeps the share `target` of the parameters, by bisection on copies."""
 
@@ -224,7 +233,8 @@ def _search(
         if share <= 1.01 * target:
             break
         low = high
-    _check_target(target, share)
+    if not as_far_as_possible:
+        _check_target(target, share)
     rate = high
     for _ in range(10):
         if abs(share / target - 1) < 0.01:

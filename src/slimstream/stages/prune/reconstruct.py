@@ -48,7 +48,7 @@ def reconstruct(
     """
     model.eval()
     original.eval()
-    names = _candidates(model, original, next(iter(clips())))
+    names = refittable(model, original, next(iter(clips())))
     if not names:
         raise UserError(
             "prune.restore: no 2-D convolution lost inputs only; name layers whose outputs stay in "
@@ -129,8 +129,9 @@ class _NormalEquations:
         return self.residual / self.energy, left / self.energy
 
 
-def _candidates(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str]:
-    """Names of the layers to refit, in the order of the forward pass. `clip` is (B, T, ...)."""
+@torch.no_grad()
+def refittable(model: nn.Module, original: nn.Module, clip: Tensor) -> list[str]:
+    """Names of the layers that lost inputs only, in the order of the forward pass. `clip` is (B, T, ...)."""
     before = dict(original.named_modules())
     cut = {
         layer: name

@@ -25,9 +25,10 @@ def run(refit: RefitParams, extract: ExtractParams, paths: Paths, log: Log) -> d
     metrics: dict[str, float] = {}
     for name in paths.trained_models():
         model, card = load_model(paths.model(name), create_model)
-        judged = study.validate(model)
+        seen = study.seen_with(card.network_input)
+        judged = seen.validate(model)
         if refit.strength is not None:
-            study.fit_head(model, study.both, refit.strength)
+            seen.fit_head(model, seen.both, refit.strength)
         save_model(paths.final_model(name), model, card.model_copy(update={"validation": judged}))
         metrics |= with_prefix(name, judged)
     return metrics

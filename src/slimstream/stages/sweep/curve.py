@@ -17,14 +17,14 @@ from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.models.checkpoint import load_model
+from slimstream.models.checkpoint import load_card, load_model
 from slimstream.models.cost import measure
 from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import warm_up
 from slimstream.runtimes.export import export
 from slimstream.stages.prune.params import PruneParams
-from slimstream.stages.prune.stage import compress
+from slimstream.stages.prune.stage import at_rate, compress
 from slimstream.stages.sweep.params import SweepParams
 from slimstream.training.study import Study, prefixed_log
 
@@ -32,12 +32,14 @@ from slimstream.training.study import Study, prefixed_log
 def curve(
     sweep: SweepParams, prune: PruneParams, extract: ExtractParams, paths: Paths, log: Log
 ) -> list[dict[str, float]]:
-    """A row for the original network (rate 0) and one for each rate, ascending.
+    """A row for the network that is pruned (rate 0) and one for each rate, ascending.
 
-    A killed run continues with the first unfinished rate.
+    It is the one that `search` chose where there is one, else the original. A killed run continues with the
+    first unfinished rate.
     """
-    study = Study.open(extract, paths)
-    weights = [paths.model("original") / name for name in ("model.json", "weights.safetensors")]
+    parent = paths.model(paths.uncompressed())
+    study = Study.open(extract, paths).seen_with(load_card(parent).network_input)
+    weights = [parent / name for name in ("model.json", "weights.safetensors")]
     key = fingerprint("sweep", [prune.model_dump_json()], [*weights, paths.packs / "index.parquet"])
     work = paths.resume_folder("sweep", key)
     rows = {}
@@ -59,14 +61,15 @@ def _at(rate: float, p: PruneParams, study: Study, work: Path, log: Log) -> dict
     done = work / "row.json"
     if done.exists():
         return dict(json.loads(done.read_text()))
-    model, _ = load_model(study.paths.model("original"), create_model)
+    parent = study.paths.uncompressed()
+    model, _ = load_model(study.paths.model(parent), create_model)
     removed = 0.0
     if rate:
-        p = p.model_copy(update={"rate": rate, "target_params": None})
-        removed = compress(model, study, p)[0].effective_rate
+        p = at_rate(p, rate)
+        removed = compress(model, study, p, parent)[0].effective_rate
         name = f"sweep/{rate:g}"
         objective = study.build_objective(model, p.fit)
-        of = study.paths.model("original") / "weights.safetensors"
+        of = study.paths.model(parent) / "weights.safetensors"
         to = prefixed_log(log, f"{rate:g}")
         study.fit(name, model, objective, p.fit, to, stage="sweep", inputs=[of], settings=[p])
         work.mkdir(parents=True, exist_ok=True)

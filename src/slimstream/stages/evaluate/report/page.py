@@ -97,8 +97,8 @@ class Report:
     test_clips: int
     differences: Rows
     """name, versus, delta, low, high."""
-    prepare: tuple[float, float]
-    """Time to prepare one raw clip for a network in one thread: p50 and p95 in ms."""
+    prepare: Mapping[str, tuple[float, float]]
+    """Model → time to prepare one raw clip for it in one thread: p50 and p95 in ms."""
     frames: int
     """Sampled frames of the clip that latency was measured on."""
     preparation: str = "decoding and optical flow"
@@ -132,6 +132,8 @@ def render(report: Report) -> str:
     environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _breakable}
     environment.filters["runtime"] = lambda name: RUNTIMES[name].title
     scored = [{"name": m.name, **m.scores} for m in report.models]
+    # What was pruned: the network that the search chose, or the original.
+    whole = report.model("slim") or report.model("original") or report.models[0]
     lowest = min(m.scores["macro_f1_low"] for m in report.models)
     return environment.get_template("page.html").render(
         r=report,
@@ -143,11 +145,12 @@ def render(report: Report) -> str:
         notes=notes(report),
         size_quality=Markup(plots.size_quality(scored)),
         differences=Markup(plots.differences(report.differences)) if report.differences else None,
-        pruning_rates=Markup(plots.pruning_rates(report.sweep)) if report.sweep else None,
+        pruning_rates=Markup(plots.pruning_rates(report.sweep, whole.name)) if report.sweep else None,
+        uncompressed=whole,
         curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],
         reliability=[(m, Markup(plots.reliability(m.name, m.reliability))) for m in report.models],
         floor=int(10 * max(0.0, lowest - 0.05)) / 10,
-        slowest=max(report.prepare[0] + m.scores["latency_p50_ms"] for m in report.models),
+        slowest=max(report.prepare[m.name][0] + m.scores["latency_p50_ms"] for m in report.models),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TITLES = {
     "baseline": "Frozen features",
     "original": "Original",
+    "slim": "Slim",
     "pruned": "Pruned",
     "control": "λ = 0 control",
     "distilled": "Distilled",
@@ -88,8 +89,8 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
     return _svg(draw, (5.6, 3.6), "Parameters against macro-F1 with 95 % intervals, one point a model.")
 
 
-def pruning_rates(rows: Sequence[Mapping[str, float]]) -> str:
-    """Latency against validation macro-F1 of one network pruned at several rates; 0 is the original.
+def pruning_rates(rows: Sequence[Mapping[str, float]], whole: str = "original") -> str:
+    """Latency against validation macro-F1 of one network pruned at several rates; 0 is the model `whole`.
 
     Each row has rate, latency_p50_ms and val_macro_f1.
     """
@@ -98,8 +99,8 @@ def pruning_rates(rows: Sequence[Mapping[str, float]]) -> str:
     def draw(ax: "Axes") -> None:
         ax.plot(*zip(*places, strict=True), color=COLOURS["pruned"])
         for row, place in zip(rows, places, strict=True):
-            ax.plot(*place, "o", color=COLOURS["pruned" if row["rate"] else "original"], ms=8)
-            told = f"{row['rate']:g}" if row["rate"] else title("original")
+            ax.plot(*place, "o", color=COLOURS["pruned" if row["rate"] else kind(whole)], ms=8)
+            told = f"{row['rate']:g}" if row["rate"] else title(whole)
             ax.annotate(told, place, (0, 9), textcoords="offset points", ha="center", color=INK, fontsize=9)
         ax.set_xlim(0, 1.12 * max(ms for ms, _ in places))
         ax.margins(y=0.18)

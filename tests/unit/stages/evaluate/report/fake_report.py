@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics import intervals
 from slimstream.runtimes.base import Form
 from slimstream.stages.evaluate.report import images, page
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics import intervals
 
 SIZES = {"baseline": 3.4e6, "original": 6.1e6, "pruned": 2.1e6, "control": 2.1e6, "distilled": 2.1e6}
 
@@ -86,7 +86,7 @@ def report(
         test_groups=groups,
         test_clips=n,
         differences=differences,
-        prepare=(310.0, 390.0),
+        prepare=dict.fromkeys(names, (310.0, 390.0)),
         sweep=[
             {"rate": rate, "latency_p50_ms": 40 * (1 - 0.8 * rate), "val_macro_f1": 0.9 - rate**3}
             for rate in (0, 0.2, 0.4, 0.6, 0.8)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.metrics.classification import Floats, Ints
+from slimstream.training.metrics.classification import Floats, Ints
 
 MIN_GROUPS = 8
 """With fewer groups the interval cannot describe a new group."""
@@ -47,12 +47,19 @@ class Resampling:
 
 
 def draw_resamples(
-    group: Sequence[Any], twin: Sequence[Any], resamples: int = 1000, seed: int = 0
+    group: Sequence[Any],
+    twin: Sequence[Any],
+    resamples: int = 1000,
+    seed: int = 0,
+    min_groups: int = MIN_GROUPS,
 ) -> Resampling:
-    """Draw resamples of N clips with these group and near-twin ids. A twin set must lie in one group."""
+    """Draw resamples of N clips with these group and near-twin ids. A twin set must lie in one group.
+
+    Of `min_groups` groups or more whole groups are drawn, of fewer near-twin sets within each group.
+    """
     rng = np.random.default_rng(seed)
     names, of_clip = np.unique(np.asarray(group, dtype=str), return_inverse=True)
-    if len(names) >= MIN_GROUPS:
+    if len(names) >= min_groups:
         n = len(names)
         return Resampling("group", n, of_clip, rng.multinomial(n, np.full(n, 1 / n), size=resamples))
     _, unit = np.unique(np.asarray(twin, dtype=str), return_inverse=True)

@@ -151,14 +151,16 @@ def average_by_video(
     return first, sums / np.bincount(of)[:, None]
 
 
-def preferred_model(
-    scores: Mapping[str, float], candidates: Sequence[str] = ("distilled", "pruned")
-) -> str | None:
+COMPRESSED = ("distilled", "pruned", "slim")
+"""The models that may be published, the preferred one first."""
+
+
+def preferred_model(scores: Mapping[str, float], candidates: Sequence[str] = COMPRESSED) -> str | None:
     """Return the candidate with the best `<name>.val_macro_f1`, then the lowest `<name>.val_brier`.
 
-    None when no candidate has scores; the first candidate on a tie.
+    None when no candidate has scores; on a tie the one that is first in COMPRESSED.
     """
-    known = [name for name in candidates if f"{name}.val_macro_f1" in scores]
+    known = [name for name in COMPRESSED if name in candidates and f"{name}.val_macro_f1" in scores]
     return max(
         known, key=lambda m: (scores[f"{m}.val_macro_f1"], -scores.get(f"{m}.val_brier", 0)), default=None
     )

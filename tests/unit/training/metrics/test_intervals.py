@@ -3,8 +3,13 @@ import time
 import numpy as np
 import pytest
 
-from slimstream.metrics import classification as metrics
-from slimstream.metrics.intervals import MIN_GROUPS, draw_resamples, percentile_interval, resampled_confusions
+from slimstream.training.metrics import classification as metrics
+from slimstream.training.metrics.intervals import (
+    MIN_GROUPS,
+    draw_resamples,
+    percentile_interval,
+    resampled_confusions,
+)
 
 
 def groups(n: int, clips: int) -> list[str]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from slimstream.metrics import classification as metrics
+from slimstream.training.metrics import classification as metrics
 
 # Six clips of three classes, judged by hand:  a→a a→b b→b b→b c→c c→a
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
@@ -84,6 +84,11 @@ def test_preferred_by_validation_then_brier() -> None:
     assert metrics.preferred_model(tie) == "distilled"
     assert metrics.preferred_model({**tie, "pruned.val_brier": 0.1, "distilled.val_brier": 0.2}) == "pruned"
     assert metrics.preferred_model({"original.val_macro_f1": 1.0}) is None
+    slim = {"slim.val_macro_f1": 0.9, **tie}
+    assert metrics.preferred_model(slim) == "distilled"
+    assert metrics.preferred_model(slim, ["slim", "pruned"]) == "pruned", "the order of the list is not asked"
+    assert metrics.preferred_model(slim, ["slim"]) == "slim"
+    assert metrics.preferred_model(tie, ["slim"]) is None
 
 
 def test_clips_vote_by_their_mean() -> None:

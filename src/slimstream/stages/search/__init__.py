@@ -1,0 +1,1 @@
+"""Search for the smallest network that answers as well."""

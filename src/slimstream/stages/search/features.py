@@ -1,0 +1,167 @@
+"""Features of all candidates: computed once for each backbone, picture size and stream, and shared.
+
+A candidate's features are a mean and a standard deviation over its frames, of maps after one of the stages.
+So one pass over the frames that any candidate looks at gives those of every depth and number of frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from slimstream.clips.packs import save_array
+from slimstream.clips.params import ExtractParams, Reduction
+from slimstream.clips.reduce import kept_frames, reduce_pictures
+from slimstream.core.files import atomic_write
+from slimstream.core.parallel import cores
+from slimstream.core.progress import progress_bar
+from slimstream.datasets.dataset import ClipDataset
+from slimstream.models import create_model
+from slimstream.models.architectures.one_stream import FrameStream
+from slimstream.models.architectures.two_stream import TimePool
+from slimstream.stages.search.candidates import ONE_STREAM, Candidate
+from slimstream.stages.search.compiled import compile_network
+from slimstream.stages.search.params import Backbone
+
+Features = npt.NDArray[np.float32]
+BATCH_PIXELS = 8 * 224 * 224
+"""Pixels of the pictures that are computed at once; more would not fit a processor's caches."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a backbone over frames of one stream at one size, for the `candidates` that need it."""
+
+    backbone: Backbone
+    stream: Literal["rgb", "flow"]
+    size: tuple[int, int]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.backbone}-{self.stream}-{self.size[0]}x{self.size[1]}"
+
+    @property
+    def depths(self) -> list[int]:
+        return sorted({one.depth for one in self.candidates})
+
+    def frames(self, length: int) -> list[int]:
+        """Indices of the frames of a clip of `length` frames that any candidate looks at."""
+        return sorted({i for one in self.candidates for i in kept_frames(length, one.frames)})
+
+
+def passes(candidates: Sequence[Candidate]) -> list[Pass]:
+    """The passes that serve all candidates."""
+    found: dict[tuple[Backbone, Literal["rgb", "flow"], tuple[int, int]], list[Candidate]] = {}
+    for one in candidates:
+        for stream in streams_of(one):
+            found.setdefault((one.backbone, stream, one.size), []).append(one)
+    return [Pass(*key, tuple(needing)) for key, needing in found.items()]
+
+
+def streams_of(one: Candidate) -> list[Literal["rgb", "flow"]]:
+    """The streams it looks at, in the order of its features."""
+    return ["rgb", "flow"] if one.streams == "both" else [one.streams]
+
+
+def compute_pass(
+    job: Pass, clips: ClipDataset, extract: ExtractParams, args: Mapping[str, Any], done: Path
+) -> dict[int, Features]:
+    """Depth → features (frames of all clips one after the other, C) of `job`; a finished pass is only read.
+
+    `args` are train.model_args; `done` is the folder of finished passes.
+    """
+    files = {depth: done / f"{job.title}-depth{depth}.npy" for depth in job.depths}
+    if not all(file.exists() for file in files.values()):
+        for depth, array in _compute(job, clips, extract, args).items():
+            save(files[depth], array)
+    return {depth: np.load(file, allow_pickle=False) for depth, file in files.items()}
+
+
+def save(file: Path, array: npt.NDArray[Any]) -> None:
+    """Write `array` whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(file) as half, half.open("wb") as out:
+        save_array(out, array)
+
+
+def pool_frames(
+    one: Candidate,
+    computed: Mapping[str, Mapping[int, Features]],
+    jobs: Mapping[str, Pass],
+    clips: ClipDataset,
+    args: Mapping[str, Any],
+) -> Features:
+    """Features (N, F) of all clips, as the network of the candidate `one` gives them to its head.
+
+    `computed` and `jobs`: stream → result of `compute_pass` and its pass.
+    """
+    pool = TimePool(args.get("pool", "mean_std"))
+    rows = []
+    streams = [(jobs[stream], computed[stream][one.depth]) for stream in streams_of(one)]
+    first = 0
+    for length in clips.lengths:
+        have = streams[0][0].frames(length)
+        count, wanted = len(have), kept_frames(length, one.frames)
+        frames = [array[first : first + count][[have.index(i) for i in wanted]] for _, array in streams]
+        rows.append(pool(torch.from_numpy(np.concatenate(frames, 1))[None])[0])
+        first += count
+    return torch.stack(rows).numpy()
+
+
+def _compute(
+    job: Pass, clips: ClipDataset, extract: ExtractParams, args: Mapping[str, Any]
+) -> dict[int, Features]:
+    stages = PooledStages(job, args).eval()
+    batch = max(1, BATCH_PIXELS // (job.size[0] * job.size[1]))
+    shape = (batch, 3 if job.stream == "rgb" else 2, *job.size)
+    network = compile_network(stages, shape, threads=cores())
+    reduction = Reduction(size=None if job.size == extract.size else job.size, streams=job.stream)
+    rows: list[Features] = []
+    waiting = np.empty((0, *shape[1:]), np.uint8)
+    for index in progress_bar(range(len(clips)), f"features {job.title}", len(clips)):
+        pack = clips.all_frames(index)[job.frames(clips.lengths[index])]
+        waiting = np.concatenate((waiting, reduce_pictures(pack, reduction).transpose(0, 3, 1, 2)))
+        while len(waiting) >= batch:
+            rows.append(network(waiting[:batch]))
+            waiting = waiting[batch:]
+    if rest := len(waiting):
+        rows.append(network(np.concatenate((waiting, np.zeros((batch - rest, *shape[1:]), np.uint8))))[:rest])
+    parts = np.split(np.concatenate(rows), np.cumsum(stages.widths)[:-1], axis=1)
+    return dict(zip(job.depths, parts, strict=True))
+
+
+class PooledStages(nn.Module):
+    """Frames (N, C, H, W) uint8 to the maps after each depth of a pass, averaged over the picture.
+
+    The averages are put together: (N, sum of C). `widths` are the numbers of channels, by ascending depth.
+    """
+
+    def __init__(self, job: Pass, args: Mapping[str, Any]) -> None:
+        super().__init__()
+        kept = {"pretrained": args["pretrained"]} if "pretrained" in args else {}
+        deepest = job.depths[-1]
+        net = create_model(
+            ONE_STREAM, 2, backbone=job.backbone, stream=job.stream, depth=deepest, **kept
+        ).eval()
+        assert isinstance(net, FrameStream)
+        self.normalise, self.stages, self.depths = net.normalise, net.backbone.stages, job.depths
+        with torch.inference_mode():
+            maps = self.maps(torch.zeros(1, 3 if job.stream == "rgb" else 2, 64, 64))
+            self.widths = [x.shape[1] for x in maps]
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return torch.cat([x.mean((2, 3)) for x in self.maps(frames)], 1)
+
+    def maps(self, frames: Tensor) -> list[Tensor]:
+        x, found = self.normalise(frames), []
+        for depth, stage in enumerate(self.stages):  # the stem is stage 0
+            x = stage(x)
+            if depth in self.depths:
+                found.append(x)
+        return found

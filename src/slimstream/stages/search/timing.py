@@ -1,0 +1,141 @@
+"""Times of all candidates from a raw clip to the answer: decoding, optical flow, network; on one thread.
+
+The fastest of several runs counts. Other load on the machine only adds to a time, and candidates that are
+timed minutes apart must be comparable.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from slimstream.clips.packs import pack_clip
+from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
+from slimstream.core.files import atomic_write
+from slimstream.core.progress import progress_bar
+from slimstream.models import create_model
+from slimstream.models.cost import count_macs
+from slimstream.models.latency import time_calls
+from slimstream.runtimes.openvino import has_bf16
+from slimstream.stages.search.candidates import Candidate
+from slimstream.stages.search.compiled import compiled, convert, megabytes
+from slimstream.stages.search.params import SearchParams
+
+ROUNDS = 5
+"""Times that each clip is packed for each input."""
+
+Row = dict[str, float]
+
+
+def packing_times(
+    candidates: Sequence[Candidate], extract: ExtractParams, files: Sequence[Path], done: Path
+) -> list[Row]:
+    """`decode_ms` and `flow_ms` of each candidate: mean over the raw clips `files`, packed as it needs them.
+
+    What flow costs is the difference to packing the same frames without it. All inputs are timed in turns.
+    """
+    inputs = {one: one.input(extract) for one in candidates}
+    alone = {one: _without_flow(found) for one, found in inputs.items()}
+    needed = {found.model_dump_json(): found for found in (*inputs.values(), *alone.values())}
+    file = done / "packing.json"
+    if not file.exists():
+        _write_json(file, _time_packing(needed, files))
+    spent = json.loads(file.read_text())
+    rows = []
+    for one in candidates:
+        whole, decoding = (spent[found[one].model_dump_json()] for found in (inputs, alone))
+        rows.append({"decode_ms": min(decoding, whole), "flow_ms": max(0.0, whole - decoding)})
+    return rows
+
+
+def network_times(
+    candidates: Sequence[Candidate],
+    extract: ExtractParams,
+    args: Mapping[str, Any],
+    classes: int,
+    lengths: Sequence[int],
+    search: SearchParams,
+    done: Path,
+) -> list[Row]:
+    """`network_ms`, `megabytes` and `macs` of each candidate, exported; `lengths` are those of the clips.
+
+    Networks that differ only in frames and picture size are exported once, and timed in turns.
+    """
+    of_network: dict[tuple[Any, ...], list[Candidate]] = {}
+    for one in candidates:
+        of_network.setdefault(one.network, []).append(one)
+    rows: dict[Candidate, Row] = {}
+    for network, group in progress_bar(of_network.items(), "networks timed", len(of_network)):
+        file = done / ("-".join(map(str, network)) + ".json")
+        if not file.exists():
+            _write_json(file, _time_networks(group, extract, args, classes, lengths, search, done / "export"))
+        rows |= dict(zip(group, json.loads(file.read_text()), strict=True))
+    return [rows[one] for one in candidates]
+
+
+def _time_packing(needed: Mapping[str, NetworkInput], files: Sequence[Path]) -> Row:
+    """Milliseconds a clip by input. Inputs and clips take turns, so that other load affects all equally."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        spent = np.empty((ROUNDS, len(files), len(needed)))
+        pack_clip(files[0], next(iter(needed.values())))  # warm up
+        turns = [(i, j) for i in range(ROUNDS) for j in range(len(files))]
+        for i, j in progress_bar(turns, "packing timed", len(turns)):
+            spent[i, j] = time_calls([partial(pack_clip, files[j], found) for found in needed.values()])
+    finally:
+        cv2.setNumThreads(threads)
+    return dict(zip(needed, spent.min(axis=0).mean(0).tolist(), strict=True))
+
+
+def _time_networks(
+    group: Sequence[Candidate],
+    extract: ExtractParams,
+    args: Mapping[str, Any],
+    classes: int,
+    lengths: Sequence[int],
+    search: SearchParams,
+    folder: Path,
+) -> list[Row]:
+    typical = int(np.median(lengths))
+    model = create_model(group[0].model(args)[0], classes, **group[0].model(args)[1]).eval()
+    shapes = []
+    for one in group:
+        found = one.input(extract)
+        shapes.append((1, min(one.frames or typical, typical), found.channels, *one.size))
+    graph = convert(model, shapes[0])
+    rng = np.random.default_rng(0)
+    precision = "bf16" if has_bf16() else "f32"  # export deploys the fastest form that answers alike
+    calls = [
+        partial(compiled(graph, shape, 1, precision), rng.integers(0, 256, shape, np.uint8))
+        for shape in shapes
+    ]
+    spent = np.min([time_calls(calls) for _ in range(search.latency_runs)], axis=0)
+    size = megabytes(graph, folder)
+    return [
+        {
+            # A video that is cut into several clips is answered once for each.
+            "network_ms": extract.clips * float(milliseconds),
+            "megabytes": size,
+            "macs": float(extract.clips * count_macs(model, shape)),
+        }
+        for milliseconds, shape in zip(spent, shapes, strict=True)
+    ]
+
+
+def _without_flow(found: NetworkInput) -> NetworkInput:
+    """The same frames and size without flow."""
+    if not found.sees_flow:
+        return found
+    reduction = found.reduce or Reduction()
+    return found.model_copy(update={"reduce": reduction.model_copy(update={"streams": "rgb"})})
+
+
+def _write_json(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(file) as half:
+        half.write_text(json.dumps(content))

@@ -1,0 +1,141 @@
+"""Candidates: all combinations, what each needs of a pack, and mistakes that scan names."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.models import create_model
+from slimstream.pipeline.preflight import preflight
+from slimstream.pipeline.recipes import resolve
+from slimstream.pipeline.stages import STAGES
+from slimstream.stages.search.candidates import Candidate, candidates
+from slimstream.stages.search.params import SearchParams
+
+EXTRACT = ExtractParams(frames=8, size=(64, 64))
+LITE = "two_stream_efficientnet_lite0"
+
+
+def ask(
+    search: dict[str, Any], train: dict[str, Any] | None = None, extract: dict[str, Any] | None = None
+) -> None:
+    """What scan asks of the settings before anything is run."""
+    settings = {
+        "extract": {"frames": 8, "size": [64, 64], **(extract or {})},
+        "train": {"model": LITE, "fit": {"epochs": 0, "head": 1.0}, **(train or {})},
+        "search": search,
+    }
+    preflight(resolve(settings, "recipe"), Paths(Path("nowhere")), [STAGES["search"]])
+
+
+@pytest.mark.parametrize(
+    ("streams", "refused"), [(["rgb"], True), (["both", "flow"], True), (["both"], False)]
+)
+def test_attention_is_compared_among_networks_of_the_same_streams(streams: list[str], refused: bool) -> None:
+    settings = {
+        "extract": {"frames": 8, "size": [64, 64]},
+        "train": {"model": LITE, "fit": {"epochs": 0, "head": 1.0}},
+        "search": {"streams": streams, "frames": [8, 4]},
+        "distill": {"attention": 0.5},
+    }
+    with pytest.raises(UserError, match=r"set distill\.attention to 0") if refused else nullcontext():
+        preflight(resolve(settings, "recipe"), Paths(Path("nowhere")), [STAGES["search"]])
+
+
+def test_every_combination_is_a_candidate_and_a_missing_list_is_as_train_says() -> None:
+    search = SearchParams(frames=[8, 4, 4], sizes=[(64, 64), (32, 48)])
+    found = candidates(
+        search, EXTRACT, "efficientnet_frames", {"stream": "flow", "depth": 5, "backbone": "lite1"}
+    )
+    assert found == [
+        Candidate("flow", frames, size, 5, "lite1") for frames in (8, 4) for size in ((64, 64), (32, 48))
+    ]
+
+
+def test_two_streams_come_of_lite0_alone() -> None:
+    search = SearchParams(streams=["both", "rgb"], backbones=["lite0", "lite2"])
+    found = candidates(search, EXTRACT, LITE, {})
+    assert [(one.streams, one.backbone) for one in found] == [
+        ("both", "lite0"),
+        ("rgb", "lite0"),
+        ("rgb", "lite2"),
+    ]
+
+
+def test_what_it_needs_of_a_pack_is_no_more_than_differs() -> None:
+    assert Candidate("both", 8, (64, 64), 7, "lite0").input(EXTRACT) == NetworkInput.of(EXTRACT)
+    one = Candidate("rgb", 2, (32, 32), 7, "lite0").input(EXTRACT)
+    assert one.reduce == Reduction(frames=2, size=(32, 32), streams="rgb") and one.channels == 3
+
+
+@pytest.mark.parametrize("streams", ["both", "rgb", "flow"])
+def test_its_network_is_built_from_what_train_says(streams: Any) -> None:
+    one = Candidate(streams, 4, (64, 64), 3, "lite0")
+    name, args = one.model({"pretrained": False, "freeze": 6, "pool": "mean", "depth": 7})
+    assert args["freeze"] == 4 and args["depth"] == 3  # the stem and three stages are all that it has
+    model = create_model(name, 3, **args)
+    assert one.input(EXTRACT).channels in model.channels
+
+
+@pytest.mark.parametrize(
+    ("search", "train", "extract", "said"),
+    [
+        ({"frames": []}, {}, {}, r"'search.frames': the list is empty"),
+        ({"margin": 1.5}, {}, {}, r"'search.margin': Input should be less than 1"),
+        ({"margin": -0.1}, {}, {}, r"'search.margin': Input should be greater than or equal to 0"),
+        ({"depths": [0]}, {}, {}, r"'search.depths.0': Input should be greater than or equal to 1"),
+        ({"depths": [8]}, {}, {}, r"'search.depths.0': Input should be less than or equal to 7"),
+        (
+            {"backbones": ["lite7"]},
+            {},
+            {},
+            r"'search.backbones.0': Input should be 'lite0', 'lite1' or 'lite2'",
+        ),
+        ({"depths": [3, 7]}, {"model": "c3d"}, {}, r"search has no axis for train.model c3d"),
+        ({"frames": [4]}, {"model": "light_residual_net"}, {}, r"no axis for train.model light_residual_net"),
+        ({"frames": [9, 4]}, {}, {}, r"search.frames: .*reduce.frames 9 is more than the 8 frames of a pack"),
+        ({"sizes": [[96, 96]]}, {}, {}, r"search.sizes: .*is larger than the packed pictures, \[64, 64\]"),
+        ({"sizes": [[8, 8]]}, {}, {}, r"search.sizes: .*at least 16 by 16 pixels"),
+        (
+            {"streams": ["rgb", "flow"]},
+            {"model": "efficientnet_frames"},
+            {"flow": "none"},
+            r"search.streams: flow needs optical flow, and extract.flow is none",
+        ),
+        (
+            {"backbones": ["lite1"], "streams": ["both"]},
+            {},
+            {},
+            r"no candidate: networks of both streams exist of",
+        ),
+        ({"depths": [6, 7]}, {"model_args": {"features": "head"}}, {}, r"train.model_args.features to last"),
+        ({"frames": [4]}, {"model_args": {"fusion": "cafm"}}, {}, r"train.model_args.fusion to concat"),
+        ({"frames": [4]}, {"model_args": {"pool": "max"}}, {}, r"setting 'pool'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_runs(
+    search: dict[str, Any], train: dict[str, Any], extract: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as told:
+        ask(search, train, extract)
+    assert "\n" not in str(told.value)
+
+
+def test_a_backbone_whose_package_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr("slimstream.models.two_stream.efficientnet.import_module", missing)
+    with pytest.raises(
+        UserError, match=r"search.backbones: lite2: The package efficientnet-lite2-.* is missing"
+    ):
+        ask({"backbones": ["lite2"], "streams": ["rgb"]})
+    ask({"backbones": ["lite2"], "streams": ["rgb"]}, {"model_args": {"pretrained": False}})
+
+
+def test_without_lists_any_network_may_be_trained() -> None:
+    ask({}, {"model": "c3d"})

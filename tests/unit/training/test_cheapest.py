@@ -1,0 +1,65 @@
+"""The rule: the cheapest candidate that surely loses little; where nothing is sure, the best."""
+
+import numpy as np
+import pytest
+
+from slimstream.training.cheapest import choose, front
+
+COST = np.array([100.0, 50.0, 20.0])
+
+
+def spread(*ranges: tuple[float, float]) -> np.ndarray:
+    """Resampled scores (n, 101), evenly spread over a range for each candidate."""
+    return np.stack([np.linspace(low, high, 101) for low, high in ranges])
+
+
+def test_the_cheapest_that_surely_loses_little_is_chosen() -> None:
+    resampled = spread((0.90, 0.90), (0.888, 0.90), (0.80, 0.85))
+    choice = choose(resampled.mean(1), resampled, COST, margin=0.02, folds="9 groups")
+    assert (choice.chosen, choice.best, choice.undecided) == (1, 0, [])
+    assert choice.high == pytest.approx([0, 0.0114, 0.0975]) and choice.low == pytest.approx(
+        [0, 0.0006, 0.0525]
+    )
+    assert "loss against the best is at most 0.02 (upper bound 0.011)" in choice.why
+
+
+def test_a_loss_that_may_be_larger_is_not_risked() -> None:
+    """The third loses 0.01 on average, as the second does, but 0.05 in some resamples."""
+    resampled = spread((0.90, 0.90), (0.885, 0.895), (0.84, 0.94))
+    choice = choose(resampled.mean(1), resampled, COST, margin=0.02, folds="3 groups")
+    assert choice.chosen == 1 and choice.undecided == [2]
+    assert "cheaper ones may be as good (1 lose at most 0.02 on average)" in choice.why
+    assert "too few to say (3 groups)" in choice.why
+
+
+def test_where_nothing_can_be_said_the_best_is_kept() -> None:
+    resampled = spread((0.90, 0.90), (0.84, 0.94), (0.80, 0.99))
+    choice = choose(resampled.mean(1), resampled, COST, margin=0.02, folds="3 groups")
+    assert choice.chosen == choice.best == 0 and choice.undecided == [1, 2]
+    assert choice.why.startswith("the best is kept: cheaper ones may be as good (2 lose")
+
+
+def test_where_every_cheaper_one_is_worse_nothing_is_open() -> None:
+    resampled = spread((0.90, 0.90), (0.80, 0.85), (0.70, 0.75))
+    choice = choose(resampled.mean(1), resampled, COST, margin=0.02, folds="9 groups")
+    assert choice.chosen == 0 and not choice.undecided
+    assert choice.why == "the best is kept: every cheaper one loses more than 0.02."
+
+
+def test_the_cheapest_of_the_best_is_the_best() -> None:
+    resampled = spread((0.8, 0.9), (0.8, 0.9), (0.8, 0.9))
+    choice = choose(resampled.mean(1), resampled, COST, margin=0.0, folds="9 groups")
+    assert choice.chosen == choice.best == 2 and choice.why == "the best is also the cheapest."
+
+
+def test_losses_are_paired() -> None:
+    """Both vary by 0.2 over the resamples, but one is always 0.01 behind the other."""
+    resampled = spread((0.7, 0.9), (0.69, 0.89))
+    choice = choose(resampled.mean(1), resampled, COST[:2], margin=0.015, folds="9 groups")
+    assert choice.chosen == 1 and choice.high[1] == pytest.approx(0.01)
+
+
+def test_the_front_has_none_that_is_both_dearer_and_worse() -> None:
+    scores = np.array([0.9, 0.8, 0.85, 0.9, 0.7])
+    cost = np.array([100.0, 10.0, 50.0, 120.0, 10.0])
+    assert front(scores, cost).tolist() == [True, True, True, False, False]
