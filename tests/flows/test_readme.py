@@ -72,6 +72,7 @@ HERE = {
 
 ELSEWHERE = {
     "dvc dag": "tests/flows/test_dvc_runner.py::test_order_comes_from_the_graph_and_dvc_skips",
+    "dvc repro search": "tests/pipeline/test_search.py",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
     "python -m flows.recipe": "tests/flows/test_recipe.py::test_the_command_writes_params_and_runs_nothing",
