@@ -7,10 +7,13 @@ same interface.
 
 import struct
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
@@ -43,6 +46,17 @@ PROGRESSIVE = 1
 MISSING_SHARE, MISSING_FRAMES = 0.1, 3
 """Share of a clip and number of frames that may be lost or damaged: headers of intact files are rounded."""
 
+KEPT_BYTES = 2**28
+"""Size of a file above which its packets are read twice instead of being kept in memory."""
+
+
+class _Stamp(NamedTuple):
+    """When the frame of a packet is shown, and for how long, in units of `time_base` seconds."""
+
+    pts: int | None
+    duration: int | None
+    time_base: Fraction | None
+
 
 class SkippingFailed(Exception):
     """Packets were left out, and a wanted frame did not come out whole: decode without `skip_to`."""
@@ -71,6 +85,7 @@ class VideoReader:
         self._frame: av.VideoFrame | None = None
         self._stamps: list[float | None] = []
         self._last = 0.0
+        self._indexed = False
         self._kept: deque[Any] | None = None  # packets that `claimed_timeline` has read
         self._claimed: Timeline | None = None
         self._index: PacketIndex | None = None
@@ -107,23 +122,46 @@ class VideoReader:
     def claimed_timeline(self) -> Timeline | None:
         """The timeline by the container's packets, read without decoding; None when it has no packets.
 
-        Call it before iterating. It reads the file to its end; the packets are kept until they are decoded.
+        Call it before iterating. It reads the file to its end. The packets are kept until they are decoded;
+        those of a large file are read again.
         """
-        if self._kept is None:
-            self._kept = deque(packets(self._container, self._stream))
-            found = list(self._kept)[:-1]  # the last one is empty
-            self._claimed = self._claimed_by([p for p in found if p.size and not p.is_discard])
-            self._index = None if self.info.interlaced else index_packets(found, self._stream)
+        if not self._indexed:
+            self._indexed = True
+            if self._path.stat().st_size <= KEPT_BYTES:
+                self._kept = deque(packets(self._container, self._stream))
+                self._look_through(list(self._kept)[:-1])  # the last one is empty
+            else:
+                container, stream = open_container(self._path)
+                with closing(container):
+                    self._look_through(packet for packet, _ in pairwise(packets(container, stream)))
         return self._claimed
 
-    def _claimed_by(self, shown: list[Any]) -> Timeline | None:
+    def _look_through(self, found: Iterable[Any]) -> None:
+        """Note what the packets `found` of the file say."""
+        shown: list[_Stamp] = []
+
+        def noted() -> Iterator[Any]:
+            for packet in found:
+                if packet.size and not packet.is_discard:
+                    shown.append(_Stamp(packet.pts, packet.duration, packet.time_base))
+                yield packet
+
+        rest = noted()
+        self._index = None if self.info.interlaced else index_packets(rest, self._stream)
+        for _ in rest:  # no index is made of these
+            pass
+        self._claimed = self._claimed_by(shown)
+
+    def _claimed_by(self, shown: list[_Stamp]) -> Timeline | None:
         if not shown:
             return None
-        if any(p.pts is None or not p.time_base for p in shown):
+        known = [(p.pts, p.time_base) for p in shown if p.pts is not None and p.time_base]
+        if len(known) < len(shown):
             return timeline([None] * len(shown), self.info.fps)
-        shown.sort(key=lambda p: p.pts)
-        seconds = [p.pts * p.time_base.numerator / p.time_base.denominator for p in shown]
-        last = float((shown[-1].duration or 0) * shown[-1].time_base)
+        known.sort(key=lambda stamp: stamp[0])
+        seconds = [pts * base.numerator / base.denominator for pts, base in known]
+        end = max(shown, key=lambda p: p.pts or 0)
+        last = float((end.duration or 0) * (end.time_base or 0))
         return timeline(seconds, self.info.fps, last, self._restarts)
 
     def skip_to(self, wanted: Collection[int]) -> None:
