@@ -14,7 +14,7 @@ import pandas as pd
 from torch import nn
 
 from slimstream.clips.packs import pack_clip
-from slimstream.clips.params import ExtractParams, NetworkInput
+from slimstream.clips.params import NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
 from slimstream.core.paths import MODELS, Paths
@@ -164,20 +164,18 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
 
 
 def time_preparations(files: list[Path], inputs: list[NetworkInput]) -> list[Latency]:
-    """`time_preparation` for each of `inputs`, measured once for those that are the same."""
-    times: dict[str, Latency] = {}
-    for input in inputs:
-        key = input.model_dump_json()
-        if key not in times:
-            times[key] = time_preparation(files, input)
+    """Times of preparing single raw files as `inputs` say, by decoding and optical flow, in one thread.
+
+    Inputs take turns on each file, so that other load on the machine affects all equally. Each file is read
+    once before: else only the first input would wait for the disk. Equal inputs are timed once.
+    """
+    needed = {input.model_dump_json(): input for input in inputs}
+    chosen = [files[i] for i in spread_indices(len(files), PREPARED_CLIPS)]
+    for file in chosen:
+        pack_clip(file, inputs[0])
+    spent = [time_calls([partial(pack_clip, file, input) for input in needed.values()]) for file in chosen]
+    times = {key: percentiles(column) for key, column in zip(needed, zip(*spent, strict=True), strict=True)}
     return [times[input.model_dump_json()] for input in inputs]
-
-
-def time_preparation(files: list[Path], p: ExtractParams) -> Latency:
-    """Time of decoding and optical flow for single raw files, one thread, with the settings `p` of a card."""
-    calls = [partial(pack_clip, files[i], p) for i in spread_indices(len(files), PREPARED_CLIPS)]
-    calls[0]()  # warm up
-    return percentiles(time_calls(calls))
 
 
 def score(
