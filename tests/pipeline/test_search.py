@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from slimstream.clips.packs import pack_clip
-from slimstream.clips.params import NetworkInput
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.datasets.dataset import ClipDataset
@@ -20,6 +20,7 @@ from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.search import features, timing, trials
 from slimstream.stages.search.candidates import candidates
+from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.stage import COLUMNS
 from tests.pipeline import tiny_study
 
@@ -179,6 +180,16 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     assert before == ["rgb", "flow", *["judged"] * 4, "packing", "both", "rgb"]
     assert STAGES["search"].run(params, paths, null_log)["candidates"] == 4
     assert done == ["rgb"]
+
+
+def test_another_network_of_train_does_not_go_on_with_a_killed_search(tmp_path: Path) -> None:
+    """Without `search.streams`, the candidates have the streams of train.model."""
+    search, extract = SearchParams(frames=[1, 2]), ExtractParams(frames=3)
+    folders = {
+        trials._work_folder(candidates(search, extract, model, {}), search, extract, {}, Paths(tmp_path))
+        for model in ("efficientnet_frames", "two_stream_efficientnet_lite0")
+    }
+    assert len(folders) == 2
 
 
 def test_one_candidate_is_chosen_without_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def try_all(
     own, truth = split.iloc[clips.given], np.array(clips.labels)
     folds = inner_folds(own["group"].tolist(), own["twin"].tolist(), truth)
     print(f"search: {len(candidates)} candidates, {folds.label}.", file=sys.stderr)
-    work = _work_folder(search, extract, args, paths)
+    work = _work_folder(candidates, search, extract, args, paths)
 
     predicted = _predict_all(candidates, clips, truth, folds, classes, search, extract, args, work)
     files = _raw_files(split, search.clips_timed, paths)
@@ -142,10 +142,17 @@ def _raw_files(split: pd.DataFrame, count: int, paths: Paths) -> list[Path]:
     return [paths.ingested / str(of_id[name]) for name in ids]
 
 
-def _work_folder(search: SearchParams, extract: ExtractParams, args: Mapping[str, Any], paths: Paths) -> Path:
+def _work_folder(
+    candidates: Sequence[Candidate],
+    search: SearchParams,
+    extract: ExtractParams,
+    args: Mapping[str, Any],
+    paths: Paths,
+) -> Path:
     key = fingerprint(
         "search",
         [
+            *(one.title for one in candidates),  # train.model says what an axis without a list is
             search.model_dump_json(),
             extract.model_dump_json(),
             json.dumps(dict(args), sort_keys=True, default=str),
