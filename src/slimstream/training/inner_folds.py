@@ -58,8 +58,8 @@ def inner_folds(group: Sequence[Any], twin: Sequence[Any], truth: Ints) -> Inner
     sets, of_clip = np.unique(np.asarray(twin, str), return_inverse=True)
     if len(sets) < 2:
         raise UserError(
-            "search: all training clips are one near-twin set, so no fold can be left out; add clips, or set "
-            "the lists of search to null."
+            "params.yaml: all training clips are one near-twin set, so no inner fold can be left out; add "
+            "clips, or set the lists of search to null and prune.rate to a number."
         )
     return InnerFolds("twin", _together(of_clip, truth, min(TWIN_FOLDS, len(sets))), len(sets))
 

@@ -57,15 +57,15 @@ def find_rate(
     split = study.paths.split
     key = fingerprint("prune", [p.model_dump_json()], [*weights, split, study.paths.packs / "index.parquet"])
     work = study.paths.resume_folder("rates", key)
-    rates = [0.0, *sorted(set(p.rates))]
-    tried = [_try(rate, model, study, p, compress, work) for rate in progress_bar(rates, "rates tried")]
-    study.finished.append(work)
-
     rows = pd.read_parquet(split)
     rows = rows[rows["part"].isin(("train", "val"))].sort_values("id").iloc[study.both.given]
     truth, classes = np.array(study.both.labels), len(study.classes)
     group, twin = rows["group"].tolist(), rows["twin"].tolist()
     folds = inner_folds(group, twin, truth)
+
+    rates = [0.0, *sorted(set(p.rates))]
+    tried = [_try(rate, model, study, p, compress, work) for rate in progress_bar(rates, "rates tried")]
+    study.finished.append(work)
     draws = draw_resamples(group, twin, RESAMPLES, min_groups=MIN_GROUPS)
     assert p.fit.head is not None
     predicted = [predict_left_out(one.features, truth, folds, classes, p.fit.head) for one in tried]
