@@ -32,7 +32,7 @@ def test_with_two_groups_whole_near_twin_sets_are_left_out_and_it_is_said() -> N
 
 
 def test_one_near_twin_set_cannot_be_divided() -> None:
-    with pytest.raises(UserError, match="one near-twin set, .* search to null and prune.rate to a number"):
+    with pytest.raises(UserError, match=r"one near-twin set, .* search to null and prune.rate to a number"):
         inner_folds(["a", "a"], ["1", "1"], np.array([0, 1]))
 
 
