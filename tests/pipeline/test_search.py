@@ -186,10 +186,28 @@ def test_another_network_of_train_does_not_go_on_with_a_killed_search(tmp_path: 
     """Without `search.streams`, the candidates have the streams of train.model."""
     search, extract = SearchParams(frames=[1, 2]), ExtractParams(frames=3)
     folders = {
-        trials._work_folder(candidates(search, extract, model, {}), search, extract, {}, Paths(tmp_path))
+        trials._work_folder(
+            candidates(search, extract, model, {}), search, extract, {}, precision, Paths(tmp_path)
+        )
         for model in ("efficientnet_frames", "two_stream_efficientnet_lite0")
+        for precision in ("f32", "bf16")
     }
-    assert len(folders) == 2
+    assert len(folders) == 4
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "processor", "used"),
+    [
+        (["onnx", "openvino"], True, "f32"),
+        (["onnx", "openvino-bf16"], True, "bf16"),
+        (["onnx", "openvino-bf16"], False, "f32"),
+    ],
+)
+def test_networks_are_timed_in_a_form_that_may_be_deployed(
+    runtimes: list[str], processor: bool, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "has_bf16", lambda: processor)
+    assert timing.deployed_precision(runtimes) == used
 
 
 def test_one_candidate_is_chosen_without_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

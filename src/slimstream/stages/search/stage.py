@@ -33,6 +33,7 @@ def run(
     extract: ExtractParams,
     train__model: str,
     train__model_args: dict[str, Any],
+    export__runtimes: list[str],
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
@@ -48,7 +49,7 @@ def run(
     if len(found) > 1:
         from slimstream.stages.search.trials import try_all  # torch takes seconds to import
 
-        rows, judged = try_all(found, search, extract, train__model_args, paths)
+        rows, judged = try_all(found, search, extract, train__model_args, export__runtimes, paths)
         result |= judged
         print(f"search: {judged['chosen']['title']}: {judged['why']}", file=sys.stderr)
     else:

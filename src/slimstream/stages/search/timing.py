@@ -59,9 +59,12 @@ def network_times(
     classes: int,
     lengths: Sequence[int],
     search: SearchParams,
+    precision: str,
     done: Path,
 ) -> list[Row]:
     """`network_ms`, `megabytes` and `macs` of each candidate, exported; `lengths` are those of the clips.
+
+    `precision` is that of `deployed_precision`.
 
     Networks that differ only in frames and picture size are exported once, and timed in turns.
     """
@@ -72,9 +75,19 @@ def network_times(
     for network, group in progress_bar(of_network.items(), "networks timed", len(of_network)):
         file = done / ("-".join(map(str, network)) + ".json")
         if not file.exists():
-            _write_json(file, _time_networks(group, extract, args, classes, lengths, search, done / "export"))
+            found = _time_networks(group, extract, args, classes, lengths, search, precision, done / "export")
+            _write_json(file, found)
         rows |= dict(zip(group, json.loads(file.read_text()), strict=True))
     return [rows[one] for one in candidates]
+
+
+def deployed_precision(runtimes: Sequence[str]) -> str:
+    """The fastest numbers, 'bf16' or 'f32', in which one of `runtimes` computes a network on this processor.
+
+    The stage `export` deploys the fastest of these forms that answers as the network does. Networks in 8 bits
+    are not timed: to calibrate them takes a minute each.
+    """
+    return "bf16" if "openvino-bf16" in runtimes and has_bf16() else "f32"
 
 
 def _time_packing(needed: Mapping[str, NetworkInput], files: Sequence[Path]) -> Row:
@@ -99,6 +112,7 @@ def _time_networks(
     classes: int,
     lengths: Sequence[int],
     search: SearchParams,
+    precision: str,
     folder: Path,
 ) -> list[Row]:
     typical = int(np.median(lengths))
@@ -109,7 +123,6 @@ def _time_networks(
         shapes.append((1, min(one.frames or typical, typical), found.channels, *one.size))
     graph = convert(model, shapes[0])
     rng = np.random.default_rng(0)
-    precision = "bf16" if has_bf16() else "f32"  # export deploys the fastest form that answers alike
     calls = [
         partial(compiled(graph, shape, 1, precision), rng.integers(0, 256, shape, np.uint8))
         for shape in shapes

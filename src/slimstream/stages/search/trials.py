@@ -20,7 +20,7 @@ from slimstream.runtimes.split_part import spread_indices
 from slimstream.stages.search.candidates import Candidate
 from slimstream.stages.search.features import compute_pass, passes, pool_frames, save, streams_of
 from slimstream.stages.search.params import SearchParams
-from slimstream.stages.search.timing import network_times, packing_times
+from slimstream.stages.search.timing import deployed_precision, network_times, packing_times
 from slimstream.training.cheapest import choose_on_folds, front
 from slimstream.training.inner_folds import (
     MIN_GROUPS,
@@ -38,11 +38,13 @@ def try_all(
     search: SearchParams,
     extract: ExtractParams,
     args: Mapping[str, Any],
+    runtimes: Sequence[str],
     paths: Paths,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The row of each candidate for the table, and the choice for search.json.
 
-    `args` are train.model_args. Only train and val clips are read. Raises UserError when no fold can be made.
+    `args` are train.model_args, `runtimes` those that a network may be deployed in. Only train and val clips
+    are read. Raises UserError when no fold can be made.
     """
     study = Study.open(extract, paths)
     split = pd.read_parquet(paths.split)
@@ -51,12 +53,13 @@ def try_all(
     own, truth = split.iloc[clips.given], np.array(clips.labels)
     folds = inner_folds(own["group"].tolist(), own["twin"].tolist(), truth)
     print(f"search: {len(candidates)} candidates, {folds.label}.", file=sys.stderr)
-    work = _work_folder(candidates, search, extract, args, paths)
+    precision = deployed_precision(runtimes)
+    work = _work_folder(candidates, search, extract, args, precision, paths)
 
     predicted = _predict_all(candidates, clips, truth, folds, classes, search, extract, args, work)
     files = _raw_files(split, search.clips_timed, paths)
     times = packing_times(candidates, extract, files, work / "times")
-    nets = network_times(candidates, extract, args, classes, clips.lengths, search, work / "times")
+    nets = network_times(candidates, extract, args, classes, clips.lengths, search, precision, work / "times")
 
     draws = draw_resamples(
         own["group"].tolist(), own["twin"].tolist(), search.resamples, min_groups=MIN_GROUPS
@@ -147,6 +150,7 @@ def _work_folder(
     search: SearchParams,
     extract: ExtractParams,
     args: Mapping[str, Any],
+    precision: str,
     paths: Paths,
 ) -> Path:
     key = fingerprint(
@@ -155,6 +159,7 @@ def _work_folder(
             *(one.title for one in candidates),  # train.model says what an axis without a list is
             search.model_dump_json(),
             extract.model_dump_json(),
+            precision,
             json.dumps(dict(args), sort_keys=True, default=str),
         ],
         [paths.split, paths.packs / "index.parquet", paths.clips, paths.root / "requirements.lock"],
