@@ -150,10 +150,18 @@ def _check_packs(search: SearchParams, extract: ExtractParams, found: list[Candi
 
 
 def check_networks(found: list[Candidate], extract: ExtractParams, args: Mapping[str, Any]) -> None:
-    """Raise UserError when a network cannot be built, takes other clips, or its weights are missing."""
+    """Raise UserError when a network cannot be built, takes other clips, or its weights are missing.
+
+    Several candidates are compared by the features of pretrained layers, so these must be pretrained.
+    """
     from slimstream.models import build_on_meta, check_channels
     from slimstream.models.two_stream.efficientnet import check_weights
 
+    if len(found) > 1 and args.get("pretrained", True) is False:
+        raise UserError(
+            "params.yaml: search compares networks by the features of pretrained layers, and "
+            "train.model_args.pretrained is false; set it to true, or the lists of search to null."
+        )
     if isinstance(args.get("pretrained", True), str | Path):
         if len({one.backbone for one in found}) > 1:
             raise UserError(

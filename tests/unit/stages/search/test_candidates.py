@@ -115,6 +115,12 @@ def test_its_network_is_built_from_what_train_says(streams: Any) -> None:
         ({"depths": [6, 7]}, {"model_args": {"features": "head"}}, {}, r"train.model_args.features to last"),
         ({"frames": [4]}, {"model_args": {"fusion": "cafm"}}, {}, r"train.model_args.fusion to concat"),
         ({"frames": [4]}, {"model_args": {"pool": "max"}}, {}, r"setting 'pool'"),
+        (
+            {"frames": [8, 4]},  # by random features it would choose at random
+            {"model_args": {"pretrained": False}},
+            {},
+            r"train.model_args.pretrained is false; set it to true, or the lists of search to null",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_runs(
