@@ -166,6 +166,11 @@ def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) ->
         raise UserError(
             f"params.yaml: prune.rate: auto fits linear classifiers, and {train.model} has none; set a rate."
         )
+    if train.fit.epochs:  # inner folds would be judged by layers that have learnt from their clips
+        raise UserError(
+            "params.yaml: prune.rate: auto judges by clips that the layers have not learnt from: it needs "
+            f"train.fit.epochs 0, not {train.fit.epochs}; set a rate."
+        )
     check_compression({"prune.rates": max(prune.rates)}, None, prune, train, extract)
 
 
