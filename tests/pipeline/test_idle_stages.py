@@ -1,4 +1,4 @@
-"""A stage that the recipe gives nothing to do is over before torch would be imported."""
+"""A stage that the recipe gives nothing to do is over before torch or MLflow would be imported."""
 
 import json
 import subprocess
@@ -18,10 +18,11 @@ print(status, "torch" in sys.modules)
 
 
 @pytest.mark.parametrize("stage", ["search", "teachers", "sweep"])
-def test_a_stage_without_work_does_not_import_torch(
+def test_a_stage_without_work_imports_no_torch_and_records_no_run(
     tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLIMSTREAM_TRACKING", "off")
+    monkeypatch.delenv("SLIMSTREAM_TRACKING", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     paths = Paths(tmp_path)
     paths.params.write_text("recipe: idle\n")
     for folder in (paths.teachers, paths.teacher_curves):  # of an earlier recipe
@@ -29,6 +30,8 @@ def test_a_stage_without_work_does_not_import_torch(
     command = [sys.executable, "-c", CODE, str(tmp_path), stage]
     assert subprocess.check_output(command, text=True).split() == ["0", "False"]
     assert json.loads(paths.metrics(stage).read_text()) == {}
+    assert json.loads(paths.run(stage).read_text()) == {"run_id": None}
+    assert not (tmp_path / "mlflow.db").exists()
     if stage == "teachers":
         assert not [*paths.teachers.iterdir(), *paths.teacher_curves.iterdir()]
     elif stage == "search":

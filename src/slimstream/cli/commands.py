@@ -42,12 +42,10 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     else:
         shared = ", ".join(stage.name for stage in STAGES.values() if stage.trains)
         raise UserError(f"torchrun is for {shared}; run this stage without it.")
-    # A training may take hours, so settings that a later stage would refuse are reported first. Where the
-    # section is empty (no teachers) there is no training.
-    if stage.trains and params.section(stage.name):
+    works, first = stage.has_work(params), torchrun.is_main_process()
+    if stage.trains and works:  # a training may take hours: what a later stage would refuse is reported first
         before_training(params, paths)
-    first = torchrun.is_main_process()
-    with ours, child_run(stage.name, params, paths) if first else nullcontext(NullRun()) as run:
+    with ours, child_run(stage.name, params, paths) if first and works else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
         if first:
             run.log(metrics, 0)

@@ -38,7 +38,7 @@ def parallel_map(
     waiting = deque(range(len(items)))
     while waiting:
         flying: dict[Future[R], int] = {}
-        with _pool(workers) as pool:
+        with process_pool(workers) as pool:
             try:
                 while waiting or flying:
                     while waiting and len(flying) < 2 * workers:
@@ -50,7 +50,7 @@ def parallel_map(
             except BrokenProcessPool:
                 pass
         for position in flying.values():  # one of them is the cause: alone, each can only break its own pool
-            with _pool(1) as pool:
+            with process_pool(1) as pool:
                 try:
                     yield position, _result(pool.submit(function, items[position]))
                 except BrokenProcessPool:
@@ -66,7 +66,8 @@ def _result(future: "Future[R]") -> R | Exception:
         return error
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that end with this one, even if it is killed. They are spawned at the first call."""
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _init_worker)
 
 

@@ -32,6 +32,8 @@ class Stage:
     """The models that it makes; those of `teachers` are named by the recipe."""
     trains: bool = False
     """Whether it trains by gradient steps: it may use several processes, and system metrics are recorded."""
+    has_work: Callable[[Params], bool] = lambda params: True
+    """Whether the settings give it anything to do; without, it has no run in MLflow."""
     in_folds: bool = True
     """Whether it is part of the folds, which begin with `split`."""
 
@@ -67,6 +69,7 @@ _LIST = (
     Stage(
         "search",
         "try what a network may look at and how deep it may be, choose the cheapest that answers as well",
+        has_work=lambda params: params.search.active,
     ),
     Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
     Stage(
@@ -75,11 +78,17 @@ _LIST = (
         ("original", "slim"),
         trains=True,
     ),
-    Stage("teachers", "train the networks that only serve as teachers, if the recipe has any", trains=True),
+    Stage(
+        "teachers",
+        "train the networks that only serve as teachers, if the recipe has any",
+        trains=True,
+        has_work=lambda params: bool(params.teachers),
+    ),
     Stage("prune", "remove the least important channels, then fine-tune", ("pruned",), trains=True),
     Stage(
         "sweep",
         "prune at several rates and show what each costs and saves, if the recipe names any",
+        has_work=lambda params: bool(params.sweep.rates),
         in_folds=False,
     ),
     Stage(

@@ -8,6 +8,7 @@ from typing import Protocol
 from slimstream.catalog.hidden_files import hidden_part
 from slimstream.catalog.listing import FileStat, Item, Listing, find_metadata, label_files
 from slimstream.core.errors import UserError
+from slimstream.core.parallel import cores, process_pool
 from slimstream.core.paths import Paths, printable_path
 from slimstream.stages.ingest import rig
 from slimstream.stages.ingest.params import IngestParams
@@ -60,10 +61,14 @@ def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
     return FolderSource(uri, paths.source_root)
 
 
-class RigSource:
-    """The simulated rig (`slimstream.stages.ingest.rig`): fetching a clip renders it."""
+MANY_CLIPS = 48
 
-    workers = 1
+
+class RigSource:
+    """The simulated rig (`slimstream.stages.ingest.rig`): fetching a clip renders it.
+
+    Many clips are rendered by a process per core, few by this one: processes take a second to start.
+    """
 
     def __init__(self, params: IngestParams) -> None:
         plant = params.rig
@@ -72,6 +77,9 @@ class RigSource:
             clip.key: clip
             for clip in rig.rig_clips(plant.recordings, plant.clips, plant.seconds, plant.fps, plant.seed)
         }
+
+        self.workers = cores() if len(self.clips) >= MANY_CLIPS else 1
+        self._pool = process_pool(self.workers) if self.workers > 1 else None
 
     def list(self) -> Listing:
         items = [
@@ -84,7 +92,10 @@ class RigSource:
         return listing != self.list()
 
     def fetch(self, key: str, stat: FileStat, target: Path) -> None:
-        rig.write_clip(self.clips[key], target)
+        if self._pool is None:
+            rig.write_clip(self.clips[key], target)
+        else:
+            self._pool.submit(rig.write_clip, self.clips[key], target).result()
 
 
 class FolderSource:

@@ -74,11 +74,6 @@ class Candidate:
         }
 
 
-def searches(search: SearchParams) -> bool:
-    """Whether any list is given."""
-    return any(getattr(search, axis) is not None for axis in AXES)
-
-
 def candidates(
     search: SearchParams, extract: ExtractParams, model: str, args: Mapping[str, Any]
 ) -> list[Candidate]:

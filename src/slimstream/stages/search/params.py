@@ -44,6 +44,13 @@ class SearchParams(Section):
         10, ge=5, description="timed single-clip runs of each network; the fastest counts"
     )
 
+    @property
+    def active(self) -> bool:
+        """Whether any list is given."""
+        return any(
+            axis is not None for axis in (self.streams, self.frames, self.sizes, self.depths, self.backbones)
+        )
+
     @field_validator("streams", "frames", "sizes", "depths", "backbones")
     @classmethod
     def not_empty(cls, given: list[object] | None) -> list[object] | None:

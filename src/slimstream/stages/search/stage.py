@@ -13,7 +13,7 @@ from slimstream.clips.params import ExtractParams
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.stages.search.candidates import Candidate, candidates, check_networks, searches
+from slimstream.stages.search.candidates import Candidate, candidates, check_networks
 from slimstream.stages.search.params import SearchParams
 from slimstream.training.params import TrainParams
 
@@ -42,7 +42,7 @@ def run(
     With one candidate nothing is measured, and nothing is returned.
     """
     found: list[Candidate] = []
-    if searches(search):
+    if search.active:
         found = candidates(search, extract, train__model, train__model_args)
     rows: list[dict[str, Any]] = []
     result: dict[str, Any] = {"tried": len(found)}
@@ -95,7 +95,7 @@ def preflight(
 
     Attention transfer compares maps stream by stream, so that it needs one choice of streams for all.
     """
-    if not searches(search):
+    if not search.active:
         return
     found = candidates(search, extract, train.model, train.model_args)
     check_networks(found, extract, train.model_args)
