@@ -18,7 +18,7 @@ UNREACHED = {
     "core/files.py": "split writes nothing that has to be whole",
     "core/fingerprint.py": "names packs and the states of trainings",
     "core/overwrite.py": "what the command line may write over",
-    "core/parallel.py": "one process a core: neither ingest, split nor a training has any",
+    "core/parallel.py": "one process a core: neither split nor a training has any",
     "core/proxy.py": "asked before any stage begins",
     "core/threads.py": "set before any stage begins",
     "clips/flow.py": "ingest only looks into files",
@@ -156,6 +156,12 @@ def test_params_are_those_that_run_takes(stage: str) -> None:
 def test_no_stage_depends_on_another_run(stage: str) -> None:
     assert not [dep for dep in GRAPH[stage]["deps"] if dep.startswith("runs")]
     assert f"runs/{stage}.json" in GRAPH[stage]["outs"]
+
+
+def test_the_graph_can_be_read_at_a_sitting() -> None:
+    """More means that code several stages need is spread over too many places."""
+    deps = [dep for stage in GRAPH.values() for dep in stage["deps"] if dep.startswith("src/")]
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 220 and len(deps) <= 80
 
 
 def test_params_have_what_dvc_looks_up() -> None:
