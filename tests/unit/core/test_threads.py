@@ -12,7 +12,11 @@ from slimstream.core.threads import PASSIVE_WAITING, use_passive_waiting
 def test_what_the_user_has_set_stays() -> None:
     environ = {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
     use_passive_waiting(environ)
-    assert environ == PASSIVE_WAITING | {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}
+    ours = {name: value for name, value in PASSIVE_WAITING.items() if name != "GOMP_SPINCOUNT"}
+    assert environ == ours | {"OMP_WAIT_POLICY": "active", "PATH": "/bin"}  # it would have priority
+    empty: dict[str, str] = {}
+    use_passive_waiting(empty)
+    assert empty == PASSIVE_WAITING
 
 
 LOAD_OPENMP = """
