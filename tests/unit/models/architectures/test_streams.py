@@ -157,6 +157,7 @@ def test_what_cannot_be_built_is_said_in_one_sentence(
 
 
 def test_an_lstm_reads_frames_in_their_order() -> None:
+    torch.manual_seed(0)  # with some weights the LSTM is saturated, and the order changes little
     model = create_model("two_stream_lstm", 3, backbone="mobilenet", fusion="fc", hidden=8).eval()
     lstm = model.pool.lstm
     assert (lstm.input_size, lstm.hidden_size, model.head.in_features) == (1280, 8, 8)
