@@ -7,15 +7,16 @@ its own libraries and works, and nothing that tracking does can stop the stage.
 import logging
 import multiprocessing
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
-from slimstream.tracking.run import NullRun, Run, open_run, tracking_off
+from slimstream.tracking.run import Run, open_run, recorded
 
 _log = logging.getLogger(__name__)
 
@@ -57,22 +58,9 @@ class ChildRun:
             self._pipe.close()
 
 
-@contextmanager
-def child_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
+def child_run(stage: str, params: Params, paths: Paths) -> AbstractContextManager[Run]:
     """Like `stage_run`, but recorded by a process of its own; `run_id` is known after the block."""
-    if tracking_off():
-        yield NullRun()
-        return
-    run = ChildRun(stage, params, paths)
-    status = "KILLED"
-    try:
-        yield run
-        status = "FINISHED"
-    except Exception:
-        status = "FAILED"
-        raise
-    finally:
-        run.close(status)
+    return recorded(partial(ChildRun, stage, params, paths))
 
 
 def _record(pipe: Connection, stage: str, params: Params, paths: Paths) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +56,13 @@ class Run(Protocol):
 
     def nested(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Record a finished run inside this one, such as one candidate of a search, at its end."""
+
+
+class OpenRun(Run, Protocol):
+    """A run that has to be ended."""
+
+    def close(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED."""
 
 
 class NullRun:
@@ -167,16 +174,24 @@ class MlflowRun:
             self._monitor.start()
 
 
-@contextmanager
-def stage_run(stage: str, params: Params, paths: Paths) -> Iterator[Run]:
+def stage_run(stage: str, params: Params, paths: Paths) -> AbstractContextManager[Run]:
     """Track one stage: its section of `params`, recipe, commit, data set and logged metrics.
 
     An exception ends the run as FAILED, an interrupt as KILLED. `run_id` is None until a server has answered.
     """
+    return recorded(partial(open_run, stage, params, paths))
+
+
+@contextmanager
+def recorded(begin: Callable[[], OpenRun]) -> Iterator[Run]:
+    """Begin a run, and end it with the block: FINISHED, FAILED by an exception, KILLED by an interrupt.
+
+    Where tracking is off, nothing is begun and recorded.
+    """
     if tracking_off():
         yield NullRun()
         return
-    run = open_run(stage, params, paths)
+    run = begin()
     status = "KILLED"
     try:
         yield run
