@@ -39,7 +39,7 @@ def test_it_is_set_before_pytorch_is_loaded(
         monkeypatch.delenv(name, raising=False)
     if user:
         monkeypatch.setenv("OMP_WAIT_POLICY", user)
-    monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "verbose")
     monkeypatch.setenv("PYTHONPATH", "src")
     done = subprocess.run(
         [sys.executable, "-c", f"{begins}\n{LOAD_OPENMP}"],
@@ -51,3 +51,4 @@ def test_it_is_set_before_pytorch_is_loaded(
     if "OMP_WAIT_POLICY" not in done.stderr:
         pytest.skip("this PyTorch's OpenMP does not write its settings")
     assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert ("GOMP_SPINCOUNT = '3000'" in done.stderr) == (user is None)
