@@ -3,10 +3,9 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 
@@ -20,14 +19,6 @@ PROGRESSIVE = 1
 
 KEPT_BYTES = 2**28
 """Size of a file above which its packets are read twice instead of being kept in memory."""
-
-
-class _Stamp(NamedTuple):
-    """When the frame of a packet is shown, and for how long, in units of `time_base` seconds."""
-
-    pts: int | None
-    duration: int | None
-    time_base: Fraction | None
 
 
 class Track:
@@ -97,12 +88,12 @@ class Track:
 
     def _look_through(self, found: Iterable[Any]) -> None:
         """Note what the packets `found` of the file say."""
-        shown: list[_Stamp] = []
+        shown: list[tuple[int | None, int | None]] = []  # pts and duration of packets that are shown
 
         def noted() -> Iterator[Any]:
             for packet in found:
                 if packet.size and not packet.is_discard:
-                    shown.append(_Stamp(packet.pts, packet.duration, packet.time_base))
+                    shown.append((packet.pts, packet.duration))
                 yield packet
 
         rest = noted()
@@ -111,14 +102,13 @@ class Track:
             pass
         self.claimed = self._claimed_by(shown)
 
-    def _claimed_by(self, shown: list[_Stamp]) -> Timeline | None:
+    def _claimed_by(self, shown: list[tuple[int | None, int | None]]) -> Timeline | None:
         if not shown:
             return None
-        known = [(p.pts, p.time_base) for p in shown if p.pts is not None and p.time_base]
-        if len(known) < len(shown):
+        base = self.stream.time_base  # of its packets, too
+        known = [pts for pts, _ in shown if pts is not None]
+        if len(known) < len(shown) or not base:
             return timeline([None] * len(shown), self.info.fps)
-        known.sort(key=lambda stamp: stamp[0])
-        seconds = [pts * base.numerator / base.denominator for pts, base in known]
-        end = max(shown, key=lambda p: p.pts or 0)
-        last = float((end.duration or 0) * (end.time_base or 0))
-        return timeline(seconds, self.info.fps, last, self.restarts)
+        seconds = [pts * base.numerator / base.denominator for pts in sorted(known)]
+        _, duration = max(shown, key=lambda stamp: stamp[0] or 0)
+        return timeline(seconds, self.info.fps, float((duration or 0) * base), self.restarts)

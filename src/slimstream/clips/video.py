@@ -43,10 +43,11 @@ class VideoReader:
         self._rgb = RgbConverter()
         self._frame: av.VideoFrame | None = None
         self._stamps: list[float | None] = []
-        self._last = 0.0
+        self._newest: av.VideoFrame | None = None  # as decoded
         self._missing: set[int] | None = None  # with `skip_to`: wanted frames that have not come yet
         self._needed: set[int] = set()
         self._fresh: set[int] = set()
+        self._end = -1  # the last needed packet
         self.damaged = 0
         """Number of frames so far that are incomplete or were predicted from an incomplete frame."""
         self.lost = 0
@@ -83,6 +84,7 @@ class VideoReader:
             return  # frames do not come out as the packets say
         self._missing = {index for index in wanted if index > seen}
         self._needed, self._fresh = self._track.index.needed(self._missing)
+        self._end = max(self._needed, default=-1)
 
     def timeline(self) -> Timeline:
         """The timeline of the frames so far. Raises UnreadableVideo when there are none."""
@@ -90,7 +92,9 @@ class VideoReader:
             return self._track.claimed
         if not self._stamps:
             raise UnreadableVideo("no frame can be decoded")
-        return timeline(self._stamps, self.info.fps, self._last, self._track.restarts)
+        newest = self._newest
+        last = float((newest.duration or 0) * (newest.time_base or 0)) if newest else 0.0
+        return timeline(self._stamps, self.info.fps, last, self._track.restarts)
 
     def damage(self) -> str:
         """Why too many of the frames so far are damaged, as a sentence; "" when they are not."""
@@ -167,7 +171,7 @@ class VideoReader:
                 spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
                 self.damaged += spoilt
                 self._stamps.append(frame.time)
-                self._last = float((frame.duration or 0) * (frame.time_base or 0))
+                self._newest = frame
                 if self._missing is None:
                     yield frame
                 elif (place := self._place(frame)) is not None and place in self._missing:
@@ -184,7 +188,7 @@ class VideoReader:
         for number, packet in enumerate(self._track.packets()):
             if self._missing is not None and packet.size and number not in self._needed:
                 skipped = True
-                if number > max(self._needed, default=-1):
+                if number > self._end:
                     yield empty_packet(self._track.stream)
                     return
                 continue
