@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from slimstream.models.surgery import is_attention, is_frozen
+from slimstream.stages.prune.macs import group_macs, importance_per_macs, measure_work
 
 Importance = Literal["l1", "bn_scale"]
+Per = Literal["channel", "macs"]
 HEAD = "head"
 """Name of the classifier in every network."""
 
@@ -53,13 +55,16 @@ class Channels:
         *,
         left: Sequence[nn.Module],
         importance: Importance,
-        round_to: int | None,
+        importance_per: Per = "channel",
+        round_to: int | None = None,
     ) -> "Channels":
         """Trace `model` with `clip` (1, T, C, H, W). All its layers must require gradients (see `traceable`).
 
         Modules in `left` keep all their channels; the others keep multiples of `round_to`.
         """
         import torch_pruning as tp
+
+        work = measure_work(model, clip) if importance_per == "macs" else None
 
         attentions: list[Any] = [m for m in model.modules() if is_attention(m)]
         ignored: list[Any] = list(left)
@@ -95,6 +100,9 @@ class Channels:
                 parts = pruner._get_channel_groups(group)
                 first = group[0].dep
                 scores = scores.view(parts, -1).mean(0).cpu()
+                if work is not None:
+                    macs = group_macs(pruner.DG, group, work) / len(scores)
+                    scores = importance_per_macs(scores, macs)
                 groups.append(Group(first.target.module, first.handler, scores, parts, round_to or 1))
         return cls(pruner.DG, tuple(groups))
 
@@ -137,6 +145,15 @@ class Channels:
         each = torch.arange(group.heads)[:, None] * len(group.scores)
         every = (each + indices).flatten().sort().values.tolist()
         self.graph.get_pruning_group(group.layer, group.handler, every).prune()
+
+
+def update_attentions(model: nn.Module) -> None:
+    """Set the attributes of each attention to the sizes of its layers, after channels were removed."""
+    attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
+    for a in attentions:
+        a.attn_dim = a.qkv.out_features // 3
+        a.head_dim = a.attn_dim // a.num_heads
+        a.scale = a.head_dim**-0.5
 
 
 def kept_modules(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:

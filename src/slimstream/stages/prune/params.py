@@ -32,6 +32,16 @@ class PruneParams(Section):
         description="channels ranked by L1 norm of their weights (P1) or by batch norm's scale, which "
         "`slimming` in train.fit prepares",
     )
+    importance_per: Literal["channel", "macs"] = Field(
+        "channel",
+        description="macs: importance in proportion to the multiply-accumulates of a channel, so that costly "
+        "layers lose more: faster at equal size",
+    )
+    heads: int | None = Field(
+        None,
+        ge=1,
+        description="attention heads that each layer keeps, whole; null: all, and each loses channels",
+    )
     rate: Rate | None = Field(
         None,
         description="share of channels removed (P1: 0.5); every layer keeps one at least. auto: that of "

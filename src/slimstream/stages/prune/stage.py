@@ -124,6 +124,8 @@ def compress(
             rate=p.rate,
             target_params=p.target_params,
             importance=p.importance,
+            importance_per=p.importance_per,
+            heads=p.heads,
             leave=p.leave,
             round_to=p.round_to,
             as_far_as_possible=chosen,
@@ -204,6 +206,7 @@ def check_compression(
         {setting: rate for setting, rate in rates.items() if rate is not None},
         target_params,
         importance=prune.importance,
+        heads=prune.heads,
         leave=prune.leave,
         round_to=prune.round_to,
     )
