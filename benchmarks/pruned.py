@@ -3,6 +3,7 @@
 import copy
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -64,7 +65,7 @@ def run() -> list[Result]:
     return results
 
 
-def torch_pruning(model: nn.Module, clip: torch.Tensor) -> nn.Module:
+def torch_pruning(model: Any, clip: torch.Tensor) -> nn.Module:
     """A copy of `model` pruned to KEPT as Torch-Pruning does it: global L1, fusion and head left alone."""
     import torch_pruning as tp
 
