@@ -35,7 +35,7 @@ class PruneParams(Section):
     importance_per: Literal["channel", "macs"] = Field(
         "channel",
         description="macs: importance in proportion to the multiply-accumulates of a channel, so that costly "
-        "layers lose more: faster at equal size",
+        "layers lose more: faster at equal size, and less accurate",
     )
     heads: int | None = Field(
         None,
