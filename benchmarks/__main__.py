@@ -8,7 +8,18 @@ from pathlib import Path
 from benchmarks.compare import Result
 from slimstream.core.threads import use_passive_waiting
 
-PARTS = ("extract", "decoding", "load", "training", "inference", "students", "diagnosis", "busy", "overhead")
+PARTS = (
+    "extract",
+    "decoding",
+    "load",
+    "training",
+    "inference",
+    "pruned",
+    "students",
+    "diagnosis",
+    "busy",
+    "overhead",
+)
 BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"
 
 
