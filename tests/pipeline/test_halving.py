@@ -14,7 +14,7 @@ from slimstream.core.progress import null_log
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.search import halving, timing
-from slimstream.stages.search.conclusion import COLUMNS
+from slimstream.stages.search.stage import COLUMNS
 from tests.pipeline import tiny_study
 
 torch.set_num_threads(1)

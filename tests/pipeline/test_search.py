@@ -20,8 +20,8 @@ from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.search import features, timing, trials
 from slimstream.stages.search.candidates import candidates
-from slimstream.stages.search.conclusion import COLUMNS
 from slimstream.stages.search.params import SearchParams
+from slimstream.stages.search.stage import COLUMNS
 from slimstream.stages.search.work import work_folder
 from tests.pipeline import tiny_study
 

@@ -7,19 +7,12 @@ import numpy as np
 
 from slimstream.clips.params import ExtractParams
 from slimstream.stages.search.candidates import AnyCandidate, describe
+from slimstream.stages.search.stage import MEASURED
 from slimstream.stages.search.timing import Row
 from slimstream.training.cheapest import choose_on_folds, front
 from slimstream.training.inner_folds import InnerFolds
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import Resampling
-
-MEASURED = (
-    *("macro_f1", "loss", "low", "high", "decode_ms", "flow_ms", "network_ms", "file_to_answer_ms"),
-    *("megabytes", "macs"),
-)
-PARAMS = ("model", "streams", "frames", "size", "depth", "backbone")
-COLUMNS = ["candidate", *PARAMS, "epochs", *MEASURED, "on_front", "chosen"]
-"""Columns of plots/search.csv."""
 
 
 def table_row(described: dict[str, Any], cost: Row, score: float, epochs: int) -> dict[str, Any]:

@@ -18,6 +18,15 @@ from slimstream.stages.search.candidates import AnyCandidate, Candidate, candida
 from slimstream.stages.search.params import SearchParams
 from slimstream.training.params import TrainParams
 
+PARAMS = ("model", "streams", "frames", "size", "depth", "backbone")
+# low and high are one-sided 95 % bounds of the loss against the best.
+MEASURED = (
+    *("macro_f1", "loss", "low", "high", "decode_ms", "flow_ms", "network_ms", "file_to_answer_ms"),
+    *("megabytes", "macs"),
+)
+COLUMNS = ["candidate", *PARAMS, "epochs", *MEASURED, "on_front", "chosen"]
+"""Columns of plots/search.csv."""
+
 
 def run(
     search: SearchParams,
@@ -75,8 +84,6 @@ def _try(
 def _write_table(rows: list[dict[str, Any]], paths: Paths) -> None:
     import pandas as pd
 
-    from slimstream.stages.search.conclusion import COLUMNS
-
     paths.curves("search").parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.curves("search"), index=False)
 
@@ -87,8 +94,6 @@ def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     A network has no depth or backbone, and a candidate that was left behind no loss: these are left out.
     """
     import pandas as pd
-
-    from slimstream.stages.search.conclusion import MEASURED, PARAMS
 
     table = pd.read_csv(paths.curves("search"))
     return [
