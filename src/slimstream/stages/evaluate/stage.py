@@ -139,7 +139,6 @@ def run(
             for r, p in zip(results, prepared, strict=True)
         },
         preparation="decoding and optical flow" if input.sees_flow else "decoding",
-        sweep=read_rows(paths.sweep),
         validation=read_json(paths.validation / "summary.json"),
         explained=list(explain_clips(results, shown, test, classes, aspects)),
         wrong=[clip_sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],

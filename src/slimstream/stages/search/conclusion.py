@@ -46,13 +46,12 @@ def conclude(
     draws: Resampling,
     classes: int,
     margin: float,
-    note: str,
     epochs: int = 0,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rows of the table, and the choice for search.json.
 
     `costs` are those of `timing.total_costs`; `predicted` the classes (N,) that each candidate predicts for
-    clips of the classes `truth` (N,) that it has not seen. `note` describes `folds`.
+    clips of the classes `truth` (N,) that it has not seen.
     """
     spent = np.array([cost["file_to_answer_ms"] for cost in costs])
     scores, choice, drawn = choose_on_folds(predicted, truth, folds, draws, classes, spent, margin)
@@ -73,5 +72,5 @@ def conclude(
         "why": choice.why,
         "undecided": [candidates[i].title for i in choice.undecided],
         "margin": margin,
-        "folds": {"by": folds.by, "count": folds.count, "note": note, "resampled": drawn},
+        "folds": {"by": folds.by, "count": folds.count, "note": folds.label, "resampled": drawn},
     }

@@ -31,7 +31,7 @@ from slimstream.stages.search.sampling import sample
 from slimstream.stages.search.timing import clip_shape, deployed_precision, total_costs
 from slimstream.stages.search.work import raw_files, work_folder
 from slimstream.training.cheapest import front
-from slimstream.training.inner_folds import MIN_GROUPS, InnerFolds, scores_of_folds
+from slimstream.training.inner_folds import MIN_GROUPS, scores_of_folds, val_fold
 from slimstream.training.loop import fit
 from slimstream.training.metrics.classification import Floats, Ints
 from slimstream.training.metrics.intervals import draw_resamples
@@ -61,7 +61,7 @@ def try_by_halving(
     split = pd.read_parquet(paths.split)
     val = split[split["part"] == "val"].sort_values("id").iloc[study.val.given]
     truth, classes = np.array(study.val.labels), len(study.classes)
-    whole = InnerFolds("group", np.zeros(len(truth), np.int64), val["group"].nunique())
+    whole = val_fold(val["group"].tolist())
     draws = draw_resamples(
         val["group"].tolist(), val["twin"].tolist(), search.resamples, min_groups=MIN_GROUPS
     )
@@ -70,9 +70,8 @@ def try_by_halving(
     work = work_folder([*candidates], search, extract, texts, paths)
     trials = min(search.trials or len(candidates), len(candidates))
     levels = rungs(trials, min(search.epochs, train.fit.epochs))
-    note = note_on_val(whole.units, len(truth))
     print(
-        f"search: {trials} candidates, {' → '.join(map(str, levels))} epochs, judged on {note}.",
+        f"search: {trials} candidates, {' → '.join(map(str, levels))} epochs, judged on {whole.label}.",
         file=sys.stderr,
     )
 
@@ -113,10 +112,8 @@ def try_by_halving(
         draws,
         classes,
         search.margin,
-        note,
         levels[-1],
     )
-    choice["folds"]["by"] = "val"
     shutil.rmtree(work)
     return [*rows, *reversed(left)], choice
 
@@ -180,11 +177,3 @@ def _predicted(one: AnyCandidate, epochs: int, *, study: Study, train: TrainPara
         shutil.rmtree(folder)
     found: Ints = np.load(file, allow_pickle=False)
     return found
-
-
-def note_on_val(groups: int, clips: int) -> str:
-    of_groups = f"{groups} group{'s' if groups != 1 else ''}"
-    said = f"the val part, {clips} clips of {of_groups}"
-    if groups >= MIN_GROUPS:
-        return said
-    return f"{said}: fewer than {MIN_GROUPS}, so bounds are of near-twin sets and say nothing of other groups"

@@ -59,7 +59,7 @@ def try_all(
     settings = [precision, json.dumps(dict(args), sort_keys=True, default=str)]
     work = work_folder(candidates, search, extract, settings, paths)
 
-    predicted = _predictor(candidates, clips, truth, folds, classes, search, extract, args, work)
+    predicted = _predictor(candidates, clips, truth, folds, classes, search, extract, args, paths.cache, work)
 
     def judge(one: Candidate) -> tuple[float, float]:
         score = float(scores_of_folds(truth, predicted(one), folds, classes)[0])
@@ -85,7 +85,6 @@ def try_all(
         draws,
         classes,
         search.margin,
-        folds.label,
     )
     shutil.rmtree(work)
     return result
@@ -100,11 +99,12 @@ def _predictor(
     search: SearchParams,
     extract: ExtractParams,
     args: Mapping[str, Any],
+    cache: Path,
     work: Path,
 ) -> Callable[[Candidate], Ints]:
     """What predicts classes (N,) on inner folds by a candidate; features that they share are made once."""
     jobs = {(job.backbone, job.stream, job.size): job for job in passes(candidates)}
-    features = {key: compute_pass(job, clips, extract, args, work / "features") for key, job in jobs.items()}
+    features = {key: compute_pass(job, clips, extract, args, cache) for key, job in jobs.items()}
 
     def predicted(one: Candidate) -> Ints:
         file = work / "predicted" / f"{one.title}.npy"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimstream.stages.search.halving import LEAST, brief, note_on_val, rungs, survivors
+from slimstream.stages.search.halving import LEAST, brief, rungs, survivors
 from slimstream.training.params import FitParams
 
 
@@ -44,8 +44,3 @@ def test_of_few_all_go_on() -> None:
 def test_a_short_training_has_one_descent_and_no_mean_of_weights() -> None:
     p = brief(FitParams(epochs=30, cycles=3, warmup_epochs=5, ema=0.99, lr=0.1), 3)
     assert (p.epochs, p.cycles, p.warmup_epochs, p.ema, p.select, p.lr) == (3, 1, 1, 0.0, "last", 0.1)
-
-
-def test_too_few_groups_are_said_plainly() -> None:
-    assert note_on_val(3, 90) == "the val part, 90 clips of 3 groups"
-    assert "fewer than 3, so bounds are of near-twin sets" in note_on_val(1, 90)
