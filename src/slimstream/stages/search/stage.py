@@ -96,11 +96,12 @@ def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     import pandas as pd
 
     table = pd.read_csv(paths.curves("search"))
+    # `chosen` is a metric, 1 or 0: as a parameter it would take one of the axes of MLflow's charts.
     return [
         (
             str(row["candidate"]),
-            {name: row[name] for name in [*PARAMS, "epochs", "chosen"] if pd.notna(row[name])},
-            {name: float(row[name]) for name in MEASURED if pd.notna(row[name])},
+            {name: row[name] for name in [*PARAMS, "epochs"] if pd.notna(row[name])},
+            {name: float(row[name]) for name in [*MEASURED, "on_front", "chosen"] if pd.notna(row[name])},
         )
         for row in table.to_dict("records")
     ]
