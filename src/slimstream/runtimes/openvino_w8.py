@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
-HALF_SHARE = 0.1
+HALF_SHARE = 0.2
 """Share of the weights that is kept in 16 bits: those of the smallest layers.
 
 The first layers, the depthwise ones and the head have few weights, and rounding these to 8 bits changes the

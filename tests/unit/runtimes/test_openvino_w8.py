@@ -38,7 +38,7 @@ def test_weights_take_a_third_and_features_stay_close(tmp_path: Path) -> None:
     kinds = [node.op_type for node in onnx.load(tmp_path / "w8.onnx").graph.node]
     stored = [numpy_helper.to_array(one) for one in onnx.load(tmp_path / "w8.onnx").graph.initializer]
     halves, whole = (sum(a.size for a in stored if a.dtype == kind) for kind in (np.float16, np.int8))
-    assert 0 < halves < 0.12 * whole and "DequantizeLinear" in kinds
+    assert 0 < halves <= 0.25 * whole and "DequantizeLinear" in kinds
     features = [open_network(tmp_path, name, output="features")(clip) for name in ("openvino", "openvino-w8")]
     assert features[0].shape == (2, model.head.in_features)
     difference = np.abs(features[1] - features[0]).max()
