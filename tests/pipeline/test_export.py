@@ -238,7 +238,7 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     paths, _ = exported
-    params = with_runtimes(paths, "openvino", "openvino-bf16")
+    params = with_runtimes(paths, "openvino", "openvino-w8")
 
     def opens(folder: Path, runtime: str, **how: int) -> Any:
         def fails(clip: np.ndarray) -> np.ndarray:
@@ -248,7 +248,7 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
 
     monkeypatch.setattr(export, "open_network", opens)
     metrics = STAGES["export"].run(params, paths, null_log)
-    assert "pruned.openvino.off" not in metrics and "pruned.openvino-bf16.off" in metrics
+    assert "pruned.openvino.off" not in metrics and "pruned.openvino-w8.off" in metrics
     said = "openvino does not run pruned and is left out (the kernel is larger than the clip)"
     assert said in capsys.readouterr().err
 

@@ -83,7 +83,7 @@ def give_own_heads(
     coarse = [r for r in runtimes if not find_runtime(r).exact and not find_runtime(r).missing()]
     if not coarse:
         return {}
-    exact = features(name, folder, "openvino" if "openvino" in runtimes else REFERENCE, clips)
+    exact = features(name, folder, REFERENCE, clips)
     expected = predict(exact, exact)
     judged = {}
     for runtime in coarse:
