@@ -19,7 +19,17 @@ class Classifier(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W), uint8 or float in 0..255, T ≥ 1, to logits (B, classes)."""
-        return self.head(self.dropout(self.standardise(self.features(clip))))
+        return self.classify(self.features(clip))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Features (B, F), as `features` returns them, to logits (B, classes)."""
+        logits: Tensor = self.head(self.dropout(self.standardise(features)))
+        return logits
+
+    @property
+    def has_one_head(self) -> bool:
+        """Whether the logits are those of `classify`: not where a subclass has a `forward` of its own."""
+        return type(self).forward is Classifier.forward
 
     def features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to the features for the head (B, F), float32, before standardisation."""
@@ -31,6 +41,18 @@ class Classifier(nn.Module):
         weight (classes, F), bias (classes,), mean and std (F,) with std > 0.
         """
         set_linear(self.head, self.standardise, weight, bias, mean, std)
+
+
+class WithFeatures(nn.Module):
+    """The network `model`, which returns its features as well: logits (B, classes) and features (B, F)."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.model.features(clip)
+        return self.model.classify(features), features
 
 
 class Standardise(nn.BatchNorm1d):

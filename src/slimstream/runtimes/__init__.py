@@ -11,16 +11,18 @@ from slimstream.runtimes.base import Network, Runtime
 from slimstream.runtimes.onnx import OnnxRuntime
 from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32
 from slimstream.runtimes.openvino_int8 import OpenVinoInt8
+from slimstream.runtimes.openvino_w8 import OpenVinoW8
 
 REFERENCE = "onnx"
 """The runtime that every network is exported for; the outputs of the others are compared with it."""
 RUNTIMES: dict[str, Runtime] = {
     REFERENCE: OnnxRuntime(),
     "openvino": OpenVinoFloat32(),
+    "openvino-w8": OpenVinoW8(),
     "openvino-bf16": OpenVinoBf16(),
     "openvino-int8": OpenVinoInt8(),
 }
-"""From the most precise to the least precise: of two with similar speed, the first is deployed."""
+"""From the most precise to the least precise: of two with similar speed and size, the first is deployed."""
 
 
 def find_runtime(name: str) -> Runtime:
@@ -30,7 +32,9 @@ def find_runtime(name: str) -> Runtime:
     return RUNTIMES[name]
 
 
-def open_network(folder: Path, runtime: str, *, threads: int = 1, at_once: int = 1) -> Network:
+def open_network(
+    folder: Path, runtime: str, *, threads: int = 1, at_once: int = 1, output: str = "logits"
+) -> Network:
     """The network in `folder` (see `runtimes.export`), ready for calls.
 
     Args:
@@ -38,12 +42,13 @@ def open_network(folder: Path, runtime: str, *, threads: int = 1, at_once: int =
         runtime: name of the runtime.
         threads: CPU threads per call, in a runtime with its own threads; latency is measured with one.
         at_once: calls that such a runtime computes in parallel; further calls wait.
+        output: 'logits', or 'features' of a network that has them.
 
     ONNX Runtime is used without threads of its own: each call runs on the calling thread. Raises UserError
     when there is no such runtime, when its package is not installed, and when a file is missing or is not a
     network.
     """
     try:
-        return find_runtime(runtime).open(folder, threads=threads, at_once=at_once)
+        return find_runtime(runtime).open(folder, threads=threads, at_once=at_once, output=output)
     except ModuleNotFoundError as error:
         raise UserError(f"the runtime {runtime} needs {error.name}, which is not installed.") from error

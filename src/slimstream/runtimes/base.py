@@ -59,9 +59,10 @@ class Runtime(ABC):
         return False
 
     @abstractmethod
-    def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
         """The network whose `files` are in `folder`. Callers use `runtimes.open_network`.
 
+        `output` is what it returns, see `runtimes.export`.
         Raises UserError (`unreadable`) when a file is missing or is not a network.
         """
 
@@ -95,13 +96,16 @@ class Form:
 
     runtime: str
     changed: float
-    """Share of validation clips with another predicted class than in ONNX, for a head not trained on them."""
+    """Share of clips with another predicted class than in ONNX, for heads not trained on them: of train and
+    val clips on inner folds where `lost` is a number, else of val clips."""
     off: float
-    """Largest difference of a probability on these clips."""
+    """Largest difference of a probability on val clips."""
     megabytes: float
     latency_p50_ms: float
     """For one clip on one thread."""
     latency_p95_ms: float
+    lost: float | None = None
+    """Mean macro-F1 on inner folds in ONNX, minus that of this form; None where they were not compared so."""
 
 
 def write_forms(folder: Path, chosen: Form, forms: Sequence[Form]) -> None:

@@ -20,8 +20,9 @@ def export(
     """Write `model` into `folder` for REFERENCE and all `runtimes`; return why each failed one failed.
 
     The graphs map `clip` (batch, frames, C, H, W) uint8 to `logits` (batch, classes) float32, normalisation
-    included. Batch and frames may vary; C, H and W are those of `clips`, (1, T, C, H, W) each. `clips` are
-    typical inputs, from which the ranges of 8-bit numbers are found. `model` is not changed.
+    included. Those of a network with one head also return its `features` (batch, F) float32. Batch and frames
+    may vary; C, H and W are those of `clips`, (1, T, C, H, W) each. `clips` are typical inputs, from which
+    the ranges of 8-bit numbers are found. `model` is not changed.
 
     `alike` are folders of earlier exports with the same `clips`. Where the network in one of them differs
     from `model` only in its head, a runtime may reuse its files.

@@ -29,15 +29,17 @@ class OnnxRuntime(Runtime):
 
         export_onnx(model, torch.from_numpy(clips[0]), folder / FILE)
 
-    def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
-        return OnnxModel(folder / FILE)
+    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
+        return OnnxModel(folder / FILE, output)
 
 
 class OnnxModel:
     """A network in ONNX Runtime; every call runs on the calling thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: str = "logits") -> None:
         import onnxruntime
+
+        self._output = output
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -52,18 +54,23 @@ class OnnxModel:
             raise unreadable(path, OnnxRuntime.title) from error
 
     def __call__(self, clip: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
-        logits: npt.NDArray[np.float32] = self._session.run(["logits"], {"clip": clip})[0]
-        return logits
+        answer: npt.NDArray[np.float32] = self._session.run([self._output], {"clip": clip})[0]
+        return answer
 
 
 def export_onnx(model: "nn.Module", example_clip: "Tensor", path: Path) -> None:
     """Write `model` with its weights to the ONNX file `path`.
 
-    C, H and W are those of `example_clip` (1, T, C, H, W); batch and frames may vary.
+    C, H and W are those of `example_clip` (1, T, C, H, W); batch and frames may vary. The outputs are
+    `logits` and, of a network with one head, the `features` that the head sees.
     """
     import torch
 
-    model = copy.deepcopy(model).cpu().eval()
+    from slimstream.models.base import Classifier, WithFeatures
+
+    model, names = copy.deepcopy(model).cpu().eval(), ["logits"]
+    if isinstance(model, Classifier) and model.has_one_head:
+        model, names = WithFeatures(model), ["logits", "features"]
     # Batch and frames of 2: a size of 1 could be traced as a constant.
     clip = torch.zeros((2, 2, *example_clip.shape[2:]), dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +82,8 @@ def export_onnx(model: "nn.Module", example_clip: "Tensor", path: Path) -> None:
             (clip,),
             path,
             input_names=["clip"],
-            output_names=["logits"],
-            dynamic_axes={"clip": {0: "batch", 1: "frames"}, "logits": {0: "batch"}},
+            output_names=names,
+            dynamic_axes={"clip": {0: "batch", 1: "frames"}, **{name: {0: "batch"} for name in names}},
             opset_version=OPSET,
             dynamo=False,
         )

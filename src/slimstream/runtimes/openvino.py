@@ -25,7 +25,7 @@ class OpenVinoFloat32(Runtime):
     """OpenVINO on the CPU in 32-bit floats."""
 
     title = "OpenVINO"
-    files = ("network.xml", "network.bin")
+    files: tuple[str, ...] = ("network.xml", "network.bin")
     packages = ("openvino",)
 
     def write(self, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]", folder: Path) -> None:
@@ -37,8 +37,9 @@ class OpenVinoFloat32(Runtime):
         """The graph to save, made from `graph`, which was read from ONNX; here it is unchanged."""
         return graph
 
-    def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
-        return OpenVinoModel(folder / self.files[0], self.precision(), threads=threads, at_once=at_once)
+    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
+        how = {"threads": threads, "at_once": at_once}
+        return OpenVinoModel(folder / self.files[0], self.precision(), output=output, **how)
 
     def precision(self) -> str:
         """OpenVINO's name of the type in which floats are computed."""
@@ -62,7 +63,10 @@ class OpenVinoModel:
     once for all other shapes, because clips may have any length.
     """
 
-    def __init__(self, path: Path, precision: str, *, threads: int, at_once: int) -> None:
+    def __init__(
+        self, path: Path, precision: str, *, threads: int, at_once: int, output: str = "logits"
+    ) -> None:
+        self._output = output
         self._core = import_openvino().Core()
         self._at_once = at_once
         self._settings = {
@@ -84,10 +88,10 @@ class OpenVinoModel:
         request = free.get()  # a request computes one clip at a time
         try:
             # A copy, because the next call overwrites the result.
-            logits: npt.NDArray[np.float32] = request.infer([clip])[0].copy()
+            answer: npt.NDArray[np.float32] = request.infer([clip])[self._output].copy()
         finally:
             free.put(request)
-        return logits
+        return answer
 
     def _requests_for(self, shape: tuple[int, ...]) -> Queue[Any]:
         with self._lock:

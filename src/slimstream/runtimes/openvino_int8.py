@@ -3,12 +3,14 @@
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 from slimstream.runtimes.openvino import OpenVinoFloat32, import_openvino
+from slimstream.runtimes.openvino_w8 import smallest
 from slimstream.runtimes.same_body import with_head_of
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ FLOAT_CONVOLUTIONS = 2
 
 Typical flow is small compared with its largest values, so 256 steps over the whole range would be too coarse,
 and the errors would grow in the layers that follow. These convolutions take little time."""
+FLOAT_SHARE = 0.1
+"""Share of the weights of all convolutions that stays in floats as well: those of the smallest ones.
+
+The first convolutions and the depthwise ones have few weights, and their rounding moves features most."""
 
 
 class OpenVinoInt8(OpenVinoFloat32):
@@ -48,6 +54,7 @@ def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bo
     `clips` (1, T, C, H, W) uint8 each are typical inputs; `attention` says whether the network has attention.
     """
     import nncf
+    from nncf.quantization import advanced_parameters as advanced
 
     nncf.set_log_level(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # hides its progress bars
@@ -58,15 +65,22 @@ def quantise(graph: Any, clips: "Sequence[npt.NDArray[np.uint8]]", attention: bo
             subset_size=len(clips),
             model_type=nncf.ModelType.TRANSFORMER if attention else None,
             ignored_scope=nncf.IgnoredScope(names=_float_layers(graph)),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Processors without 8-bit dot products add in 16 bits, which weights of 8 bits overflow.
+                overflow_fix=advanced.OverflowFix.ENABLE,
+                # By default no bias of a layer is corrected if one of them is near 0 and more than triples.
+                bias_correction_params=advanced.AdvancedBiasCorrectionParameters(threshold=math.inf),
+            ),
         )
 
 
 def _float_layers(graph: Any) -> list[str]:
-    """Names of the layers that stay in floats: the first convolutions of each path, and the head.
+    """Names of the layers that stay in floats: the first and the smallest convolutions, and the head.
 
     The head has standardised features as its input.
     """
     depth: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     first, products = [], []
     for op in graph.get_ordered_ops():
         name, kind = op.get_friendly_name(), op.get_type_name()
@@ -74,11 +88,12 @@ def _float_layers(graph: Any) -> list[str]:
         depth[name] = max((depth[each] for each in before), default=0)
         if kind in ("Convolution", "GroupConvolution"):
             depth[name] += 1
+            sizes[name] = math.prod(op.input_value(1).get_shape())
             if depth[name] <= FLOAT_CONVOLUTIONS:
                 first.append(name)
         elif kind == "MatMul":
             products.append(name)
-    return first + products[-1:]
+    return sorted({*first, *products[-1:], *smallest(sizes, FLOAT_SHARE)})
 
 
 def has_attention(model: "nn.Module") -> bool:

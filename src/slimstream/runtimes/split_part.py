@@ -30,8 +30,9 @@ class SplitPart:
     truth: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, split: pd.DataFrame, part: str, classes: list[str], paths: Paths) -> "SplitPart":
-        rows = split[split["part"] == part].sort_values("id").reset_index(drop=True)
+    def of(cls, split: pd.DataFrame, part: str, classes: list[str], paths: Paths, *more: str) -> "SplitPart":
+        """The clips of `part`, and of the parts `more`."""
+        rows = split[split["part"].isin((part, *more))].sort_values("id").reset_index(drop=True)
         truth = [classes.index(label) for label in rows["label"]]
         clips = ClipDataset(paths.packs, rows["id"].tolist(), truth)
         rows = rows.iloc[clips.given].assign(clip=clips.numbers).reset_index(drop=True)
@@ -55,10 +56,16 @@ class SplitPart:
 
     def predict(self, network: Network, title: str, some: Sequence[int] | None = None) -> Floats:
         """Probabilities (N, n) of all clips, or of those with the indices `some`; one clip per core."""
+        return softmax(self.outputs(network, title, some))
+
+    def outputs(
+        self, network: Network, title: str, some: Sequence[int] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """What `network` returns for each clip, (N, …), as `predict`."""
         chosen = range(len(self)) if some is None else some
         with ThreadPoolExecutor(cores()) as pool:
             answers = pool.map(lambda i: network(self.batch(i))[0], chosen)
-            return softmax(np.stack(list(progress_bar(answers, title, total=len(chosen)))))
+            return np.stack(list(progress_bar(answers, title, total=len(chosen))))
 
 
 def spread_indices(frames: int, count: int) -> list[int]:

@@ -59,11 +59,18 @@ def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int,
     """
     seen = [(model.features(batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
     x, y = (np.concatenate(column) for column in zip(*seen, strict=True))
-    center, scale = standardisation(x)
-    mean, std = torch.from_numpy(center).float(), torch.from_numpy(scale).float()
     if isinstance(model, HasMemory):
+        center, scale = standardisation(x)
+        mean, std = torch.from_numpy(center).float(), torch.from_numpy(scale).float()
         model.remember(torch.from_numpy(x), torch.from_numpy(y), mean, std)
         return
+    fit_to_features(model, x, y, classes, strength)
+
+
+def fit_to_features(model: HasHead, x: Array, y: Array, classes: int, strength: float) -> None:
+    """As `fit_head`, to features x (N, F) and labels y (N,) that are known already."""
+    center, scale = standardisation(x)
+    mean, std = torch.from_numpy(center).float(), torch.from_numpy(scale).float()
     x = (x - center) / scale
     kind, parts = getattr(model, "classifier", "logistic"), getattr(model, "parts", (x.shape[1],))
     fits = [

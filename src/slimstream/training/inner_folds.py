@@ -84,17 +84,26 @@ def _together(unit: Ints, truth: Ints, folds: int) -> Ints:
 
 
 def predict_left_out(
-    x: npt.NDArray[np.float32], truth: Ints, folds: InnerFolds, classes: int, strength: float
+    x: npt.NDArray[np.float32],
+    truth: Ints,
+    folds: InnerFolds,
+    classes: int,
+    strength: float,
+    shown: npt.NDArray[np.float32] | None = None,
 ) -> Ints:
-    """Predicted class (N,) of each clip with features x (N, F), by a classifier fitted to the other folds."""
+    """Predicted class (N,) of each clip with features x (N, F), by a classifier fitted to the other folds.
+
+    With `shown` (N, F), it predicts these features of the clips instead of those it is fitted to.
+    """
     from slimstream.training.closed_form import linear_classifier, standardisation
 
+    shown = x if shown is None else shown
     predicted = np.zeros(len(x), np.int64)
     for fold in range(folds.count):
         held = folds.of_clip == fold
         mean, scale = standardisation(x[~held])
         weight, bias = linear_classifier((x[~held] - mean) / scale, truth[~held], classes, strength)
-        predicted[held] = (((x[held] - mean) / scale) @ weight.T + bias).argmax(1)
+        predicted[held] = (((shown[held] - mean) / scale) @ weight.T + bias).argmax(1)
     return predicted
 
 

@@ -26,6 +26,7 @@ def test_the_first_is_the_reference_and_names_the_files_of_old_exports() -> None
     for name, exact, files in (
         ("onnx", True, ("network.onnx",)),
         ("openvino", True, ("network.xml", "network.bin")),
+        ("openvino-w8", False, ("w8.onnx",)),
         ("openvino-bf16", False, ("network.xml", "network.bin")),
         ("openvino-int8", False, ("int8.xml", "int8.bin")),
     ):
@@ -52,7 +53,7 @@ class NotInstalled(Runtime):
     def write(self, *_: object) -> None:
         raise AssertionError("only opened here")
 
-    def open(self, folder: Path, *, threads: int, at_once: int) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
         import no_such_package
 
         return no_such_package.load(folder)

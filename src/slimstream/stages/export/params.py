@@ -14,7 +14,7 @@ class ExportParams(Section):
         description="the forms there is a choice of; onnx is always among them",
     )
     max_changed: Fraction = Field(
-        0.01, description="share of validation clips that a faster form may label otherwise than the network"
+        0.01, description="share of clips that a coarser form may label otherwise than the network"
     )
     calibration_clips: int = Field(64, ge=1, description="training clips that give 8-bit numbers their range")
     latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each form")

@@ -1,10 +1,11 @@
 """export: write every model in each runtime's form, compare the forms with the network, choose one to deploy.
 
-The ranges of 8-bit numbers are found on training clips. The forms are compared on validation clips, without
-their labels: a form may change the predicted class of a few of them only. The fastest such form on this
-machine is the one that evaluate measures and publish registers. The comparison uses heads that were not
-trained on the validation clips. After `refit` the heads are trained on them and so confident that rounding
-would hardly change a class, which says little about clips of a new camera.
+The ranges of 8-bit numbers are found on training clips. A form with fewer bits may change the predicted class
+of a few clips only, and these must be clips that the heads have not learnt from: a head is so confident of
+its own clips that rounding hardly changes a class, which says little about clips of a new camera. Where
+`refit` fits heads in closed form, heads are fitted on inner folds (`own_heads`). Otherwise the forms are
+compared on validation clips, by heads from before `refit`. Of the fastest such forms on this machine the
+smallest is the one that evaluate measures and publish registers.
 """
 
 import json
@@ -13,11 +14,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.models.checkpoint import Card, load_model
+from slimstream.models.checkpoint import load_model
 from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
@@ -39,7 +39,9 @@ from slimstream.runtimes.base import Form, softmax, warm_up, write_forms
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 from slimstream.runtimes.same_body import have_same_layers
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
+from slimstream.stages.export.own_heads import Judged, give_own_heads, takes_own_heads
 from slimstream.stages.export.params import ExportParams
+from slimstream.stages.export.preprocessing import preprocessing
 
 PARITY = 1e-4
 """Largest allowed difference of a probability between the network and a form with 32-bit floats."""
@@ -50,8 +52,8 @@ There may be only a dozen validation clips. Where a probability changes by this 
 class, other clips nearer to the decision boundary would get a new one."""
 PARITY_CLIPS = 32
 """Clips that the network itself predicts; in PyTorch it is slower than all forms."""
-FASTER_BY = 0.95
-"""A less precise form is preferred only if it takes less than this share of the more precise form's time."""
+SIMILAR = 0.95
+"""Forms of which the fastest takes at least this share of their time are about as fast."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,22 @@ class Timing:
     speed: dict[str, Latency]
 
 
-def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: Log) -> dict[str, float]:
+def run(
+    export: ExportParams,
+    refit__strength: float | None,
+    search__margin: float,
+    paths: Paths,
+    log: Log,
+) -> dict[str, float]:
     """Export all final models; returns the measurements as "<model>.<runtime>.<metric>".
 
-    `refit__strength` is refit.strength; None means that heads were not fitted again. Raises UserError when
-    there are no models.
+    `refit__strength` is refit.strength; None means that heads were not fitted again. `search__margin` is the
+    macro-F1 that a form may lose on inner folds. Raises UserError when there are no models.
     """
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
-    whole = {part: SplitPart.of(split, part, classes, paths) for part in ("train", "val")}
+    parts = [SplitPart.of(split, part, classes, paths) for part in ("train", "val")]
+    parts.append(SplitPart.of(split, "train", classes, paths, "val"))
     names = paths.final_models()
     if not names:
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
@@ -83,26 +92,36 @@ def run(export: ExportParams, refit__strength: float | None, paths: Paths, log: 
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
-        train, val = (part.reduced(card.network_input.reduce) for part in whole.values())
+        train, val, both = (part.reduced(card.network_input.reduce) for part in parts)
         known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
         # The ranges of 8-bit numbers depend on the input, too.
         alike = [other for other, input in done.items() if input == card.network_input]
         written = write_network(name, model, known, folder, runtimes, alike)
         done[folder] = card.network_input
-        if refit__strength is None:
+        judged: dict[str, Judged] = {}
+        if refit__strength is not None and takes_own_heads(model, both):
+            judged = give_own_heads(
+                name, model, known, folder, written, both, refit__strength, _leave_out_on_error
+            )
+            written = [runtime for runtime in written if find_runtime(runtime).exact or runtime in judged]
+            answers = predict(name, folder, val, written)
+        elif refit__strength is None:
             answers = predict(name, folder, val, written)
         else:
             before, _ = load_model(paths.model(name), create_model)
             with TemporaryDirectory(dir=folder) as unlearnt:
                 written = write_network(name, before, known, Path(unlearnt), written, [folder])
                 answers = predict(name, Path(unlearnt), val, written)
-        forms = measure(model, folder, val, answers, export, timings)
-        chosen = choose_form(forms, export)
+        forms = [
+            replace(form, **asdict(judged[form.runtime])) if form.runtime in judged else form
+            for form in measure(model, folder, val, answers, export, timings)
+        ]
+        chosen = choose_form(forms, export, search__margin)
         write_forms(folder, chosen, forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
         for form in forms:
-            numbers = {key: value for key, value in asdict(form).items() if key != "runtime"}
+            numbers = {key: value for key, value in asdict(form).items() if isinstance(value, float)}
             metrics |= {f"{name}.{form.runtime}.{key}": value for key, value in numbers.items()}
         metrics[f"{name}.speedup"] = forms[0].latency_p50_ms / chosen.latency_p50_ms
     return metrics
@@ -210,24 +229,24 @@ def known_speed(
     return None
 
 
-def choose_form(forms: Sequence[Form], p: ExportParams) -> Form:
-    """The fastest faithful form; of two forms of similar speed, the more precise one."""
-    best = forms[0]
-    for form in forms[1:]:
-        if is_faithful(form, p) and form.latency_p50_ms < FASTER_BY * best.latency_p50_ms:
-            best = form
-    return best
+def choose_form(forms: Sequence[Form], p: ExportParams, margin: float) -> Form:
+    """The fastest faithful form; of forms of similar speed the smallest, of equal ones the most precise."""
+    faithful = [forms[0], *(form for form in forms[1:] if is_faithful(form, p, margin))]
+    limit = min(form.latency_p50_ms for form in faithful) / SIMILAR
+    return min((f for f in faithful if f.latency_p50_ms <= limit), key=lambda form: form.megabytes)
 
 
-def is_faithful(form: Form, p: ExportParams) -> bool:
+def is_faithful(form: Form, p: ExportParams, margin: float) -> bool:
     """Whether a form predicts as the network does.
 
     With 32-bit floats all probabilities must agree to PARITY. With less precise numbers a share `max_changed`
-    of the clips may get another class, and no probability may change by more than MAX_CHANGED.
+    of the clips may get another class. Besides, on inner folds the macro-F1 may be lower by `margin`; on
+    validation clips no probability may change by more than MAX_CHANGED.
     """
     if find_runtime(form.runtime).exact:
         return form.off <= PARITY
-    return form.changed <= p.max_changed and form.off <= MAX_CHANGED
+    close = form.off <= MAX_CHANGED if form.lost is None else form.lost <= margin
+    return form.changed <= p.max_changed and close
 
 
 @torch.inference_mode()
@@ -239,50 +258,3 @@ def probabilities(model: nn.Module, val: SplitPart, some: Sequence[int]) -> Floa
 def largest_change(one: Floats, other: Floats) -> float:
     """Largest difference of a probability; NaN if any of them is NaN."""
     return float(np.abs(one - other).max())
-
-
-def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
-    """Description of the network's input and output, for people and programs; written to preprocessing.json.
-
-    `clip` is the shape (1, T, C, H, W) of a batch.
-    """
-    p = card.network_input
-    flow = ["flow x", "flow y"]
-    channels = {1: ["grey"], 2: flow, 3: ["r", "g", "b"], 5: ["r", "g", "b", *flow]}[p.channels]
-    height, width = p.size
-    steps = [
-        "Decode every frame in order; leave out leading frames whose black border differs from the usual.",
-        f"Resize to {width} × {height} pixels by area averaging, whatever the aspect ratio; RGB order.",
-        f"Sample {f'{p.frames} frames' if p.frames else f'{p.fraction:.0%} of the frames'} at equal distances"
-        + (f" from each of {p.clips} equal parts, which are clips of their own." if p.clips > 1 else "."),
-    ]
-    if p.reduce is not None and p.reduce.frames is not None:
-        steps += [f"Of these keep {p.reduce.frames}, evenly from the first to the last (of one: the middle)."]
-    if p.sees_flow:
-        steps += [
-            f"Dense optical flow ({p.flow}) of the resized grey frames, from each sampled frame to the one "
-            f"{p.stride} later, in pixels: round(clip(v, ±{p.bound:g}) / {p.bound:g} · 127) + 128.",
-        ]
-    if p.shown_size != p.size:
-        height, width = p.shown_size
-        again = f"Resize once more to {width} × {height} pixels by area averaging"
-        steps += [again + ("; the bytes of flow keep their scale." if p.sees_flow else ".")]
-    return {
-        "classes": card.classes,
-        "extract": card.input,
-        "steps": steps,
-        "input": {
-            "name": "clip",
-            "type": "uint8",
-            "shape": ["batch", "frames", *clip[2:]],
-            "channels": channels,
-            "normalisation": "inside the network: give it bytes",
-        },
-        "output": {
-            "name": "logits",
-            "type": "float32",
-            "shape": ["batch", len(card.classes)],
-            "meaning": "softmax gives the classes' probabilities; those of a video's clips are averaged",
-        },
-        "reference": "slimstream.clips.packs.pack_clip",
-    }

@@ -1,0 +1,122 @@
+"""Forms with fewer bits get heads of their own, fitted in closed form to the features that they compute.
+
+Every rounding moves the features a little, and the head is fitted again to where they are then. Whether such
+a form answers as the network does is asked on inner folds of the train and val clips: each clip is predicted
+by heads that have not learnt from its group, the exact form's and the coarse form's.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from slimstream.core.parallel import cores
+from slimstream.models.base import Classifier
+from slimstream.models.layers.heads import CosineHead
+from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
+from slimstream.runtimes import export as formats
+from slimstream.runtimes.base import warm_up
+from slimstream.runtimes.split_part import SplitPart
+from slimstream.training.closed_form import HasMemory, fit_to_features
+from slimstream.training.inner_folds import inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.metrics.classification import Ints
+
+LeaveOut = Callable[[str, str], AbstractContextManager[None]]
+"""A block in which any exception means that a form of the named network and runtime is not used."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A form against the exact one, both with heads of their own, on inner folds."""
+
+    changed: float
+    """Share of clips with another predicted class."""
+    lost: float
+    """Mean macro-F1 over the folds that it has less."""
+
+
+def takes_own_heads(model: nn.Module, clips: SplitPart) -> TypeGuard[Classifier]:
+    """Whether the head of `model` can be fitted to given features, and judged on folds of `clips`."""
+    return (
+        isinstance(model, Classifier)
+        and model.has_one_head
+        and not isinstance(model, HasMemory)
+        and not isinstance(model.head, CosineHead)
+        and getattr(model, "classifier", "logistic") == "logistic"
+        and clips.rows["twin"].nunique() > 1
+    )
+
+
+def give_own_heads(
+    name: str,
+    model: Classifier,
+    known: Sequence[npt.NDArray[np.uint8]],
+    folder: Path,
+    runtimes: Sequence[str],
+    clips: SplitPart,
+    strength: float,
+    leave_out: LeaveOut,
+) -> dict[str, Judged]:
+    """Judge the inexact ones of `runtimes`; replace their heads in `folder`. Absent are those that fail.
+
+    `clips` are the train and val clips, `known` the calibration batches that `folder` was written with, and
+    `strength` the inverse L2 penalty of the head of `model`. A form that shares its files with an exact one
+    keeps the head of `model`, and is judged with the heads fitted to the exact features.
+    """
+    classes = len(model.head.weight)
+    folds = inner_folds(clips.rows["group"].tolist(), clips.rows["twin"].tolist(), clips.truth)
+    shared = {file for each in RUNTIMES.values() if each.exact for file in each.files}
+
+    def predict(x: npt.NDArray[np.float32], shown: npt.NDArray[np.float32]) -> Ints:
+        return predict_left_out(x, clips.truth, folds, classes, strength, shown)
+
+    def score(predicted: Ints) -> float:
+        return float(scores_of_folds(clips.truth, predicted, folds, classes)[0])
+
+    coarse = [r for r in runtimes if not find_runtime(r).exact and not find_runtime(r).missing()]
+    if not coarse:
+        return {}
+    exact = features(name, folder, REFERENCE, clips)
+    expected = predict(exact, exact)
+    judged = {}
+    for runtime in coarse:
+        with leave_out(name, runtime):
+            own = features(name, folder, runtime, clips)
+            has_files = shared.isdisjoint(find_runtime(runtime).files)
+            predicted = predict(own if has_files else exact, own)
+            if has_files:
+                head = copy.deepcopy(model)
+                fit_to_features(head, own, clips.truth, classes, strength)
+                replace_head(head, known, folder, runtime)
+            changed = float((predicted != expected).mean())
+            judged[runtime] = Judged(changed, score(expected) - score(predicted))
+    return judged
+
+
+def features(name: str, folder: Path, runtime: str, clips: SplitPart) -> npt.NDArray[np.float32]:
+    """Features (N, F) of all `clips` as the form for `runtime` computes them."""
+    network = open_network(folder, runtime, at_once=cores(), output="features")
+    warm_up([network], clips.median_clip())
+    return clips.outputs(network, f"{name}: features, {runtime}")
+
+
+def replace_head(
+    model: Classifier, known: Sequence[npt.NDArray[np.uint8]], folder: Path, runtime: str
+) -> None:
+    """Write the files for `runtime` in `folder` with the head of `model`, of which nothing else differs.
+
+    Raises RuntimeError when the form cannot be written.
+    """
+    with TemporaryDirectory(dir=folder) as other:
+        failed = formats.export(model, known, Path(other), [runtime], [folder])
+        if failed:
+            raise RuntimeError(failed[runtime])
+        for file in find_runtime(runtime).paths(Path(other)):
+            file.replace(folder / file.name)
