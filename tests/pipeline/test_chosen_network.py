@@ -135,7 +135,7 @@ def test_without_another_choice_nothing_changes(tmp_path: Path) -> None:
         assert not any(key.startswith(("slim", BEST)) for key in metrics)
         assert paths.trained_models() == ["original"] and paths.uncompressed() == "original"
         assert paths.model("slim").is_dir() and paths.curves("slim").exists()
-        assert distill.best_of_search(paths) == []
+        assert distill.best_of_search(paths) == ([paths.model("original")] if content == (SAME, SAME) else [])
 
 
 def test_a_network_that_cannot_lose_channels_is_kept_whole(

@@ -20,9 +20,7 @@ class DistillParams(Section):
     attention: float = Field(0.0, ge=0, description="β, weight of attention transfer; the control has none")
     views: int = Field(4, ge=1, description="augmented views of a clip whose teacher logits are cached")
     original: bool = Field(True, description="whether the original is one of the teachers")
-    best: bool = Field(
-        True, description="whether the best network of the search is one of the teachers, if it is another"
-    )
+    best: bool = Field(True, description="whether the best network of the search is one of the teachers")
     trained: list[str] | None = Field(
         None, description="which of the section `teachers` teach; null: all of them"
     )

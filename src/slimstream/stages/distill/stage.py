@@ -22,6 +22,7 @@ from slimstream.models import build_on_meta, create_model
 from slimstream.models.checkpoint import Card, load_card, load_model
 from slimstream.stages.distill.losses import AttentionTransfer, Distillation, attention
 from slimstream.stages.distill.params import DistillParams
+from slimstream.stages.search.params import SearchParams
 from slimstream.training import distributed
 from slimstream.training.choice import read_choices
 from slimstream.training.hooks import capture_maps
@@ -100,18 +101,20 @@ def teacher_folders(
     folders += [paths.source_root / folder for folder in p.teachers]
     if not folders:
         raise UserError(
-            "params.yaml: distill has no teacher; set distill.original: true or fill the section teachers."
+            "params.yaml: distill has no teacher; set distill.original: true, or fill the section teachers."
         )
-    return folders
+    return list(dict.fromkeys(folders))
 
 
 def best_of_search(paths: Paths) -> list[Path]:
-    """The folder of the best network of the search. Empty without a search, or if that is the original."""
+    """The folder of the best network of the search; it may be the chosen one or the original. Empty without
+    a search."""
     if (paths.model(BEST) / "model.json").exists():
         return [paths.model(BEST)]
     choices = read_choices(paths)
-    slim_is_best = paths.uncompressed() == "slim" and choices.get("best") == choices.get("chosen")
-    return [paths.model("slim")] if slim_is_best else []
+    if "best" not in choices:
+        return []
+    return [paths.model(paths.uncompressed() if choices["best"] == choices.get("chosen") else "original")]
 
 
 def new_student(p: DistillParams, paths: Paths) -> tuple[nn.Module, Card]:
@@ -158,6 +161,7 @@ def preflight(
     distill: DistillParams,
     train: TrainParams,
     teachers: dict[str, TrainParams],
+    search: SearchParams,
     extract: ExtractParams,
     paths: Paths,
     classes: list[str] | None = None,
@@ -176,7 +180,8 @@ def preflight(
                 f"params.yaml: distill.attention compares maps, and {train.model} shows none; set it to 0."
             )
         return
-    teacher_folders(distill, paths, list(teachers))
+    best = [paths.model(BEST)] if distill.best and search.active else []  # it is not yet known which it is
+    teacher_folders(distill, paths, list(teachers), best)
     wanted: dict[str, Any] = {"classes": classes, "input": NetworkInput.of(extract)}
     if split_hash is not None:
         wanted["split_hash"] = split_hash
