@@ -103,6 +103,20 @@ def write_rates(paths: Paths, rows: list[dict[str, Any]]) -> None:
         pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.curves("rates"), index=False)
 
 
+def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
+    """Each rate of the last run with `rate: auto` for tracking: its name, its parameters and its metrics."""
+    metrics = ["macro_f1", "loss", "high", "removed", "params", "macs", "latency_p50_ms", "chosen"]
+    rows = pd.read_csv(paths.curves("rates")).to_dict("records")
+    return [
+        (
+            f"rate-{row['rate']:g}",
+            {"rate": row["rate"]},
+            {name: float(row[name]) for name in metrics if name in row},
+        )
+        for row in rows
+    ]
+
+
 def compress(
     model: nn.Module, study: Study, p: PruneParams, parent: str
 ) -> tuple[PruneReport, dict[str, float]]:

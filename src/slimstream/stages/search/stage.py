@@ -78,11 +78,12 @@ def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
 
     table = pd.read_csv(paths.curves("search"))
     metrics = ["macro_f1", "loss", "high", "decode_ms", "flow_ms", "network_ms", "file_to_answer_ms"]
+    # `chosen` is a metric, 1 or 0: as a parameter it would take one of the axes of MLflow's charts.
     return [
         (
             str(row["candidate"]),
-            {name: row[name] for name in [*PARAMS, "chosen"]},
-            {name: float(row[name]) for name in [*metrics, "megabytes", "macs"]},
+            {name: row[name] for name in PARAMS},
+            {name: float(row[name]) for name in [*metrics, "megabytes", "macs", "on_front", "chosen"]},
         )
         for row in table.to_dict("records")
     ]
