@@ -20,7 +20,9 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     """The rows of a CSV file; empty without the file, as in folds."""
     import pandas as pd
 
-    return [] if not path.exists() else pd.read_csv(path).to_dict("records")
+    if not path.exists():
+        return []
+    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOG_FROM = 5.0
 """Ratio of the largest to the smallest cost above which the axis is logarithmic."""
 CORNERS = [(7, 7), (-7, 7), (7, -7), (-7, -7), (0, 10), (0, -10), (9, 0), (-9, 0)]
+CORNERS += [(7, 20), (-7, 20), (7, -20), (-7, -20), (0, 24), (0, -24)]
 """Places of a label beside its point that are tried in turn, in points right and up of it."""
 
 
@@ -53,7 +54,7 @@ def trade_off(
 
     Args:
         name: begins the ids of its points, so no two charts of a page may have the same.
-        points: drawn in this order; the keyboard goes through them from left to right.
+        points: in any order; the keyboard goes through them from left to right.
         inches: width and height, at 72 units an inch.
         x_label: title of the axis of costs.
         y_label: title of the axis of scores.
@@ -78,11 +79,16 @@ def trade_off(
             size = {"chosen": 11, "marked": 7.5, "other": 5}[p.rank]
             alpha = 0.75 if p.rank == "other" else 1
             ax.plot(p.x, p.y, p.marker, color=p.colour, ms=size, mew=0, alpha=alpha, gid=f"{name}-{i}")
-        ax.margins(x=0.06, y=0.1)
+        ax.margins(x=0.06)
+        # Intervals that appear when they are pointed at may reach beyond the frame.
+        seen = [y for p in points for y in (p.y, *((p.low, p.high) if p.rank != "other" else ()))]
+        space = 0.14 * (max(seen) - min(seen)) or 0.05
+        ax.set_ylim(min(seen) - space, max(seen) + space)
         spans = [[(p.x, p.low), (p.x, p.high)] for p in points if p.rank != "other"]
         obstacles = [*pairwise(path), *spans]
         title = None
         if limit:
+            obstacles.append([(x, limit[0]) for x in (min(costs), max(costs))])
             ax.axhline(limit[0], color=MUTED, lw=1, ls=(0, (4, 3)))
             title = ax.annotate(
                 limit[1],
