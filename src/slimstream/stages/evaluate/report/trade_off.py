@@ -1,6 +1,6 @@
 """Charts of score against cost whose points tell what they are; page.js shows the text of the nearest one."""
 
-import re
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +12,7 @@ from slimstream.stages.evaluate.report.plots import ACCENT, INK, MUTED, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 LOG_FROM = 5.0
 """Ratio of the largest to the smallest cost above which the axis is logarithmic."""
@@ -146,6 +147,7 @@ def _label(
 ) -> None:
     """Write labels where they overlap nothing, the chosen one's first; leave out those without a place.
 
+    A label is nearer to its own point than to any other.
     `lines`: pairs of points, joined by a line; `title`: a text that is there already.
     """
     from matplotlib.path import Path
@@ -157,14 +159,15 @@ def _label(
     inside = ax.get_window_extent().padded(2 * pixel)
     taken = [] if title is None else [title.get_window_extent()]
     crossed = [Path(ax.transData.transform(line)) for line in lines]
-    for p in points:
-        x, y = ax.transData.transform((p.x, p.y))
+    centres = [ax.transData.transform((p.x, p.y)) for p in points]
+    for p, (x, y) in zip(points, centres, strict=True):
         half = (6 if p.rank == "chosen" else 4 if p.rank == "marked" else 2) * pixel
         taken.append(Bbox([[x - half, y - half], [x + half, y + half]]))
     ranks = ("chosen", "marked", "other")
     for p in sorted(points, key=lambda point: ranks.index(point.rank)):
         if not p.label:
             continue
+        x, y = ax.transData.transform((p.x, p.y))
         for right, up in CORNERS:
             text = ax.annotate(
                 p.label,
@@ -184,12 +187,15 @@ def _label(
                 inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
             )
             free = not any(box.overlaps(other) for other in taken)
-            if within and free and not any(path.intersects_bbox(box) for path in crossed):
+            own = _distance(box, (x, y))
+            nearest = all(own <= _distance(box, centre) + 1 for centre in centres)
+            if within and free and nearest and not any(path.intersects_bbox(box) for path in crossed):
                 taken.append(box)
                 break
             text.remove()
 
 
-def ids(drawn: str) -> list[str]:
-    """Ids of the points in a chart."""
-    return re.findall(r'<g id="([^"]+)" class="point', drawn)
+def _distance(box: "Bbox", point: tuple[float, float]) -> float:
+    """From the edge of `box` to `point`; 0 inside."""
+    x, y = point
+    return math.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1))
