@@ -147,7 +147,7 @@ def _label(
 ) -> None:
     """Write labels where they overlap nothing, the chosen one's first; leave out those without a place.
 
-    A label is nearer to its own point than to any other.
+    A label is nearer to its own point than to any other that has one.
     `lines`: pairs of points, joined by a line; `title`: a text that is there already.
     """
     from matplotlib.path import Path
@@ -164,6 +164,7 @@ def _label(
         half = (6 if p.rank == "chosen" else 4 if p.rank == "marked" else 2) * pixel
         taken.append(Bbox([[x - half, y - half], [x + half, y + half]]))
     ranks = ("chosen", "marked", "other")
+    labelled = [centre for p, centre in zip(points, centres, strict=True) if p.label]
     for p in sorted(points, key=lambda point: ranks.index(point.rank)):
         if not p.label:
             continue
@@ -188,7 +189,7 @@ def _label(
             )
             free = not any(box.overlaps(other) for other in taken)
             own = _distance(box, (x, y))
-            nearest = all(own <= _distance(box, centre) + 1 for centre in centres)
+            nearest = all(own <= _distance(box, centre) + 1 for centre in labelled)
             if within and free and nearest and not any(path.intersects_bbox(box) for path in crossed):
                 taken.append(box)
                 break

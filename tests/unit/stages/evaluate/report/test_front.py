@@ -64,7 +64,7 @@ def test_labels_of_neighbours_do_not_overlap_and_the_chosen_one_keeps_its() -> N
 
 def test_no_label_stands_at_the_point_of_another() -> None:
     """The other one is nearer than a label is long, so there is no room to the right."""
-    two = [Point(10, 0.5, 0.5, 0.5, ["t"], label="left"), Point(10.5, 0.5, 0.5, 0.5, ["t"])]
+    two = [Point(10, 0.5, 0.5, 0.5, ["t"], label="left"), Point(10.5, 0.5, 0.5, 0.5, ["t"], label="right")]
     drawn = chart(two)
     (at,) = re.findall(r'text-anchor: (\w+)[^>]*x="([\d.]+)"[^>]*>left<', drawn)
     marks = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"[^>]*fill-opacity', drawn)]
