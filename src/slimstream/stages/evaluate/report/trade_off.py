@@ -159,7 +159,7 @@ def _label(
     inside = ax.get_window_extent().padded(2 * pixel)
     taken = [] if title is None else [title.get_window_extent()]
     crossed = [Path(ax.transData.transform(line)) for line in lines]
-    centres = [ax.transData.transform((p.x, p.y)) for p in points]
+    centres: list[tuple[float, float]] = [tuple(ax.transData.transform((p.x, p.y))) for p in points]
     for p, (x, y) in zip(points, centres, strict=True):
         half = (6 if p.rank == "chosen" else 4 if p.rank == "marked" else 2) * pixel
         taken.append(Bbox([[x - half, y - half], [x + half, y + half]]))
