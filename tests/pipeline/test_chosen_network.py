@@ -33,7 +33,6 @@ SECTIONS: dict[str, Any] = {
         "fit": HEAD,
     },
     "distill": {"views": 1, "fit": {**tiny_study.FIT, "epochs": 1}},
-    "sweep": {"rates": [0.3], "latency_runs": 5},
     "refit": {"strength": 1.0},
     "export": {"runtimes": ["onnx"], "latency_runs": 5},
 }
@@ -61,7 +60,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str,
     paths = tiny_study.study(tmp_path_factory.mktemp("study"), **SECTIONS)
     choose(paths, {**SLIM, "macro_f1": 0.9}, BETTER)
     params = load_params(paths.params)
-    stages = ("train", "teachers", "prune", "sweep", "distill", "refit", "export", "evaluate")
+    stages = ("train", "teachers", "prune", "distill", "refit", "export", "evaluate")
     return paths, {stage: STAGES[stage].run(params, paths, null_log) for stage in stages}
 
 
@@ -77,7 +76,6 @@ def test_every_network_after_it_sees_what_it_sees(
     assert (cards["pruned"].parent, cards["slim"].parent) == ("slim", None)
     assert cards["pruned"].params < cards["slim"].params < cards["original"].params
     assert metrics["train"]["slim.params"] == cards["slim"].params == metrics["prune"]["before.params"]
-    assert pd.read_csv(paths.sweep)["params"].iloc[0] == cards["slim"].params
     assert load_card(paths.final_model("slim")).network_input == cards["slim"].network_input
     assert metrics["train"]["slim.val_macro_f1"] == 1.0
 

@@ -17,7 +17,7 @@ print(status, "torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("stage", ["search", "teachers", "sweep"])
+@pytest.mark.parametrize("stage", ["search", "teachers"])
 def test_a_stage_without_work_imports_no_torch_and_records_no_run(
     tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,8 +34,6 @@ def test_a_stage_without_work_imports_no_torch_and_records_no_run(
     assert not (tmp_path / "mlflow.db").exists()
     if stage == "teachers":
         assert not [*paths.teachers.iterdir(), *paths.teacher_curves.iterdir()]
-    elif stage == "search":
+    else:
         assert json.loads(paths.search.read_text())["chosen"] is None
         assert paths.curves("search").read_text().startswith("candidate,")
-    else:
-        assert paths.sweep.read_text().startswith("rate,")

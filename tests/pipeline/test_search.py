@@ -96,7 +96,7 @@ def test_all_are_judged_timed_and_one_is_chosen(searched: tuple[Paths, dict[str,
     assert found["chosen"]["title"] == chosen["candidate"] and found["tried"] == 4
     assert metrics["chosen.file_to_answer_ms"] == pytest.approx(chosen["file_to_answer_ms"])
     assert found["folds"]["by"] == "group" and found["folds"]["count"] == 3  # the fourth group is test
-    assert not list((paths.cache / "work").rglob("*.npy"))  # no state is left
+    assert not list((paths.cache / "work").rglob("*.npy"))  # no state is left, only what others can use
 
 
 def test_what_is_chosen_is_what_train_takes(searched: tuple[Paths, dict[str, float], list[str]]) -> None:
@@ -129,6 +129,9 @@ def test_tracking_gets_a_run_for_each(searched: tuple[Paths, dict[str, float], l
 def test_shared_features_are_those_of_each_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two depths, two sizes, fewer frames: what the head of the network would get of the reduced clip."""
     monkeypatch.setattr(features, "compile_network", in_torch)
+    monkeypatch.setattr(
+        features, "BATCH_PIXELS", 4 * 64 * 64
+    )  # clips of three frames straddle batches of four
     paths, params = miniature(tmp_path, sizes=[[64, 64], [48, 40]], frames=[3, 2], depths=[2, 1])
     split = pd.read_parquet(paths.split)
     ids = sorted(split["id"][split["part"] == "val"])[:2]
@@ -164,13 +167,15 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args: done.append(key(*args)) or real(*args))
 
-    counted(features, "_compute", lambda job, *_: job.stream)
+    counted(features, "_compute", lambda job, missing, *_: (job.stream, len(missing)))
     counted(trials, "predict_left_out", lambda *_: "judged")
     counted(timing, "_time_packing", lambda *_: "packing")
 
+    again: list[bool] = []
+
     def killed(group: Any, *rest: Any) -> Any:
         done.append(group[0].streams)
-        if done.count("rgb") == 2:  # its features, and now its network
+        if group[0].streams == "rgb" and not again:
             raise KeyboardInterrupt
         return [NET] * len(group)
 
@@ -178,9 +183,40 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         STAGES["search"].run(params, paths, null_log)
     before, done[:] = list(done), []
-    assert before == ["rgb", "flow", *["judged"] * 4, "packing", "both", "rgb"]
+    clips = (pd.read_parquet(paths.split)["part"] != "test").sum()
+    assert before == [("rgb", clips), ("flow", clips), *["judged"] * 4, "packing", "both", "rgb"]
+    again.append(True)
     assert STAGES["search"].run(params, paths, null_log)["candidates"] == 4
-    assert done == ["rgb"]
+    assert done == [("rgb", 0), ("flow", 0), "rgb"]
+
+
+def test_a_search_with_other_clips_computes_the_new_ones_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the next fold of a cross-validation. A clip whose frames have changed is a new one."""
+    monkeypatch.setattr(features, "compile_network", in_torch)
+    paths, params = miniature(tmp_path, streams=["rgb"], frames=[3, 2])
+    (job,) = features.passes(
+        candidates(params.search, params.extract, params.train.model, params.train.model_args)
+    )
+    ids = sorted(path.stem for path in paths.packs.glob("*.npy"))[:4]
+    counts: list[int] = []
+    compute = features._compute
+    monkeypatch.setattr(
+        features, "_compute", lambda job, some, *rest: counts.append(len(some)) or compute(job, some, *rest)
+    )
+
+    def of(names: list[str]) -> Any:
+        clips = ClipDataset(paths.packs, names, [0] * len(names))
+        return features.compute_pass(job, clips, params.extract, {}, tmp_path / "cache")[2]
+
+    first, second = of(ids[:3]), of(ids[1:])
+    np.testing.assert_array_equal(first[3:], second[:6])  # the two clips of both, three frames each
+    pack = paths.packs / f"{ids[0]}.npy"
+    pack.chmod(0o644)
+    np.save(pack, 255 - np.load(pack))
+    assert np.abs(of(ids[:3])[:3] - first[:3]).max() > 0.01
+    assert counts == [3, 1, 1]
 
 
 def test_another_network_of_train_does_not_go_on_with_a_killed_search(tmp_path: Path) -> None:

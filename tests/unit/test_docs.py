@@ -14,8 +14,8 @@ from slimstream.catalog.manifest import COLUMNS as MANIFEST
 from slimstream.models.checkpoint import Card
 from slimstream.runtimes import RUNTIMES
 from slimstream.runtimes.base import Form
+from slimstream.stages.prune.rates import COLUMNS as RATES
 from slimstream.stages.search.stage import COLUMNS as SEARCH
-from slimstream.stages.sweep.stage import COLUMNS as SWEEP
 from slimstream.training.study import CURVES
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_the_picture_of_the_layers_shows_those_that_are_checked() -> None:
         pytest.param([field.name for field in fields(Form)], id="runtimes.json"),
         pytest.param([*RUNTIMES], id="runtimes"),
         pytest.param(SEARCH, id="search.csv"),
-        pytest.param(SWEEP, id="sweep.csv"),
+        pytest.param(RATES, id="rates.csv"),
         pytest.param(CURVES, id="curves"),
     ],
 )

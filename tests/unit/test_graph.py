@@ -33,7 +33,7 @@ UNREACHED = {
     "training/metrics/intervals.py": "trainings report no intervals",
     "models/latency.py": "few stages time a network",
     "runtimes/export.py": "evaluate opens what export wrote",
-    "runtimes/split_part.py": "sweep looks at no deployed form's answers",
+    "runtimes/split_part.py": "prune looks at no deployed form's answers",
 }
 """Files that a stage lists with their folder although its code does not reach them, and why it does not."""
 GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -6,7 +6,7 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,15 @@ import numpy.typing as npt
 from slimstream.clips.flow import dense_flow, quantise, saturation
 from slimstream.clips.params import FLOW_CHANNELS, ExtractParams, NetworkInput
 from slimstream.clips.reduce import kept_frames, shrink
-from slimstream.clips.sampling import Pair, border_frames, leading_to_drop, plan_frames
+from slimstream.clips.sampling import (
+    Border,
+    Pair,
+    black_border,
+    border_frames,
+    leading_to_drop,
+    plan_frames,
+    surely_without_border,
+)
 from slimstream.clips.timeline import Timeline
 from slimstream.clips.video import SkippingFailed, VideoReader, open_clip
 from slimstream.core.errors import UserError
@@ -156,7 +164,7 @@ class _DecodePass:
 class _SmallPictures(dict[int, Frame]):
     """Frames by index, resized to (height, width) `size`; one of `later` when it is first asked for.
 
-    Of the frames at the beginning that are kept for a look at their border, most are never looked at.
+    Of the frames at the beginning that are kept for a look at their border, most are never resized.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -170,6 +178,15 @@ class _SmallPictures(dict[int, Frame]):
     def __missing__(self, index: int) -> Frame:
         self.add(index, self.later.pop(index)())
         return self[index]
+
+    def border(self, index: int) -> Border:
+        """The black margins of a frame, which is resized only if it may have some."""
+        if index not in self:
+            picture = self.later[index]()
+            if surely_without_border(picture, self.size):
+                return np.zeros(4)
+            self.add(index, picture)
+        return black_border(self[index])
 
     def settle(self, wanted: Collection[int]) -> None:
         """Make the pictures of `later` that are `wanted`, and forget the others."""
@@ -205,9 +222,9 @@ def _decode(path: Path, p: NetworkInput, believed: Timeline | None, skip: bool =
         return _DecodePass(believed, reader.timeline(), choice, small, reader.info.peak)
 
 
-def _choose(small: Mapping[int, Frame], seen: Timeline, p: NetworkInput) -> _Selection:
-    """Choose frames by the timeline `seen`; `small` holds the resized frames of `sampling.border_frames`."""
-    dropped = leading_to_drop(small, len(seen.times))
+def _choose(small: _SmallPictures, seen: Timeline, p: NetworkInput) -> _Selection:
+    """Choose frames by the timeline `seen`; `small` holds the frames of `sampling.border_frames`."""
+    dropped = leading_to_drop(small.border, len(seen.times))
     try:
         pairs = plan_frames(seen, dropped, p)
     except ValueError:

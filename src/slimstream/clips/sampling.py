@@ -1,7 +1,9 @@
 """Choice of the frames of a clip that are packed; leading frames with another border are left out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from itertools import pairwise
+from math import ceil
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,10 @@ BLACK = 16
 """Mean brightness, 0..255, below which a row or column of a border is black."""
 TOLERANCE = 0.04
 """Largest change of a black margin, as a share of the side, for which the border counts as the same."""
+ROUNDING = 2
+"""More than averaging and the conversion to grey can take from a mean brightness by rounding."""
+Border = npt.NDArray[np.float64]
+"""(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all black."""
 Pair = tuple[int, int]
 """Indices into the decoded frames: a frame, and the frame to which its flow is computed."""
 
@@ -91,32 +97,55 @@ def _nearest(part: list[int], pairs: npt.NDArray[np.int64], seen: Timeline, reac
     return chosen
 
 
-def leading_to_drop(small: Mapping[int, Frame], count: int) -> int:
+def leading_to_drop(border: Callable[[int], Border], count: int) -> int:
     """Number of leading frames that have another black border than the frames after them.
 
     Recorders start some clips with a pillar-boxed, letter-boxed or black frame, in some states more often
     than in others, and a model must not learn that. A border that lasts longer than the examined frames
     belongs to the clip. At most the examined leading frames are left out, so a clip with a border throughout,
-    a fade-in or a cut keeps nearly all frames. `small` holds at least the frames of `border_frames(count)`.
+    a fade-in or a cut keeps nearly all frames. `border` is asked for frames of `border_frames(count)`.
     """
     lead, rest = border_frames(count)
     if not rest:
         return 0
-    usual = np.median([black_border(small[i]) for i in rest], axis=0)
+    usual = np.median([border(i) for i in rest], axis=0)
     for index in lead:
-        if np.abs(black_border(small[index]) - usual).max() <= TOLERANCE:
+        if np.abs(border(index) - usual).max() <= TOLERANCE:
             return index
     return len(lead)
 
 
-def black_border(picture: Frame) -> npt.NDArray[np.float64]:
-    """(4,) widths of the black margins left, right, top, bottom as shares of the side; 1: all black."""
+def black_border(picture: Frame) -> Border:
+    """The black margins of a picture (H, W, 3) uint8 RGB."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     widths = []
     for axis in (0, 1):
-        dark = cv2.reduce(grey, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() < BLACK
+        dark = _brightness(grey, axis) < BLACK
         widths += [1.0 if dark.all() else float(np.argmin(side)) / len(side) for side in (dark, dark[::-1])]
     return np.array(widths)
+
+
+def surely_without_border(picture: Frame, size: tuple[int, int]) -> bool:
+    """Whether `picture`, averaged to (height, width) `size`, certainly has no black margin.
+
+    Only the rows and columns at its edges are looked at, which is faster than averaging all of it. False says
+    nothing.
+    """
+    height, width = picture.shape[:2]
+    if height < size[0] or width < size[1]:  # enlarged pictures are not averages
+        return False
+    rows, columns = ceil(height / size[0]), ceil(width / size[1])  # of which one row, one column is made
+    edges = ((picture[:, :columns], 0), (picture[:, -columns:], 0), (picture[:rows], 1), (picture[-rows:], 1))
+    return all(
+        _brightness(cv2.cvtColor(edge, cv2.COLOR_RGB2GRAY), axis).min() >= BLACK + ROUNDING
+        for edge, axis in edges
+    )
+
+
+def _brightness(grey: npt.NDArray[Any], axis: int) -> npt.NDArray[np.float32]:
+    """Mean of each column (axis 0) or each row (axis 1) of a grey picture, 0..255."""
+    mean: npt.NDArray[np.float32] = cv2.reduce(grey, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
+    return mean
 
 
 def border_frames(count: int) -> tuple[range, range]:

@@ -5,57 +5,23 @@ be left out (see `packet_index`), which gives the same bytes. A picture is a cli
 same interface.
 """
 
-import struct
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
-from fractions import Fraction
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import av
-import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
-from slimstream.clips.container import claimed_duration, empty_packet, open_container, packets
+from slimstream.clips.container import empty_packet
 from slimstream.clips.deinterlace import Deinterlacer
-from slimstream.clips.packet_index import PacketIndex, index_packets
 from slimstream.clips.pictures import PictureReader
+from slimstream.clips.rgb import RgbConverter
 from slimstream.clips.timeline import Timeline, timeline
+from slimstream.clips.track import Track
 from slimstream.core.media import Frame, UnreadableVideo, VideoInfo, is_picture
-
-MATRICES = {
-    3: "reserved",
-    8: "YCgCo",
-    10: "BT.2020 constant luminance",
-    11: "SMPTE 2085",
-    12: "chromaticity-derived non-constant luminance",
-    13: "chromaticity-derived constant luminance",
-    14: "ICtCp",
-    15: "IPT-C2",
-    16: "YCgCo-Re",
-    17: "YCgCo-Ro",
-}
-"""Colour matrices (ISO/IEC 23091-2) that libswscale does not convert."""
-
-PROGRESSIVE = 1
-"""FFmpeg's AVFieldOrder for progressive frames; 0 is unknown, larger numbers are interlaced."""
 
 MISSING_SHARE, MISSING_FRAMES = 0.1, 3
 """Share of a clip and number of frames that may be lost or damaged: headers of intact files are rounded."""
-
-KEPT_BYTES = 2**28
-"""Size of a file above which its packets are read twice instead of being kept in memory."""
-
-
-class _Stamp(NamedTuple):
-    """When the frame of a packet is shown, and for how long, in units of `time_base` seconds."""
-
-    pts: int | None
-    duration: int | None
-    time_base: Fraction | None
 
 
 class SkippingFailed(Exception):
@@ -73,25 +39,15 @@ class VideoReader:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file() or path.stat().st_size == 0:
-            raise UnreadableVideo("the file is empty" if path.is_file() else "the file is missing")
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise UnreadableVideo("the file's name is not UTF-8: rename it") from None
-        self._path = path
-        self._container, self._stream = open_container(path)
-        self._reformatter = VideoReformatter()
+        self._track = Track(path)
+        self._rgb = RgbConverter()
         self._frame: av.VideoFrame | None = None
         self._stamps: list[float | None] = []
-        self._last = 0.0
-        self._indexed = False
-        self._kept: deque[Any] | None = None  # packets that `claimed_timeline` has read
-        self._claimed: Timeline | None = None
-        self._index: PacketIndex | None = None
+        self._newest: av.VideoFrame | None = None  # as decoded
         self._missing: set[int] | None = None  # with `skip_to`: wanted frames that have not come yet
         self._needed: set[int] = set()
         self._fresh: set[int] = set()
+        self._end = -1  # the last needed packet
         self.damaged = 0
         """Number of frames so far that are incomplete or were predicted from an incomplete frame."""
         self.lost = 0
@@ -103,66 +59,15 @@ class VideoReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._container.close()
+        self._track.close()
 
     @property
     def info(self) -> VideoInfo:
-        stream, codec = self._stream, self._stream.codec_context
-        fps = float(stream.average_rate or stream.guessed_rate or 0)
-        return VideoInfo(
-            frames=max(0, stream.frames),
-            fps=fps if 0 < fps < 10_000 else 25.0,
-            width=codec.width,
-            height=codec.height,
-            codec=codec.codec.canonical_name,
-            duration=claimed_duration(self._container, stream),
-            interlaced=codec.field_order > PROGRESSIVE,
-        )
+        return self._track.info
 
     def claimed_timeline(self) -> Timeline | None:
-        """The timeline by the container's packets, read without decoding; None when it has no packets.
-
-        Call it before iterating. It reads the file to its end. The packets are kept until they are decoded;
-        those of a large file are read again.
-        """
-        if not self._indexed:
-            self._indexed = True
-            if self._path.stat().st_size <= KEPT_BYTES:
-                self._kept = deque(packets(self._container, self._stream))
-                self._look_through(list(self._kept)[:-1])  # the last one is empty
-            else:
-                container, stream = open_container(self._path)
-                with closing(container):
-                    self._look_through(packet for packet, _ in pairwise(packets(container, stream)))
-        return self._claimed
-
-    def _look_through(self, found: Iterable[Any]) -> None:
-        """Note what the packets `found` of the file say."""
-        shown: list[_Stamp] = []
-
-        def noted() -> Iterator[Any]:
-            for packet in found:
-                if packet.size and not packet.is_discard:
-                    shown.append(_Stamp(packet.pts, packet.duration, packet.time_base))
-                yield packet
-
-        rest = noted()
-        self._index = None if self.info.interlaced else index_packets(rest, self._stream)
-        for _ in rest:  # no index is made of these
-            pass
-        self._claimed = self._claimed_by(shown)
-
-    def _claimed_by(self, shown: list[_Stamp]) -> Timeline | None:
-        if not shown:
-            return None
-        known = [(p.pts, p.time_base) for p in shown if p.pts is not None and p.time_base]
-        if len(known) < len(shown):
-            return timeline([None] * len(shown), self.info.fps)
-        known.sort(key=lambda stamp: stamp[0])
-        seconds = [pts * base.numerator / base.denominator for pts, base in known]
-        end = max(shown, key=lambda p: p.pts or 0)
-        last = float((end.duration or 0) * (end.time_base or 0))
-        return timeline(seconds, self.info.fps, last, self._restarts)
+        """See `Track.claimed_timeline`. Call it before iterating."""
+        return self._track.claimed_timeline()
 
     def skip_to(self, wanted: Collection[int]) -> None:
         """From here on decode only what the frames `wanted` depend on, if that gives the same bytes.
@@ -172,26 +77,24 @@ class VideoReader:
         iteration ends with the last wanted frame, `timeline` is the claimed one, and damage in packets that
         are left out stays unnoticed. It raises SkippingFailed when a frame is damaged or missing.
         """
-        if self._index is None or self.damaged or self.lost or self.interlaced:
+        if self._track.index is None or self.damaged or self.lost or self.interlaced:
             return
         seen = self._place(self._frame)
         if seen is None or seen != len(self._stamps) - 1:
             return  # frames do not come out as the packets say
         self._missing = {index for index in wanted if index > seen}
-        self._needed, self._fresh = self._index.needed(self._missing)
+        self._needed, self._fresh = self._track.index.needed(self._missing)
+        self._end = max(self._needed, default=-1)
 
     def timeline(self) -> Timeline:
         """The timeline of the frames so far. Raises UnreadableVideo when there are none."""
-        if self._missing is not None and self._claimed is not None:
-            return self._claimed
+        if self._missing is not None and self._track.claimed is not None:
+            return self._track.claimed
         if not self._stamps:
             raise UnreadableVideo("no frame can be decoded")
-        return timeline(self._stamps, self.info.fps, self._last, self._restarts)
-
-    @property
-    def _restarts(self) -> bool:
-        """Whether timestamps may restart within the container, as in a transport stream."""
-        return bool(self._container.format.flags & av.format.Flags.ts_discont.value)
+        newest = self._newest
+        last = float((newest.duration or 0) * (newest.time_base or 0)) if newest else 0.0
+        return timeline(self._stamps, self.info.fps, last, self._track.restarts)
 
     def damage(self) -> str:
         """Why too many of the frames so far are damaged, as a sentence; "" when they are not."""
@@ -218,35 +121,19 @@ class VideoReader:
 
     def _place(self, frame: av.VideoFrame | None) -> int | None:
         """Index of a frame in display order by its timestamp; None when no packet has it."""
-        if self._index is None or frame is None or frame.pts is None:
+        if self._track.index is None or frame is None or frame.pts is None:
             return None
-        return self._index.frame_of.get(frame.pts)
+        return self._track.index.frame_of.get(frame.pts)
 
     def picture(self) -> Frame:
         """The last decoded frame, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
-        return self._converted(self._frame)
-
-    def _converted(self, frame: av.VideoFrame | None) -> Frame:
-        assert frame is not None, "iterate first"
-        try:
-            rgb = self._reformatter.reformat(
-                frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1
-            )
-        except (av.error.FFmpegError, ValueError) as error:
-            if frame.colorspace in MATRICES:
-                what = f"colour matrix {MATRICES[frame.colorspace]}"
-            else:
-                what = f"pixel format {frame.format.name} with colour matrix {frame.colorspace}"
-            raise UnreadableVideo(
-                f"frames cannot be converted ({what}): save the clip in another one"
-            ) from error
-        picture = np.asarray(rgb.to_ndarray(), np.uint8)
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-        return picture if matrix is None else _oriented(picture, bytes(matrix))
+        assert self._frame is not None, "iterate first"
+        return self._rgb.picture(self._frame)
 
     def picture_later(self) -> Callable[[], Frame]:
         """A call that makes `picture()` of the last decoded frame, also after the next one."""
-        return partial(self._converted, self._frame)
+        assert self._frame is not None, "iterate first"
+        return partial(self._rgb.picture, self._frame)
 
     def _shown(self) -> Iterator[av.VideoFrame]:
         """Frames for display: from the first interlaced one on they pass through a deinterlacer."""
@@ -284,7 +171,7 @@ class VideoReader:
                 spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
                 self.damaged += spoilt
                 self._stamps.append(frame.time)
-                self._last = float((frame.duration or 0) * (frame.time_base or 0))
+                self._newest = frame
                 if self._missing is None:
                     yield frame
                 elif (place := self._place(frame)) is not None and place in self._missing:
@@ -298,43 +185,24 @@ class VideoReader:
     def _fed(self) -> Iterator[av.Packet]:
         """Packets for the decoder: all, or after `skip_to` the needed ones."""
         skipped = False
-        for number, packet in enumerate(self._packets()):
+        for number, packet in enumerate(self._track.packets()):
             if self._missing is not None and packet.size and number not in self._needed:
                 skipped = True
-                if number > max(self._needed, default=-1):
-                    yield empty_packet(self._stream)
+                if number > self._end:
+                    yield empty_packet(self._track.stream)
                     return
                 continue
             if skipped and number in self._fresh:
                 # As after a seek: the decoder returns what it holds and begins anew.
-                yield empty_packet(self._stream)
-                self._stream.codec_context.flush_buffers()
+                yield empty_packet(self._track.stream)
+                self._track.stream.codec_context.flush_buffers()
             skipped = False
             yield packet
-
-    def _packets(self) -> Iterator[av.Packet]:
-        if self._kept is None:
-            yield from packets(self._container, self._stream)
-        while self._kept:
-            yield self._kept.popleft()
 
     def _require(self, whole: bool) -> None:
         """Raise SkippingFailed if packets are left out and not all is `whole`."""
         if self._missing is not None and not whole:
             raise SkippingFailed
-
-
-def _oriented(picture: Frame, matrix: bytes) -> Frame:
-    """`picture` rotated by multiples of 90° and mirrored by a display matrix.
-
-    The matrix (ISO/IEC 14496-12, 9 numbers of 32 bits) maps (x, y) to (a x + c y, b x + d y).
-    """
-    a, b, _, c, d = struct.unpack_from("=5i", matrix)
-    if abs(b) > abs(a):
-        picture, right, down = picture.transpose(1, 0, 2), c, b
-    else:
-        right, down = a, d
-    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
 
 
 def open_clip(path: Path, bits: int | None = None) -> VideoReader | PictureReader:

@@ -113,7 +113,7 @@ class Paths:
         return self.root / "models" / name
 
     def uncompressed(self) -> str:
-        """Name of the model that prune and sweep compress: the one that the search chose, or the original."""
+        """Name of the model that prune compresses: the one that the search chose, or the original."""
         return "slim" if (self.model("slim") / "model.json").exists() else "original"
 
     @property
@@ -161,11 +161,6 @@ class Paths:
     def teacher_curves(self) -> Path:
         """teachers: training curves, one file per teacher."""
         return self.root / "plots" / TEACHERS
-
-    @property
-    def sweep(self) -> Path:
-        """sweep: one row per pruning rate; training curves lie in the folder plots/sweep."""
-        return self.root / "plots/sweep.csv"
 
     def curves(self, name: str) -> Path:
         """Training curves, one row per epoch, for `dvc plots`."""

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -19,6 +19,9 @@ class Section(BaseModel):
     """Base class of a group of settings. Immutable; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    removed: ClassVar[Mapping[str, str]] = {}
+    """Settings of earlier versions → what to do now."""
 
 
 S = TypeVar("S", bound=Section)
@@ -68,6 +71,8 @@ def parse(content: Any, model: type[S], where: str) -> S:
 def _message(error: ValidationError, model: type[Section]) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "the file"
+    if field in model.removed:
+        return f"there is no '{field}' any more: {model.removed[field]}"
     if first["type"] == "extra_forbidden":
         known = _known_fields(first["loc"][:-1], model)
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)

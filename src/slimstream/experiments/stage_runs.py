@@ -36,7 +36,7 @@ from slimstream.stages.ingest.reserved_folders import check_source
 
 LINKED = ("data/split.parquet", "data/split.json", "data/search.json", "models", "exports", "plots")
 """Outputs of the stages before it that a stage finds in its folder."""
-IN_NO_KEY = {"publish", "search", "sweep"}
+IN_NO_KEY = {"publish", "search"}
 """Sections that no stage of an experiment reads."""
 
 

@@ -4,8 +4,9 @@ A section lies beside the stage that owns it (`stages/<stage>/params.py`), or in
 stages need it from. No stage depends on this file, so a section that is added makes none run again.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -21,7 +22,6 @@ from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.prune.params import PruneParams
 from slimstream.stages.refit.params import RefitParams
 from slimstream.stages.search.params import SearchParams
-from slimstream.stages.sweep.params import SweepParams
 from slimstream.stages.validate.params import ValidateParams
 from slimstream.training.params import TrainParams
 
@@ -43,7 +43,6 @@ class Params(Section):
         {}, description="networks that only teach, by a name of yours"
     )
     prune: PruneParams = PruneParams(rate=0.5)
-    sweep: SweepParams = SweepParams()
     distill: DistillParams = DistillParams()
     refit: RefitParams = RefitParams()
     export: ExportParams = ExportParams()
@@ -51,6 +50,10 @@ class Params(Section):
     publish: PublishParams = PublishParams()
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+    removed: ClassVar[Mapping[str, str]] = {
+        "sweep": "'prune.rate: auto' tries the rates of prune.rates and chooses one; delete the section."
+    }
 
     def section(self, name: str) -> Any:
         """The section or the single setting `name`, as "extract" or "ingest.source"."""

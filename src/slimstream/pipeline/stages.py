@@ -86,12 +86,6 @@ _LIST = (
     ),
     Stage("prune", "remove the least important channels, then fine-tune", ("pruned",), trains=True),
     Stage(
-        "sweep",
-        "prune at several rates and show what each costs and saves, if the recipe names any",
-        has_work=lambda params: bool(params.sweep.rates),
-        in_folds=False,
-    ),
-    Stage(
         "distill",
         "let a small network learn from the original and the teachers, beside its λ = 0 control",
         ("control", "distilled"),

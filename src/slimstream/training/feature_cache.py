@@ -74,7 +74,7 @@ def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: P
         if not len(batch.indices):  # other processes have it
             yield batch
             continue
-        files = [folder / _digest(frame) for frame in batch.clip.flatten(0, 1)]
+        files = [folder / digest(frame.contiguous().numpy()) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
             for file, frame in zip(files, make(batch).flatten(0, 1).numpy(), strict=True):
                 _write(file, frame)
@@ -90,10 +90,11 @@ def _made(model: nn.Module, layers: Callable[[Tensor], Tensor], clips: Tensor) -
     return torch.cat([layers(clip.to(device)).half().cpu() for clip in clips.split(1)])
 
 
-def _digest(frame: Tensor) -> str:
+def digest(pixels: np.ndarray) -> str:
+    """Name of the file that belongs to these pixels, with a folder."""
     # With the shape: pictures of other sizes or channels may have the same bytes, as black ones have.
-    pixels = f"{tuple(frame.shape)} {frame.dtype} ".encode() + frame.contiguous().numpy().tobytes()
-    name = hashlib.blake2b(pixels, digest_size=16).hexdigest()
+    content = f"{pixels.shape} {pixels.dtype} ".encode() + pixels.tobytes()
+    name = hashlib.blake2b(content, digest_size=16).hexdigest()
     return f"{name[:2]}/{name}.npy"
 
 

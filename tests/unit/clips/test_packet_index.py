@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimstream.clips import packs, video
+from slimstream.clips import packs, track
 from slimstream.clips.container import open_container
 from slimstream.clips.packet_index import Packet, PacketIndex
 from slimstream.clips.packs import pack_clip
@@ -110,12 +110,12 @@ def test_packets_of_a_large_file_are_not_kept(tmp_path: Path, monkeypatch: pytes
     """A recording of an hour does not fit into memory; it is read twice, with the same result."""
     path = encode(tmp_path / "a.mp4", STEPS, options={"g": "8"})
     expected, few = packed(path, FEW, monkeypatch)
-    monkeypatch.setattr(video, "KEPT_BYTES", 0)
+    monkeypatch.setattr(track, "KEPT_BYTES", 0)
     found, again = packed(path, FEW, monkeypatch)
     assert found.array.tobytes() == expected.array.tobytes() and found.seconds == expected.seconds
     assert again == few < 50
     with VideoReader(path) as clip:
-        assert clip.claimed_timeline() is not None and clip._kept is None
+        assert clip.claimed_timeline() is not None and clip._track._kept is None
 
 
 def test_what_is_left_out_may_be_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

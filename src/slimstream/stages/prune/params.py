@@ -35,7 +35,8 @@ class PruneParams(Section):
     rate: Rate | None = Field(
         None,
         description="share of channels removed (P1: 0.5); every layer keeps one at least. auto: that of "
-        "`rates` with the smallest network whose loss on inner folds is within search.margin",
+        "`rates` with the smallest network whose loss is within search.margin, on clips that it has not "
+        "learnt from",
     )
     rates: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.2, 0.3, 0.4, 0.5, 0.6, 0.7], min_length=1, description="the rates that `rate: auto` tries"
@@ -73,9 +74,4 @@ class PruneParams(Section):
             )
         if self.frozen and self.restore is None:
             raise ValueError("'frozen' needs 'restore', for no training will mend those layers")
-        if self.rate == "auto" and (self.fit.head is None or self.fit.epochs):
-            raise ValueError(
-                "rate auto judges networks by heads fitted in closed form: it needs fit.head, a strength, "
-                "and fit.epochs 0"
-            )
         return self

@@ -1,10 +1,12 @@
-"""`prune.rate: auto`: the smallest network that surely loses little, found on inner folds as in `search`."""
+"""`prune.rate: auto`: the smallest network that surely loses little on clips that it has not learnt from."""
 
-import copy
 import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,100 +16,160 @@ import pandas as pd
 import torch
 from torch import nn
 
+from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import fingerprint
-from slimstream.core.progress import progress_bar
-from slimstream.models.cost import count_macs, count_params
+from slimstream.core.paths import Paths
+from slimstream.core.progress import Log, progress_bar
+from slimstream.models import create_model
+from slimstream.models.checkpoint import load_model, save_model
+from slimstream.models.cost import measure
+from slimstream.models.latency import Latency, latencies
+from slimstream.runtimes import open_network
+from slimstream.runtimes.base import warm_up
+from slimstream.runtimes.export import export
+from slimstream.stages.prune.compress import at_rate, compress, tune
 from slimstream.stages.prune.params import PruneParams
+from slimstream.training import distributed
 from slimstream.training.cheapest import choose_on_folds
-from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out
+from slimstream.training.inner_folds import MIN_GROUPS, InnerFolds, inner_folds, predict_left_out
+from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import draw_resamples
-from slimstream.training.study import Study, clip_batches
+from slimstream.training.study import Row, Study, clip_batches, predict, prefixed_log, with_prefix
 
 RESAMPLES = 2000
-COLUMNS = ["rate", "removed", "params", "macs", "macro_f1", "loss", "low", "high", "chosen"]
+TIMED_RUNS = 20
+COLUMNS = [
+    *("rate", "removed", "params", "macs", "latency_p50_ms"),
+    *("macro_f1", "loss", "low", "high", "chosen"),
+]
 """Columns of plots/rates.csv: a row for each rate that was tried, 0 is the network before pruning."""
-
-Compress = Callable[[nn.Module, float], float]
-"""Prunes a network in place at a rate and restores it; returns the share of channels that was removed."""
 
 
 @dataclass(frozen=True)
-class _Tried:
-    removed: float
-    params: int
-    macs: int
-    features: npt.NDArray[np.float32]
-    """(N, F) of all train and val clips."""
+class Found:
+    """The network at the rate that was chosen."""
+
+    rate: float
+    model: nn.Module
+    history: Any
+    """As in `PruneReport`."""
+    metrics: Row
+    """Of pruning and, where it was part of the comparison, of fine-tuning."""
+    rows: list[dict[str, Any]]
+    """One of COLUMNS for each rate."""
 
 
-def find_rate(
-    model: nn.Module, study: Study, p: PruneParams, parent: Path, margin: float, compress: Compress
-) -> tuple[float, list[dict[str, Any]]]:
-    """The rate of `p.rates`, or 0, with the fewest multiply-accumulates that surely loses little.
+def find_rate(study: Study, p: PruneParams, parent: str, margin: float, log: Log, *, by_heads: bool) -> Found:
+    """Find the rate of `p.rates`, or 0, with the fewest multiply-accumulates that surely loses little.
 
-    That is: the upper 95 % bound of its paired loss of macro-F1 against the best is at most `margin`. Also
-    returns a row of COLUMNS for each rate.
+    That is: the upper 95 % bound of its paired loss of macro-F1 against the best is at most `margin`.
 
-    Each network is pruned and restored once, with all train and val clips but without labels. Heads are
-    fitted in closed form on inner folds of these clips, so that each clip is judged by a head that has not
-    learnt its group. `model`, from the folder `parent`, is not changed. A killed run goes on where it was.
+    Each network is pruned and restored once, without labels. Then, with `by_heads`, heads are fitted in
+    closed form on inner folds of the train and val clips, so that each clip is judged by a head that has not
+    learnt its group; no other layer may have learnt from labels. Else each network is fine-tuned as `p.fit`
+    says and judged on the val clips. The network before pruning, rate 0, is not trained any further.
+
+    A killed run goes on where it was. Raises UserError when there are too few clips for inner folds.
     """
-    weights = [parent / name for name in ("model.json", "weights.safetensors")]
-    split = study.paths.split
-    key = fingerprint("prune", [p.model_dump_json()], [*weights, split, study.paths.packs / "index.parquet"])
+    of = study.paths.model(parent)
+    inputs = [of / "model.json", of / "weights.safetensors", study.paths.split]
+    settings = [p.model_dump_json(), study.input.model_dump_json(), str(by_heads)]
+    key = fingerprint("prune", settings, [*inputs, study.paths.packs / "index.parquet"])
     work = study.paths.resume_folder("rates", key)
-    rows = pd.read_parquet(split)
-    rows = rows[rows["part"].isin(("train", "val"))].sort_values("id").iloc[study.both.given]
-    truth, classes = np.array(study.both.labels), len(study.classes)
-    group, twin = rows["group"].tolist(), rows["twin"].tolist()
-    folds = inner_folds(group, twin, truth)
-
     rates = [0.0, *sorted(set(p.rates))]
-    tried = [_try(rate, model, study, p, compress, work) for rate in progress_bar(rates, "rates tried")]
+    folders = [work / f"{rate:g}" for rate in rates]
+    for rate, folder in progress_bar(list(zip(rates, folders, strict=True)), "rates tried"):
+        if not (folder / "facts.json").exists():
+            _try(rate, study, p, parent, folder, prefixed_log(log, f"{rate:g}"), by_heads)
+    distributed.all_reduce([torch.zeros(1)])  # until the first process has written all files
     study.finished.append(work)
+
+    answers = [np.load(folder / "answers.npy", allow_pickle=False) for folder in folders]
+    facts = [json.loads((folder / "facts.json").read_text()) for folder in folders]
+    rows = _table(rates, answers, facts, study, p, margin, by_heads)
+    speed = _speed(folders, study.example().numpy()) if distributed.rank() == 0 else []
+    for row, measured in zip(rows, speed, strict=False):
+        row["latency_p50_ms"] = measured.p50
+    chosen = next(i for i, row in enumerate(rows) if row["chosen"])
+    if not by_heads and distributed.rank() == 0:
+        shutil.copy(folders[chosen] / "curves.csv", study.paths.curves("pruned"))
+    model, card = load_model(folders[chosen], create_model)
+    return Found(rates[chosen], model, card.pruning, facts[chosen]["metrics"], rows)
+
+
+def _try(
+    rate: float, study: Study, p: PruneParams, parent: str, folder: Path, log: Log, by_heads: bool
+) -> None:
+    """Make the network at `rate`; write it, its exported form, what it answers and what it costs."""
+    model, card = load_model(study.paths.model(parent), create_model)
+    p = at_rate(p, rate)
+    report, restored = compress(model, study, p, parent)
+    metrics = with_prefix("restore", restored)
+    if not by_heads:
+        metrics |= tune(model, study, p, parent, log)
+    if distributed.rank():
+        return
+    if by_heads:
+        answers: npt.NDArray[Any] = _features(model, study, raw=p.frozen)
+    else:
+        answers = predict(model, study.evaluation(model, study.val))[0].argmax(1).numpy()
+    params, macs = measure(model, tuple(study.example().shape))
+    sizes = {"params": params, "macs": macs}
+    save_model(folder, model, card.model_copy(update={"pruning": report.history, **sizes}))
+    export(model, [study.example().numpy()], folder, ["openvino"])
+    if not by_heads:
+        shutil.copy(study.paths.curves("pruned"), folder / "curves.csv")
+    np.save(folder / "answers.npy", answers)
+    with atomic_write(folder / "facts.json") as half:
+        half.write_text(json.dumps({"removed": report.effective_rate, **sizes, "metrics": metrics}))
+
+
+def _table(
+    rates: Sequence[float],
+    answers: Sequence[npt.NDArray[Any]],
+    facts: Sequence[dict[str, Any]],
+    study: Study,
+    p: PruneParams,
+    margin: float,
+    by_heads: bool,
+) -> list[dict[str, Any]]:
+    """A row for each rate, without its latency; one is chosen. `answers` are features or predictions."""
+    clips, parts = (study.both, ("train", "val")) if by_heads else (study.val, ("val",))
+    split = pd.read_parquet(study.paths.split)
+    own = split[split["part"].isin(parts)].sort_values("id").iloc[clips.given]
+    group, twin = own["group"].tolist(), own["twin"].tolist()
+    truth, classes = np.array(clips.labels), len(study.classes)
+    if by_heads:
+        assert p.fit.head is not None
+        folds = inner_folds(group, twin, truth)
+        predicted: list[Ints] = [predict_left_out(x, truth, folds, classes, p.fit.head) for x in answers]
+        judged_on = folds.label
+    else:
+        groups = len(set(group))
+        folds = InnerFolds("group", np.zeros(len(truth), np.int64), groups)
+        predicted = list(answers)
+        judged_on = f"the val clips of {groups} groups" if groups > 1 else "the val clips of one group"
     draws = draw_resamples(group, twin, RESAMPLES, min_groups=MIN_GROUPS)
-    assert p.fit.head is not None
-    predicted = [predict_left_out(one.features, truth, folds, classes, p.fit.head) for one in tried]
-    cost = np.array([float(one.macs) for one in tried])
+    cost = np.array([float(one["macs"]) for one in facts])
     scores, choice, _ = choose_on_folds(predicted, truth, folds, draws, classes, cost, margin)
     print(
         f"prune: rate {rates[choice.chosen]:g} of {', '.join(f'{rate:g}' for rate in rates)} "
-        f"({folds.label}): {choice.why}",
+        f"({judged_on}): {choice.why}",
         file=sys.stderr,
     )
-    table = [
+    return [
         {
             "rate": rate,
-            "removed": one.removed,
-            "params": one.params,
-            "macs": one.macs,
+            **{key: facts[i][key] for key in ("removed", "params", "macs")},
             "macro_f1": float(scores[i]),
             "loss": float(scores[choice.best] - scores[i]),
             "low": float(choice.low[i]),
             "high": float(choice.high[i]),
             "chosen": i == choice.chosen,
         }
-        for i, (rate, one) in enumerate(zip(rates, tried, strict=True))
+        for i, rate in enumerate(rates)
     ]
-    return rates[choice.chosen], table
-
-
-def _try(
-    rate: float, model: nn.Module, study: Study, p: PruneParams, compress: Compress, work: Path
-) -> _Tried:
-    """The network pruned at `rate`. A finished one is only read."""
-    file, facts = work / f"{rate:g}.npy", work / f"{rate:g}.json"
-    if not facts.exists():
-        pruned = copy.deepcopy(model)
-        removed = compress(pruned, rate) if rate else 0.0
-        work.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file) as half, half.open("wb") as out:
-            np.save(out, _features(pruned, study, raw=p.frozen))
-        size = {"params": count_params(pruned), "macs": count_macs(pruned, tuple(study.example().shape))}
-        with atomic_write(facts) as half:
-            half.write_text(json.dumps({"removed": removed, **size}))
-    return _Tried(**json.loads(facts.read_text()), features=np.load(file, allow_pickle=False))
 
 
 @torch.inference_mode()
@@ -120,3 +182,25 @@ def _features(model: nn.Module, study: Study, *, raw: bool) -> npt.NDArray[np.fl
     for batch in batches:
         found |= zip(batch.indices.tolist(), net.features(batch.clip).numpy(), strict=True)
     return np.stack([found[i] for i in range(len(study.both))])
+
+
+def _speed(folders: Sequence[Path], clip: npt.NDArray[np.uint8]) -> list[Latency]:
+    """Latencies on one thread of the networks in `folders`, which take turns in one runtime.
+
+    That is OpenVINO, or ONNX if OpenVINO fails. `clip` is (1, T, C, H, W) uint8. Raises RuntimeError when
+    neither runs them all.
+    """
+    for runtime in ("openvino", "onnx"):
+        with suppress(RuntimeError, UserError):
+            networks = [open_network(folder, runtime) for folder in folders]
+            warm_up(networks, clip)
+            calls = {str(i): partial(network, clip) for i, network in enumerate(networks)}
+            return list(latencies(calls, TIMED_RUNS).values())
+    raise RuntimeError("neither OpenVINO nor ONNX Runtime runs the exported networks")
+
+
+def write_rates(paths: Paths, rows: list[dict[str, Any]]) -> None:
+    """Write plots/rates.csv; the names of its columns alone where no rates were tried."""
+    if distributed.rank() == 0:
+        paths.curves("rates").parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(paths.curves("rates"), index=False)

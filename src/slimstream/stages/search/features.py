@@ -4,7 +4,10 @@ A candidate's features are a mean and a standard deviation over its frames, of m
 So one pass over the frames that any candidate looks at gives those of every depth and number of frames.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +21,18 @@ from slimstream.clips.packs import save_array
 from slimstream.clips.params import ExtractParams, Reduction
 from slimstream.clips.reduce import kept_frames, reduce_pictures
 from slimstream.core.files import atomic_write
+from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.core.parallel import cores
 from slimstream.core.progress import progress_bar
 from slimstream.datasets.dataset import ClipDataset
 from slimstream.models import create_model
 from slimstream.models.architectures.one_stream import FrameStream
 from slimstream.models.architectures.two_stream import TimePool
+from slimstream.models.checkpoint import weight_hash
 from slimstream.stages.search.candidates import ONE_STREAM, Candidate
 from slimstream.stages.search.compiled import compile_network
 from slimstream.stages.search.params import Backbone
+from slimstream.training.feature_cache import digest
 
 Features = npt.NDArray[np.float32]
 BATCH_PIXELS = 8 * 224 * 224
@@ -70,17 +76,31 @@ def streams_of(one: Candidate) -> list[Literal["rgb", "flow"]]:
 
 
 def compute_pass(
-    job: Pass, clips: ClipDataset, extract: ExtractParams, args: Mapping[str, Any], done: Path
+    job: Pass, clips: ClipDataset, extract: ExtractParams, args: Mapping[str, Any], cache: Path
 ) -> dict[int, Features]:
-    """Depth → features (frames of all clips one after the other, C) of `job`; a finished pass is only read.
+    """Depth → features (frames of all clips one after the other, C) of `job`.
 
-    `args` are train.model_args; `done` is the folder of finished passes.
+    `args` are train.model_args. Those of a clip are kept in the folder `cache`, named after the weights,
+    the code of all networks and the bytes of the clip: a killed search, a search with other clips and the
+    other folds of a cross-validation read them there.
     """
-    files = {depth: done / f"{job.title}-depth{depth}.npy" for depth in job.depths}
-    if not all(file.exists() for file in files.values()):
-        for depth, array in _compute(job, clips, extract, args).items():
-            save(files[depth], array)
-    return {depth: np.load(file, allow_pickle=False) for depth, file in files.items()}
+    stages = PooledStages(job, args).eval()
+    folder = cache / "trunk" / _key(stages, job, extract)
+    packs = (clips.all_frames(i)[job.frames(length)] for i, length in enumerate(clips.lengths))
+    files = [folder / digest(pack) for pack in packs]
+    missing = [i for i, file in enumerate(files) if not file.exists()]
+    for i, array in _compute(job, missing, clips, extract, stages):
+        save(files[i], array)
+    whole = np.concatenate([np.load(file, allow_pickle=False) for file in files])
+    parts = np.split(whole, np.cumsum(stages.widths)[:-1], axis=1)
+    return dict(zip(job.depths, parts, strict=True))
+
+
+def _key(stages: "PooledStages", job: Pass, extract: ExtractParams) -> str:
+    """Everything that the features of a clip depend on, besides the bytes of its frames."""
+    code = code_key([PACKAGE / "models", Path(__file__).resolve().parent])
+    said = [weight_hash(stages), job.title, job.depths, extract.size, code]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def save(file: Path, array: npt.NDArray[Any]) -> None:
@@ -115,25 +135,31 @@ def pool_frames(
 
 
 def _compute(
-    job: Pass, clips: ClipDataset, extract: ExtractParams, args: Mapping[str, Any]
-) -> dict[int, Features]:
-    stages = PooledStages(job, args).eval()
+    job: Pass, some: Sequence[int], clips: ClipDataset, extract: ExtractParams, stages: "PooledStages"
+) -> Iterator[tuple[int, Features]]:
+    """Each index of `some` clips with its features (frames, C of all depths)."""
+    if not some:
+        return
     batch = max(1, BATCH_PIXELS // (job.size[0] * job.size[1]))
     shape = (batch, 3 if job.stream == "rgb" else 2, *job.size)
     network = compile_network(stages, shape, threads=cores())
     reduction = Reduction(size=None if job.size == extract.size else job.size, streams=job.stream)
-    rows: list[Features] = []
-    waiting = np.empty((0, *shape[1:]), np.uint8)
-    for index in progress_bar(range(len(clips)), f"features {job.title}", len(clips)):
-        pack = clips.all_frames(index)[job.frames(clips.lengths[index])]
-        waiting = np.concatenate((waiting, reduce_pictures(pack, reduction).transpose(0, 3, 1, 2)))
-        while len(waiting) >= batch:
-            rows.append(network(waiting[:batch]))
-            waiting = waiting[batch:]
-    if rest := len(waiting):
-        rows.append(network(np.concatenate((waiting, np.zeros((batch - rest, *shape[1:]), np.uint8))))[:rest])
-    parts = np.split(np.concatenate(rows), np.cumsum(stages.widths)[:-1], axis=1)
-    return dict(zip(job.depths, parts, strict=True))
+    begun: deque[tuple[int, int]] = deque()  # clips, and how many frames each has
+    waiting, made = np.empty((0, *shape[1:]), np.uint8), np.empty((0, sum(stages.widths)), np.float32)
+    for number, index in enumerate(progress_bar(some, f"features {job.title}", len(some)), 1):
+        wanted = job.frames(clips.lengths[index])
+        begun.append((index, len(wanted)))
+        frames = reduce_pictures(clips.all_frames(index)[wanted], reduction).transpose(0, 3, 1, 2)
+        waiting = np.concatenate((waiting, frames))
+        while len(waiting) >= batch or (number == len(some) and len(waiting)):
+            full = np.zeros(shape, np.uint8)  # the network is compiled for full batches
+            count = min(batch, len(waiting))
+            full[:count], waiting = waiting[:count], waiting[count:]
+            made = np.concatenate((made, network(full)[:count]))
+        while begun and len(made) >= begun[0][1]:
+            index, count = begun.popleft()
+            yield index, made[:count]
+            made = made[count:]
 
 
 class PooledStages(nn.Module):

@@ -56,7 +56,9 @@ def try_all(
     precision = deployed_precision(runtimes)
     work = _work_folder(candidates, search, extract, args, precision, paths)
 
-    predicted = _predict_all(candidates, clips, truth, folds, classes, search, extract, args, work)
+    predicted = _predict_all(
+        candidates, clips, truth, folds, classes, search, extract, args, paths.cache, work
+    )
     files = _raw_files(split, search.clips_timed, paths)
     times = packing_times(candidates, extract, files, work / "times")
     nets = network_times(candidates, extract, args, classes, clips.lengths, search, precision, work / "times")
@@ -116,11 +118,12 @@ def _predict_all(
     search: SearchParams,
     extract: ExtractParams,
     args: Mapping[str, Any],
+    cache: Path,
     work: Path,
 ) -> list[npt.NDArray[np.int64]]:
     """The predictions (N,) of each candidate on inner folds; features that candidates share are made once."""
     jobs = {(job.backbone, job.stream, job.size): job for job in passes(candidates)}
-    features = {key: compute_pass(job, clips, extract, args, work / "features") for key, job in jobs.items()}
+    features = {key: compute_pass(job, clips, extract, args, cache) for key, job in jobs.items()}
     found = []
     for one in progress_bar(candidates, "candidates judged", len(candidates)):
         file = work / "predicted" / f"{one.title}.npy"

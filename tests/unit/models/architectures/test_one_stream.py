@@ -97,6 +97,13 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
             ask()
 
 
+@pytest.mark.parametrize("size", ["lite1", "lite2"])
+def test_the_packages_hold_trained_weights(size: str) -> None:
+    model = network(backbone=size, pretrained=True, depth=1)
+    means = next(buffer for name, buffer in model.named_buffers() if name.endswith("running_mean"))
+    assert means.abs().max() > 0.1  # an untrained batch norm has 0
+
+
 def cached(model: FrameStream, clip: Tensor, cache: Path) -> Tensor:
     batch = Batch(torch.arange(len(clip)), clip, torch.zeros(len(clip), dtype=torch.int64), len(clip))
     (seen,) = cache_frozen_features(model, [batch], cache)

@@ -1,1 +1,0 @@
-"""The network pruned at several rates."""
