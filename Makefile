@@ -57,8 +57,8 @@ demo: setup  ## run the whole job on the simulated rig and say where to look
 run: setup  ## run a recipe on your data: make run RECIPE=tank SOURCE=<folder or s3://…>
 	@python -m flows.retrain --recipe "$$RECIPE" $${SOURCE:+--source "$$SOURCE"}
 
-folds: setup  ## leave one group out at a time with the settings in params.yaml
-	@python -m slimstream folds $${JOBS:+--jobs "$$JOBS"}
+folds: setup  ## leave one group out at a time with the settings in params.yaml; many groups in COUNT=20 folds
+	@python -m slimstream folds $${COUNT:+--count "$$COUNT"} $${JOBS:+--jobs "$$JOBS"}
 
 tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
 	@python -m slimstream tables "$$PAPER" $${SOURCE:+--source "$$SOURCE"} $${PICTURES:+--pictures "$$PICTURES"} $${BUDGET:+--budget "$$BUDGET"} $${JOBS:+--jobs "$$JOBS"}

@@ -3,12 +3,16 @@
 import argparse
 import importlib
 import os
+from inspect import signature
 from pathlib import Path
 
 from benchmarks.compare import Result
 from slimstream.core.threads import use_passive_waiting
 
-PARTS = ("extract", "decoding", "load", "training", "inference", "students", "diagnosis", "busy", "overhead")
+PARTS = (
+    *("extract", "decoding", "load", "training", "inference", "pruned", "students"),
+    *("diagnosis", "slim", "search", "int8", "busy", "overhead"),
+)
 BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"
 
 
@@ -22,6 +26,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--demo", action="store_true", help="also the whole demo, twice: ten minutes")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="FOLDER",
+        help="clips for diagnosis, slim and search; default: rendered",
+    )
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -36,7 +46,9 @@ def main() -> None:
     for part in args.parts or PARTS:
         print(part, flush=True)
         module = importlib.import_module(f"benchmarks.{part}")
-        results += module.run(args.demo) if part == "overhead" else module.run()
+        given = {"demo": args.demo, "source": args.source}
+        wanted = signature(module.run).parameters
+        results += module.run(**{name: given[name] for name in wanted})
     table = "\n".join([HEAD, *map(row, results)])
     print(table)
     if args.write:

@@ -13,12 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
-from ruamel.yaml import YAML
-
 from benchmarks.compare import Call, Result, compare_times
 from benchmarks.overhead import ROOT, run_command
+from benchmarks.project import QUIET, split_project, stage_command
 from slimstream.core.threads import use_passive_waiting
-from slimstream.pipeline.recipes import load_recipe
 
 STEPS = 2
 """Number of training steps per measurement."""
@@ -39,7 +37,8 @@ def run() -> list[Result]:
         others = [stack.enter_context(_process("spin")) for _ in range(2)]
         for other in others:
             other.send_signal(SIGSTOP)
-        project = _project(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        project = split_project(root, "rig", {"ingest": {"rig": CLIPS}})
 
         def beside(call: Call) -> Call:
             """`call` while the others run."""
@@ -59,9 +58,8 @@ def run() -> list[Result]:
             return _asked(stack.enter_context(_process("step", threads | env)))
 
         def baseline(**env: str) -> Call:
-            command = [sys.executable, "-m", "slimstream", "--root", str(project), "baseline"]
-            quiet = {"SLIMSTREAM_TRACKING": "off", "SLIMSTREAM_CACHE": ""}
-            return lambda: run_command(command, ROOT, **quiet, **threads, **env)
+            command = stage_command(project, "baseline")
+            return lambda: run_command(command, ROOT, **QUIET, **threads, **env)
 
         results = []
         for what, rounds, ours, spinning in (
@@ -128,19 +126,6 @@ def _asked(process: "subprocess.Popen[str]") -> Call:
         assert answer.readline() == "done\n"
 
     return asked
-
-
-def _project(root: Path) -> Path:
-    """A folder in which the stage `baseline` can run, with a few clips of the simulated rig."""
-    settings = load_recipe(ROOT / "recipes" / "rig.yaml").model_dump(mode="json", by_alias=True)
-    settings["ingest"]["rig"] = CLIPS
-    with (root / "params.yaml").open("w") as file:
-        YAML(typ="safe").dump(settings, file)
-    for stage in ("scan", "ingest", "validate", "extract", "split"):
-        run_command(
-            [sys.executable, "-m", "slimstream", "--root", str(root), stage], SLIMSTREAM_TRACKING="off"
-        )
-    return root
 
 
 def _steps() -> None:

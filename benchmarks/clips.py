@@ -1,21 +1,56 @@
 """Videos for the benchmarks: the simulated rig in a camera's resolution, and packs of them."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from slimstream.clips.packs import pack_clip, save_array
-from slimstream.clips.params import ExtractParams
+from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
+from slimstream.core.media import VIDEOS
 from slimstream.stages.ingest import rig
 
 SIZE = (640, 480)
 FPS = 25.0
 P1 = ExtractParams(fraction=0.2, size=(224, 224))
 """Every fifth frame with the flow to the next frame, in the size of the networks' input."""
+
+TWO_STREAMS = ExtractParams(frames=8, size=(224, 224), stride=5, bound=11.2)
+"""Eight frames with their flow, as the recipe `tank` packs them."""
+FOUR = NetworkInput.of(TWO_STREAMS, Reduction(frames=4, streams="rgb"))
+"""What a slim network sees of it: four frames without flow."""
+CAMERA = (320, 240)
+"""Width and height of a surveillance clip."""
+CLIPS = 8
+"""Number of clips that are taken of a folder of the user's."""
+
+
+def surveillance_clips(folder: Path, source: Path | None) -> list[Path]:
+    """Clips of 10 s in h264: some of the folder `source`, spread over it; or a rendered one in `folder`."""
+    if source is None:
+        return [encode(folder / "clip.mp4", "libx264", {"crf": "23"}, CAMERA)]
+    found = sorted(file for file in source.rglob("*") if file.suffix.lower() in VIDEOS)
+    assert found, f"no video in {source}"
+    return found[:: max(1, len(found) // CLIPS)][:CLIPS]
+
+
+def encode(path: Path, codec: str, options: dict[str, str], size: tuple[int, int] = SIZE) -> Path:
+    """Write a clip of the rig, 10 s, encoded with `options`; `size` is (width, height)."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(FPS), options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for frame in rig.render(rig.rig_clips(1, 1, 10.0, FPS, 0)[0]):
+            picture = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
 
 
 def videos(folder: Path, count: int, seconds: float, size: tuple[int, int] = SIZE) -> list[Path]:

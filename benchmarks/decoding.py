@@ -1,23 +1,17 @@
 """Four RGB frames of a clip, decoding only the packets that they need, against decoding all of them."""
 
 import tempfile
-from collections.abc import Iterator
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
-import av
-import cv2
 import numpy as np
 
-from benchmarks.clips import FPS, SIZE
+from benchmarks.clips import SIZE, encode
 from benchmarks.compare import Result, compare_times
 from slimstream.clips.packs import pack_clip
 from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
 from slimstream.clips.video import VideoReader
-from slimstream.stages.ingest import rig
 
 WHOLE = ExtractParams(frames=8, size=(224, 224))
 FOUR = NetworkInput.of(WHOLE, Reduction(frames=4, streams="rgb"))
@@ -73,21 +67,3 @@ def whole_pass(video: Path) -> np.ndarray:
 def decode(video: Path) -> int:
     with VideoReader(video) as clip:
         return sum(1 for _ in clip)
-
-
-def encode(path: Path, codec: str, options: dict[str, str]) -> Path:
-    """A clip of the rig, 10 s, encoded with `options`."""
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=Fraction(FPS), options=options)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for picture in pictures():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
-        container.mux(stream.encode(None))
-    return path
-
-
-def pictures() -> Iterator[np.ndarray]:
-    (clip,) = rig.rig_clips(1, 1, 10.0, FPS, 0)[:1]
-    for frame in rig.render(clip):
-        yield cv2.resize(frame, SIZE, interpolation=cv2.INTER_CUBIC)

@@ -22,6 +22,7 @@ from slimstream.stages.search import features, timing, trials
 from slimstream.stages.search.candidates import candidates
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.stage import COLUMNS
+from slimstream.stages.search.work import work_folder
 from tests.pipeline import tiny_study
 
 torch.set_num_threads(1)
@@ -223,9 +224,7 @@ def test_another_network_of_train_does_not_go_on_with_a_killed_search(tmp_path: 
     """Without `search.streams`, the candidates have the streams of train.model."""
     search, extract = SearchParams(frames=[1, 2]), ExtractParams(frames=3)
     folders = {
-        trials._work_folder(
-            candidates(search, extract, model, {}), search, extract, {}, precision, Paths(tmp_path)
-        )
+        work_folder(candidates(search, extract, model, {}), search, extract, [precision], Paths(tmp_path))
         for model in ("efficientnet_frames", "two_stream_efficientnet_lite0")
         for precision in ("f32", "bf16")
     }
@@ -265,8 +264,8 @@ def test_with_few_groups_it_is_said_that_a_new_group_is_not_tested(
     split.to_parquet(paths.split)
     one = {"decode_ms": 1.0, "flow_ms": 0.0}
     monkeypatch.setattr(features, "compile_network", in_torch)
-    monkeypatch.setattr(trials, "packing_times", lambda found, *_: [one] * len(found))
-    monkeypatch.setattr(trials, "network_times", lambda found, *_: [NET] * len(found))
+    monkeypatch.setattr(timing, "packing_times", lambda found, *_: [one] * len(found))
+    monkeypatch.setattr(timing, "network_times", lambda found, *_: [NET] * len(found))
     STAGES["search"].run(params, paths, null_log)
     said = "fewer than 3 training groups: the scores say nothing of a new group"
     assert said in json.loads(paths.search.read_text())["folds"]["note"] and said in capsys.readouterr().err

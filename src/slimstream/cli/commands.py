@@ -235,7 +235,8 @@ def folds(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.experiments.folds import run_folds
 
     params = load_params(paths.params)
-    print(run_folds(params, paths, inner=args.inner, only=args.only, jobs=args.jobs, keep=args.keep))
+    asked = {name: getattr(args, name) for name in ("inner", "only", "jobs", "keep", "count")}
+    print(run_folds(params, paths, **asked))
 
 
 def process(args: argparse.Namespace, paths: Paths) -> None:

@@ -155,6 +155,9 @@ def _parser() -> argparse.ArgumentParser:
         "--inner", action="store_true", help="folds within each fold's training groups: choose settings here"
     )
     folds.add_argument("--only", help="this group alone")
+    folds.add_argument(
+        "--count", type=_positive, help="put whole groups together into so many folds (default: one a group)"
+    )
     _add_runner_options(folds)
     process = add(
         "process",

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 KEY_FRAMES_ARE_STARTS = {"ffv1"}
 """Codecs of which every key frame begins anew, and of whose other frames no more is read here."""
@@ -26,8 +26,7 @@ SMALLEST_VOP = 10
 """Bytes; a smaller packet of MPEG-4 may be one that shows nothing."""
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """One packet: when its frame is shown, and how other frames depend on it."""
 
     pts: int
@@ -138,7 +137,7 @@ def _reader(codec: Any) -> Callable[[bytes, bool], Facts | None] | None:
     name, extradata = codec.codec.canonical_name, bytes(codec.extradata or b"")
     if name == "h264":
         length = (extradata[4] & 3) + 1 if extradata[:1] == b"\x01" and len(extradata) > 4 else 0
-        return lambda data, key: _h264(list(_nal_units(data, length)))
+        return lambda data, key: _h264(_nal_units(data, length))
     if name == "hevc":
         length = (extradata[21] & 3) + 1 if extradata[:1] == b"\x01" and len(extradata) > 21 else 0
         return lambda data, key: _hevc(list(_nal_units(data, length)))
@@ -166,13 +165,19 @@ def _nal_units(data: bytes, length: int) -> Iterator[bytes]:
         place = data.find(b"\0\0\1", place + 3)
 
 
-def _h264(units: list[bytes]) -> Facts | None:
-    kinds = {unit[0] & 31 for unit in units if unit}
-    slices = [unit[0] for unit in units if unit and unit[0] & 31 in H264_SLICES]
-    if not slices or kinds & SCALABLE:
-        return None
-    # Only an IDR picture begins anew: frames after another key frame may be predicted from before it.
-    return H264_START in kinds, any(first >> 5 & 3 for first in slices), bool(kinds & H264_PARAMETERS)
+def _h264(units: Iterable[bytes]) -> Facts | None:
+    slices = start = reference = parameters = False
+    for first in (unit[0] for unit in units if unit):
+        kind = first & 31
+        if kind in SCALABLE:
+            return None
+        if kind in H264_SLICES:
+            slices = True
+            # Only an IDR picture begins anew: frames after another key frame may be predicted from before it.
+            start = start or kind == H264_START
+            reference = reference or bool(first >> 5 & 3)
+        parameters = parameters or kind in H264_PARAMETERS
+    return (start, reference, parameters) if slices else None
 
 
 def _hevc(units: list[bytes]) -> Facts | None:

@@ -1,5 +1,7 @@
 """Leave-one-group-out cross-validation: with a handful of cameras, a single split is not reliable.
 
+Of hundreds of groups, as of parts, whole groups are put together into a given number of folds.
+
 Every fold runs all stages after `extract` on the checkout's packs. Each stage of a fold is a step of the
 runner, in its own folder. A step that was finished with the same settings, code and data is not run again,
 so a killed run continues.
@@ -9,6 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -26,8 +29,11 @@ from slimstream.experiments.stage_runs import (
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import following
 from slimstream.splits.columns import effective_group_by
-from slimstream.splits.groups import group_names
+from slimstream.splits.groups import components, group_names
+from slimstream.splits.groups import folds as folds_of_groups
 
+FOLD = "fold"
+"""Column of the clips that names their fold, where a fold has several groups."""
 STAGES = [stage.name for stage in following("split") if stage.in_folds]
 
 
@@ -39,16 +45,20 @@ def run_folds(
     only: str | None = None,
     jobs: int | None = None,
     keep: bool = False,
+    count: int | None = None,
 ) -> str:
     """Run every fold, write `reports/folds.csv` (one row per fold and model) and return the table as text.
 
     With `inner` (nested cross-validation), each fold's own group is set aside and the remaining groups are
     left out in turn, which gives `reports/folds-inner.csv`. Choose settings by these numbers, and run the
     outer folds once for the chosen settings. `only` runs the fold of one group. `jobs` stages run at once.
+    With more than `count` groups, whole groups are put together into `count` folds, `fold0` and so on, with
+    the classes spread evenly; the next fold is then the validation part.
     Results of other code are made again or, with `keep`, used and marked as `other_code`.
 
-    Raises UserError when the pipeline has not been run up to `extract`, when there is no group column, and
-    when a fold failed; then the other folds are finished, but no table is written.
+    Raises UserError when the pipeline has not been run up to `extract`, when there is no group column, for
+    fewer than three folds, and when a fold failed; then the other folds are finished, but no table is
+    written.
     """
     check_jobs(jobs)
     for needed_file in (paths.clips, paths.packs / "index.parquet", paths.manifest):
@@ -63,14 +73,16 @@ def run_folds(
         )
     if params.split.given:
         print("folds: every group is left out in turn; split.given is set aside.", file=sys.stderr)
-    groups = sorted(set(group_names(clips, group_by)))
+    if count is not None:
+        clips = with_folds(clips, group_by, count)
+    groups = sorted(set(clips[FOLD] if FOLD in clips else group_names(clips, group_by)))
     outer = [group for group in groups if only in (None, group)]
     if not outer:
         raise UserError(f"--only {only}: no such group; there are {', '.join(groups)}.")
     folds = [(o, t) for o in outer for t in groups if o != t] if inner else [(None, o) for o in outer]
 
     home = Home(paths, "folds", keep)
-    plans = [(aside, test, _plan(params, home, clips, aside, test)) for aside, test in folds]
+    plans = [(aside, test, _plan(params, home, clips, group_by, aside, test)) for aside, test in folds]
     report_stale_stages("folds", [run for _, _, runs in plans for run in runs])
     names = {run.makes: fold_name(aside, test) for aside, test, runs in plans for run in runs}
     broken: dict[str, str] = {}
@@ -129,11 +141,49 @@ def summary(table: pd.DataFrame) -> str:
     return "\n".join([*lines, "", f"cost: {minutes:.0f} minutes"])
 
 
-def _plan(params: Params, home: Home, clips: pd.DataFrame, aside: str | None, test: str) -> list[StageRun]:
+def with_folds(clips: pd.DataFrame, group_by: Sequence[str], count: int) -> pd.DataFrame:
+    """`clips` with their fold as the column FOLD, or as they are with no more groups than `count`.
+
+    Raises UserError for fewer than three folds.
+    """
+    if count < 3:
+        raise UserError(f"--count {count}: train, val and test need three folds at least.")
+    if components(clips, group_by).nunique() <= count:
+        return clips
+    return clips.assign(**{FOLD: folds_of_groups(clips, group_by, count)})
+
+
+def clips_of_fold(
+    clips: pd.DataFrame, group_by: Sequence[str], aside: str | None, test: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """The clips of the fold that tests on `test`, without those of `aside`, and the columns that group them.
+
+    Where folds have several groups, FOLD names the fold of test and val clips, and the group of the others:
+    inner folds and bootstraps are made of these.
+    """
+    if FOLD not in clips:
+        return (clips if aside is None else clips[group_names(clips, group_by) != aside]), [*group_by]
+    kept = clips[clips[FOLD] != aside]
+    names = sorted(set(kept[FOLD]))
+    following = names[(names.index(test) + 1) % len(names)]
+    whole = kept[FOLD].where(kept[FOLD].isin((test, following)), components(kept, group_by))
+    return kept.assign(**{FOLD: whole}), [FOLD]
+
+
+def _plan(
+    params: Params,
+    home: Home,
+    clips: pd.DataFrame,
+    group_by: Sequence[str],
+    aside: str | None,
+    test: str,
+) -> list[StageRun]:
     """The runs of all stages of a fold, in an order that respects their dependencies."""
-    split = params.split.model_copy(update={"test_group": test, "given": None})
-    group_by = effective_group_by(group_columns(clips), params.split)
-    kept = clips if aside is None else clips[group_names(clips, group_by) != aside]
+    kept, columns = clips_of_fold(clips, group_by, aside, test)
+    changed: dict[str, Any] = {"test_group": test, "given": None}
+    if FOLD in columns:
+        changed["group_by"] = columns
+    split = params.split.model_copy(update=changed)
     kept = kept.assign(held_out=False)  # the fold decides which clips are test, not earlier runs
     paths = home.checkout
     packs = hashlib.sha256((paths.packs / "index.parquet").read_bytes()).hexdigest()

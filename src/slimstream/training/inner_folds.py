@@ -22,7 +22,7 @@ TWIN_FOLDS = 5
 class InnerFolds:
     """Folds over N clips. `of_clip` (N,): the fold in which a clip is predicted."""
 
-    by: Literal["group", "twin"]
+    by: Literal["group", "twin", "val"]
     of_clip: Ints
     units: int
     """Number of groups, or of near-twin sets."""
@@ -34,6 +34,10 @@ class InnerFolds:
     @property
     def label(self) -> str:
         """Description for report and log."""
+        if self.by == "val":
+            said = f"the val clips of {'one group' if self.units == 1 else f'{self.units} groups'}"
+            few = f", fewer than {MIN_GROUPS}, so that bounds are of near-twin sets and say nothing of others"
+            return said if self.units >= MIN_GROUPS else said + few
         if self.by == "twin":
             return (
                 f"{self.count} folds of {self.units} near-twin sets, because there are fewer than "
@@ -62,6 +66,11 @@ def inner_folds(group: Sequence[Any], twin: Sequence[Any], truth: Ints) -> Inner
             "clips, or set the lists of search to null and prune.rate to a number."
         )
     return InnerFolds("twin", _together(of_clip, truth, min(TWIN_FOLDS, len(sets))), len(sets))
+
+
+def val_fold(group: Sequence[Any]) -> InnerFolds:
+    """The N val clips with these groups as one fold, for networks that have learnt from the train clips."""
+    return InnerFolds("val", np.zeros(len(group), np.int64), len(set(group)))
 
 
 def _together(unit: Ints, truth: Ints, folds: int) -> Ints:

@@ -11,6 +11,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments import folds, runner, stage_runs
 from slimstream.pipeline.params import load_params
+from slimstream.splits.groups import split
 from tests.pipeline.tiny_study import study
 
 FAILS: set[tuple[str, str]] = set()
@@ -166,3 +167,34 @@ def test_clips_without_the_column_have_no_folds(tmp_path: Path) -> None:
     paths = study(tmp_path, split={"group_by": ["part"]})
     with pytest.raises(UserError, match=r"split.group_by names 'part', .* there are camera"):
         folds.run_folds(load_params(paths.params), paths)
+
+
+def test_many_groups_are_put_together_into_so_many_folds() -> None:
+    """Each clip is judged once; the next fold is val; the groups to learn from keep their names."""
+    groups = [f"p{number % 8}" for number in range(48)]
+    ids = [f"i{number:02}" for number in range(48)]
+    clips = pd.DataFrame({"id": ids, "label": ["a", "b"] * 24, "part": groups, "twin": ids})
+    clips["label"] = [("a", "b")[int(name[1]) // 4] for name in groups]
+    whole = folds.with_folds(clips.assign(held_out=False), ["part"], 4)
+    judged = []
+    for number in range(4):
+        kept, columns = folds.clips_of_fold(whole, ["part"], None, f"fold{number}")
+        parts = split(kept, columns, 0.7, 0.2, 0.1, f"fold{number}").set_index("id")
+        judged += parts.index[parts["part"] == "test"].tolist()
+        assert set(parts["group"][parts["part"] == "val"]) == {f"fold{(number + 1) % 4}"}
+        learnt = kept[kept["id"].isin(parts.index[parts["part"] == "train"])]
+        assert learnt["fold"].tolist() == learnt["part"].tolist() and learnt["part"].nunique() == 4
+    assert sorted(judged) == ids
+    inner, _ = folds.clips_of_fold(whole, ["part"], "fold0", "fold3")
+    assert len(inner) == 36 and {"fold1", "fold3"} < set(inner["fold"])  # the next of those that are left
+
+
+def test_as_many_folds_as_groups_are_the_groups(tmp_path: Path, calls: list[tuple[str, str]]) -> None:
+    paths = study(tmp_path)
+    params = load_params(paths.params)
+    with pytest.raises(UserError, match="there are c0, c1, c2, c3"):
+        folds.run_folds(params, paths, count=4, only="fold0")
+    with pytest.raises(UserError, match="--count 2: train, val and test need three folds"):
+        folds.run_folds(params, paths, count=2)
+    folds.run_folds(params, paths, count=3, only="fold1")
+    assert {group for group, _ in calls} == {"fold1"}

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from slimstream.core.errors import UserError
-from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out, scores_of_folds
+from slimstream.training.inner_folds import (
+    MIN_GROUPS,
+    inner_folds,
+    predict_left_out,
+    scores_of_folds,
+    val_fold,
+)
 from slimstream.training.metrics.classification import confusion, macro_f1
 from slimstream.training.metrics.intervals import draw_resamples
 
@@ -66,3 +72,9 @@ def test_a_score_is_the_mean_over_folds_and_a_drawn_group_keeps_its_own() -> Non
     assert draws.by == "group"
     expected = (draws.draws * own).sum(1) / 5
     np.testing.assert_allclose(scores_of_folds(truth, predicted, folds, 3, draws), expected)
+
+
+def test_val_clips_are_one_fold_and_few_groups_are_said_plainly() -> None:
+    assert val_fold(list("aab")).count == 1 and val_fold(list("abc")).label == "the val clips of 3 groups"
+    said = "fewer than 3, so that bounds are of near-twin sets and say nothing of others"
+    assert val_fold(list("aab")).label == f"the val clips of 2 groups, {said}"

@@ -53,7 +53,7 @@ class Channels:
         *,
         left: Sequence[nn.Module],
         importance: Importance,
-        round_to: int | None,
+        round_to: int | None = None,
     ) -> "Channels":
         """Trace `model` with `clip` (1, T, C, H, W). All its layers must require gradients (see `traceable`).
 
@@ -94,8 +94,15 @@ class Channels:
             if scores is not None:
                 parts = pruner._get_channel_groups(group)
                 first = group[0].dep
-                scores = scores.view(parts, -1).mean(0).cpu()
-                groups.append(Group(first.target.module, first.handler, scores, parts, round_to or 1))
+                groups.append(
+                    Group(
+                        first.target.module,
+                        first.handler,
+                        scores.view(parts, -1).mean(0).cpu(),
+                        parts,
+                        round_to or 1,
+                    )
+                )
         return cls(pruner.DG, tuple(groups))
 
     @property
@@ -137,6 +144,15 @@ class Channels:
         each = torch.arange(group.heads)[:, None] * len(group.scores)
         every = (each + indices).flatten().sort().values.tolist()
         self.graph.get_pruning_group(group.layer, group.handler, every).prune()
+
+
+def update_attentions(model: nn.Module) -> None:
+    """Set the attributes of each attention to the sizes of its layers, after channels were removed."""
+    attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
+    for a in attentions:
+        a.attn_dim = a.qkv.out_features // 3
+        a.head_dim = a.attn_dim // a.num_heads
+        a.scale = a.head_dim**-0.5
 
 
 def kept_modules(model: nn.Module, leave: Sequence[str]) -> list[nn.Module]:

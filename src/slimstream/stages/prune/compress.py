@@ -45,6 +45,7 @@ def compress(
             rate=p.rate,
             target_params=p.target_params,
             importance=p.importance,
+            heads=p.heads,
             leave=p.leave,
             round_to=p.round_to,
             as_far_as_possible=chosen,

@@ -32,6 +32,11 @@ class PruneParams(Section):
         description="channels ranked by L1 norm of their weights (P1) or by batch norm's scale, which "
         "`slimming` in train.fit prepares",
     )
+    heads: int | None = Field(
+        None,
+        ge=1,
+        description="attention heads that each layer keeps, whole; null: all, and each loses channels",
+    )
     rate: Rate | None = Field(
         None,
         description="share of channels removed (P1: 0.5); every layer keeps one at least. auto: that of "

@@ -8,20 +8,21 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
 from math import floor
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.surgery import Sizes, batch_norm_scales, is_attention, is_frozen, layer_sizes
+from slimstream.models.surgery import Sizes, batch_norm_scales, is_frozen, layer_sizes
 from slimstream.stages.prune.channels import (
     HEAD,
     Channels,
     Importance,
     kept_modules,
     traceable,
+    update_attentions,
 )
+from slimstream.stages.prune.heads import check_heads, keep_heads
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def prune_channels(
     rate: float | None = None,
     target_params: float | None = None,
     importance: Importance = "l1",
+    heads: int | None = None,
     leave: Sequence[str] = ("fusion", "head"),
     round_to: int | None = None,
     as_far_as_possible: bool = False,
@@ -66,6 +68,8 @@ def prune_channels(
         target_params: the share of parameters to keep, in (0, 1); λ is then searched so that the share is
             met to one per cent, where the channels allow it.
         importance: 'l1' (P1) or 'bn_scale' (network slimming), which `training.objectives.Slimming` prepares.
+        heads: attention heads that each layer keeps, whole; they are removed first and are no part of λ.
+            None: all, and every head of a layer loses the same channels.
         leave: modules that keep their channels, as names or patterns; by default the fusion, where the
             streams are joined. "*.conv_pwl" keeps EfficientNet's residual sums and prunes inside its blocks.
             A module with a true attribute `keep_channels` always keeps them.
@@ -85,10 +89,17 @@ def prune_channels(
         check_leave(model, leave)
     before = _count(model)
     old = layer_sizes(model)
-    channels = partial(_channels, clip=example_clip, importance=importance, leave=leave, round_to=round_to)
+    leave = _with_whole_heads(model, example_clip, heads, leave, as_far_as_possible)
+    channels = partial(
+        _channels,
+        clip=example_clip,
+        importance=importance,
+        leave=leave,
+        round_to=round_to,
+    )
     if rate is None:
         assert target_params is not None
-        rate = _search(model, target_params, channels, as_far_as_possible)
+        rate = _search(model, target_params, before, channels, as_far_as_possible)
     with channels(model) as found:
         if as_far_as_possible:
             rate = min(rate, found.highest_rate)
@@ -105,17 +116,19 @@ def check_pruning(
     target_params: float | None = None,
     *,
     importance: Importance = "l1",
+    heads: int | None = None,
     leave: Sequence[str] = ("fusion", "head"),
     round_to: int | None = None,
 ) -> None:
     """Raise UserError where `prune_channels` would; the weights do not matter.
 
     `rates`: setting of params.yaml → rate, as {"prune.rate": 0.5}. The other arguments are those of
-    `prune_channels`. With `target_params`, `model` is pruned in place as far as possible.
+    `prune_channels`. With `heads`, `model` loses heads in place; with `target_params`, all that it can lose.
     """
     check_importance(model, importance)
     check_leave(model, leave)
     before = _count(model)
+    leave = _with_whole_heads(model, example_clip, heads, leave)
     with _channels(model, example_clip, importance, leave, round_to) as channels:
         for setting, rate in rates.items():
             _check_rate(rate, channels, setting)
@@ -178,19 +191,41 @@ def check_importance(model: nn.Module, importance: Importance) -> None:
         )
 
 
+def _with_whole_heads(
+    model: nn.Module,
+    clip: Tensor,
+    heads: int | None,
+    leave: Sequence[str],
+    as_far_as_possible: bool = False,
+) -> Sequence[str]:
+    """Remove all but `heads` heads of each attention; return `leave` with these attentions added."""
+    if heads is None:
+        return leave
+    left = kept_modules(model, leave)
+    if not as_far_as_possible:
+        check_heads(model, left)
+    return [*leave, *keep_heads(model, clip[:1, :2], heads, left)]
+
+
 @contextmanager
 def _channels(
-    model: nn.Module, clip: Tensor, importance: Importance, leave: Sequence[str], round_to: int | None
+    model: nn.Module,
+    clip: Tensor,
+    importance: Importance,
+    leave: Sequence[str],
+    round_to: int | None,
 ) -> Iterator[Channels]:
     """The prunable channels of `model`; they may be removed within the block only."""
-    attentions: list[Any] = [module for module in model.modules() if is_attention(module)]
     left = kept_modules(model, leave)
     with traceable(model):
-        yield Channels.of(model, clip[:1, :2], left=left, importance=importance, round_to=round_to)
-    for a in attentions:
-        a.attn_dim = a.qkv.out_features // 3
-        a.head_dim = a.attn_dim // a.num_heads
-        a.scale = a.head_dim**-0.5
+        yield Channels.of(
+            model,
+            clip[:1, :2],
+            left=left,
+            importance=importance,
+            round_to=round_to,
+        )
+    update_attentions(model)
 
 
 def _check_rate(rate: float, channels: Channels, setting: str) -> None:
@@ -214,16 +249,17 @@ def _check_target(target: float, least: float) -> None:
 def _search(
     model: nn.Module,
     target: float,
+    whole: int,
     channels: Callable[[nn.Module], AbstractContextManager[Channels]],
     as_far_as_possible: bool,
 ) -> float:
-    """The rate that keeps the share `target` of the parameters, by bisection on copies."""
+    """The rate that keeps the share `target` of `whole` parameters, by bisection on copies."""
 
     def kept(rate: float) -> float:
         pruned = copy.deepcopy(model)
         with channels(pruned) as found:
             found.remove(rate)
-        return _count(pruned) / _count(model)
+        return _count(pruned) / whole
 
     with channels(model) as found:
         highest = found.highest_rate

@@ -32,7 +32,7 @@ from slimstream.stages.prune.compress import at_rate, compress, tune
 from slimstream.stages.prune.params import PruneParams
 from slimstream.training import distributed
 from slimstream.training.cheapest import choose_on_folds
-from slimstream.training.inner_folds import MIN_GROUPS, InnerFolds, inner_folds, predict_left_out
+from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out, val_fold
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Row, Study, clip_batches, predict, prefixed_log, with_prefix
@@ -144,18 +144,14 @@ def _table(
         assert p.fit.head is not None
         folds = inner_folds(group, twin, truth)
         predicted: list[Ints] = [predict_left_out(x, truth, folds, classes, p.fit.head) for x in answers]
-        judged_on = folds.label
     else:
-        groups = len(set(group))
-        folds = InnerFolds("group", np.zeros(len(truth), np.int64), groups)
-        predicted = list(answers)
-        judged_on = f"the val clips of {groups} groups" if groups > 1 else "the val clips of one group"
+        folds, predicted = val_fold(group), list(answers)
     draws = draw_resamples(group, twin, RESAMPLES, min_groups=MIN_GROUPS)
     cost = np.array([float(one["macs"]) for one in facts])
     scores, choice, _ = choose_on_folds(predicted, truth, folds, draws, classes, cost, margin)
     print(
         f"prune: rate {rates[choice.chosen]:g} of {', '.join(f'{rate:g}' for rate in rates)} "
-        f"({judged_on}): {choice.why}",
+        f"({folds.label}): {choice.why}",
         file=sys.stderr,
     )
     return [

@@ -118,6 +118,7 @@ def preflight(prune: PruneParams, train: TrainParams, extract: ExtractParams) ->
         {} if highest is None else {setting: highest},
         prune.target_params,
         importance=prune.importance,
+        heads=prune.heads,
         leave=prune.leave,
         round_to=prune.round_to,
     )

@@ -1,10 +1,9 @@
 """Candidates: every combination of the lists of `search`. Importing this loads no torch."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,31 +12,19 @@ from slimstream.core.errors import UserError
 from slimstream.stages.search.params import STAGES, Backbone, SearchParams, Streams
 
 TWO_STREAMS, ONE_STREAM = "two_stream_efficientnet_lite0", "efficientnet_frames"
-AXES = ("streams", "frames", "sizes", "depths", "backbones")
+LITE = (TWO_STREAMS, ONE_STREAM)
+"""The networks that have depths and backbones; the one is the other without a stream."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What a network looks at, and how deep it is."""
+class View:
+    """What a network looks at."""
 
     streams: Streams
     frames: int | None
     """Frames per clip; None: all that are packed, whose number depends on the clip."""
     size: tuple[int, int]
     """Height and width in pixels."""
-    depth: int
-    """Stages after the stem."""
-    backbone: Backbone
-
-    @property
-    def network(self) -> tuple[Streams, Backbone, int]:
-        """Candidates of the same network differ in frames and size alone."""
-        return self.streams, self.backbone, self.depth
-
-    @property
-    def title(self) -> str:
-        frames = "all" if self.frames is None else self.frames
-        return f"{self.streams}-{frames}x{self.size[0]}x{self.size[1]}-{self.backbone}-depth{self.depth}"
 
     def input(self, extract: ExtractParams) -> NetworkInput:
         """How a raw clip becomes its input. Raises ValueError when packs of `extract` cannot serve it."""
@@ -48,66 +35,151 @@ class Candidate:
         reduction = Reduction(frames=frames, size=size, streams=streams)
         return NetworkInput.of(extract, None if reduction == whole else reduction)
 
+    @property
+    def shown(self) -> str:
+        """Streams, frames, height and width for a title."""
+        frames = "all" if self.frames is None else self.frames
+        return f"{self.streams}-{frames}x{self.size[0]}x{self.size[1]}"
+
+
+@dataclass(frozen=True)
+class Candidate(View):
+    """What an EfficientNet-Lite, one of LITE, looks at, and how deep it is."""
+
+    depth: int
+    """Stages after the stem."""
+    backbone: Backbone
+
+    @property
+    def network(self) -> tuple[Any, ...]:
+        """Candidates of the same network differ in frames and size alone; they are exported once."""
+        return self.streams, self.backbone, self.depth
+
+    @property
+    def title(self) -> str:
+        return f"{self.shown}-{self.backbone}-depth{self.depth}"
+
     def model(self, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Name and settings of its network; `args` are train.model_args, of which it takes what fits."""
-        kept = {key: value for key, value in args.items() if key not in ("depth", "stream", "backbone")}
+        """Name and settings of its network; `args` are train.model_args, of which it takes what it knows."""
+        from slimstream.models import model_settings  # torch takes seconds to import
+
+        name = TWO_STREAMS if self.streams == "both" else ONE_STREAM
+        known = set(model_settings(name)) - {"depth", "stream", "backbone"}
+        kept = {key: value for key, value in args.items() if key in known}
         if isinstance(kept.get("freeze"), int):
             kept["freeze"] = min(kept["freeze"], self.depth + 1)
         if self.depth < STAGES:
             kept["depth"] = self.depth
-        if self.streams == "both":
-            return TWO_STREAMS, kept
-        for only_two in ("fusion", "position", "features"):
-            kept.pop(only_two, None)
-        return ONE_STREAM, {**kept, "stream": self.streams, "backbone": self.backbone}
+        own = {"stream": self.streams, "backbone": self.backbone} if name == ONE_STREAM else {}
+        return name, kept | own
 
-    def describe(self, extract: ExtractParams, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Its entry in search.json."""
-        reduction = self.input(extract).reduce
-        model, model_args = self.model(args)
-        return {
-            "title": self.title,
-            **asdict(self),
-            "reduce": reduction and reduction.model_dump(mode="json"),
-            "model": model,
-            "model_args": model_args,
-        }
+
+@dataclass(frozen=True)
+class OtherCandidate(View):
+    """What a network looks at that is none of LITE: it has neither depth nor backbone to choose."""
+
+    name: str
+
+    @property
+    def network(self) -> tuple[Any, ...]:
+        """It is exported for each input: what its layers compute may depend on frames and size."""
+        return self.name, self.shown
+
+    @property
+    def title(self) -> str:
+        return f"{self.shown}-{self.name}"
+
+    def model(self, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Name and settings of its network; `args` are train.model_args, of which it takes what it knows."""
+        from slimstream.models import model_settings
+
+        known = model_settings(self.name)
+        return self.name, {key: value for key, value in args.items() if key in known}
+
+
+AnyCandidate = Candidate | OtherCandidate
+
+
+def describe(one: AnyCandidate, extract: ExtractParams, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Its entry in search.json; `args` are train.model_args."""
+    reduction = one.input(extract).reduce
+    model, model_args = one.model(args)
+    depth, backbone = (one.depth, one.backbone) if isinstance(one, Candidate) else (None, None)
+    return {
+        "title": one.title,
+        "streams": one.streams,
+        "frames": one.frames,
+        "size": one.size,
+        "depth": depth,
+        "backbone": backbone,
+        "reduce": reduction and reduction.model_dump(mode="json"),
+        "model": model,
+        "model_args": model_args,
+    }
 
 
 def candidates(
-    search: SearchParams, extract: ExtractParams, model: str, args: Mapping[str, Any]
-) -> list[Candidate]:
-    """All candidates in the order of the lists; `model` and `args` are those of `train`.
+    search: SearchParams, extract: ExtractParams, model: str, args: Mapping[str, Any], epochs: int = 0
+) -> list[AnyCandidate]:
+    """All candidates in the order of the lists; `model`, `args` and `epochs` are those of `train`.
 
-    Two streams exist of Lite0 alone, so there are no candidates of both streams with another backbone. Raises
-    UserError when no candidate is left, when `train` has a network that cannot be searched, or when packs
-    made with `extract` cannot serve a candidate.
+    Without epochs the features of pretrained layers are compared, which only networks of LITE have. Two
+    streams exist of Lite0 alone, so there are no candidates of both streams with another backbone; nor of
+    streams that a network of several does not take. Raises UserError when no candidate is left, when a list
+    names what no network has, or when packs made with `extract` cannot serve a candidate.
     """
-    own = _of_training(model, args, extract)
-    lists = [
-        list(dict.fromkeys(getattr(search, axis) or [value]))
-        for axis, value in zip(
-            AXES, (own.streams, own.frames, own.size, own.depth, own.backbone), strict=True
-        )
-    ]
-    found = [Candidate(*values) for values in product(*lists)]
-    found = [one for one in found if one.backbone == "lite0" or one.streams != "both"]
+    if not epochs:
+        _check_frozen(search, model, args)
+    names = list(dict.fromkeys(search.models or [model]))
+    _check_axes(search, names)
+    found = list(dict.fromkeys(one for name in names for one in _of_network(name, search, extract, args)))
+    found = [one for one in found if getattr(one, "backbone", "lite0") == "lite0" or one.streams != "both"]
     if not found:
         raise UserError(
             "params.yaml: search has no candidate: networks of both streams exist of lite0 alone; add lite0 "
             "to search.backbones, or rgb or flow to search.streams."
         )
     _check_packs(search, extract, found)
-    return found
+    return _with_their_streams(found, extract, args) if epochs else found
 
 
-def _of_training(model: str, args: Mapping[str, Any], extract: ExtractParams) -> Candidate:
-    """The candidate that `train` and `extract` say."""
-    if model not in (TWO_STREAMS, ONE_STREAM):
+def _of_network(
+    name: str, search: SearchParams, extract: ExtractParams, args: Mapping[str, Any]
+) -> Iterator[AnyCandidate]:
+    """The combinations of the lists for the network `name`; without a list it is as `train` says."""
+    frames: Sequence[int | None] = search.frames or [extract.frames]
+    sizes = search.sizes or [extract.size]
+    if name not in LITE:
+        whole: Streams = "rgb" if extract.flow == "none" else "both"
+        seen = product(search.streams or [whole], frames, sizes)
+        yield from (OtherCandidate(*values, name) for values in seen)
+        return
+    own: Streams = "both" if name == TWO_STREAMS else args.get("stream", "rgb")
+    backbone: Backbone = args.get("backbone", "lite0")
+    yield from (
+        Candidate(*values)
+        for values in product(
+            search.streams or [own],
+            frames,
+            sizes,
+            search.depths or [args.get("depth") or STAGES],
+            search.backbones or [backbone],
+        )
+    )
+
+
+def _check_frozen(search: SearchParams, model: str, args: Mapping[str, Any]) -> None:
+    """Raise UserError when candidates cannot be compared by the features of pretrained layers."""
+    if search.models:
         raise UserError(
-            f"params.yaml: search has no axis for train.model {model}: it compares networks of frozen "
-            f"features, {TWO_STREAMS} and {ONE_STREAM}; set train.model to one of them, or the lists of "
-            "search to null."
+            "params.yaml: search.models compares networks that learn by gradient steps, and train.fit.epochs "
+            "is 0; set it to a number of epochs, or search.models to null."
+        )
+    if model not in LITE:
+        raise UserError(
+            f"params.yaml: search has no axis for train.model {model} without epochs: it compares networks "
+            f"of frozen features, {TWO_STREAMS} and {ONE_STREAM}; set train.model to one of them, "
+            "train.fit.epochs to a number of epochs, or the lists of search to null."
         )
     for setting, wanted in (("features", "last"), ("fusion", "concat"), ("position", "fc")):
         if args.get(setting, wanted) != wanted:
@@ -115,17 +187,42 @@ def _of_training(model: str, args: Mapping[str, Any], extract: ExtractParams) ->
                 f"params.yaml: search cannot judge a network with {setting}: {args[setting]}; set "
                 f"train.model_args.{setting} to {wanted}, or the lists of search to null."
             )
-    both = model == TWO_STREAMS
-    return Candidate(
-        cast(Streams, "both" if both else args.get("stream", "rgb")),
-        extract.frames,
-        extract.size,
-        args.get("depth") or STAGES,
-        cast(Backbone, args.get("backbone", "lite0")),
-    )
 
 
-def _check_packs(search: SearchParams, extract: ExtractParams, found: list[Candidate]) -> None:
+def _check_axes(search: SearchParams, names: list[str]) -> None:
+    for axis, what in (("depths", "stages that can be cut off"), ("backbones", "backbone to exchange")):
+        if getattr(search, axis) and not set(names) & set(LITE):
+            raise UserError(
+                f"params.yaml: search.{axis}: {', '.join(names)} has no {what}; set search.{axis} to null, "
+                f"or name {' or '.join(LITE)} in search.models."
+            )
+
+
+def _with_their_streams(
+    found: list[AnyCandidate], extract: ExtractParams, args: Mapping[str, Any]
+) -> list[AnyCandidate]:
+    """Those whose network takes what they see. Raises UserError for a network or streams without any."""
+    from slimstream.models import CLIPS, MODELS, build_on_meta, create_model
+
+    for one in found:
+        if isinstance(one, OtherCandidate) and one.name not in MODELS:
+            create_model(one.name, 2)  # says which are near
+    nets = {one: one.model(args) for one in found}
+    takes = {one: build_on_meta(*net).channels for one, net in nets.items()}
+    kept = [one for one in found if one.input(extract).channels in takes[one]]
+    left = {one.streams for one in kept} | {nets[one][0] for one in kept}
+    for one in found:
+        if not {one.streams, nets[one][0]} <= left:
+            wanted = " or ".join(f"{CLIPS[c]} ({c} channels)" for c in sorted(takes[one]))
+            shown = one.input(extract).channels
+            raise UserError(
+                f"params.yaml: search: {nets[one][0]} takes {wanted}, and {one.title} would show it "
+                f"{CLIPS[shown]} ({shown}); change search.streams, search.models or extract."
+            )
+    return kept
+
+
+def _check_packs(search: SearchParams, extract: ExtractParams, found: list[AnyCandidate]) -> None:
     if extract.flow == "none" and (one := next((c for c in found if c.streams != "rgb"), None)):
         raise UserError(
             f"params.yaml: search.streams: {one.streams} needs optical flow, and extract.flow is none; "
@@ -142,32 +239,3 @@ def _check_packs(search: SearchParams, extract: ExtractParams, found: list[Candi
                 f"params.yaml: search.{axis}: the packs cannot serve {one.title}: {said}; change "
                 f"search.{axis} or extract."
             ) from error
-
-
-def check_networks(found: list[Candidate], extract: ExtractParams, args: Mapping[str, Any]) -> None:
-    """Raise UserError when a network cannot be built, takes other clips, or its weights are missing.
-
-    Several candidates are compared by the features of pretrained layers, so these must be pretrained.
-    """
-    from slimstream.models import build_on_meta, check_channels
-    from slimstream.models.two_stream.efficientnet import check_weights
-
-    if len(found) > 1 and args.get("pretrained", True) is False:
-        raise UserError(
-            "params.yaml: search compares networks by the features of pretrained layers, and "
-            "train.model_args.pretrained is false; set it to true, or the lists of search to null."
-        )
-    if isinstance(args.get("pretrained", True), str | Path):
-        if len({one.backbone for one in found}) > 1:
-            raise UserError(
-                "params.yaml: search.backbones has several networks, and train.model_args.pretrained names "
-                "the weights of one; search one backbone, or set pretrained to true."
-            )
-    elif args.get("pretrained", True):
-        for backbone in dict.fromkeys(one.backbone for one in found):
-            try:
-                check_weights(backbone)
-            except UserError as error:
-                raise UserError(f"params.yaml: search.backbones: {backbone}: {error}") from error
-    for one in {one.network: one for one in found}.values():
-        check_channels(build_on_meta(*one.model(args)), one.input(extract).channels, "search")

@@ -8,6 +8,8 @@ from slimstream.core.schema import Section
 
 Streams = Literal["both", "rgb", "flow"]
 Backbone = Literal["lite0", "lite1", "lite2"]
+AXES = ("streams", "frames", "sizes", "depths", "backbones", "models")
+"""Settings that are lists of values to try."""
 STAGES = 7
 """Stages of EfficientNet-Lite after the stem."""
 
@@ -34,6 +36,20 @@ class SearchParams(Section):
     backbones: list[Backbone] | None = Field(
         None, description="networks of which ImageNet weights are at hand; null: that of train.model"
     )
+    models: list[str] | None = Field(
+        None,
+        description="networks that learn by gradient steps, with what they take of train.model_args; null: "
+        "train.model",
+    )
+    epochs: int = Field(
+        9,
+        ge=1,
+        description="of networks that learn by gradient steps: epochs of the last candidates, at most those "
+        "of train.fit; three times as many candidates get a third of them",
+    )
+    trials: int | None = Field(
+        None, ge=1, description="candidates that are tried of many, as Optuna samples them; null: all"
+    )
     margin: float = Field(
         0.02, ge=0, lt=1, description="macro-F1 that the chosen one may lose against the best, at most"
     )
@@ -47,11 +63,9 @@ class SearchParams(Section):
     @property
     def active(self) -> bool:
         """Whether any list is given."""
-        return any(
-            axis is not None for axis in (self.streams, self.frames, self.sizes, self.depths, self.backbones)
-        )
+        return any(getattr(self, axis) is not None for axis in AXES)
 
-    @field_validator("streams", "frames", "sizes", "depths", "backbones")
+    @field_validator(*AXES)
     @classmethod
     def not_empty(cls, given: list[object] | None) -> list[object] | None:
         if given is not None and not given:

@@ -21,7 +21,7 @@ from slimstream.models import create_model
 from slimstream.models.cost import count_macs
 from slimstream.models.latency import time_calls
 from slimstream.runtimes.openvino import has_bf16
-from slimstream.stages.search.candidates import Candidate
+from slimstream.stages.search.candidates import AnyCandidate
 from slimstream.stages.search.compiled import compiled, convert, megabytes
 from slimstream.stages.search.params import SearchParams
 
@@ -31,8 +31,29 @@ ROUNDS = 5
 Row = dict[str, float]
 
 
+def total_costs(
+    candidates: Sequence[AnyCandidate],
+    extract: ExtractParams,
+    args: Mapping[str, Any],
+    classes: int,
+    lengths: Sequence[int],
+    files: Sequence[Path],
+    search: SearchParams,
+    precision: str,
+    work: Path,
+) -> list[Row]:
+    """`packing_times` and `network_times` of each candidate, and their sum `file_to_answer_ms`."""
+    done = work / "times"
+    packing = packing_times(candidates, extract, files, done)
+    nets = network_times(candidates, extract, args, classes, lengths, search, precision, done)
+    return [
+        {**time, **net, "file_to_answer_ms": sum(time.values()) + net["network_ms"]}
+        for time, net in zip(packing, nets, strict=True)
+    ]
+
+
 def packing_times(
-    candidates: Sequence[Candidate], extract: ExtractParams, files: Sequence[Path], done: Path
+    candidates: Sequence[AnyCandidate], extract: ExtractParams, files: Sequence[Path], done: Path
 ) -> list[Row]:
     """`decode_ms` and `flow_ms` of each candidate: mean over the raw clips `files`, packed as it needs them.
 
@@ -53,7 +74,7 @@ def packing_times(
 
 
 def network_times(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[AnyCandidate],
     extract: ExtractParams,
     args: Mapping[str, Any],
     classes: int,
@@ -68,10 +89,10 @@ def network_times(
 
     Networks that differ only in frames and picture size are exported once, and timed in turns.
     """
-    of_network: dict[tuple[Any, ...], list[Candidate]] = {}
+    of_network: dict[tuple[Any, ...], list[AnyCandidate]] = {}
     for one in candidates:
         of_network.setdefault(one.network, []).append(one)
-    rows: dict[Candidate, Row] = {}
+    rows: dict[AnyCandidate, Row] = {}
     for network, group in progress_bar(of_network.items(), "networks timed", len(of_network)):
         file = done / ("-".join(map(str, network)) + ".json")
         if not file.exists():
@@ -79,6 +100,14 @@ def network_times(
             _write_json(file, found)
         rows |= dict(zip(group, json.loads(file.read_text()), strict=True))
     return [rows[one] for one in candidates]
+
+
+def clip_shape(
+    one: AnyCandidate, extract: ExtractParams, lengths: Sequence[int]
+) -> tuple[int, int, int, int, int]:
+    """(1, T, C, H, W) of what it sees of a clip of typical length, of packs of `lengths` frames."""
+    typical = int(np.median(lengths))
+    return 1, min(one.frames or typical, typical), one.input(extract).channels, *one.size
 
 
 def deployed_precision(runtimes: Sequence[str]) -> str:
@@ -106,7 +135,7 @@ def _time_packing(needed: Mapping[str, NetworkInput], files: Sequence[Path]) -> 
 
 
 def _time_networks(
-    group: Sequence[Candidate],
+    group: Sequence[AnyCandidate],
     extract: ExtractParams,
     args: Mapping[str, Any],
     classes: int,
@@ -115,12 +144,8 @@ def _time_networks(
     precision: str,
     folder: Path,
 ) -> list[Row]:
-    typical = int(np.median(lengths))
     model = create_model(group[0].model(args)[0], classes, **group[0].model(args)[1]).eval()
-    shapes = []
-    for one in group:
-        found = one.input(extract)
-        shapes.append((1, min(one.frames or typical, typical), found.channels, *one.size))
+    shapes = [clip_shape(one, extract, lengths) for one in group]
     graph = convert(model, shapes[0])
     rng = np.random.default_rng(0)
     calls = [

@@ -1,32 +1,34 @@
-"""All candidates tried: features, scores on inner folds, times, choice. A killed run goes on where it was."""
+"""Networks of frozen features tried: scores on inner folds, times, choice. A killed run goes on."""
 
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from slimstream.clips.params import ExtractParams
-from slimstream.core.fingerprint import fingerprint
 from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.datasets.dataset import ClipDataset
-from slimstream.runtimes.split_part import spread_indices
+from slimstream.models import build_on_meta
+from slimstream.models.cost import count_macs
 from slimstream.stages.search.candidates import Candidate
+from slimstream.stages.search.conclusion import conclude
 from slimstream.stages.search.features import compute_pass, passes, pool_frames, save, streams_of
 from slimstream.stages.search.params import SearchParams
-from slimstream.stages.search.timing import deployed_precision, network_times, packing_times
-from slimstream.training.cheapest import choose_on_folds, front
+from slimstream.stages.search.sampling import sample
+from slimstream.stages.search.timing import clip_shape, deployed_precision, total_costs
+from slimstream.stages.search.work import raw_files, work_folder
 from slimstream.training.inner_folds import (
     MIN_GROUPS,
     InnerFolds,
     inner_folds,
     predict_left_out,
+    scores_of_folds,
 )
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import draw_resamples
@@ -54,62 +56,41 @@ def try_all(
     folds = inner_folds(own["group"].tolist(), own["twin"].tolist(), truth)
     print(f"search: {len(candidates)} candidates, {folds.label}.", file=sys.stderr)
     precision = deployed_precision(runtimes)
-    work = _work_folder(candidates, search, extract, args, precision, paths)
+    settings = [precision, json.dumps(dict(args), sort_keys=True, default=str)]
+    work = work_folder(candidates, search, extract, settings, paths)
 
-    predicted = _predict_all(
-        candidates, clips, truth, folds, classes, search, extract, args, paths.cache, work
-    )
-    files = _raw_files(split, search.clips_timed, paths)
-    times = packing_times(candidates, extract, files, work / "times")
-    nets = network_times(candidates, extract, args, classes, clips.lengths, search, precision, work / "times")
+    predicted = _predictor(candidates, clips, truth, folds, classes, search, extract, args, paths.cache, work)
 
+    def judge(one: Candidate) -> tuple[float, float]:
+        score = float(scores_of_folds(truth, predicted(one), folds, classes)[0])
+        return score, float(
+            count_macs(build_on_meta(*one.model(args)), clip_shape(one, extract, clips.lengths))
+        )
+
+    tried = sample(candidates, search.trials, judge)
+    rows = [predicted(one) for one in progress_bar(tried, "candidates judged", len(tried))]
+    files = raw_files(split, search.clips_timed, paths)
+    costs = total_costs(tried, extract, args, classes, clips.lengths, files, search, precision, work)
     draws = draw_resamples(
         own["group"].tolist(), own["twin"].tolist(), search.resamples, min_groups=MIN_GROUPS
     )
-    cost = np.array([sum(a.values()) + b["network_ms"] for a, b in zip(times, nets, strict=True)])
-    scores, choice, drawn = choose_on_folds(predicted, truth, folds, draws, classes, cost, search.margin)
-    leads = front(scores, cost)
-    rows = [
-        {
-            "candidate": one.title,
-            "streams": one.streams,
-            "frames": "all" if one.frames is None else one.frames,
-            "size": f"{one.size[0]}x{one.size[1]}",
-            "depth": one.depth,
-            "backbone": one.backbone,
-            "macro_f1": scores[i],
-            "loss": scores[choice.best] - scores[i],
-            "low": choice.low[i],
-            "high": choice.high[i],
-            **times[i],
-            **nets[i],
-            "file_to_answer_ms": cost[i],
-            "on_front": bool(leads[i]),
-            "chosen": i == choice.chosen,
-        }
-        for i, one in enumerate(candidates)
-    ]
-    judged = {
-        name: candidates[i].describe(extract, args) | {key: float(rows[i][key]) for key in _MEASURED}
-        for name, i in (("chosen", choice.chosen), ("best", choice.best))
-    }
+    result = conclude(
+        tried,
+        extract,
+        args,
+        costs,
+        rows,
+        truth,
+        folds,
+        draws,
+        classes,
+        search.margin,
+    )
     shutil.rmtree(work)
-    return rows, {
-        **judged,
-        "why": choice.why,
-        "undecided": [candidates[i].title for i in choice.undecided],
-        "margin": search.margin,
-        "folds": {"by": folds.by, "count": folds.count, "note": folds.label, "resampled": drawn},
-    }
+    return result
 
 
-_MEASURED = (
-    *("macro_f1", "loss", "low", "high", "decode_ms", "flow_ms", "network_ms", "file_to_answer_ms"),
-    *("megabytes", "macs"),
-)
-
-
-def _predict_all(
+def _predictor(
     candidates: Sequence[Candidate],
     clips: ClipDataset,
     truth: Ints,
@@ -120,12 +101,12 @@ def _predict_all(
     args: Mapping[str, Any],
     cache: Path,
     work: Path,
-) -> list[npt.NDArray[np.int64]]:
-    """The predictions (N,) of each candidate on inner folds; features that candidates share are made once."""
+) -> Callable[[Candidate], Ints]:
+    """What predicts classes (N,) on inner folds by a candidate; features that they share are made once."""
     jobs = {(job.backbone, job.stream, job.size): job for job in passes(candidates)}
     features = {key: compute_pass(job, clips, extract, args, cache) for key, job in jobs.items()}
-    found = []
-    for one in progress_bar(candidates, "candidates judged", len(candidates)):
+
+    def predicted(one: Candidate) -> Ints:
         file = work / "predicted" / f"{one.title}.npy"
         if not file.exists():
             keys = {stream: (one.backbone, stream, one.size) for stream in streams_of(one)}
@@ -137,34 +118,7 @@ def _predict_all(
                 args,
             )
             save(file, predict_left_out(x, truth, folds, classes, search.strength))
-        found.append(np.load(file, allow_pickle=False))
-    return found
+        found: Ints = np.load(file, allow_pickle=False)
+        return found
 
-
-def _raw_files(split: pd.DataFrame, count: int, paths: Paths) -> list[Path]:
-    """The raw files of `count` clips, evenly spread over those of `split`."""
-    ids = split["id"].iloc[spread_indices(len(split), count)]
-    of_id = pd.read_parquet(paths.clips, columns=["id", "path"]).set_index("id")["path"]
-    return [paths.ingested / str(of_id[name]) for name in ids]
-
-
-def _work_folder(
-    candidates: Sequence[Candidate],
-    search: SearchParams,
-    extract: ExtractParams,
-    args: Mapping[str, Any],
-    precision: str,
-    paths: Paths,
-) -> Path:
-    key = fingerprint(
-        "search",
-        [
-            *(one.title for one in candidates),  # train.model says what an axis without a list is
-            search.model_dump_json(),
-            extract.model_dump_json(),
-            precision,
-            json.dumps(dict(args), sort_keys=True, default=str),
-        ],
-        [paths.split, paths.packs / "index.parquet", paths.clips, paths.root / "requirements.lock"],
-    )
-    return paths.resume_folder("search", key)
+    return predicted

@@ -96,7 +96,12 @@ def test_its_network_is_built_from_what_train_says(streams: Any) -> None:
             r"'search.backbones.0': Input should be 'lite0', 'lite1' or 'lite2'",
         ),
         ({"depths": [3, 7]}, {"model": "c3d"}, {}, r"search has no axis for train.model c3d"),
-        ({"frames": [4]}, {"model": "light_residual_net"}, {}, r"no axis for train.model light_residual_net"),
+        (
+            {"frames": [4]},
+            {"model": "light_residual_net"},
+            {},
+            r"light_residual_net without epochs",
+        ),
         ({"frames": [9, 4]}, {}, {}, r"search.frames: .*reduce.frames 9 is more than the 8 frames of a pack"),
         ({"sizes": [[96, 96]]}, {}, {}, r"search.sizes: .*is larger than the packed pictures, \[64, 64\]"),
         ({"sizes": [[8, 8]]}, {}, {}, r"search.sizes: .*at least 16 by 16 pixels"),
@@ -129,6 +134,87 @@ def test_a_mistake_is_one_sentence_before_anything_runs(
     with pytest.raises(UserError, match=said) as told:
         ask(search, train, extract)
     assert "\n" not in str(told.value)
+
+
+LEARNS = {"fit": {"epochs": 2}}
+
+
+@pytest.mark.parametrize(
+    ("search", "train", "extract", "said"),
+    [
+        ({"models": ["c3d"]}, {}, {}, r"search.models compares .* train.fit.epochs is 0; set it"),
+        ({"models": []}, LEARNS, {}, r"'search.models': the list is empty"),
+        ({"models": ["resnet19"]}, LEARNS, {}, r"There is no model 'resnet19'; did you mean 'resnet18'"),
+        ({"epochs": 0, "frames": [4]}, LEARNS, {}, r"'search.epochs': Input should be greater than or equal"),
+        ({"trials": 0, "frames": [4]}, LEARNS, {}, r"'search.trials': Input should be greater than or equal"),
+        (
+            {"depths": [3]},
+            {"model": "two_stream_squeezenet", **LEARNS},
+            {},
+            r"search.depths: two_stream_squeezenet has no stages that can be cut off",
+        ),
+        (
+            {"streams": ["both", "rgb"]},
+            {"model": "two_stream_squeezenet", **LEARNS},
+            {},
+            r"two_stream_squeezenet takes RGB pictures with optical flow \(5 channels\), and rgb-8x64x64",
+        ),
+        (
+            {"models": ["light_residual_net_small", "efficientnet_frames"]},
+            {"model": "light_residual_net_small", **LEARNS},
+            {"flow": "none"},
+            r"light_residual_net_small takes grey pictures \(1 channels\)",
+        ),
+        (
+            {"sizes": [[16, 16]]},
+            {"model": "two_stream_squeezenet", **LEARNS},
+            {},
+            r"two_stream_squeezenet cannot take the clips of both-8x16x16-two_stream_squeezenet",
+        ),
+        (
+            {"frames": [4]},
+            {"model_args": {"head": "linear"}, "fit": {"epochs": 2, "loss": "am_softmax"}},
+            {},
+            r"am_softmax compares angles",
+        ),
+    ],
+)
+def test_a_mistake_with_networks_that_learn_is_one_sentence(
+    search: dict[str, Any], train: dict[str, Any], extract: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as told:
+        ask(search, train, extract)
+    assert "\n" not in str(told.value)
+
+
+def test_networks_that_learn_have_the_axes_that_suit_them() -> None:
+    """Depths cut EfficientNet-Lite alone; rgb goes to the networks that take it."""
+    search = SearchParams(
+        models=["two_stream_squeezenet", LITE, "c3d"], streams=["both", "rgb"], frames=[4], depths=[7, 3]
+    )
+    found = candidates(search, EXTRACT, "two_stream_squeezenet", {"freeze": 1}, epochs=3)
+    assert [one.title for one in found] == [
+        "both-4x64x64-two_stream_squeezenet",
+        "both-4x64x64-lite0-depth7",
+        "both-4x64x64-lite0-depth3",
+        "rgb-4x64x64-lite0-depth7",
+        "rgb-4x64x64-lite0-depth3",
+        "both-4x64x64-c3d",
+        "rgb-4x64x64-c3d",
+    ]
+    assert found[0].model({"width": 2, "freeze": 1})[1] == {"freeze": 1}
+    assert found[4].model({"width": 2, "freeze": 5, "fusion": "cafm"})[1] == {
+        "freeze": 4,
+        "depth": 3,
+        "stream": "rgb",
+        "backbone": "lite0",
+    }
+
+
+def test_any_network_that_learns_may_look_at_less() -> None:
+    grey = {"grey": True, "flow": "none", "frames": 1}
+    ask({"sizes": [[64, 64], [48, 48]]}, {"model": "light_residual_net_small", **LEARNS}, grey)
+    ask({"frames": [4], "streams": ["both", "rgb"]}, {"model_args": {"fusion": "cafm"}, **LEARNS})
 
 
 def test_a_backbone_whose_package_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

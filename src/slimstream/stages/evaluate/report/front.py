@@ -17,12 +17,15 @@ TIME = "from file to answer, ms"
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file; empty without the file, as in folds."""
+    """The rows of a CSV file, None for an empty cell; empty without the file, as in folds."""
     import pandas as pd
 
     if not path.exists():
         return []
-    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in pd.read_csv(path).to_dict("records")
+    ]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -37,7 +40,8 @@ def search_front(
 
     `margin`: what the chosen one may lose against the best, in macro-F1.
     """
-    best = max(row["macro_f1"] for row in rows)
+    # One that was left behind was judged after fewer epochs; it is no loss to the best.
+    best = max(row["macro_f1"] for row in rows if row["loss"] is not None)
     points = [_candidate(row, rows, best) for row in rows]
     front = sorted((row["file_to_answer_ms"], row["macro_f1"]) for row in rows if row["on_front"])
     chosen = next(point for point in points if point.rank == "chosen")
@@ -56,12 +60,15 @@ def search_front(
 
 
 def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
-    depth = f", lite{str(row['backbone']).removeprefix('lite')} to stage {row['depth']}"
+    depth = f", {row['backbone']} to stage {int(row['depth'])}" if row["depth"] is not None else ""
+    depth = depth or (f", {row['model']}" if row.get("model") else "")
+    loss = row["loss"]
     height, width = str(row["size"]).split("x")
     what = {"rgb": "RGB frames", "flow": "flow fields", "both": "RGB frames with flow"}[row["streams"]]
     ranks = [
         *(["chosen"] if row["chosen"] else []),
-        *(["the best"] if row["loss"] == 0 else []),
+        *(["the best"] if loss == 0 else []),
+        *(["left behind, judged after fewer epochs"] if loss is None else []),
         *(["on the front"] if row["on_front"] else []),
     ]
     told = [
@@ -69,8 +76,8 @@ def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
         ", ".join(ranks),
         f"macro-F1 {row['macro_f1']:.3f}",
         ""
-        if row["loss"] == 0
-        else f"{row['loss']:.3f} below the best (90 % interval {row['low']:+.3f} to {row['high']:+.3f})",
+        if not loss
+        else f"{loss:.3f} below the best (90 % interval {row['low']:+.3f} to {row['high']:+.3f})",
         f"{row['file_to_answer_ms']:.1f} ms from file to answer: decoding {row['decode_ms']:.1f}, "
         f"flow {row['flow_ms']:.1f}, network {row['network_ms']:.1f}",
         f"{row['megabytes']:.1f} MB",
@@ -78,10 +85,10 @@ def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
     return Point(
         row["file_to_answer_ms"],
         row["macro_f1"],
-        best - row["high"],
-        best - row["low"],
+        row["macro_f1"] if loss is None else best - row["high"],
+        row["macro_f1"] if loss is None else best - row["low"],
         [fact for fact in told if fact],
-        _short(row, rows) if row["on_front"] or row["chosen"] or row["loss"] == 0 else "",
+        _short(row, rows) if row["on_front"] or row["chosen"] or loss == 0 else "",
         COLOURS["slim"] if row["chosen"] else ACCENT if row["on_front"] else MUTED,
         SHAPES[row["streams"]][0],
         "chosen" if row["chosen"] else "marked" if row["on_front"] else "other",
@@ -102,8 +109,8 @@ def _short(row: Row, rows: Sequence[Row]) -> str:
     first = " ".join(filter(None, [row["streams"] if "streams" in varies else "", seen]))
     second = ", ".join(
         [
-            *([f"depth {row['depth']}"] if "depth" in varies else []),
-            *([str(row["backbone"])] if "backbone" in varies else []),
+            *([f"depth {int(row['depth'])}"] if "depth" in varies and row["depth"] is not None else []),
+            *([str(row["backbone"])] if "backbone" in varies and row["backbone"] is not None else []),
         ]
     )
     return "\n".join(filter(None, [first, second]))
@@ -162,7 +169,7 @@ def rates_front(rows: Sequence[Row], whole: str) -> tuple[str, Point]:
     Its cost is the time of the network, or multiply-accumulates where no time was measured.
     """
     best = max(row["macro_f1"] for row in rows)
-    timed = all(row.get("latency_p50_ms", 0) > 0 for row in rows)  # NaN is not
+    timed = all((row.get("latency_p50_ms") or 0) > 0 for row in rows)  # NaN is not
     points = []
     for row in rows:
         told = [

@@ -80,3 +80,12 @@ def test_the_axis_of_costs_is_logarithmic_where_costs_differ_much(far: int, tick
 def test_what_is_told_is_escaped() -> None:
     drawn = chart([Point(1, 0.5, 0.4, 0.6, ['"<b>', "&"])])
     assert "&quot;&lt;b&gt;; &amp;" in drawn and "<b>" not in drawn
+
+
+def test_a_network_without_depth_and_one_that_was_left_behind_are_points_too() -> None:
+    unknown = dict.fromkeys(("depth", "backbone"))
+    rows = [{**row, **unknown} for row in candidates()]
+    rows[0] |= dict.fromkeys(("loss", "low", "high")) | {"macro_f1": 0.99, "on_front": False}
+    drawn, chosen = front.search_front(rows, 0.02)
+    assert chosen.told[0] == "8 RGB frames of 96 × 96 pixels"
+    assert "left behind, judged after fewer epochs; macro-F1 0.990" in drawn
