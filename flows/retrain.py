@@ -37,20 +37,12 @@ from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths, models_scored
+from slimstream.core.paths import Paths
 from slimstream.pipeline.params import load_params
+from slimstream.stages.evaluate.model_rows import text_table
 from slimstream.tracking.run import tracking_uri
 
 ROOT = recipes.ROOT
-COLUMNS = {
-    "macro_f1": "macro-F1",
-    "accuracy": "accuracy",
-    "params": "parameters",
-    "macs": "MACs",
-    "megabytes": "MB",
-    "latency_p95_ms": "p95 ms",
-}
-
 TEMPORARY_SERVER = {
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
     # Otherwise the server of `make up` would believe that they are registered.
@@ -153,11 +145,7 @@ def _line_logger() -> Callable[[str], None]:
 
 def model_table(paths: Paths) -> list[dict[str, str]]:
     """The rows of the table, one per model, from metrics/evaluate.json."""
-    scores = json.loads(paths.metrics("evaluate").read_text())
-    return [
-        {"model": name} | {title: _number(scores.get(f"{name}.{key}")) for key, title in COLUMNS.items()}
-        for name in models_scored(scores)
-    ]
+    return text_table(json.loads(paths.metrics("evaluate").read_text()))
 
 
 def publish_artifacts(paths: Paths) -> None:
@@ -264,12 +252,6 @@ def main(argv: list[str] | None = None) -> int:
 def _outcome(paths: Paths) -> dict[str, Any]:
     file = paths.run("publish")
     return dict(json.loads(file.read_text())) if file.exists() else {}
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3f}"
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:

@@ -121,8 +121,9 @@ def test_tracking_gets_a_run_for_each(searched: tuple[Paths, dict[str, float], l
     runs = STAGES["search"].trials(paths)
     assert [name for name, *_ in runs] == pd.read_csv(paths.curves("search"))["candidate"].tolist()
     for _, params, metrics in runs:
-        assert {"streams", "frames", "size", "depth", "backbone"} <= params.keys()
-        assert {"macro_f1", "file_to_answer_ms", "megabytes"} <= metrics.keys()
+        assert list(params) == ["streams", "frames", "size", "depth", "backbone"]
+        assert {"macro_f1", "file_to_answer_ms", "network_ms", "megabytes"} <= metrics.keys()
+    assert sorted(metrics["chosen"] for *_, metrics in runs) == [0, 0, 0, 1]
     assert not STAGES["split"].trials(paths)
 
 

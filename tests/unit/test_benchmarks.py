@@ -1,12 +1,17 @@
 """What the benchmarks count with: ratios in turns, and a table that says what was missed."""
 
+import re
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.__main__ import PARTS, row
 from benchmarks.compare import Result, compare_times, ratio_result
+from benchmarks.front import picture
+from slimstream.core.paths import Paths
+from tests.unit.stages.evaluate.report.fake_report import candidates
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +50,18 @@ def test_every_part_is_a_program_and_in_the_readme(part: str) -> None:
     folder = Path(__file__).parents[2] / "benchmarks"
     assert "def run(" in (folder / f"{part}.py").read_text()
     assert f"({part}.py)" in (folder / "README.md").read_text()
+
+
+def test_the_picture_of_the_readme_is_of_the_rig_alone_and_has_its_own_colours(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.params.write_text("ingest: {source: rig}\n")
+    with pytest.raises(SystemExit, match=r"search.csv has no candidates; run `make demo` first"):
+        picture(paths)
+    paths.curves("search").parent.mkdir()
+    pd.DataFrame(candidates()).to_csv(paths.curves("search"), index=False)
+    drawn = picture(paths)
+    asked = set(re.findall(r"var\((--\w+)\)", drawn))
+    assert asked and all(f"{name}:" in drawn for name in asked) and drawn.startswith("<svg")
+    paths.params.write_text("ingest: {source: /data/plant}\n")
+    with pytest.raises(SystemExit, match="not those of the rig"):
+        picture(paths)

@@ -114,9 +114,13 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
-    """Print the table of networks."""
-    from slimstream.cli.model_table import format_table, model_table
+    """Print the table of networks, or of the models of the last run."""
+    from slimstream.cli.model_table import evaluated_models, format_table, model_table
     from slimstream.models.cost import measure
+
+    if args.evaluated:
+        print(evaluated_models(paths, as_json=args.json))
+        return
 
     params = load_params(paths.params) if paths.params.exists() else Params()
     rows = model_table(args.classes, params.extract.size, args.frames, measure)

@@ -1,5 +1,6 @@
-"""The table of all networks with their parameters and multiply-accumulates."""
+"""Tables of models: all networks with their size, and those of the last run with their scores and costs."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from inspect import getdoc
@@ -8,7 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
 from slimstream.models import MODELS, create_model, has_pretrained, with_pretrained
+from slimstream.stages.evaluate.model_rows import model_rows, text_table
 
 Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
 """(network, clip shape) to its parameters and multiply-accumulates; `models.cost.measure` is one."""
@@ -70,3 +74,23 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def evaluated_models(paths: Paths, *, as_json: bool) -> str:
+    """The models of the last run, with costs as shares of the original's: a table, or JSON.
+
+    Raises UserError when `evaluate` has not run.
+    """
+    import pandas as pd
+
+    file = paths.metrics("evaluate")
+    if not file.exists():
+        raise UserError(f"{file} is not there; run the stage evaluate first, as `make run` does.")
+    flat = json.loads(file.read_text())
+    if not as_json:
+        return pd.DataFrame(text_table(flat)).to_string(index=False)
+    rows = [
+        {"model": row.name, **row.scores, **{f"{cost.key}_ratio": cost.ratio for cost in row.costs}}
+        for row in model_rows(flat)
+    ]
+    return json.dumps(rows, indent=2)

@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         add(stage.name, stage.help, commands.stage)
     models = add("models", "list every network with its parameters and multiply-accumulates", commands.models)
     models.add_argument("--json", action="store_true", help="for programs")
+    models.add_argument(
+        "--evaluated", action="store_true", help="those of the last run instead: score, time and size"
+    )
     models.add_argument("--classes", type=_positive, default=3, help="number of classes (default: 3)")
     models.add_argument(
         "--frames", type=_positive, default=1, help="frames per clip that MACs are counted for (default: 1)"

@@ -151,13 +151,19 @@ def keeps_up_with_original(candidate: Candidate, policy: GateParams) -> Check:
 
 def saves_enough(candidate: Candidate, policy: GateParams) -> Check:
     most = 1 - policy.min_saving
-    if math.isnan(candidate.time_ratio) and math.isnan(candidate.bytes_ratio):
+    time, size = candidate.time_ratio, candidate.bytes_ratio
+    takes = {"time from file to answer": time, "bytes": size}
+    known = [
+        f"{ratio:.2f} of the original's {what}" for what, ratio in takes.items() if not math.isnan(ratio)
+    ]
+    if not known:
         return Check(False, "what compression saves was not measured; run evaluate again")
-    return Check(
-        candidate.time_ratio <= most or candidate.bytes_ratio <= most,
-        f"it takes {candidate.time_ratio:.2f} of the original's time from file to answer and "
-        f"{candidate.bytes_ratio:.2f} of its bytes; one of the two must be at most {most:.2f}",
-    )
+    if len(known) > 1:
+        reason = f"it takes {' and '.join(known)}; one of the two must be at most {most:.2f}"
+    else:
+        unknown = "its time was" if math.isnan(time) else "its bytes were"
+        reason = f"it takes {known[0]}, and {unknown} not measured; it must be at most {most:.2f}"
+    return Check(time <= most or size <= most, reason)  # comparisons with nan are false
 
 
 def fast_enough(candidate: Candidate, policy: GateParams) -> Check:

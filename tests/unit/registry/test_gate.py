@@ -57,13 +57,36 @@ def test_compression_that_saves_nothing_is_refused_where_a_saving_is_asked_for()
     assert refusals(clips, idle) == [], "0 switches it off"
     (reason,) = refusals(clips, idle, asks)
     assert reason == (
-        "it takes 0.97 of the original's time from file to answer and 1.07 of its bytes; one of the two must "
-        "be at most 0.60"
+        "it takes 0.97 of the original's time from file to answer and 1.07 of the original's bytes; one "
+        "of the two must be at most 0.60"
     )
     for saving in ({"time_ratio": 0.6}, {"bytes_ratio": 0.2}):
         assert refusals(clips, replace(idle, **saving), asks) == []
     (reason,) = refusals(clips, FINE, asks)
     assert "not measured" in reason
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        (
+            {"time_ratio": 0.97},
+            "it takes 0.97 of the original's time from file to answer, and its bytes were not measured; it "
+            "must be at most 0.60",
+        ),
+        (
+            {"bytes_ratio": 1.07},
+            "it takes 1.07 of the original's bytes, and its time was not measured; it must be at most 0.60",
+        ),
+    ],
+)
+def test_a_saving_of_which_one_half_was_measured_is_told_without_the_other(
+    ratios: dict[str, float], words: str
+) -> None:
+    clips, asks = scored(challenger=0.1), POLICY.model_copy(update={"min_saving": 0.4})
+    assert refusals(clips, replace(FINE, **ratios), asks) == [words]
+    good = dict.fromkeys(ratios, 0.5)
+    assert refusals(clips, replace(FINE, **good), asks) == []
 
 
 def test_a_first_version_below_the_floor_is_refused() -> None:

@@ -75,12 +75,11 @@ def run(
 def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     """Each rate that the last run tried, for tracking: its name, its parameters and its metrics."""
     rows = pd.read_csv(paths.curves("rates")).to_dict("records")
-    named = ("rate", "chosen")
     return [
         (
             f"rate {row['rate']:g}",
-            {name: row[name] for name in named},
-            {str(name): float(value) for name, value in row.items() if name not in named},
+            {"rate": row["rate"]},
+            {str(name): float(value) for name, value in row.items() if name != "rate"},
         )
         for row in rows
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
-from slimstream.stages.evaluate import stage
+from slimstream.stages.evaluate import deployed
 
 EXTRACT = ExtractParams(frames=8)
 WHOLE, FEW = NetworkInput.of(EXTRACT), NetworkInput.of(EXTRACT, Reduction(frames=2))
@@ -20,9 +20,9 @@ def test_a_slow_disk_is_no_disadvantage_of_the_first_model(monkeypatch: pytest.M
             time.sleep(0.03)
         read.append((file, input))
 
-    monkeypatch.setattr(stage, "pack_clip", pack)
+    monkeypatch.setattr(deployed, "pack_clip", pack)
     files = [Path(name) for name in "abc"]
-    whole, few, again = stage.time_preparations(files, [WHOLE, FEW, WHOLE])
+    whole, few, again = deployed.time_preparations(files, [WHOLE, FEW, WHOLE])
     assert whole.p50 < 20 and few.p50 < 20
     assert whole is again, "equal inputs are timed once"
     assert read[3:] == [(file, input) for file in files for input in (WHOLE, FEW)], "they take turns"

@@ -3,6 +3,8 @@
 The template escapes every string except the SVG that this package draws.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from slimstream.runtimes import REFERENCE, RUNTIMES
 from slimstream.runtimes.base import Form
-from slimstream.stages.evaluate.report import plots
+from slimstream.stages.evaluate.model_rows import model_rows
+from slimstream.stages.evaluate.report import front, plots
 
 if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
+
+    from slimstream.stages.evaluate.report.trade_off import Point
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -25,8 +30,8 @@ class ModelResult:
     """One model on the test clips.
 
     `scores`: the metrics that evaluate returns for it, without the prefix (accuracy, macro_f1, macro_f1_low,
-    …, params, macs, megabytes, latency_p50_ms, latency_p95_ms). `confusion`: counts (n, n), one row per true
-    class. `curve`: its training, one row per epoch.
+    …, params, macs, megabytes, latency_p50_ms, file_to_answer_p50_ms). `confusion`: counts (n, n), one row
+    per true class. `curve`: its training, one row per epoch.
     """
 
     name: str
@@ -103,8 +108,12 @@ class Report:
     """Sampled frames of the clip that latency was measured on."""
     preparation: str = "decoding and optical flow"
     """The steps of that preparation, in words."""
-    sweep: Sequence[Mapping[str, float]] = ()
-    """The original pruned at several rates: rate, latency_p50_ms, val_macro_f1."""
+    search: Rows = ()
+    """plots/search.csv: the candidates of the search; empty where nothing was searched."""
+    search_result: Mapping[str, Any] | None = None
+    """data/search.json."""
+    rates: Rows = ()
+    """plots/rates.csv: one network pruned at several rates; empty where its rate was given."""
     validation: Mapping[str, Any] | None = None
     """reports/validation/summary.json."""
     explained: Sequence[ShownClip] = ()
@@ -132,6 +141,8 @@ def render(report: Report) -> str:
     environment.filters |= {"percent": _percent, "si": _si, "ms": _ms, "soft": _breakable}
     environment.filters["runtime"] = lambda name: RUNTIMES[name].title
     scored = [{"name": m.name, **m.scores} for m in report.models]
+    rows = model_rows({f"{m.name}.{key}": value for m in report.models for key, value in m.scores.items()})
+    script = (folder / "page.js").read_text()
     # What was pruned: the network that the search chose, or the original.
     whole = report.model("slim") or report.model("original") or report.models[0]
     lowest = min(m.scores["macro_f1_low"] for m in report.models)
@@ -145,7 +156,15 @@ def render(report: Report) -> str:
         notes=notes(report),
         size_quality=Markup(plots.size_quality(scored)),
         differences=Markup(plots.differences(report.differences)) if report.differences else None,
-        pruning_rates=Markup(plots.pruning_rates(report.sweep, whole.name)) if report.sweep else None,
+        search=_chart(front.search_front(report.search, (report.search_result or {}).get("margin")))
+        if report.search
+        else None,
+        search_shapes=front.shapes(report.search),
+        measured=_chart(front.models_front(rows, report.preferred)),
+        rates=_chart(front.rates_front(report.rates, whole.name)) if report.rates else None,
+        costs={row.name: row.costs for row in rows},
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         uncompressed=whole,
         curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],
         reliability=[(m, Markup(plots.reliability(m.name, m.reliability))) for m in report.models],
@@ -164,7 +183,6 @@ def headline(report: Report) -> str:
         best = max(report.models, key=lambda m: m.scores["macro_f1"])
         return f"{where}, the best model is “{best.title}” with a macro-F1 of {best.scores['macro_f1']:.2f}."
     size = small.scores["params"] / large.scores["params"]
-    speed = large.scores["latency_p50_ms"] / small.scores["latency_p50_ms"]
     difference = next(
         (d for d in report.differences if (d["name"], d["versus"]) == (small.name, large.name)), None
     )
@@ -182,6 +200,7 @@ def headline(report: Report) -> str:
             f"shows no measurable loss against the original ({scores}; "
             f"a true loss of up to {abs(difference['low']):.2f} is not excluded)"
         )
+    speed = large.scores["file_to_answer_p50_ms"] / small.scores["file_to_answer_p50_ms"]
     pace = (
         f"{speed:.1f} times as fast"
         if speed >= 1.05
@@ -189,7 +208,17 @@ def headline(report: Report) -> str:
         if speed > 0.95
         else f"{1 / speed:.1f} times slower"
     )
-    return f"{where}, the compressed model {judgement}, with {100 * size:.0f} % of the parameters and {pace}."
+    return (
+        f"{where}, the compressed model {judgement}, with {100 * size:.0f} % of the parameters and {pace} "
+        "from file to answer."
+    )
+
+
+def _chart(drawn: "tuple[str, Point] | None") -> "dict[str, Any] | None":
+    """A chart for the template: `svg`, and `told` of the point that is chosen at first."""
+    from markupsafe import Markup
+
+    return drawn and {"svg": Markup(drawn[0]), "told": drawn[1].told}
 
 
 def notes(report: Report) -> list[str]:

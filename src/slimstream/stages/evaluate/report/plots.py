@@ -35,9 +35,9 @@ def title(name: str) -> str:
     return TITLES.get(name) or f"{TITLES['teacher']} {name.rpartition('/')[2]}"
 
 
-INK, MUTED, GRID = "#000001", "#000002", "#000003"
+INK, MUTED, GRID, ACCENT = "#000001", "#000002", "#000003", "#000004"
 COLOURS = {name: f"#00001{i}" for i, name in enumerate(TITLES)}
-_CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--line)"} | {
+_CSS = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--line)", ACCENT: "var(--accent)"} | {
     stand_in: f"var(--{name})" for name, stand_in in COLOURS.items()
 }
 _LOOK: dict[Any, Any] = {
@@ -86,32 +86,7 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
         ax.set_xlabel("parameters, million (log scale)")
         ax.set_ylabel("macro-F1")
 
-    return _svg(draw, (5.6, 3.6), "Parameters against macro-F1 with 95 % intervals, one point a model.")
-
-
-def pruning_rates(rows: Sequence[Mapping[str, float]], whole: str = "original") -> str:
-    """Latency against validation macro-F1 of one network pruned at several rates; 0 is the model `whole`.
-
-    Each row has rate, latency_p50_ms and val_macro_f1.
-    """
-    places = [(row["latency_p50_ms"], row["val_macro_f1"]) for row in rows]
-
-    def draw(ax: "Axes") -> None:
-        ax.plot(*zip(*places, strict=True), color=COLOURS["pruned"])
-        for row, place in zip(rows, places, strict=True):
-            ax.plot(*place, "o", color=COLOURS["pruned" if row["rate"] else kind(whole)], ms=8)
-            told = f"{row['rate']:g}" if row["rate"] else title(whole)
-            ax.annotate(told, place, (0, 9), textcoords="offset points", ha="center", color=INK, fontsize=9)
-        ax.set_xlim(0, 1.12 * max(ms for ms, _ in places))
-        ax.margins(y=0.18)
-        ax.set_xlabel("time per clip, ms")
-        ax.set_ylabel("validation macro-F1")
-
-    told = "; ".join(
-        f"{row['rate']:g}: {ms:.1f} ms, macro-F1 {score:.3f}"
-        for row, (ms, score) in zip(rows, places, strict=True)
-    )
-    return _svg(draw, (5.6, 3.6), f"Pruning rate against time and quality: {told}.")
+    return svg(draw, (5.6, 3.6), "Parameters against macro-F1 with 95 % intervals, one point a model.")
 
 
 def differences(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -136,7 +111,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> str:
         f"({r['low']:+.3f} to {r['high']:+.3f})"
         for r in rows
     )
-    return _svg(draw, (5.6, 1.1 + 0.62 * len(rows)), f"Paired differences in macro-F1: {told}.")
+    return svg(draw, (5.6, 1.1 + 0.62 * len(rows)), f"Paired differences in macro-F1: {told}.")
 
 
 def curves(name: str, table: "pd.DataFrame") -> str:
@@ -168,7 +143,7 @@ def curves(name: str, table: "pd.DataFrame") -> str:
 
     best = float(table["val_macro_f1"].max())
     alt = f"Training of {title(name)} over {len(table)} epochs; best validation macro-F1 {best:.3f}."
-    return _svg(draw, (12, 2.5), alt, columns=3)
+    return svg(draw, (12, 2.5), alt, columns=3)
 
 
 def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
@@ -183,11 +158,16 @@ def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
         ax.set_yticks([0, 0.5, 1])
 
     told = ", ".join(f"{b['confidence']:.2f} → {b['accuracy']:.2f}" for b in bins)
-    return _svg(draw, (2.2, 2.2), f"{title(name)}: confidence → accuracy {told}.")
+    return svg(draw, (2.2, 2.2), f"{title(name)}: confidence → accuracy {told}.")
 
 
-def _svg(draw: Callable[..., None], inches: tuple[float, float], alt: str, columns: int = 1) -> str:
-    """The drawing of `draw(*axes)` as an <svg> element; `alt` is the text for screen readers."""
+def svg(
+    draw: Callable[..., None], inches: tuple[float, float], alt: str, columns: int = 1, role: str = "img"
+) -> str:
+    """The drawing of `draw(*axes)` as an <svg> element; `alt` is the text for screen readers.
+
+    `role` is "group" where parts of it can be chosen.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -200,9 +180,11 @@ def _svg(draw: Callable[..., None], inches: tuple[float, float], alt: str, colum
         draw(*axes)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.S)
+    drawn = out.getvalue()
+    drawn = drawn[drawn.index("<svg") :].replace(
+        "<svg ", f'<svg role="{role}" aria-label="{escape(alt)}" ', 1
+    )
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, count=1, flags=re.S)
     for stand_in, colour in _CSS.items():
-        svg = svg.replace(stand_in, colour)
-    return svg
+        drawn = drawn.replace(stand_in, colour)
+    return drawn
