@@ -121,30 +121,33 @@ def test_tracking_gets_a_run_for_each(searched: tuple[Paths, dict[str, float], l
     runs = STAGES["search"].trials(paths)
     assert [name for name, *_ in runs] == pd.read_csv(paths.curves("search"))["candidate"].tolist()
     for _, params, metrics in runs:
-        assert list(params) == ["streams", "frames", "size", "depth", "backbone"]
+        shown = ["model", "streams", "frames", "size", "depth", "grid", "backbone", "epochs"]
+        assert list(params) == shown
         assert {"macro_f1", "file_to_answer_ms", "network_ms", "megabytes"} <= metrics.keys()
     assert sorted(metrics["chosen"] for *_, metrics in runs) == [0, 0, 0, 1]
     assert not STAGES["split"].trials(paths)
 
 
 def test_shared_features_are_those_of_each_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two depths, two sizes, fewer frames: what the head of the network would get of the reduced clip."""
+    """Two depths, sizes and grids, fewer frames: what the network's head would get of the reduced clip."""
     monkeypatch.setattr(features, "compile_network", in_torch)
     monkeypatch.setattr(
         features, "BATCH_PIXELS", 4 * 64 * 64
     )  # clips of three frames straddle batches of four
-    paths, params = miniature(tmp_path, sizes=[[64, 64], [48, 40]], frames=[3, 2], depths=[2, 1])
+    paths, params = miniature(
+        tmp_path, sizes=[[64, 64], [48, 40]], frames=[3, 2], depths=[2, 1], grids=[1, 2]
+    )
     split = pd.read_parquet(paths.split)
     ids = sorted(split["id"][split["part"] == "val"])[:2]
     clips = ClipDataset(paths.packs, ids, [0] * len(ids))
     found = candidates(params.search, params.extract, params.train.model, params.train.model_args)
     jobs = features.passes(found)
-    assert len(found) == 16 and len(jobs) == 4
+    assert len(found) == 32 and len(jobs) == 4
     computed = {
         (job.stream, job.size): (job, features.compute_pass(job, clips, params.extract, {}, tmp_path))
         for job in jobs
     }
-    for one in found[::3]:
+    for one in found[::5]:
         mine = {stream: computed[stream, one.size] for stream in features.streams_of(one)}
         x = features.pool_frames(
             one, {k: v for k, (_, v) in mine.items()}, {k: job for k, (job, _) in mine.items()}, clips, {}
@@ -209,7 +212,7 @@ def test_a_search_with_other_clips_computes_the_new_ones_alone(
 
     def of(names: list[str]) -> Any:
         clips = ClipDataset(paths.packs, names, [0] * len(names))
-        return features.compute_pass(job, clips, params.extract, {}, tmp_path / "cache")[2]
+        return features.compute_pass(job, clips, params.extract, {}, tmp_path / "cache")[2, 1]
 
     first, second = of(ids[:3]), of(ids[1:])
     np.testing.assert_array_equal(first[3:], second[:6])  # the two clips of both, three frames each

@@ -24,7 +24,7 @@ class FrameStream(Classifier):
     ::
 
         clip (B, T, C, H, W)
-          r g b, or x y |v| ── backbone ── (B·T, F, h, w) ── mean ── pool over T
+          r g b, or x y |v| ── backbone ── (B·T, F, h, w) ── cells ── pool over T
               logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
 
     The backbone is the module `rgb` or `flow`, so its weights have the names that they have in a `TwoStream`.
@@ -32,6 +32,7 @@ class FrameStream(Classifier):
     Args:
         stream: 'rgb' for clips of 3 or 5 channels, 'flow' for clips of 2 (flow x, y) or 5.
         backbone: (N, 3, H, W) to a map (N, F, h, w).
+        cells: (N, F, h, w) to (N, F).
         pool: (B, T, F) to features (B, F').
         head: a callable from F' to the classifier, (B, F') to (B, classes).
         features: F'.
@@ -43,6 +44,7 @@ class FrameStream(Classifier):
         *,
         stream: Stream,
         backbone: Backbone,
+        cells: nn.Module,
         pool: nn.Module,
         head: Callable[[int], nn.Linear],
         features: int,
@@ -55,6 +57,7 @@ class FrameStream(Classifier):
             NormaliseRgb(mean=backbone.mean, std=backbone.std) if stream == "rgb" else NormaliseFlow()
         )
         self.add_module(stream, backbone)
+        self.cells = cells
         self.pool = pool
         self.standardise = Standardise(features)
         self.dropout = nn.Dropout(dropout)
@@ -73,10 +76,10 @@ class FrameStream(Classifier):
         return self.pool(self.frame_features(clip))
 
     def frame_features(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, C, H, W) to (B, T, F), float32: the last map, averaged over the picture."""
-        # Averaged in float32, half precision is too coarse. `unflatten` would fix sizes in the export.
+        """Clip (B, T, C, H, W) to (B, T, F), float32: the last map, averaged over the cells."""
         (last,) = self.maps(clip)
-        return last.float().mean((2, 3)).reshape(clip.shape[0], clip.shape[1], -1)
+        # `unflatten` would fix sizes in the export.
+        return torch.reshape(self.cells(last), (clip.shape[0], clip.shape[1], -1))
 
     def maps(self, clip: Tensor) -> tuple[Tensor]:
         """Return the last map, (B·T, F, h, w), as the only one."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from slimstream.core.errors import UserError
-from slimstream.models.architectures.two_stream import Normalise, Pool, TimePool, TwoStream
+from slimstream.models.architectures.two_stream import GridMean, Normalise, Pool, TimePool, TwoStream
 from slimstream.models.base import Standardise, set_linear
 from slimstream.models.layers.fusion import CAFM, Concat, Convolution, FullyConnected, Fusion
 from slimstream.models.layers.heads import Head, make_head
@@ -45,6 +45,7 @@ def two_stream(
     num_classes: int,
     *,
     pool: Pool | Callable[[int], Any] = "mean",
+    grid: int = 1,
     fusion: Fusion = "concat",
     position: str = "fc",
     shared: bool = False,
@@ -62,6 +63,7 @@ def two_stream(
         num_classes: number of classes.
         pool: pooling over time: 'mean', 'mean_std' (mean and standard deviation, which shows motion), or a
             callable from F to a module, (B, T, F) to (B, its `width`).
+        grid: maps are averaged over so many rows and columns of cells.
         fusion: 'concat', 'cafm' (P1), 'conv' (P2, Table 5), 'fc' (P2's network) or 'average' of the scores
             (P2, Table 4).
         position: position of the fusion: the last layer, 'fc', or a stage of the backbone, such as 'mbconv4'
@@ -109,6 +111,7 @@ def two_stream(
         channels=channels,
         joint=joint,
         width=width,
+        grid=grid,
         pool=pool,
         standardise=standardise,
         dropout=dropout,
@@ -126,6 +129,7 @@ def join_streams(
     channels: int,
     joint: nn.Module | None = None,
     width: int | None = None,
+    grid: int = 1,
     pool: Pool | Callable[[int], Any] = "mean",
     standardise: bool = False,
     dropout: float = 0.0,
@@ -136,7 +140,7 @@ def join_streams(
     The other settings are those of `two_stream`.
     """
     modules = {"cafm": CAFM, "conv": Convolution, "fc": FullyConnected}
-    per_frame = (width or channels) * (1 if fusion in ("conv", "fc") else 2)
+    per_frame = (width or channels) * grid**2 * (1 if fusion in ("conv", "fc") else 2)
     if callable(pool):
         over_time = pool(per_frame)
         features = over_time.width
@@ -149,11 +153,17 @@ def join_streams(
         "flow": flow,
         "fusion": modules[fusion](channels) if fusion in modules else Concat(),
         "joint": joint,
+        "cells": GridMean(grid),
         "pool": over_time,
         "features": features,
         "dropout": dropout,
     }
     if fusion == "average":
+        if grid > 1:
+            raise UserError(
+                "model_args: average fusion compares scores of whole pictures; leave out grid, or choose "
+                "another fusion."
+            )
         if head == "cosine":
             raise UserError(
                 "model_args: average fusion compares scores of two classifiers, which head: cosine does not "

@@ -75,6 +75,32 @@ class TimePool(nn.Module):
         return torch.cat((mean, variance.clamp(min=1e-8).sqrt()), 1)
 
 
+class GridMean(nn.Module):
+    """(N, F, h, w) to (N, F·g·g), float32: each channel's means over g × g equal cells, row by row.
+
+    With `grid` g = 1 that is the mean over the picture. With more, the classifier knows where things are.
+    """
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        # In float32, because half precision is too coarse for sums over space and time.
+        x = x.float()
+        if self.grid == 1:
+            return x.mean((2, 3))
+        rows = (x.unsqueeze(2) * self._shares(x.shape[2], x.device).unsqueeze(2)).sum(3)
+        return (rows.unsqueeze(3) * self._shares(x.shape[3], x.device)).sum(4).flatten(1)
+
+    def _shares(self, n: int, device: torch.device) -> Tensor:
+        """(g, n): the weight of each of n pixels in each cell's mean; a cell's border may cut a pixel."""
+        cell = torch.arange(self.grid, device=device).unsqueeze(1)
+        pixel = torch.arange(n, device=device).unsqueeze(0)
+        ends = torch.minimum((pixel + 1) * self.grid, (cell + 1) * n)
+        return (ends - torch.maximum(pixel * self.grid, cell * n)).clamp(min=0).float() / n
+
+
 @runtime_checkable
 class HasFrozenStages(Protocol):
     """A backbone whose first `frozen` stages are not trained."""
@@ -97,7 +123,7 @@ class TwoStream(Classifier):
 
         clip (B, T, 5, H, W)
           r g b ── rgb ──── (B·T, C, h, w) ─┐
-                                            fusion ── joint ── (B·T, F, h, w) ── mean ── pool over T
+                                            fusion ── joint ── (B·T, F, h, w) ── cells ── pool over T
           x y |v| ─ flow ── (B·T, C, h, w) ─┘                                                 │
                             logits (B, classes) ── head ── dropout ── standardise ── features (B, F')
 
@@ -108,6 +134,7 @@ class TwoStream(Classifier):
             batch norm sees the same mixture in training and evaluation.
         fusion: two maps (N, C, h, w) to one.
         joint: the stages after an early fusion, to the last map (N, F, h, w), or None.
+        cells: (N, F, h, w) to (N, F); None: the mean over the picture.
         pool: (B, T, F) to features (B, F').
         head: a callable from F' to the classifier, (B, F') to (B, classes).
         features: F'.
@@ -130,6 +157,7 @@ class TwoStream(Classifier):
         head: Callable[[int], Any],
         features: int,
         joint: nn.Module | None = None,
+        cells: nn.Module | None = None,
         standardise: bool = False,
         dropout: float = 0.0,
     ) -> None:
@@ -139,6 +167,7 @@ class TwoStream(Classifier):
         self.flow = flow
         self.fusion = fusion
         self.joint = joint or nn.Identity()
+        self.cells = cells or GridMean(1)
         self.pool = pool
         self.standardise = Standardise(features) if standardise else nn.Identity()
         self.dropout = nn.Dropout(dropout)
@@ -152,10 +181,9 @@ class TwoStream(Classifier):
         return self.pool(self.frame_features(clip))
 
     def frame_features(self, clip: Tensor) -> Tensor:
-        """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the picture."""
+        """Clip (B, T, 5, H, W) to (B, T, F), float32: both streams fused, averaged over the cells."""
         rgb, flow = self.maps(clip)
-        # Averaged in float32, because half precision is too coarse for sums over space and time.
-        frames = self.joint(self.fusion(rgb, flow)).float().mean((2, 3))
+        frames: Tensor = self.cells(self.joint(self.fusion(rgb, flow)))
         # unflatten would fix the batch size in the export when an LSTM follows.
         return frames.reshape(clip.shape[0], clip.shape[1], -1)
 

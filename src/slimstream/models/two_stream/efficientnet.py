@@ -14,7 +14,7 @@ from slimstream.models.architectures.two_stream import Pool, TwoStream
 from slimstream.models.hub import Weights, load_weights, timm_net
 from slimstream.models.layers.fusion import Fusion
 from slimstream.models.layers.heads import Head
-from slimstream.models.settings import Classes, Dropout
+from slimstream.models.settings import Classes, Dropout, Grid
 from slimstream.models.two_stream.backbone import Backbone
 
 Freeze = Annotated[int, Field(ge=0, le=8)] | Literal["all"]
@@ -64,6 +64,7 @@ def two_stream_efficientnet_lite0(
     pretrained: Weights = True,
     features: Literal["last", "head"] = "last",
     depth: Depth | None = None,
+    grid: Grid = 1,
     fusion: Fusion = "concat",
     position: str = "fc",
     pool: Pool = "mean_std",
@@ -82,6 +83,8 @@ def two_stream_efficientnet_lite0(
         features: 'last', the channels of the last stage (320), or 'head', the 1280 of the layer above.
         depth: number of stages after the stem that are kept (1 to 7), with 16, 24, 40, 80, 112, 192 and 320
             channels; null: all. The time of a network is that of its stages.
+        grid: maps are averaged over so many rows and columns of cells; 1: over the whole picture. With more,
+            the classifier knows where things are.
         fusion, position: how and where the streams are joined, see `models.architectures.streams.two_stream`.
         pool: how frames become a clip; the standard deviation over time shows motion.
         dropout: on the features before the classifier.
@@ -97,6 +100,7 @@ def two_stream_efficientnet_lite0(
         num_classes,
         fusion=fusion,
         position=position,
+        grid=grid,
         pool=pool,
         head=head,
         freeze=freeze,

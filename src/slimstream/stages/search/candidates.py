@@ -13,7 +13,7 @@ from slimstream.stages.search.params import STAGES, Backbone, SearchParams, Stre
 
 TWO_STREAMS, ONE_STREAM = "two_stream_efficientnet_lite0", "efficientnet_frames"
 LITE = (TWO_STREAMS, ONE_STREAM)
-"""The networks that have depths and backbones; the one is the other without a stream."""
+"""The networks that have depths, grids and backbones; the one is the other without a stream."""
 
 
 @dataclass(frozen=True)
@@ -48,35 +48,40 @@ class Candidate(View):
 
     depth: int
     """Stages after the stem."""
+    grid: int
+    """Rows and columns of cells over which maps are averaged."""
     backbone: Backbone
 
     @property
     def network(self) -> tuple[Any, ...]:
         """Candidates of the same network differ in frames and size alone; they are exported once."""
-        return self.streams, self.backbone, self.depth
+        return self.streams, self.backbone, self.depth, self.grid
 
     @property
     def title(self) -> str:
-        return f"{self.shown}-{self.backbone}-depth{self.depth}"
+        cells = f"-grid{self.grid}" if self.grid > 1 else ""
+        return f"{self.shown}-{self.backbone}-depth{self.depth}{cells}"
 
     def model(self, args: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Name and settings of its network; `args` are train.model_args, of which it takes what it knows."""
         from slimstream.models import model_settings  # torch takes seconds to import
 
         name = TWO_STREAMS if self.streams == "both" else ONE_STREAM
-        known = set(model_settings(name)) - {"depth", "stream", "backbone"}
+        known = set(model_settings(name)) - {"depth", "grid", "stream", "backbone"}
         kept = {key: value for key, value in args.items() if key in known}
         if isinstance(kept.get("freeze"), int):
             kept["freeze"] = min(kept["freeze"], self.depth + 1)
         if self.depth < STAGES:
             kept["depth"] = self.depth
+        if self.grid > 1:
+            kept["grid"] = self.grid
         own = {"stream": self.streams, "backbone": self.backbone} if name == ONE_STREAM else {}
         return name, kept | own
 
 
 @dataclass(frozen=True)
 class OtherCandidate(View):
-    """What a network looks at that is none of LITE: it has neither depth nor backbone to choose."""
+    """What a network looks at that is none of LITE: it has no depth, grid or backbone to choose."""
 
     name: str
 
@@ -104,14 +109,13 @@ def describe(one: AnyCandidate, extract: ExtractParams, args: Mapping[str, Any])
     """Its entry in search.json; `args` are train.model_args."""
     reduction = one.input(extract).reduce
     model, model_args = one.model(args)
-    depth, backbone = (one.depth, one.backbone) if isinstance(one, Candidate) else (None, None)
+    lite = isinstance(one, Candidate)
     return {
         "title": one.title,
         "streams": one.streams,
         "frames": one.frames,
         "size": one.size,
-        "depth": depth,
-        "backbone": backbone,
+        **{axis: getattr(one, axis) if lite else None for axis in ("depth", "grid", "backbone")},
         "reduce": reduction and reduction.model_dump(mode="json"),
         "model": model,
         "model_args": model_args,
@@ -163,6 +167,7 @@ def _of_network(
             frames,
             sizes,
             search.depths or [args.get("depth") or STAGES],
+            search.grids or [args.get("grid", 1)],
             search.backbones or [backbone],
         )
     )
@@ -190,7 +195,11 @@ def _check_frozen(search: SearchParams, model: str, args: Mapping[str, Any]) -> 
 
 
 def _check_axes(search: SearchParams, names: list[str]) -> None:
-    for axis, what in (("depths", "stages that can be cut off"), ("backbones", "backbone to exchange")):
+    for axis, what in (
+        ("depths", "stages that can be cut off"),
+        ("grids", "grid of cells"),
+        ("backbones", "backbone to exchange"),
+    ):
         if getattr(search, axis) and not set(names) & set(LITE):
             raise UserError(
                 f"params.yaml: search.{axis}: {', '.join(names)} has no {what}; set search.{axis} to null, "

@@ -25,6 +25,7 @@ def table_row(described: dict[str, Any], cost: Row, score: float, epochs: int) -
         "frames": "all" if described["frames"] is None else described["frames"],
         "size": f"{height}x{width}",
         "depth": described["depth"],
+        "grid": described["grid"],
         "backbone": described["backbone"],
         "epochs": epochs,
         "macro_f1": score,

@@ -1,7 +1,7 @@
 """Features of all candidates: computed once for each backbone, picture size and stream, and shared.
 
 A candidate's features are a mean and a standard deviation over its frames, of maps after one of the stages.
-So one pass over the frames that any candidate looks at gives those of every depth and number of frames.
+So one pass over the frames that any candidate looks at gives those of every depth, grid and number of frames.
 """
 
 import hashlib
@@ -27,13 +27,15 @@ from slimstream.core.progress import progress_bar
 from slimstream.datasets.dataset import ClipDataset
 from slimstream.models import create_model
 from slimstream.models.architectures.one_stream import FrameStream
-from slimstream.models.architectures.two_stream import TimePool
+from slimstream.models.architectures.two_stream import GridMean, TimePool
 from slimstream.models.checkpoint import weight_hash
 from slimstream.stages.search.candidates import ONE_STREAM, Candidate
 from slimstream.stages.search.compiled import compile_network
 from slimstream.stages.search.params import Backbone
 from slimstream.training.feature_cache import digest
 
+Kind = tuple[int, int]
+"""Depth, and grid over which the map after it is averaged."""
 Features = npt.NDArray[np.float32]
 BATCH_PIXELS = 8 * 224 * 224
 """Pixels of the pictures that are computed at once; more would not fit a processor's caches."""
@@ -53,8 +55,8 @@ class Pass:
         return f"{self.backbone}-{self.stream}-{self.size[0]}x{self.size[1]}"
 
     @property
-    def depths(self) -> list[int]:
-        return sorted({one.depth for one in self.candidates})
+    def kinds(self) -> list[Kind]:
+        return sorted({(one.depth, one.grid) for one in self.candidates})
 
     def frames(self, length: int) -> list[int]:
         """Indices of the frames of a clip of `length` frames that any candidate looks at."""
@@ -77,8 +79,8 @@ def streams_of(one: Candidate) -> list[Literal["rgb", "flow"]]:
 
 def compute_pass(
     job: Pass, clips: ClipDataset, extract: ExtractParams, args: Mapping[str, Any], cache: Path
-) -> dict[int, Features]:
-    """Depth → features (frames of all clips one after the other, C) of `job`.
+) -> dict[Kind, Features]:
+    """Kind → features (frames of all clips one after the other, C) of `job`.
 
     `args` are train.model_args. Those of a clip are kept in the folder `cache`, named after the weights,
     the code of all networks and the bytes of the clip: a killed search, a search with other clips and the
@@ -93,13 +95,13 @@ def compute_pass(
         save(files[i], array)
     whole = np.concatenate([np.load(file, allow_pickle=False) for file in files])
     parts = np.split(whole, np.cumsum(stages.widths)[:-1], axis=1)
-    return dict(zip(job.depths, parts, strict=True))
+    return dict(zip(job.kinds, parts, strict=True))
 
 
 def _key(stages: "PooledStages", job: Pass, extract: ExtractParams) -> str:
     """Everything that the features of a clip depend on, besides the bytes of its frames."""
     code = code_key([PACKAGE / "models", Path(__file__).resolve().parent])
-    said = [weight_hash(stages), job.title, job.depths, extract.size, code]
+    said = [weight_hash(stages), job.title, job.kinds, extract.size, code]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -112,7 +114,7 @@ def save(file: Path, array: npt.NDArray[Any]) -> None:
 
 def pool_frames(
     one: Candidate,
-    computed: Mapping[str, Mapping[int, Features]],
+    computed: Mapping[str, Mapping[Kind, Features]],
     jobs: Mapping[str, Pass],
     clips: ClipDataset,
     args: Mapping[str, Any],
@@ -123,7 +125,7 @@ def pool_frames(
     """
     pool = TimePool(args.get("pool", "mean_std"))
     rows = []
-    streams = [(jobs[stream], computed[stream][one.depth]) for stream in streams_of(one)]
+    streams = [(jobs[stream], computed[stream][one.depth, one.grid]) for stream in streams_of(one)]
     first = 0
     for length in clips.lengths:
         have = streams[0][0].frames(length)
@@ -137,7 +139,7 @@ def pool_frames(
 def _compute(
     job: Pass, some: Sequence[int], clips: ClipDataset, extract: ExtractParams, stages: "PooledStages"
 ) -> Iterator[tuple[int, Features]]:
-    """Each index of `some` clips with its features (frames, C of all depths)."""
+    """Each index of `some` clips with its features (frames, C of all kinds)."""
     if not some:
         return
     batch = max(1, BATCH_PIXELS // (job.size[0] * job.size[1]))
@@ -163,31 +165,30 @@ def _compute(
 
 
 class PooledStages(nn.Module):
-    """Frames (N, C, H, W) uint8 to the maps after each depth of a pass, averaged over the picture.
+    """Frames (N, C, H, W) uint8 to the maps of each kind of a pass, averaged over their cells.
 
-    The averages are put together: (N, sum of C). `widths` are the numbers of channels, by ascending depth.
+    The averages are put together: (N, sum of C). `widths` are their numbers, one of each kind.
     """
 
     def __init__(self, job: Pass, args: Mapping[str, Any]) -> None:
         super().__init__()
         kept = {"pretrained": args["pretrained"]} if "pretrained" in args else {}
-        deepest = job.depths[-1]
+        deepest = job.kinds[-1][0]
         net = create_model(
             ONE_STREAM, 2, backbone=job.backbone, stream=job.stream, depth=deepest, **kept
         ).eval()
         assert isinstance(net, FrameStream)
-        self.normalise, self.stages, self.depths = net.normalise, net.backbone.stages, job.depths
+        self.normalise, self.stages, self.kinds = net.normalise, net.backbone.stages, job.kinds
         with torch.inference_mode():
-            maps = self.maps(torch.zeros(1, 3 if job.stream == "rgb" else 2, 64, 64))
-            self.widths = [x.shape[1] for x in maps]
+            means = self.means(torch.zeros(1, 3 if job.stream == "rgb" else 2, 64, 64))
+            self.widths = [x.shape[1] for x in means]
 
     def forward(self, frames: Tensor) -> Tensor:
-        return torch.cat([x.mean((2, 3)) for x in self.maps(frames)], 1)
+        return torch.cat(self.means(frames), 1)
 
-    def maps(self, frames: Tensor) -> list[Tensor]:
+    def means(self, frames: Tensor) -> list[Tensor]:
         x, found = self.normalise(frames), []
         for depth, stage in enumerate(self.stages):  # the stem is stage 0
             x = stage(x)
-            if depth in self.depths:
-                found.append(x)
+            found += [GridMean(grid)(x) for wanted, grid in self.kinds if wanted == depth]
         return found

@@ -8,7 +8,7 @@ from slimstream.core.schema import Section
 
 Streams = Literal["both", "rgb", "flow"]
 Backbone = Literal["lite0", "lite1", "lite2"]
-AXES = ("streams", "frames", "sizes", "depths", "backbones", "models")
+AXES = ("streams", "frames", "sizes", "depths", "grids", "backbones", "models")
 """Settings that are lists of values to try."""
 STAGES = 7
 """Stages of EfficientNet-Lite after the stem."""
@@ -32,6 +32,11 @@ class SearchParams(Section):
     )
     depths: list[Annotated[int, Field(ge=1, le=STAGES)]] | None = Field(
         None, description="stages of the backbone that are kept after its stem; null: those of train.model"
+    )
+    grids: list[Annotated[int, Field(ge=1, le=4)]] | None = Field(
+        None,
+        description="rows and columns of cells over which maps are averaged, 1: the whole picture; null: "
+        "that of train.model",
     )
     backbones: list[Backbone] | None = Field(
         None, description="networks of which ImageNet weights are at hand; null: that of train.model"

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from slimstream.stages.search.candidates import AnyCandidate
 
-NUMBERS = ("frames", "size", "depth")
+NUMBERS = ("frames", "size", "depth", "grid")
 """Fields whose values have an order."""
 NAMES = ("streams", "backbone", "name")
 ASKS = 5

@@ -18,7 +18,7 @@ from slimstream.stages.search.candidates import AnyCandidate, Candidate, candida
 from slimstream.stages.search.params import SearchParams
 from slimstream.training.params import TrainParams
 
-PARAMS = ("model", "streams", "frames", "size", "depth", "backbone")
+PARAMS = ("model", "streams", "frames", "size", "depth", "grid", "backbone")
 # low and high are one-sided 95 % bounds of the loss against the best.
 MEASURED = (
     *("macro_f1", "loss", "low", "high", "decode_ms", "flow_ms", "network_ms", "file_to_answer_ms"),
@@ -91,7 +91,7 @@ def _write_table(rows: list[dict[str, Any]], paths: Paths) -> None:
 def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     """Each candidate of the last run for tracking: its name, its parameters and its metrics.
 
-    A network has no depth or backbone, and a candidate that was left behind no loss: these are left out.
+    Left out are the depth, grid and backbone of networks without, and the loss of what was left behind.
     """
     import pandas as pd
 

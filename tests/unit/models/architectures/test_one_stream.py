@@ -11,6 +11,7 @@ from slimstream.core.errors import UserError
 from slimstream.datasets.dataset import Batch
 from slimstream.models import create_model
 from slimstream.models.architectures.one_stream import FrameStream
+from slimstream.models.architectures.two_stream import GridMean
 from slimstream.models.two_stream.efficientnet import Lite, check_weights
 from slimstream.training.feature_cache import cache_frozen_features
 from tests.unit.models.random_clips import clip_of
@@ -130,3 +131,24 @@ def test_streams_of_equal_weights_do_not_share_what_is_cached(tmp_path: Path) ->
         assert torch.equal(a, b)
     cached(rgb, clip, tmp_path)
     torch.testing.assert_close(cached(flow, clip, tmp_path), flow(clip), atol=1e-2, rtol=1e-2)
+
+
+def test_cells_are_means_of_parts_of_the_picture() -> None:
+    maps = torch.arange(2 * 3 * 6 * 4.0).reshape(2, 3, 6, 4)
+    equal = torch.nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+    torch.testing.assert_close(GridMean(2)(maps), equal)
+    torch.testing.assert_close(GridMean(1)(maps), maps.mean((2, 3)))
+    # A cell's border cuts the middle one of three pixels: both cells have half of it.
+    line = torch.tensor([[1.0, 4.0, 7.0]])[None, None]
+    assert GridMean(2)(line.expand(1, 1, 2, 3)).tolist() == [[2.0, 6.0, 2.0, 6.0]]
+
+
+@torch.no_grad()
+def test_with_cells_a_network_knows_where_things_are() -> None:
+    clip = clip_of(3, 1, 2, 64)
+    whole, cells = network(depth=2), network(depth=2, grid=2)
+    cells.rgb.load_state_dict(whole.rgb.state_dict())  # type: ignore[operator,union-attr]
+    assert cells.features(clip).shape == (1, 4 * whole.features(clip).shape[1])
+    mean = cells.frame_features(clip).reshape(1, 2, -1, 4).mean(3)
+    torch.testing.assert_close(mean, whole.frame_features(clip))
+    assert not torch.allclose(cells.features(clip), cells.features(clip.flip(-1)), atol=1e-3)

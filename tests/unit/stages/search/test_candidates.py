@@ -52,7 +52,7 @@ def test_every_combination_is_a_candidate_and_a_missing_list_is_as_train_says() 
         search, EXTRACT, "efficientnet_frames", {"stream": "flow", "depth": 5, "backbone": "lite1"}
     )
     assert found == [
-        Candidate("flow", frames, size, 5, "lite1") for frames in (8, 4) for size in ((64, 64), (32, 48))
+        Candidate("flow", frames, size, 5, 1, "lite1") for frames in (8, 4) for size in ((64, 64), (32, 48))
     ]
 
 
@@ -67,14 +67,14 @@ def test_two_streams_come_of_lite0_alone() -> None:
 
 
 def test_what_it_needs_of_a_pack_is_no_more_than_differs() -> None:
-    assert Candidate("both", 8, (64, 64), 7, "lite0").input(EXTRACT) == NetworkInput.of(EXTRACT)
-    one = Candidate("rgb", 2, (32, 32), 7, "lite0").input(EXTRACT)
+    assert Candidate("both", 8, (64, 64), 7, 1, "lite0").input(EXTRACT) == NetworkInput.of(EXTRACT)
+    one = Candidate("rgb", 2, (32, 32), 7, 1, "lite0").input(EXTRACT)
     assert one.reduce == Reduction(frames=2, size=(32, 32), streams="rgb") and one.channels == 3
 
 
 @pytest.mark.parametrize("streams", ["both", "rgb", "flow"])
 def test_its_network_is_built_from_what_train_says(streams: Any) -> None:
-    one = Candidate(streams, 4, (64, 64), 3, "lite0")
+    one = Candidate(streams, 4, (64, 64), 3, 1, "lite0")
     name, args = one.model({"pretrained": False, "freeze": 6, "pool": "mean", "depth": 7})
     assert args["freeze"] == 4 and args["depth"] == 3  # the stem and three stages are all that it has
     model = create_model(name, 3, **args)

@@ -4,7 +4,7 @@ from slimstream.stages.search.candidates import Candidate
 from slimstream.stages.search.sampling import sample
 
 SPACE = [
-    Candidate(streams, frames, (size, size), depth, "lite0")
+    Candidate(streams, frames, (size, size), depth, 1, "lite0")
     for streams in ("both", "rgb")
     for frames in (8, 4, 2, 1)
     for size in (224, 128, 96, 64)

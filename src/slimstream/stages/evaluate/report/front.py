@@ -10,7 +10,7 @@ from slimstream.stages.evaluate.report.plots import ACCENT, COLOURS, MUTED, kind
 from slimstream.stages.evaluate.report.trade_off import Point, trade_off
 
 Row = Mapping[str, Any]
-AXES = ("streams", "frames", "size", "depth", "backbone")
+AXES = ("streams", "frames", "size", "depth", "grid", "backbone")
 SHAPES = {"rgb": ("o", "●", "RGB"), "flow": ("s", "■", "flow"), "both": ("^", "▲", "both streams")}
 """Stream → mark of its points: for matplotlib, as text, and what it stands for."""
 TIME = "from file to answer, ms"
@@ -61,6 +61,8 @@ def search_front(
 
 def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
     depth = f", {row['backbone']} to stage {int(row['depth'])}" if row["depth"] is not None else ""
+    if (grid := row.get("grid") or 1) > 1:
+        depth += f", averaged over {grid:g} × {grid:g} cells"
     depth = depth or (f", {row['model']}" if row.get("model") else "")
     loss = row["loss"]
     height, width = str(row["size"]).split("x")
@@ -97,7 +99,7 @@ def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
 
 def _short(row: Row, rows: Sequence[Row]) -> str:
     """What tells a candidate from the others, as "rgb 4 × 96 px"; what is the same in all is left out."""
-    varies = {axis for axis in AXES if len({str(other[axis]) for other in rows}) > 1}
+    varies = {axis for axis in AXES if len({str(other.get(axis)) for other in rows}) > 1}
     height, width = str(row["size"]).split("x")
     size = f"{height} px" if height == width else f"{width}×{height} px"
     frames = "all" if row["frames"] == "all" else str(row["frames"])
@@ -110,6 +112,7 @@ def _short(row: Row, rows: Sequence[Row]) -> str:
     second = ", ".join(
         [
             *([f"depth {int(row['depth'])}"] if "depth" in varies and row["depth"] is not None else []),
+            *([f"grid {int(row['grid'])}"] if "grid" in varies and row.get("grid") else []),
             *([str(row["backbone"])] if "backbone" in varies and row["backbone"] is not None else []),
         ]
     )

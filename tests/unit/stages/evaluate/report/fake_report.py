@@ -24,7 +24,7 @@ def candidates() -> list[dict[str, Any]]:
                 score = 0.9 - 0.05 * (1 - share) - (0.3 if streams == "flow" else 0)
                 times = {"decode_ms": decode * frames / 8, "flow_ms": flow * share, "network_ms": network}
                 rows.append(
-                    {"streams": streams, "frames": frames, "size": f"{size}x{size}", "depth": 7}
+                    {"streams": streams, "frames": frames, "size": f"{size}x{size}", "depth": 7, "grid": 2}
                     | {
                         "backbone": "lite0",
                         "macro_f1": score,

@@ -26,7 +26,7 @@ def test_every_candidate_is_a_point_that_tells_what_it_is(searched: str) -> None
     told = re.findall(r'class="point (\w+)".*?data-told="(.*?)"', searched, re.S)
     assert len(told) == 12
     (chosen,) = [text.split("\n") for rank, text in told if rank == "chosen"]
-    assert chosen[0] == "8 RGB frames of 96 × 96 pixels, lite0 to stage 7"
+    assert chosen[0] == "8 RGB frames of 96 × 96 pixels, lite0 to stage 7, averaged over 2 × 2 cells"
     assert chosen[1] == "chosen, on the front" and chosen[2] == "macro-F1 0.878"
     assert chosen[3] == "0.022 below the best (90 % interval +0.012 to +0.037)"
     assert chosen[4] == "49.0 ms from file to answer: decoding 40.0, flow 0.0, network 9.0"
@@ -83,7 +83,7 @@ def test_what_is_told_is_escaped() -> None:
 
 
 def test_a_network_without_depth_and_one_that_was_left_behind_are_points_too() -> None:
-    unknown = dict.fromkeys(("depth", "backbone"))
+    unknown = dict.fromkeys(("depth", "grid", "backbone"))
     rows = [{**row, **unknown} for row in candidates()]
     rows[0] |= dict.fromkeys(("loss", "low", "high")) | {"macro_f1": 0.99, "on_front": False}
     drawn, chosen = front.search_front(rows, 0.02)
