@@ -140,12 +140,13 @@ def test_cells_are_means_of_parts_of_the_picture() -> None:
     torch.testing.assert_close(GridMean(1)(maps), maps.mean((2, 3)))
     # A cell's border cuts the middle one of three pixels: both cells have half of it.
     line = torch.tensor([[1.0, 4.0, 7.0]])[None, None]
-    assert GridMean(2)(line.expand(1, 1, 2, 3)).tolist() == [[2.0, 6.0, 2.0, 6.0]]
+    halves = GridMean(2)(line.expand(1, 1, 2, 3))
+    torch.testing.assert_close(halves, torch.tensor([[2.0, 6.0, 2.0, 6.0]]))
 
 
 @torch.no_grad()
 def test_with_cells_a_network_knows_where_things_are() -> None:
-    clip = clip_of(3, 1, 2, 64)
+    clip = clip_of(2, batch=1, channels=3)
     whole, cells = network(depth=2), network(depth=2, grid=2)
     cells.rgb.load_state_dict(whole.rgb.state_dict())  # type: ignore[operator,union-attr]
     assert cells.features(clip).shape == (1, 4 * whole.features(clip).shape[1])
