@@ -32,7 +32,7 @@ from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, group_names
 from slimstream.splits.groups import folds as folds_of_groups
 
-FOLD = "fold"
+FOLD = "_fold"
 """Column of the clips that names their fold, where a fold has several groups."""
 STAGES = [stage.name for stage in following("split") if stage.in_folds]
 
@@ -53,7 +53,7 @@ def run_folds(
     left out in turn, which gives `reports/folds-inner.csv`. Choose settings by these numbers, and run the
     outer folds once for the chosen settings. `only` runs the fold of one group. `jobs` stages run at once.
     With more than `count` groups, whole groups are put together into `count` folds, `fold0` and so on, with
-    the classes spread evenly; the next fold is then the validation part.
+    the classes spread evenly; val is then one fold or one group, whichever is nearest to its share.
     Results of other code are made again or, with `keep`, used and marked as `other_code`.
 
     Raises UserError when the pipeline has not been run up to `extract`, when there is no group column, for

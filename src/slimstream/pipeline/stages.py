@@ -92,7 +92,7 @@ _LIST = (
         trains=True,
     ),
     Stage("refit", "let the heads of all models learn from the validation clips too, if the recipe says so"),
-    Stage("export", "write all models in their deployed forms, check and time each, choose the fastest"),
+    Stage("export", "write all models in their deployed forms, check and time each, choose one"),
     Stage("evaluate", "evaluate all models on the test clips in their deployed form, write the report"),
 )
 STAGES = {stage.name: stage for stage in _LIST}

@@ -170,7 +170,7 @@ def test_clips_without_the_column_have_no_folds(tmp_path: Path) -> None:
 
 
 def test_many_groups_are_put_together_into_so_many_folds() -> None:
-    """Each clip is judged once; the next fold is val; the groups to learn from keep their names."""
+    """Each clip is judged once; the groups to learn from keep their names."""
     groups = [f"p{number % 8}" for number in range(48)]
     ids = [f"i{number:02}" for number in range(48)]
     clips = pd.DataFrame({"id": ids, "label": ["a", "b"] * 24, "part": groups, "twin": ids})
@@ -183,10 +183,10 @@ def test_many_groups_are_put_together_into_so_many_folds() -> None:
         judged += parts.index[parts["part"] == "test"].tolist()
         assert set(parts["group"][parts["part"] == "val"]) == {f"fold{(number + 1) % 4}"}
         learnt = kept[kept["id"].isin(parts.index[parts["part"] == "train"])]
-        assert learnt["fold"].tolist() == learnt["part"].tolist() and learnt["part"].nunique() == 4
+        assert learnt["_fold"].tolist() == learnt["part"].tolist() and learnt["part"].nunique() == 4
     assert sorted(judged) == ids
     inner, _ = folds.clips_of_fold(whole, ["part"], "fold0", "fold3")
-    assert len(inner) == 36 and {"fold1", "fold3"} < set(inner["fold"])  # the next of those that are left
+    assert len(inner) == 36 and {"fold1", "fold3"} < set(inner["_fold"])  # the next of those that are left
 
 
 def test_as_many_folds_as_groups_are_the_groups(tmp_path: Path, calls: list[tuple[str, str]]) -> None:

@@ -76,7 +76,7 @@ class TimePool(nn.Module):
 
 
 class GridMean(nn.Module):
-    """(N, F, h, w) to (N, F·g·g), float32: each channel's means over g × g equal cells, row by row.
+    """(N, F, h, w) to (N, F·g·g), float32: means of all channels over g × g equal cells, cell by cell.
 
     With `grid` g = 1 that is the mean over the picture. With more, the classifier knows where things are.
     """
@@ -90,8 +90,9 @@ class GridMean(nn.Module):
         x = x.float()
         if self.grid == 1:
             return x.mean((2, 3))
-        rows = (x.unsqueeze(2) * self._shares(x.shape[2], x.device).unsqueeze(2)).sum(3)
-        return (rows.unsqueeze(3) * self._shares(x.shape[3], x.device)).sum(4).flatten(1)
+        down, across = (self._shares(n, x.device) for n in x.shape[2:])
+        # Put together by `cat`, through which Torch-Pruning follows the channels.
+        return torch.cat([(x * (a.unsqueeze(1) * b)).sum((2, 3)) for a in down for b in across], 1)
 
     def _shares(self, n: int, device: torch.device) -> Tensor:
         """(g, n): the weight of each of n pixels in each cell's mean; a cell's border may cut a pixel."""

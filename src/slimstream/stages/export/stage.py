@@ -28,7 +28,7 @@ from torch import nn
 from slimstream.clips.params import NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.parallel import cores
-from slimstream.core.paths import Paths
+from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.checkpoint import load_model
@@ -42,6 +42,7 @@ from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.own_heads import Judged, give_own_heads, takes_own_heads
 from slimstream.stages.export.params import ExportParams
 from slimstream.stages.export.preprocessing import preprocessing
+from slimstream.training.params import TrainParams
 
 PARITY = 1e-4
 """Largest allowed difference of a probability between the network and a form with 32-bit floats."""
@@ -69,13 +70,18 @@ def run(
     export: ExportParams,
     refit__strength: float | None,
     search__margin: float,
+    train__fit__epochs: int,
+    prune__fit__epochs: int,
+    distill__fit__epochs: int,
+    teachers: Mapping[str, TrainParams],
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
     """Export all final models; returns the measurements as "<model>.<runtime>.<metric>".
 
     `refit__strength` is refit.strength; None means that heads were not fitted again. `search__margin` is the
-    macro-F1 that a form may lose on inner folds. Raises UserError when there are no models.
+    macro-F1 that a form may lose on inner folds. The epochs, and those of the `teachers`, tell which networks
+    have learnt from labels in more than their heads. Raises UserError when there are no models.
     """
     classes = json.loads(paths.split_info.read_text())["classes"]
     split = pd.read_parquet(paths.split)
@@ -89,6 +95,12 @@ def run(
     metrics: dict[str, float] = {}
     done: dict[Path, NetworkInput] = {}
     timings: list[Timing] = []
+    trained, pruned = train__fit__epochs, train__fit__epochs + prune__fit__epochs
+    epochs = {
+        **{"baseline": 0, "original": trained, "slim": trained, "pruned": pruned},
+        **dict.fromkeys(("control", "distilled"), pruned + distill__fit__epochs),
+        **{TEACHERS + teacher: p.fit.epochs for teacher, p in teachers.items()},
+    }
     for name in names:
         model, card = load_model(paths.final_model(name), create_model)
         folder = paths.export(name)
@@ -97,9 +109,9 @@ def run(
         # The ranges of 8-bit numbers depend on the input, too.
         alike = [other for other, input in done.items() if input == card.network_input]
         written = write_network(name, model, known, folder, runtimes, alike)
-        done[folder] = card.network_input
         judged: dict[str, Judged] = {}
-        if refit__strength is not None and takes_own_heads(model, both):
+        # The layers of a trained network know the clips of all inner folds, so that these would show nothing.
+        if refit__strength is not None and not epochs[name] and takes_own_heads(model, both):
             judged = give_own_heads(
                 name, model, known, folder, written, both, refit__strength, _leave_out_on_error
             )
@@ -112,6 +124,8 @@ def run(
             with TemporaryDirectory(dir=folder) as unlearnt:
                 written = write_network(name, before, known, Path(unlearnt), written, [folder])
                 answers = predict(name, Path(unlearnt), val, written)
+        if not judged:  # the heads of others would be taken over with their layers
+            done[folder] = card.network_input
         forms = [
             replace(form, **asdict(judged[form.runtime])) if form.runtime in judged else form
             for form in measure(model, folder, val, answers, export, timings)
@@ -245,7 +259,7 @@ def is_faithful(form: Form, p: ExportParams, margin: float) -> bool:
     """
     if find_runtime(form.runtime).exact:
         return form.off <= PARITY
-    close = form.off <= MAX_CHANGED if form.lost is None else form.lost <= margin
+    close = form.off <= MAX_CHANGED if form.lost is None else form.lost <= margin and np.isfinite(form.off)
     return form.changed <= p.max_changed and close
 
 

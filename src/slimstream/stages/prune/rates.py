@@ -73,9 +73,10 @@ def find_rate(study: Study, p: PruneParams, parent: str, margin: float, log: Log
     A killed run goes on where it was. Raises UserError when there are too few clips for inner folds.
     """
     of = study.paths.model(parent)
-    inputs = [of / "model.json", of / "weights.safetensors", study.paths.split]
+    inputs = [of / "model.json", of / "weights.safetensors", study.paths.split, study.paths.split_info]
+    inputs += [study.paths.packs / "index.parquet", study.paths.root / "requirements.lock"]
     settings = [p.model_dump_json(), study.input.model_dump_json(), str(by_heads)]
-    key = fingerprint("prune", settings, [*inputs, study.paths.packs / "index.parquet"])
+    key = fingerprint("prune", settings, inputs)
     work = study.paths.resume_folder("rates", key)
     rates = [0.0, *sorted(set(p.rates))]
     folders = [work / f"{rate:g}" for rate in rates]
@@ -104,6 +105,8 @@ def _try(
     """Make the network at `rate`; write it, its exported form, what it answers and what it costs."""
     model, card = load_model(study.paths.model(parent), create_model)
     p = at_rate(p, rate)
+    # Not the best epoch on val: these clips judge the rates, and rate 0 has no such choice.
+    p = p.model_copy(update={"fit": p.fit.model_copy(update={"select": "last"})})
     report, restored = compress(model, study, p, parent)
     metrics = with_prefix("restore", restored)
     if not by_heads:

@@ -100,7 +100,7 @@ def compute_pass(
 
 def _key(stages: "PooledStages", job: Pass, extract: ExtractParams) -> str:
     """Everything that the features of a clip depend on, besides the bytes of its frames."""
-    code = code_key([PACKAGE / "models", Path(__file__).resolve().parent])
+    code = code_key([PACKAGE / "models", PACKAGE / "clips/reduce.py", Path(__file__).resolve().parent])
     said = [weight_hash(stages), job.title, job.kinds, extract.size, code]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
@@ -131,7 +131,8 @@ def pool_frames(
         have = streams[0][0].frames(length)
         count, wanted = len(have), kept_frames(length, one.frames)
         frames = [array[first : first + count][[have.index(i) for i in wanted]] for _, array in streams]
-        rows.append(pool(torch.from_numpy(np.concatenate(frames, 1))[None])[0])
+        cells = [array.reshape(len(array), one.grid**2, -1) for array in frames]
+        rows.append(pool(torch.from_numpy(np.concatenate(cells, 2).reshape(1, len(wanted), -1)))[0])
         first += count
     return torch.stack(rows).numpy()
 

@@ -135,7 +135,7 @@ def test_streams_of_equal_weights_do_not_share_what_is_cached(tmp_path: Path) ->
 
 def test_cells_are_means_of_parts_of_the_picture() -> None:
     maps = torch.arange(2 * 3 * 6 * 4.0).reshape(2, 3, 6, 4)
-    equal = torch.nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+    equal = torch.nn.functional.adaptive_avg_pool2d(maps, 2).permute(0, 2, 3, 1).flatten(1)
     torch.testing.assert_close(GridMean(2)(maps), equal)
     torch.testing.assert_close(GridMean(1)(maps), maps.mean((2, 3)))
     # A cell's border cuts the middle one of three pixels: both cells have half of it.
@@ -150,6 +150,6 @@ def test_with_cells_a_network_knows_where_things_are() -> None:
     whole, cells = network(depth=2), network(depth=2, grid=2)
     cells.rgb.load_state_dict(whole.rgb.state_dict())  # type: ignore[operator,union-attr]
     assert cells.features(clip).shape == (1, 4 * whole.features(clip).shape[1])
-    mean = cells.frame_features(clip).reshape(1, 2, -1, 4).mean(3)
+    mean = cells.frame_features(clip).reshape(1, 2, 4, -1).mean(2)
     torch.testing.assert_close(mean, whole.frame_features(clip))
     assert not torch.allclose(cells.features(clip), cells.features(clip.flip(-1)), atol=1e-3)

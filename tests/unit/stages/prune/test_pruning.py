@@ -295,3 +295,14 @@ def test_a_pattern_that_names_no_layer_is_refused_with_those_that_are_near(patte
 
 def test_a_recipe_may_keep_its_fusion_for_a_network_that_has_none() -> None:
     check_leave(create_model("light_residual_net_small", 3), ["fusion", "head"])
+
+
+@pytest.mark.parametrize("name", ["efficientnet_frames", "two_stream_efficientnet_lite0"])
+def test_a_network_with_cells_loses_channels_of_its_last_layer_too(name: str) -> None:
+    model = create_model(name, 3, pretrained=False, depth=1, grid=2)
+    channels = 3 if name == "efficientnet_frames" else 5
+    clip = torch.zeros(1, 2, channels, 64, 64, dtype=torch.uint8)
+    before = model.head.in_features
+    prune_channels(model, clip, rate=0.4)
+    assert model.head.in_features == model.standardise.num_features < before
+    assert model.eval()(clip).shape == (1, 3)

@@ -50,7 +50,7 @@ def search_front(
         points,
         inches=inches,
         x_label=TIME,
-        y_label="macro-F1 on inner folds",
+        y_label="macro-F1 on clips not learnt from",
         alt=f"{len(rows)} candidates of the search, time from file to answer against macro-F1; "
         f"chosen: {'; '.join(chosen.told)}.",
         line=front,

@@ -44,9 +44,10 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
     instants, odd = divmod(sum(len(m) for m in maps), streams)
     if odd or not 0 < instants <= len(clip):
         raise ValueError(f"expected one feature map a frame and stream, found {[len(m) for m in maps]}")
+    local = _tells_places_apart(model)
     # Where both streams are in one batch, it is divided first, so that each is scaled by its own maximum.
     heats = [
-        _heat(m, g)
+        _heat(m, g, local)
         for ms, gs in zip(maps, gradients, strict=True)
         for m, g in zip(ms.split(instants), gs.split(instants), strict=True)
     ]
@@ -60,7 +61,10 @@ def layer_gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | N
     `clip` is (T, C, H, W) uint8. Returns arrays (T, h, w) in 0..1, each scaled by its layer's maximum.
     Raises ValueError when the network makes no feature map.
     """
-    return [_heat(m, g) for m, g in zip(*_differentiate(model, clip, target, _hook_layers), strict=True)]
+    local = _tells_places_apart(model)
+    return [
+        _heat(m, g, local) for m, g in zip(*_differentiate(model, clip, target, _hook_layers), strict=True)
+    ]
 
 
 def _differentiate(
@@ -127,9 +131,17 @@ def _frames(maps: Tensor) -> Tensor:
     return maps if maps.ndim == 4 else maps.transpose(1, 2).flatten(0, 1)
 
 
-def _heat(maps: Tensor, gradient: Tensor) -> Heat:
-    """ReLU of the maps (T, K, h, w), weighted by each channel's mean gradient per frame; scaled to 0..1."""
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
+def _tells_places_apart(model: nn.Module) -> bool:
+    """Whether a channel counts otherwise in one part of the picture than in another."""
+    return bool(getattr(getattr(model, "cells", None), "grid", 1) > 1)
+
+
+def _heat(maps: Tensor, gradient: Tensor, local: bool) -> Heat:
+    """ReLU of the maps (T, K, h, w), weighted by each channel's mean gradient per frame; scaled to 0..1.
+
+    `local`: weighted by the gradient at each place, for networks of which the mean would mix the cells.
+    """
+    weights = gradient if local else gradient.mean(dim=(2, 3), keepdim=True)
     heat = (weights * maps).sum(1).relu().detach()
     scaled: Heat = (heat / heat.max().clamp_min(1e-12)).numpy()
     return scaled
