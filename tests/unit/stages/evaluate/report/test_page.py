@@ -151,7 +151,9 @@ def test_the_page_follows_the_readers_colours_and_prints(html: str, tmp_path: Pa
 def test_the_page_opens_with_the_front_and_keeps_the_two_kinds_of_scores_apart(html: str) -> None:
     assert html.index("Accuracy against time") < html.index("Before you rely on it")
     left, right = (html.index(f"<h3>{title}") for title in ("Candidates of the search", "Trained models"))
-    assert left < html.index("macro-F1 on clips not learnt from") < right < html.index("macro-F1 on test clips")
+    assert (
+        left < html.index("macro-F1 on clips not learnt from") < right < html.index("macro-F1 on test clips")
+    )
     assert "cannot be compared with those of the search" in html
     assert "The choice: it is the cheapest." in html
     bare = page.render(report(names=PAIR, search=False))
