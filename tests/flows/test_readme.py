@@ -118,6 +118,7 @@ NOT_RUN = {
     "make lint": "a part of it",
     "dvc exp run -S prune.rate=0.3": "what failed before; with the other goal set to null it is run above",
     "make audit": "asks PyPI",
+    "python -m benchmarks slim": "takes a minute; tests/unit/test_benchmarks.py runs small comparisons",
     "python -m tests.faults": "an hour or two; docs/faults.md holds what came of it",
     "mlflow gc": "MLflow's own; docs/operations.md says how it was tried",
     "dvc gc": "the name of what is run above with its options",

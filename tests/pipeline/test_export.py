@@ -128,8 +128,13 @@ def test_a_coarse_form_has_a_head_of_its_own_and_is_judged_on_inner_folds(
 ) -> None:
     """All features of the toy are times -2: the head of the network is lost on them, its own is not."""
     monkeypatch.setitem(RUNTIMES, "moved", Moved())
+    by_head = {"fit": {"epochs": 0, "head": 0.1}}  # so no other layer has learnt from labels
     paths = tiny_study.study(
-        tmp_path, export={"runtimes": ["moved"], "latency_runs": 5}, refit={"strength": 0.1}
+        tmp_path,
+        export={"runtimes": ["moved"], "latency_runs": 5},
+        refit={"strength": 0.1},
+        train={**tiny_study.PARAMS["train"], **by_head},
+        prune={**tiny_study.PARAMS["prune"], **by_head},
     )
     untrained(paths, "pruned", 0)
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)

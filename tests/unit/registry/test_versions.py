@@ -232,7 +232,11 @@ def test_a_slim_version_answers_from_its_own_part_of_a_clip(
     costs |= {"slim__file_to_answer_p50_ms": 49.0, "slim__megabytes": 1.1}
     write_evaluation(project, 13, model="slim", input=slim, **costs)
     (reason,) = publish(params, project).reasons
-    assert "0.98 of the original's time" in reason and "1.10 of its bytes" in reason and "0.50" in reason
+    assert (
+        "0.98 of the original's time" in reason
+        and "1.10 of the original's bytes" in reason
+        and "0.50" in reason
+    )
 
 
 def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
