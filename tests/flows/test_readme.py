@@ -254,7 +254,7 @@ def ask(root: Path, command: str) -> str:
 def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     """In a project of one stage: the commands are DVC's, what they have to fit are our settings."""
     (shown,) = (c for _, c in ALL if c.startswith("dvc plots show"))
-    (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/tank.yaml"))
+    (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/casting.yaml"))
     (tmp_path / "dvc.yaml").write_text(STAGE)
     (tmp_path / "work.py").write_text(WORK)
     git(tmp_path, "init", "-q", "-b", "main")
@@ -272,7 +272,7 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     ask(tmp_path, "dvc gc --workspace --all-commits --dry -f")
     ask(tmp_path, "dvc gc --workspace --all-commits -f")
     settings = YAML(typ="safe").load((tmp_path / "params.yaml").read_text())
-    assert settings["prune"]["rate"] == 0.3 and settings["recipe"] == "tank"
+    assert settings["prune"]["rate"] == 0.3 and settings["recipe"] == "casting"
 
 
 @pytest.mark.box
