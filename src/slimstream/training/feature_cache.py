@@ -77,7 +77,7 @@ def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: P
         files = [folder / digest(frame.contiguous().numpy()) for frame in batch.clip.flatten(0, 1)]
         if not all(file.exists() for file in files):
             for file, frame in zip(files, make(batch).flatten(0, 1).numpy(), strict=True):
-                _write(file, frame)
+                write_array(file, frame)
         read = torch.from_numpy(np.stack([np.load(file, allow_pickle=False) for file in files]))
         yield replace(batch, clip=read.float().unflatten(0, batch.clip.shape[:2]))
 
@@ -98,8 +98,8 @@ def digest(pixels: np.ndarray) -> str:
     return f"{name[:2]}/{name}.npy"
 
 
-def _write(file: Path, array: np.ndarray) -> None:
-    """Folds and stages may run side by side, and any of them may be killed."""
+def write_array(file: Path, array: np.ndarray) -> None:
+    """Write `array` whole or not at all: folds and stages run side by side, and any of them may be killed."""
     with atomic_write(file) as half, half.open("wb") as out:
         save_array(out, array)
 

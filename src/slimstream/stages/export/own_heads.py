@@ -84,12 +84,12 @@ def give_own_heads(
     coarse = [r for r in runtimes if not find_runtime(r).exact and not find_runtime(r).missing()]
     if not coarse:
         return {}
-    exact = features(name, folder, REFERENCE, clips)
+    exact = answers(name, folder, REFERENCE, clips, "features")
     expected = predict(exact, exact)
     judged = {}
     for runtime in coarse:
         with leave_out(name, runtime):
-            own = features(name, folder, runtime, clips)
+            own = answers(name, folder, runtime, clips, "features")
             has_files = shared.isdisjoint(find_runtime(runtime).files)
             predicted = predict(own if has_files else exact, own)
             head = model
@@ -98,24 +98,18 @@ def give_own_heads(
                 fit_to_features(head, own, clips.truth, classes, strength)
                 replace_head(head, known, folder, runtime)
             # The head itself is written with fewer bits, too, and no inner fold knows that.
-            off = float((answer(name, folder, runtime, clips) != classify(head, own)).mean())
+            said = answers(name, folder, runtime, clips, "logits").argmax(1)
+            off = float((said != classify(head, own)).mean())
             changed = max(off, float((predicted != expected).mean()))
             judged[runtime] = Judged(changed, score(expected) - score(predicted))
     return judged
 
 
-def features(name: str, folder: Path, runtime: str, clips: SplitPart) -> npt.NDArray[np.float32]:
-    """Features (N, F) of all `clips` as the form for `runtime` computes them."""
-    network = open_network(folder, runtime, at_once=cores(), output="features")
+def answers(name: str, folder: Path, runtime: str, clips: SplitPart, output: str) -> npt.NDArray[np.float32]:
+    """The `output` of all `clips` by the form for `runtime`: 'features' (N, F) or 'logits' (N, n)."""
+    network = open_network(folder, runtime, at_once=cores(), output=output)
     warm_up([network], clips.median_clip())
-    return clips.outputs(network, f"{name}: features, {runtime}")
-
-
-def answer(name: str, folder: Path, runtime: str, clips: SplitPart) -> Ints:
-    """Predicted class (N,) of all `clips` by the form for `runtime`, as it is deployed."""
-    network = open_network(folder, runtime, at_once=cores())
-    warm_up([network], clips.median_clip())
-    return clips.outputs(network, f"{name}: {runtime}").argmax(1)
+    return clips.outputs(network, f"{name}: {output}, {runtime}")
 
 
 @torch.inference_mode()

@@ -17,10 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from slimstream.clips.packs import save_array
 from slimstream.clips.params import ExtractParams, Reduction
 from slimstream.clips.reduce import kept_frames, reduce_pictures
-from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.core.parallel import cores
 from slimstream.core.progress import progress_bar
@@ -32,7 +30,7 @@ from slimstream.models.checkpoint import weight_hash
 from slimstream.stages.search.candidates import ONE_STREAM, Candidate
 from slimstream.stages.search.compiled import compile_network
 from slimstream.stages.search.params import Backbone
-from slimstream.training.feature_cache import digest
+from slimstream.training.feature_cache import digest, write_array
 
 Kind = tuple[int, int]
 """Depth, and grid over which the map after it is averaged."""
@@ -92,7 +90,7 @@ def compute_pass(
     files = [folder / digest(pack) for pack in packs]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     for i, array in _compute(job, missing, clips, extract, stages):
-        save(files[i], array)
+        write_array(files[i], array)
     whole = np.concatenate([np.load(file, allow_pickle=False) for file in files])
     parts = np.split(whole, np.cumsum(stages.widths)[:-1], axis=1)
     return dict(zip(job.kinds, parts, strict=True))
@@ -103,13 +101,6 @@ def _key(stages: "PooledStages", job: Pass, extract: ExtractParams) -> str:
     code = code_key([PACKAGE / "models", PACKAGE / "clips/reduce.py", Path(__file__).resolve().parent])
     said = [weight_hash(stages), job.title, job.kinds, extract.size, code]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-def save(file: Path, array: npt.NDArray[Any]) -> None:
-    """Write `array` whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as half, half.open("wb") as out:
-        save_array(out, array)
 
 
 def pool_frames(

@@ -25,12 +25,12 @@ from slimstream.models import build_on_meta, create_model
 from slimstream.models.cost import count_macs
 from slimstream.stages.search.candidates import AnyCandidate, describe
 from slimstream.stages.search.conclusion import conclude, table_row
-from slimstream.stages.search.features import save
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.sampling import sample
 from slimstream.stages.search.timing import clip_shape, deployed_precision, total_costs
 from slimstream.stages.search.work import raw_files, work_folder
 from slimstream.training.cheapest import front
+from slimstream.training.feature_cache import write_array
 from slimstream.training.inner_folds import MIN_GROUPS, scores_of_folds, val_fold
 from slimstream.training.loop import fit
 from slimstream.training.metrics.classification import Floats, Ints
@@ -173,7 +173,7 @@ def _predicted(one: AnyCandidate, epochs: int, *, study: Study, train: TrainPara
             title=f"{one.title}, {epochs} epochs",
         )
         logits, _ = predict(model, seen.evaluation(model, seen.val))
-        save(file, logits.argmax(1).numpy())
+        write_array(file, logits.argmax(1).numpy())
         shutil.rmtree(folder)
     found: Ints = np.load(file, allow_pickle=False)
     return found

@@ -18,11 +18,12 @@ from slimstream.models import build_on_meta
 from slimstream.models.cost import count_macs
 from slimstream.stages.search.candidates import Candidate
 from slimstream.stages.search.conclusion import conclude
-from slimstream.stages.search.features import compute_pass, passes, pool_frames, save, streams_of
+from slimstream.stages.search.features import compute_pass, passes, pool_frames, streams_of
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.sampling import sample
 from slimstream.stages.search.timing import clip_shape, deployed_precision, total_costs
 from slimstream.stages.search.work import raw_files, work_folder
+from slimstream.training.feature_cache import write_array
 from slimstream.training.inner_folds import (
     MIN_GROUPS,
     InnerFolds,
@@ -117,7 +118,7 @@ def _predictor(
                 clips,
                 args,
             )
-            save(file, predict_left_out(x, truth, folds, classes, search.strength))
+            write_array(file, predict_left_out(x, truth, folds, classes, search.strength))
         found: Ints = np.load(file, allow_pickle=False)
         return found
 

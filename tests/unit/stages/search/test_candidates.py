@@ -81,6 +81,13 @@ def test_its_network_is_built_from_what_train_says(streams: Any) -> None:
     assert one.input(EXTRACT).channels in model.channels
 
 
+def refused(search: dict[str, Any], train: dict[str, Any], extract: dict[str, Any], said: str) -> None:
+    """They are refused before anything runs, in one sentence that matches `said`."""
+    with pytest.raises(UserError, match=said) as told:
+        ask(search, train, extract)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("search", "train", "extract", "said"),
     [
@@ -131,9 +138,7 @@ def test_its_network_is_built_from_what_train_says(streams: Any) -> None:
 def test_a_mistake_is_one_sentence_before_anything_runs(
     search: dict[str, Any], train: dict[str, Any], extract: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UserError, match=said) as told:
-        ask(search, train, extract)
-    assert "\n" not in str(told.value)
+    refused(search, train, extract, said)
 
 
 LEARNS = {"fit": {"epochs": 2}}
@@ -182,9 +187,7 @@ LEARNS = {"fit": {"epochs": 2}}
 def test_a_mistake_with_networks_that_learn_is_one_sentence(
     search: dict[str, Any], train: dict[str, Any], extract: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UserError, match=said) as told:
-        ask(search, train, extract)
-    assert "\n" not in str(told.value)
+    refused(search, train, extract, said)
 
 
 def test_networks_that_learn_have_the_axes_that_suit_them() -> None:
