@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimstream.stages.evaluate.report.plots import ACCENT, INK, MUTED, svg
+from slimstream.stages.evaluate.report.plots import ACCENT, INK, MUTED, scores_within, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,8 +83,7 @@ def trade_off(
         ax.margins(x=0.06)
         # Intervals that appear when they are pointed at may reach beyond the frame.
         seen = [y for p in points for y in (p.y, *((p.low, p.high) if p.rank != "other" else ()))]
-        space = 0.14 * (max(seen) - min(seen)) or 0.05
-        ax.set_ylim(min(seen) - space, max(seen) + space)
+        ax.set_ylim(*scores_within(seen))
         spans = [[(p.x, p.low), (p.x, p.high)] for p in points if p.rank != "other"]
         obstacles = [*pairwise(path), *spans]
         title = None
