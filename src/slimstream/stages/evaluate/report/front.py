@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.stages.evaluate.model_rows import ModelRow
-from slimstream.stages.evaluate.report.plots import ACCENT, COLOURS, MUTED, kind, signed, title
+from slimstream.stages.evaluate.report.plots import ACCENT, COLOURS, EXPLANATIONS, MUTED, kind, signed, title
 from slimstream.stages.evaluate.report.trade_off import Point, trade_off
 
 Row = Mapping[str, Any]
@@ -135,6 +135,7 @@ def models_front(rows: Sequence[ModelRow], preferred: str | None) -> tuple[str, 
             continue
         told = [
             title(row.name),
+            EXPLANATIONS[kind(row.name)],
             f"macro-F1 {s['macro_f1']:.3f} (95 % interval {s['macro_f1_low']:.3f} to "
             f"{s['macro_f1_high']:.3f})",
             *(f"{cost.title}: {cost}" for cost in row.costs),
