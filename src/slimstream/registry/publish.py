@@ -48,23 +48,8 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         if run.run_id is None:
             raise Unavailable("MLflow became unavailable while publishing; publish again.")
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
-        before, tags = registry.champion(), registry.tags()[version]
-        decision = None
-        if version == before:
-            by_hand = "it was made champion by hand; the gate had refused it"
-            same = "nothing new: this very network on this very split is the champion"
-            reasons = [by_hand if tags.get("gate") == "refused" else same]
-            reasons += filter(None, tags.get("gate_reasons", "").split("\n"))
-        elif "rolled_back_at" in tags:
-            reasons = ["it was champion and has been rolled back; train a new one"]
-        else:
-            decision = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
-            registry.record(version, decision)
-            reasons = decision.reasons
-            if decision.passed and promote:
-                registry.promote(version)
-            elif decision.passed:
-                reasons.append("the gate would admit it, but promotion is switched off")
+        before = registry.champion()
+        reasons = _judge(registry, version, params, paths, chosen, scores, lineage, promote)
         now, commit = registry.champion(), lineage["git_commit"] or ""
         verdict = Verdict(
             name=registry.name,
@@ -79,9 +64,9 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             run_url=run_page(registry.uri, experiment, run.run_id),
             commit=commit,
             commit_url=commit_page(paths, commit),
+            dirty=lineage["dirty"],
         )
-        if decision:
-            registry.describe(verdict)
+        registry.describe(verdict)
         if paths.report_page.exists():
             with atomic_write(paths.report) as half:
                 half.write_text(judged(paths.report_page.read_text("utf-8"), verdict), encoding="utf-8")
@@ -89,6 +74,37 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     paths.run("publish").parent.mkdir(parents=True, exist_ok=True)
     paths.run("publish").write_text(json.dumps(verdict.to_json(), indent=2) + "\n")
     return verdict
+
+
+def _judge(
+    registry: Registry,
+    version: int,
+    params: Params,
+    paths: Paths,
+    chosen: str,
+    scores: Mapping[str, float],
+    lineage: Mapping[str, Any],
+    promote: bool,
+) -> list[str]:
+    """Apply the gate and promote what passes, if `promote`; returns the reasons.
+
+    The champion, and what was rolled back, are not judged again.
+    """
+    tags = registry.tags()[version]
+    if version == registry.champion():
+        by_hand = "it was made champion by hand; the gate had refused it"
+        same = "nothing new: this very network on this very split is the champion"
+        known = tags.get("gate_reasons", "").split("\n")
+        return [by_hand if tags.get("gate") == "refused" else same, *filter(None, known)]
+    if "rolled_back_at" in tags:
+        return ["it was champion and has been rolled back; train a new one"]
+    decision = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
+    registry.record(version, decision)
+    if decision.passed and promote:
+        registry.promote(version)
+    elif decision.passed:
+        return [*decision.reasons, "the gate would admit it, but promotion is switched off"]
+    return decision.reasons
 
 
 def _apply_gate(

@@ -37,6 +37,8 @@ class Verdict:
     """Commit of the code; empty without a repository."""
     commit_url: str = ""
     """Its page at the host of the repository; empty without one."""
+    dirty: bool = False
+    """Whether files were changed since that commit."""
 
     @property
     def promoted(self) -> bool:
