@@ -154,7 +154,7 @@ def publish_artifacts(paths: Paths) -> None:
         return
     outcome = _outcome(paths)
     create_markdown_artifact(
-        f"{_markdown(model_table(paths))}\n\n{outcome_sentence(outcome)}",
+        "\n\n".join([_markdown(model_table(paths)), *verdict_sentences(outcome)]),
         key="models",
         description="Models compared",
     )
@@ -174,16 +174,12 @@ def publish_artifacts(paths: Paths) -> None:
     else:
         create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
     if outcome and (outcome["changed"] or not outcome["promoted"]):
-        announce("promoted" if outcome["promoted"] else "refused", outcome_sentence(outcome))
+        announce("promoted" if outcome["promoted"] else "refused", " ".join(verdict_sentences(outcome)))
 
 
-def outcome_sentence(outcome: Mapping[str, Any]) -> str:
-    """The result of publish in one sentence; `outcome` is the content of its run file."""
-    if not outcome:
-        return "Nothing was published."
-    what = f"{outcome['name']} version {outcome['version']} ({outcome['model']})"
-    verdict = "is champion" if outcome["promoted"] else "is registered, but not champion"
-    return f"{what} {verdict}: {'; '.join(outcome['reasons'])}."
+def verdict_sentences(outcome: Mapping[str, Any]) -> list[str]:
+    """The verdict of publish; `outcome` is the content of its run file."""
+    return list(outcome["sentences"]) if outcome else ["Nothing was published."]
 
 
 def summary(paths: Paths) -> str:
@@ -197,7 +193,7 @@ def summary(paths: Paths) -> str:
             "",
             rows.to_string(index=False),
             "",
-            outcome_sentence(_outcome(paths)),
+            *verdict_sentences(_outcome(paths)),
             "",
             f"Report      open {paths.report}",
             f"MLflow UI   {mlflow}",

@@ -167,8 +167,13 @@ class Paths:
         return self.root / "plots" / f"{name}.csv"
 
     @property
+    def report_page(self) -> Path:
+        """evaluate: the report as DVC keeps it, without the gate's verdict; one self-contained HTML page."""
+        return self.root / "data/report.html"
+
+    @property
     def report(self) -> Path:
-        """evaluate: the report, one self-contained HTML page."""
+        """The report to read: `report_page`, to which publish adds the verdict. DVC does not know it."""
         return self.root / "reports/index.html"
 
     def run(self, stage: str) -> Path:

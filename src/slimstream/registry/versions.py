@@ -18,6 +18,7 @@ from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
+from slimstream.stages.evaluate.verdict import Verdict
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
 
@@ -176,13 +177,15 @@ class Registry:
         run = self.client.get_model_version(self.name, str(version)).run_id
         return float(self.client.get_run(run).data.metrics.get(name, "nan"))
 
-    def record(self, version: int, verdict: gate.Verdict) -> None:
-        """Write the verdict to the version, as tags and as a description."""
-        word = "passed" if verdict.passed else "refused"
-        reasons = "\n".join(verdict.reasons)
-        self.tag(version, gate=word, gate_reasons=reasons, macro_f1=f"{verdict.score:.4f}")
-        text = f"The gate {word} it: {'; '.join(verdict.reasons)}."  # MLflow lists show only the first line
-        self.client.update_model_version(self.name, str(version), description=text)
+    def record(self, version: int, decision: gate.Decision) -> None:
+        """Write what the gate decided to the version, as tags."""
+        word = "passed" if decision.passed else "refused"
+        self.tag(version, gate=word, gate_reasons="\n".join(decision.reasons))
+
+    def describe(self, verdict: Verdict) -> None:
+        """Write the verdict to the version, as its description."""
+        text = f"{verdict.date[:10]}: {' '.join(verdict.sentences)}"  # MLflow lists show the first line only
+        self.client.update_model_version(self.name, str(verdict.version), description=text)
 
     def promote(self, version: int) -> None:
         self.tag(version, promoted_at=utc_now())
@@ -230,6 +233,7 @@ class Registry:
             *("split_hash", "git_commit", "recipe", "source", "flow_run_id"),
         )
         self.tag(version, **{key: str(lineage[key]) for key in short if lineage[key]})
+        self.tag(version, macro_f1=f"{own['macro_f1']:.4f}")
         return version
 
 

@@ -16,7 +16,7 @@ from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
 from slimstream.registry.params import PublishParams
 from slimstream.registry.publish import publish
-from slimstream.registry.versions import Registry, held_out, rollback, versions
+from slimstream.registry.versions import Registry, held_out, promote, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking import run as tracking
@@ -69,14 +69,19 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(artifacts, "score_clips", in_process)
     # A fair first version is promoted: it misses the faintest leak.
     write_evaluation(project, red=9, bias=-1.8)
+    project.report_page.write_text("<h2>Report</h2><!--verdict--><!--/verdict-->")
     first = publish(PARAMS, project, flow_run_id="flow-7")
     assert (first.version, first.promoted, first.model) == (1, True, "distilled"), first
-    assert json.loads(project.run("publish").read_text())["version"] == 1
+    # The same words stand in the run file, in the report, and on the version.
+    assert json.loads(project.run("publish").read_text())["sentences"] == first.sentences
+    assert first.standing in project.report.read_text() and "Report" in project.report.read_text()
+    assert first.sentences[0] in Registry("tiny", project).client.get_model_version("tiny", "1").description
     with pytest.raises(UserError, match="no earlier champion"):
         rollback("tiny", project)
 
     # Publishing the same again makes no new version.
-    assert publish(PARAMS, project).version == 1
+    same = publish(PARAMS, project)
+    assert same.version == 1 and same.reasons[1:] == first.reasons and "nothing new" in same.reasons[0]
 
     # A new camera arrives and goes to train; what was held out stays held out. The retrained model is better:
     # promoted, once that is wanted.
@@ -95,7 +100,10 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert registry.champion() == 2
     found = registry.client.get_model_version("tiny", "3")
     assert found.tags["gate"] == "refused" and "champion" in found.tags["gate_reasons"]
-    assert "champion" in found.description
+    assert found.description.endswith(" ".join(worse.sentences)) and worse.reasons[0] in found.description
+    assert "not champion (version 2 stays)" in project.report.read_text()
+    # Its metrics are those of evaluate, whatever the gate said.
+    assert found.tags["macro_f1"] == f"{registry.metric(3, 'macro_f1'):.4f}"
     # Versions are compared by their runs, so these hold every setting, not the registry's own alone.
     logged = registry.client.get_run(found.run_id).data.params
     assert (logged["prune.rate"], logged["extract.frames"]) == ("0.5", "2") and logged[
@@ -109,6 +117,14 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert few.reasons == ("0 test clips that no compared model has learnt from; 8 are needed",)
     tags, measured = registry.tags()[few.version], registry.metric(few.version, "macro_f1")
     assert tags["macro_f1"] == f"{measured:.4f}" and measured > 0
+
+    # Whoever wants it all the same promotes it by hand, and the verdict says so.
+    promote("tiny", few.version, project, force=True)
+    assert publish(PARAMS, project).reasons == (
+        "it was made champion by hand; the gate had refused it",
+        *few.reasons,
+    )
+    rollback("tiny", project)
 
     # The way back; there is no third step, and what was rolled back does not return by itself.
     assert rollback("tiny", project) == "tiny version 1 is champion again; version 2 was rolled back."
