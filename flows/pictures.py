@@ -31,7 +31,7 @@ def front(paths: Paths) -> str:
             ax.plot([cost, cost], ends, color=colour, alpha=0.4)
             ax.plot(cost, score, "o", color=colour, label=row.name)
         ax.set(xlabel=f"{row.costs[number].title}, {row.costs[number].unit}", ylim=(0, 1.02))
-        ax.set_xlim(left=0)
+        ax.set_xlim(0, 1.1 * max((row.costs[number].value or 0 for row in rows), default=0) or 1)
         ax.grid(color="#dddddd")
         ax.set_axisbelow(True)
     figure.axes[0].set_ylabel("macro-F1, 95 % interval")
