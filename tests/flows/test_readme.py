@@ -54,6 +54,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*$")
 
 TRIED = "dvc exp run -S prune.rate=0.3 -S prune.target_params=null"
+SHOWN = "dvc exp show --only-changed --drop '.*/|exports'"
 HERE = {
     "dvc repro": "test_what_a_reader_does_with_dvc",
     TRIED: "test_trying_something_works_with_every_recipe",
@@ -61,6 +62,7 @@ HERE = {
     "dvc plots show": "test_what_a_reader_does_with_dvc",
     "dvc params diff": "test_what_a_reader_does_with_dvc",
     "dvc status": "test_what_a_reader_does_with_dvc",
+    SHOWN: "test_what_a_reader_does_with_dvc",
     "dvc exp": "test_what_a_reader_does_with_dvc",
     "python -m slimstream": "test_options_are_those_that_there_are",
     "dvc gc --workspace --all-commits --dry": "test_what_a_reader_does_with_dvc",
@@ -238,6 +240,9 @@ pathlib.Path("curve.csv").write_text(f"epoch,loss\\n0,{rate}\\n1,0\\n")
 """
 
 
+PRIVATE = shutil.ignore_patterns("cache", "tmp", "config.local")
+
+
 def ask(root: Path, command: str) -> str:
     """What `command` says in `root`, typed with the environment's programs on the path."""
     where = {
@@ -253,7 +258,6 @@ def ask(root: Path, command: str) -> str:
 
 def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     """In a project of one stage: the commands are DVC's, what they have to fit are our settings."""
-    (shown,) = (c for _, c in ALL if c.startswith("dvc plots show"))
     (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/casting.yaml"))
     (tmp_path / "dvc.yaml").write_text(STAGE)
     (tmp_path / "work.py").write_text(WORK)
@@ -261,13 +265,18 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     git(tmp_path, "config", "user.name", "t")
     git(tmp_path, "config", "user.email", "t@localhost")
     ask(tmp_path, "dvc init -q")
+    shutil.copytree(PROJECT / ".dvc", tmp_path / ".dvc", dirs_exist_ok=True, ignore=PRIVATE)
     commit(tmp_path)
     ask(tmp_path, "dvc repro")
     commit(tmp_path)
     ask(tmp_path, TRIED)
     assert "prune.target_params" in ask(tmp_path, "dvc params diff")
     assert "0.3" in ask(tmp_path, "dvc metrics diff")
-    assert "file://" in ask(tmp_path, shown)
+    columns = ask(tmp_path, f"{SHOWN} --csv").splitlines()[0].split(",")
+    assert {"rate", "prune.rate", "prune.target_params"} < set(columns) and len(columns) < 12
+    assert "file://" in ask(tmp_path, "dvc plots show")
+    page = (tmp_path / "dvc_plots/index.html").read_text()
+    assert "vegaEmbed('#curve_csv'" in page and "<script src" not in page  # nothing comes from a network
     assert "up to date" in ask(tmp_path, "dvc status")
     ask(tmp_path, "dvc gc --workspace --all-commits --dry -f")
     ask(tmp_path, "dvc gc --workspace --all-commits -f")
@@ -331,7 +340,7 @@ def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
     ask(tmp_path, "dvc repro")
     commit(tmp_path)
     assert "prune" in ask(tmp_path, TRIED)
-    assert "metrics/prune.json" in ask(tmp_path, "dvc metrics diff")
+    assert "metrics/summary.json" in ask(tmp_path, "dvc metrics diff")
     assert "file://" in ask(tmp_path, "dvc plots show")
     said = ask(tmp_path, "python -m slimstream publish")
     assert "version 1" in said

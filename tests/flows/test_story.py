@@ -95,9 +95,9 @@ def test_better_replaces_worse_is_refused_and_back(plant: Box, page: Browser) ->
     assert len(refused) == 3 and champion(plant) == 2
     assert refused[2]["gate"] == "refused" and "champion" in refused[2]["gate_reasons"]
 
-    done(plant, plant.request("rollback/by-hand", name="plant"))
+    done(plant, plant.request("rollback/roll-back-champion", name="plant"))
     assert champion(plant) == 1
-    done(plant, plant.request("promote/by-hand", version=2, force=True, name="plant"))
+    done(plant, plant.request("promote/promote-version", version=2, force=True, name="plant"))
     assert champion(plant) == 2
 
     models = page.mlflow("/models/plant", "@ champion")

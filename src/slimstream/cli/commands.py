@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from slimstream.cli import torchrun
 from slimstream.core.environment import training_processes
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths
+from slimstream.core.paths import Paths, printable_path
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 
@@ -207,12 +207,15 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:
-    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted."""
+    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted or drawn on."""
     from slimstream.core.overwrite import check_overwrite
+    from slimstream.serving import overlay
     from slimstream.serving import predict as serving
 
     if args.out:
         check_overwrite(args.out, *serving.TABLE_HEADS)
+    if args.overlay:
+        overlay.check_folder(args.overlay)
     files = serving.find_clips(args.files)
     model = serving.deployed_model(args.model or load_params(paths.params).publish.name, paths)
     if args.out:  # before the work: a path that cannot be written is found at once
@@ -227,7 +230,14 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
     bad = table[table["label"].isna()]
     for row in bad.itertuples():
         print(f"slimstream predict: {row.path}: {row.error}", file=sys.stderr)
-    return 1 if len(bad) else 0
+    undrawn = {}
+    if args.overlay:
+        undrawn = overlay.write_overlays(files, table, model, args.runtime, args.overlay, args.workers)
+    for file, error in undrawn.items():
+        print(
+            f"slimstream predict: {printable_path(file)} is not in {args.overlay}: {error}", file=sys.stderr
+        )
+    return 1 if len(bad) or undrawn else 0
 
 
 def folds(args: argparse.Namespace, paths: Paths) -> None:

@@ -146,6 +146,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
     predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
+    predict.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="FOLDER",
+        help="draw label, probability and what they depend on into copies of the clips there; 50 more calls "
+        "of the network a clip",
+    )
     predict.add_argument("--batch", type=_positive, default=32, help="pictures per batch (default: 32)")
     predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
     folds = add(

@@ -155,7 +155,18 @@ class Paths:
         return self.root / "data/predictions.parquet"
 
     def metrics(self, stage: str) -> Path:
+        """All numbers that `stage` returned."""
         return self.root / "metrics" / f"{stage}.json"
+
+    @property
+    def summary(self) -> Path:
+        """evaluate: the numbers that runs are compared by, the only metrics that DVC shows."""
+        return self.root / "metrics/summary.json"
+
+    @property
+    def confusion(self) -> Path:
+        """evaluate: actual and predicted labels of the model to publish, for `dvc plots`."""
+        return self.curves("confusion")
 
     @property
     def teacher_curves(self) -> Path:

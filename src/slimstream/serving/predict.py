@@ -70,17 +70,15 @@ def predict(
 def find_clips(given: Sequence[Path]) -> list[Path]:
     """Return the files of `given` and all videos and pictures in its folders, without duplicates.
 
-    Hidden and system files in folders are ignored; a file that is given directly is always included.
-    Raises UserError for a missing path, and when no file is found.
+    Hidden and system files in folders are ignored; a path that is given directly is always included, even if
+    no file is there: its answer says so. Raises UserError when nothing is found.
     """
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
             found |= dict.fromkeys(sorted(_walk(path)))
-        elif path.is_file():
-            found[path] = None
         else:
-            raise UserError(f"{path} is not there: name clips or folders that hold some.")
+            found[path] = None
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: no video or picture in it.")
     return list(found)

@@ -1,14 +1,14 @@
 """evaluate: scores and latency of every model in its deployed form on the same test clips; the report."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.core.paths import MODELS, Paths
+from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.runtimes.split_part import SplitPart
+from slimstream.stages.evaluate import headline
 from slimstream.stages.evaluate.deployed import Prediction, predict
 from slimstream.stages.evaluate.model_rows import ORIGINAL
 from slimstream.stages.evaluate.params import EvaluateParams
@@ -53,7 +53,6 @@ def run(
     files = [paths.ingested / path for path in clips["path"]]
     times = time_models(results, files, evaluate.latency_runs, paths)
     input, prepare = results[0].card.network_input, times[results[0].name].prepare
-    save_predictions(paths, classes, test, results)
 
     scores = {r.name: score(r, test, draws, times[r.name]) for r in results}
     if whole := times.get(ORIGINAL):
@@ -68,6 +67,8 @@ def run(
     flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
 
     preferred = metrics.preferred_model(flat, publish__models)
+    save_predictions(paths, classes, test, results)
+    headline.write(flat, preferred or results[0].name, paths)
     aspects = (clips["width"] / clips["height"]).tolist()
     shown = [r for r in results if r.name in (ORIGINAL, preferred)] or results[:1]
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])
@@ -103,25 +104,14 @@ def run(
 
 
 def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
-    """Write data/predictions.parquet and, for `dvc plots`, a table of actual and predicted labels."""
+    """Write data/predictions.parquet."""
     frames = []
-    for name in MODELS:  # DVC wants the plots of all, also where there is no slim model
-        pd.DataFrame(columns=["actual", "predicted"]).to_csv(_confusions(paths, name), index=False)
     for r in results:
         frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
         frame["predicted"] = [classes[i] for i in r.predicted]
         for i, label in enumerate(classes):
             frame[f"p_{label}"] = r.test[:, i]
         frames.append(frame)
-        if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
-            seen = frame[["label", "predicted"]].rename(columns={"label": "actual"})
-            seen.to_csv(_confusions(paths, r.name), index=False)
     first = ["model", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
-
-
-def _confusions(paths: Paths, name: str) -> Path:
-    file = paths.curves(f"confusion_{name}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
