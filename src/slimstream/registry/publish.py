@@ -13,9 +13,11 @@ from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
+from slimstream.registry.card import describe_pipeline
 from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking
+from slimstream.tracking.address import tracking_off
 from slimstream.tracking.store import experiment_id
 from slimstream.training.metrics.classification import preferred_model
 
@@ -57,13 +59,13 @@ def publish(
         raise UserError(
             f"{paths.metrics('evaluate')} scores no model {wanted} (publish.models); run `dvc repro` first."
         )
-    if tracking.tracking_off():
+    if tracking_off():
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
     lineage = build_lineage(params, paths, chosen, flow_run_id)
     registry = Registry(params.publish.name, paths)
     experiment_id(registry.client)  # raises a specific error when runs cannot be created
-    with tracking.stage_run("publish", params, paths) as run:
+    with tracking.pipeline_run(params, paths, scores) as run:
         if run.run_id is None:
             raise Unavailable("MLflow became unavailable while publishing; publish again.")
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
@@ -74,7 +76,7 @@ def publish(
             reasons = ["it was champion and has been rolled back; train a new one"]
         else:
             verdict = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
-            registry.record(version, verdict)
+            registry.record(version, verdict, scores, paths)
             reasons = verdict.reasons
             if verdict.passed and promote:
                 registry.promote(version)
@@ -84,6 +86,8 @@ def publish(
         outcome = PublishResult(
             params.publish.name, version, chosen, now == version, now != before, tuple(reasons), run.run_id
         )
+        registry.tag_run(run.run_id, version)
+        describe_pipeline(registry.client, run.run_id, str(outcome), lineage, params, paths)
         if paths.report.exists():
             run.artifact(paths.report)
     paths.run("publish").parent.mkdir(parents=True, exist_ok=True)

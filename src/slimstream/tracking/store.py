@@ -1,6 +1,6 @@
 """MLflow's store. All code opens it here, so that its errors become UserErrors in plain words.
 
-A store is a server (MLFLOW_TRACKING_URI) or a database, `mlflow.db` in the project's root.
+A store is a server or a database; `tracking.address` says which.
 """
 
 import fcntl
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.tracking import view
+from slimstream.tracking.address import login, tracking_uri
 from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database, relocate_artifacts
 from slimstream.tracking.errors import explain_mlflow_errors, explain_sqlite_errors, without_password
 
@@ -33,6 +36,17 @@ class Client:
                 return found(*arguments, **keywords)
 
         return plainly
+
+
+def connect(paths: Paths, uri: str | None = None) -> Client:
+    """An `MlflowClient` on the store `uri`, by default that of `tracking_uri`; raises as `open_store` does.
+
+    The login of the checkout's own server is put into this process's environment, where MLflow's client and
+    child processes read it.
+    """
+    uri = uri or tracking_uri(paths)
+    os.environ.update(login(paths, uri))
+    return open_store(uri)
 
 
 def open_store(uri: str) -> Client:
@@ -75,7 +89,7 @@ def experiment_id(client: Any) -> str:
         file = database(client.tracking_uri)
         place = (file.parent.resolve() / ARTIFACTS).as_uri() if file else None
         try:
-            return str(client.create_experiment(EXPERIMENT, artifact_location=place))
+            return str(client.create_experiment(EXPERIMENT, artifact_location=place, tags=view.tags()))
         except UserError:
             found = client.get_experiment_by_name(EXPERIMENT)  # another process was faster
             if found is None:
@@ -86,6 +100,9 @@ def experiment_id(client: Any) -> str:
             f"MLflow's experiment {EXPERIMENT!r} was deleted; "
             f'`MLFLOW_TRACKING_URI="{store}" mlflow experiments restore -x {number}` brings it back.'
         )
+    if view.tags().items() - found.tags.items():  # made by an earlier version
+        for name, value in view.tags().items():
+            client.set_experiment_tag(found.experiment_id, name, value)
     return str(found.experiment_id)
 
 
