@@ -48,12 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     # SIGTERM has the effect of an interrupt: the stage closes its run and leaves no half-written file.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if (
-            args.command not in WITHOUT_REGISTRY
-            and torchrun.is_main_process()
-            and (said := store_sentence(paths))
-        ):
-            print(f"slimstream {args.command}: {said}", file=sys.stderr)
+        if args.command not in WITHOUT_REGISTRY and torchrun.is_main_process():
+            _tell_store(args.command, paths)
         return int(args.run(args, paths) or 0)
     except UserError as error:
         print(f"slimstream {args.command}: {error}", file=sys.stderr)

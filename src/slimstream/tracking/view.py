@@ -5,19 +5,18 @@ opens it with chosen columns.
 """
 
 import json
-from functools import cache
 
 from slimstream.tracking.headline import HEADLINE
 
 KEY = "pipelines"
-"""Name of the view: the part of its address after `viewStateShareKey=`."""
-DESCRIPTION = f"""\
+"""Name of the view in its address."""
+DESCRIPTION = """\
 Each row is a pipeline: one run from clips to a version, named after its recipe, the settings that differ from
 it, and its date. Open it (+) to see its stages. It holds all settings and the metrics to compare by; all
 other metrics and the curves are on the stages.
 
-[The table of pipelines](?viewStateShareKey={KEY}) shows these metrics as columns. Tick some rows and press
-*Compare*. `tags.champion = "yes"` finds the pipeline whose version is in use.
+[The table of pipelines](#/experiments/{number}/runs?viewStateShareKey={key}) shows these metrics as columns.
+Tick some rows and press *Compare*. `tags.champion = "yes"` finds the pipeline whose version is in use.
 """
 COLUMNS = [
     "attributes.`Models`",
@@ -27,17 +26,11 @@ COLUMNS = [
 ]
 
 
-@cache
-def tags() -> dict[str, str]:
+def tags(experiment_id: str) -> dict[str, str]:
     """The tags of the experiment."""
     state = {"selectedColumns": COLUMNS, "orderByKey": "attributes.start_time", "orderByAsc": False}
     return {
-        "mlflow.note.content": DESCRIPTION,
+        "mlflow.note.content": DESCRIPTION.format(number=experiment_id, key=KEY),
         "mlflow.experimentKind": "custom_model_development",
         f"mlflow.sharedViewState.{KEY}": json.dumps(state),
     }
-
-
-def address(server: str, experiment_id: str) -> str:
-    """The address of the table of pipelines on an MLflow server."""
-    return f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}"
