@@ -103,7 +103,7 @@ def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
     All stores of the checkout are asked, also one that is not in use. Never raises. When one cannot be read,
     the result is incomplete and a message says so.
     """
-    found, notes = HeldOut(), []
+    found, notes = HeldOut(), list[str]()
     for uri in stores(paths):
         known, said = _held_out(name, paths, uri)
         found, notes = found | known, notes + said
