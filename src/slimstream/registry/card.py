@@ -33,7 +33,7 @@ def version_card(
     commit = f" Commit `{lineage['git_commit'][:12]}`." if lineage["git_commit"] else ""
     parts = {
         "What it is": f"the network `{chosen}` of the recipe {lineage['recipe']}, run by "
-        f"{lineage['runtime']}; it tells {classes} apart. It sees {extract}.",
+        f"{lineage['runtime']}. Classes: {classes}. Input: {extract}.",
         "How good": _quality(known),
         "How fast and small": _costs(known),
         "Learnt from": f"{learnt} clips of {lineage['source']}, split by {by}.{commit}",
@@ -86,15 +86,15 @@ def _quality(known: Mapping[str, float]) -> str:
     text = f"macro-F1 {known['macro_f1']:.3f}"
     if {"macro_f1_low", "macro_f1_high"} <= known.keys():
         text += f" (95 % interval {known['macro_f1_low']:.3f} to {known['macro_f1_high']:.3f})"
-    if "test_clips" in known:
-        text += f" on {known['test_clips']:.0f} test clips"
+    if "judged_clips" in known:
+        text += f" on {known['judged_clips']:.0f} test clips"
     return f"{text}; the uncompressed original has {known['original_macro_f1']:.3f}."
 
 
 def _costs(known: Mapping[str, float]) -> str:
     told = {
         "file_to_answer_ms": "{:.0f} ms from file to answer on one thread",
-        "megabytes": "{:.1f} MB",
+        "megabytes": "{:.2f} MB",
         "parameters": "{:,.0f} parameters",
     }
     texts = [text.format(known[name]) for name, text in told.items() if name in known]

@@ -9,14 +9,16 @@ import json
 from slimstream.tracking.headline import HEADLINE
 
 KEY = "pipelines"
-"""Name of the view in its address."""
+"""Name of the view."""
+QUERY = f"viewStateShareKey={KEY}&workflowType=machine_learning"
+"""Opens the view with MLflow's menu for training; its other menu, for language models, is the default."""
 DESCRIPTION = """\
 Each row is a pipeline: one run from clips to a version, named after its recipe, the settings that differ from
 it, and its date. Open it (+) to see its stages. It holds all settings and the metrics to compare by; all
 other metrics and the curves are on the stages.
 
-[The table of pipelines](#/experiments/{number}/runs?viewStateShareKey={key}) shows these metrics as columns.
-Tick some rows and press *Compare*. `tags.champion = "yes"` finds the pipeline whose version is in use.
+[The table of pipelines](#/experiments/{number}/runs?{query}) shows these metrics as columns. Tick some rows
+and press *Compare*. `tags.champion = "yes"` finds the pipeline whose version is in use.
 """
 COLUMNS = [
     "attributes.`Models`",
@@ -30,7 +32,7 @@ def tags(experiment_id: str) -> dict[str, str]:
     """The tags of the experiment."""
     state = {"selectedColumns": COLUMNS, "orderByKey": "attributes.start_time", "orderByAsc": False}
     return {
-        "mlflow.note.content": DESCRIPTION.format(number=experiment_id, key=KEY),
+        "mlflow.note.content": DESCRIPTION.format(number=experiment_id, query=QUERY),
         "mlflow.experimentKind": "custom_model_development",
         f"mlflow.sharedViewState.{KEY}": json.dumps(state),
     }

@@ -155,8 +155,8 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
 
     # What MLflow shows: the verdict first, then a card; which pipeline's version is in use.
     card = registry.client.get_model_version("tiny", "3").description
-    assert card.startswith("The gate refused it: ") and "tells leak, normal apart" in card
-    assert "2 frames of 24 × 16 pixels" in card and "0.1 MB" in card and "split by camera" in card
+    assert card.startswith("The gate refused it: ") and "Classes: leak, normal" in card
+    assert "2 frames of 24 × 16 pixels" in card and "0.10 MB" in card and "split by camera" in card
     assert "leak, normal" in registry.client.get_registered_model("tiny").description
     runs = {n: registry.client.get_run(registry._run(n)) for n in (1, 2, 3)}
     tags = {number: run.data.tags for number, run in runs.items()}
