@@ -13,13 +13,14 @@ KEY = "pipelines"
 QUERY = f"viewStateShareKey={KEY}&workflowType=machine_learning"
 """Opens the view with MLflow's menu for training; its other menu, for language models, is the default."""
 DESCRIPTION = """\
+**[Open the table of pipelines with their metrics](#/experiments/{number}/runs?{query})**
+
 Each row is a pipeline: one run from clips to a version, named after its recipe, the settings that differ from
 it, and its date. Open it (+) to see its stages. It holds all settings and the metrics to compare by; all
-other metrics and the curves are on the stages.
-
-[The table of pipelines](#/experiments/{number}/runs?{query}) shows these metrics as columns. Tick some rows
-and press *Compare*. `tags.champion = "yes"` finds the pipeline whose version is in use.
+other metrics and the curves are on the stages. Tick some rows and press *Compare*.
+`tags.champion = "yes"` finds the pipeline whose version is in use.
 """
+"""MLflow shows its first line only, until it is opened."""
 COLUMNS = [
     "attributes.`Models`",
     *(f"metrics.`{name}`" for name in HEADLINE),
