@@ -6,8 +6,8 @@ from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_API_URL
 
 from slimstream.core.paths import Paths
-from slimstream.core.servers import check_running
 from slimstream.tracking.address import found_servers, store_sentence
+from slimstream.tracking.servers import check_running
 
 
 def use_own_servers(paths: Paths) -> None:

@@ -12,8 +12,8 @@ import psutil
 
 from infra.services import mlflow, postgres, process
 from infra.services.settings import HOST, Home, Settings, storage
-from slimstream.core import servers as core
 from slimstream.core.proxy import bypass_for_loopback
+from slimstream.tracking import servers as clients
 from slimstream.tracking.database import sqlite_uri
 
 POOL = "slimstream"
@@ -131,7 +131,7 @@ def base_environment(home: Home) -> dict[str, str]:
 def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
     """Environment for a program that uses both servers and the S3 storage. It has passwords."""
     return {
-        **core.client_environment(settings.prefect_port, settings.mlflow_port, secrets),
+        **clients.client_environment(settings.prefect_port, settings.mlflow_port, secrets),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
         **storage(secrets),
     }

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from slimstream.core import servers
 from slimstream.core.errors import UserError
-from slimstream.core.servers import HOST, read_variables
+from slimstream.tracking import servers
+from slimstream.tracking.servers import HOST, read_variables
 
 USER = "admin"
 """Name of the user at both servers."""

@@ -13,7 +13,7 @@ from flows import retrain
 from flows.servers import use_own_servers
 from slimstream.core.paths import Paths
 from tests.ports import free_port
-from tests.unit.core.test_servers import started
+from tests.unit.tracking.test_servers import started
 
 SET = (
     "PREFECT_API_URL",

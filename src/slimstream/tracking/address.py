@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 from slimstream.core.paths import Paths
-from slimstream.core.servers import servers_of
 from slimstream.tracking.database import database, sqlite_uri
+from slimstream.tracking.servers import servers_of
 
 URI = "MLFLOW_TRACKING_URI"
 LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
@@ -23,7 +23,7 @@ def tracking_off() -> bool:
 
 
 def found_servers(paths: Paths) -> dict[str, str]:
-    """Addresses and logins of the checkout's own servers, as environment variables (`core.servers`).
+    """Addresses and logins of the checkout's own servers, as environment variables (`tracking.servers`).
 
     Empty where `make up` was never called, or where the environment chooses another store.
     """

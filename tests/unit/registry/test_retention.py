@@ -18,7 +18,7 @@ from slimstream.registry import retention
 from slimstream.stages.ingest.store import Store
 from slimstream.tracking.pipeline import PARENT_TAG
 from slimstream.tracking.store import connect, experiment_id
-from tests.unit.core.test_servers import started
+from tests.unit.tracking.test_servers import started
 
 LONG_AGO = time.time() - 90 * 86_400
 YESTERDAY = time.time() - 86_400

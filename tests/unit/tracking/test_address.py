@@ -7,7 +7,7 @@ import pytest
 
 from slimstream.core.paths import Paths
 from slimstream.tracking.address import found_servers, login, own_uri, store_sentence, stores, tracking_uri
-from tests.unit.core.test_servers import started
+from tests.unit.tracking.test_servers import started
 
 SERVER = "http://127.0.0.1:5999"
 

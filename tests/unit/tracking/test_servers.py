@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimstream.core.errors import Unavailable, UserError
-from slimstream.core.servers import check_running, servers_of
+from slimstream.tracking.servers import check_running, servers_of
 from tests.ports import free_port
 
 SECRETS = "# a comment\nMLFLOW_TRACKING_USERNAME=admin\nMLFLOW_TRACKING_PASSWORD=a=b\n"
