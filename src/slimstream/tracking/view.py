@@ -21,17 +21,24 @@ other metrics and the curves are on the stages. Tick some rows and press *Compar
 `tags.champion = "yes"` finds the pipeline whose version is in use.
 """
 """MLflow shows its first line only, until it is opened."""
-COLUMNS = [
-    "attributes.`Models`",
-    *(f"metrics.`{name}`" for name in HEADLINE),
-    "tags.`gate`",
-    "tags.`champion`",
-]
+COLUMNS = {
+    "attributes.`Models`": 130,
+    **{f"metrics.`{name}`": 100 for name in HEADLINE},
+    "tags.`gate`": 80,
+    "tags.`champion`": 80,
+}
+"""Columns in their order, and their widths in pixels."""
 
 
 def tags(experiment_id: str) -> dict[str, str]:
     """The tags of the experiment."""
-    state = {"selectedColumns": COLUMNS, "orderByKey": "attributes.start_time", "orderByAsc": False}
+    state = {
+        "selectedColumns": list(COLUMNS),
+        "columnOrder": list(COLUMNS),
+        "columnWidths": COLUMNS,
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+    }
     return {
         "mlflow.note.content": DESCRIPTION.format(number=experiment_id, query=QUERY),
         "mlflow.experimentKind": "custom_model_development",
