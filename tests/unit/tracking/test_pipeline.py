@@ -11,7 +11,7 @@ import pytest
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.params import IngestParams
-from slimstream.tracking.headline import headline
+from slimstream.tracking.headline import HEADLINE, headline
 from slimstream.tracking.pipeline import PARENT_TAG, run_name
 from slimstream.tracking.run import pipeline_run, stage_run
 from slimstream.tracking.store import connect, experiment_id
@@ -113,6 +113,20 @@ def test_another_store_knows_nothing_of_the_last_pipeline(
     first = run_stage(paths, "ingest")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{paths.root}/other.db")
     assert identity(run_stage(paths, "train")) != identity(first)
+
+
+def test_the_experiment_opens_a_table_with_the_few_metrics_and_keeps_what_somebody_wrote(
+    paths: Paths,
+) -> None:
+    client = connect(paths)
+    number = experiment_id(client)
+    tags = client.get_experiment(number).tags
+    assert f"#/experiments/{number}/runs?viewStateShareKey=pipelines" in tags["mlflow.note.content"]
+    shown = json.loads(tags["mlflow.sharedViewState.pipelines"])["selectedColumns"]
+    assert {f"metrics.`{name}`" for name in HEADLINE} < set(shown)
+    client.set_experiment_tag(number, "mlflow.note.content", "our own words")
+    experiment_id(client)
+    assert client.get_experiment(number).tags["mlflow.note.content"] == "our own words"
 
 
 @pytest.mark.parametrize(
