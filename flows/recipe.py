@@ -22,7 +22,7 @@ from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
-from slimstream.tracking.run import git, in_git
+from slimstream.tracking.repository import git, in_git
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -37,12 +37,13 @@ from flows.announce import announce
 from flows.choices import Recipe
 from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
+from flows.servers import use_own_servers
 from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params, load_params
 from slimstream.stages.evaluate.model_rows import text_table
-from slimstream.tracking.run import tracking_uri
+from slimstream.tracking.address import tracking_uri
 
 ROOT = recipes.ROOT
 TEMPORARY_SERVER = {
@@ -234,6 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     # SIGTERM has the effect of an interrupt, which also ends the temporary server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        use_own_servers(Paths(ROOT))
         if not args.isolated:  # mistakes are reported before a server is started
             recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
         if not PREFECT_API_URL.value():

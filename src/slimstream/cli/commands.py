@@ -48,7 +48,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     with ours, child_run(stage.name, params, paths) if first and works else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
         if first:
-            run.log(metrics, 0)
+            run.results(metrics)
             for trial in stage.trials(paths):
                 run.nested(*trial)
             _write_json(paths.metrics(stage.name), metrics)
@@ -92,21 +92,15 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
-    from slimstream.tracking.database import database
-    from slimstream.tracking.run import git, tracking_off, tracking_uri
+    from slimstream.tracking.address import stores, tracking_off
+    from slimstream.tracking.repository import git
 
     found = HeldOut()
     if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
         with suppress(UserError):
             found |= parse_lock(committed, "HEAD").memory
-    file = database(tracking_uri(paths))
-    if tracking_off():
+    if tracking_off() or not stores(paths):
         return found, []
-    if file and not file.exists():
-        servers = (
-            "the registry of `make up` was not asked for test clips: MLFLOW_TRACKING_URI does not name it."
-        )
-        return found, [servers] * (paths.root / ".services/settings.json").exists()
     from slimstream.registry.versions import held_out
 
     known, notes = held_out(params.publish.name, paths)

@@ -13,12 +13,14 @@ from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
+from slimstream.registry.card import describe_pipeline
 from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.links import commit_page, run_page
 from slimstream.registry.versions import Registry, utc_now
 from slimstream.stages.evaluate.report.judged import judged
 from slimstream.stages.evaluate.verdict import Verdict, compare_with_original
 from slimstream.tracking import run as tracking
+from slimstream.tracking.address import tracking_off
 from slimstream.tracking.store import experiment_id
 from slimstream.training.metrics.classification import preferred_model
 
@@ -38,13 +40,13 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         raise UserError(
             f"{paths.metrics('evaluate')} scores no model {wanted} (publish.models); run `dvc repro` first."
         )
-    if tracking.tracking_off():
+    if tracking_off():
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
     lineage = build_lineage(params, paths, chosen, flow_run_id)
     registry = Registry(params.publish.name, paths)
     experiment = experiment_id(registry.client)  # raises a specific error when runs cannot be created
-    with tracking.stage_run("publish", params, paths) as run:
+    with tracking.pipeline_run(params, paths, scores) as run:
         if run.run_id is None:
             raise Unavailable("MLflow became unavailable while publishing; publish again.")
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
@@ -66,7 +68,9 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             commit_url=commit_page(paths, commit),
             dirty=lineage["dirty"],
         )
-        registry.describe(verdict)
+        registry.describe(verdict, paths)
+        registry.tag_run(run.run_id, version)
+        describe_pipeline(registry.client, run.run_id, verdict, lineage, params, paths)
         if paths.report_page.exists():
             with atomic_write(paths.report) as half:
                 half.write_text(judged(paths.report_page.read_text("utf-8"), verdict), encoding="utf-8")

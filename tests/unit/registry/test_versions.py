@@ -19,7 +19,9 @@ from slimstream.registry.publish import publish
 from slimstream.registry.versions import Registry, held_out, promote, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
 from slimstream.stages.ingest.held_out import HeldOut
-from slimstream.tracking import run as tracking
+from slimstream.tracking.address import tracking_uri
+from slimstream.tracking.repository import git
+from slimstream.tracking.store import connect, experiment_id
 from tests.unit.finished_pipeline import EXTRACT, PARAMS, write_clips, write_evaluation
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
@@ -141,7 +143,7 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
 
     # The lineage of version 1.
     lineage = registry.lineage(1)
-    head = tracking.git(project, "rev-parse", "HEAD")
+    head = git(project, "rev-parse", "HEAD")
     assert head and lineage["git_commit"] == head.strip() and lineage["dirty"]
     assert lineage["flow_run_id"] == "flow-7" and lineage["mlflow_runs"] == {"train": "abc"}
     assert lineage["runtime"] == "onnx" and registry.find(lineage) == 1
@@ -158,12 +160,26 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     names = [item.path for item in registry.client.list_artifacts(first.run_id)]
     assert "uncommitted.diff" in names
 
-    # Metrics hang on the logged model and the data set, under the same names for every version.
+    # The few metrics to compare by are on each pipeline and its logged model, one point each.
     one, two = (registry.client.get_run(run).data.metrics for run in (first.run_id, quiet.run_id))
     assert one["macro_f1"] < two["macro_f1"] and set(one) == set(two)
-    logged = registry.client.search_logged_models([tracking.experiment_id(registry.client)])
+    logged = registry.client.search_logged_models([experiment_id(registry.client)])
     assert len(logged) == 4
-    assert all("macro_f1" in {m.key for m in model.metrics if m.dataset_digest} for model in logged)
+    assert {"macro_f1", "megabytes", "original_macro_f1"} == set(one)
+    assert all({m.key for m in model.metrics} == set(one) for model in logged)
+    assert len(registry.client.get_metric_history(first.run_id, "macro_f1")) == 1
+
+    # What MLflow shows: the verdict first, then a card; which pipeline's version is in use.
+    card = registry.client.get_model_version("tiny", "3").description
+    assert card.startswith("The gate refused it: ") and "Classes: leak, normal" in card
+    assert "2 frames of 24 × 16 pixels" in card and "0.10 MB" in card and "split by camera" in card
+    assert "leak, normal" in registry.client.get_registered_model("tiny").description
+    runs = {n: registry.client.get_run(registry._run(n)) for n in (1, 2, 3)}
+    tags = {number: run.data.tags for number, run in runs.items()}
+    assert [tags[n]["champion"] for n in (1, 2, 3)] == ["yes", "no", "no"]
+    assert (tags[3]["gate"], tags[3]["version"], tags[3]["model"]) == ("refused", "tiny 3", "distilled")
+    assert "tiny version 3 (distilled)" in tags[3]["mlflow.note.content"]
+    assert runs[1].info.run_name.startswith("tiny · ") and runs[1].info.status == "FINISHED"
 
 
 def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
@@ -180,7 +196,7 @@ def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
         tmp_path / "empty.mp4",
         tmp_path / "no.mp4",
     ]
-    uri = tracking.tracking_uri(project)
+    uri = tracking_uri(project)
     (answers,) = artifacts.score_clips(uri, ["models:/tiny@champion"], files)
     assert list(answers.columns) == ["path", "label", "p_leak", "p_normal", "error"]
     assert list(answers["error"][-2:]) == ["the file is empty", "the file is missing"]
@@ -241,7 +257,7 @@ def test_a_slim_version_answers_from_its_own_part_of_a_clip(
         workers=1,
     )
     artifacts.check_parity(test["id"], said, test, "onnx")
-    card = artifacts.read_artifact(tracking.tracking_uri(project), "models:/slim/1", "card.json")
+    card = artifacts.read_artifact(tracking_uri(project), "models:/slim/1", "card.json")
     assert card["input"]["reduce"] == {"frames": 1, "size": [16, 16], "streams": "rgb"}
 
     # One that saves nothing is registered, not promoted.
@@ -258,8 +274,8 @@ def test_a_slim_version_answers_from_its_own_part_of_a_clip(
 def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
     write_clips(project, FIRST)
     write_evaluation(project, red=9, bias=-1.8)
-    client = tracking.connect(project)
-    number = tracking.experiment_id(client)
+    client = connect(project)
+    number = experiment_id(client)
     client.delete_experiment(number)
     try:
         with pytest.raises(UserError, match="experiments restore"):
@@ -270,7 +286,7 @@ def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project:
 
 def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:
     with pytest.raises(RuntimeError, match="models:/nobody"):
-        artifacts.score_clips(tracking.tracking_uri(project), ["models:/nobody/1"], [])
+        artifacts.score_clips(tracking_uri(project), ["models:/nobody/1"], [])
 
 
 def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,5 +311,5 @@ def test_a_registry_that_cannot_tell_who_was_test_is_said(
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    known, (note,) = held_out("tiny", project)
+    known, (note, _) = held_out("tiny", project)  # of the server, then of the database here
     assert not known and note.startswith("the registry does not say who was in a test part before (")

@@ -8,7 +8,6 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.runtimes.split_part import SplitPart
-from slimstream.stages.evaluate import headline
 from slimstream.stages.evaluate.deployed import Prediction, predict
 from slimstream.stages.evaluate.model_rows import ORIGINAL
 from slimstream.stages.evaluate.params import EvaluateParams
@@ -16,6 +15,7 @@ from slimstream.stages.evaluate.report import contents, examples, page
 from slimstream.stages.evaluate.report.front import read_json, read_table
 from slimstream.stages.evaluate.report.types import Report
 from slimstream.stages.evaluate.scores import compare, score
+from slimstream.stages.evaluate.summary import write_summary
 from slimstream.stages.evaluate.times import ratio_intervals, time_models
 from slimstream.training.metrics import classification as metrics
 from slimstream.training.metrics.intervals import draw_resamples
@@ -68,7 +68,7 @@ def run(
 
     preferred = metrics.preferred_model(flat, publish__models)
     save_predictions(paths, classes, test, results)
-    headline.write(flat, preferred or results[0].name, paths)
+    write_summary(flat, preferred or results[0].name, paths)
     aspects = (clips["width"] / clips["height"]).tolist()
     shown = [r for r in results if r.name in (ORIGINAL, preferred)] or results[:1]
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])

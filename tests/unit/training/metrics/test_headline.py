@@ -1,8 +1,8 @@
-"""What DVC shows of a run, worked out by hand."""
+"""The headline of a run, worked out by hand."""
 
 import pytest
 
-from slimstream.stages.evaluate.headline import headline
+from slimstream.training.metrics.headline import headline
 
 
 def test_the_row_is_that_of_the_model_to_publish_against_its_original() -> None:
@@ -18,7 +18,12 @@ def test_the_row_is_that_of_the_model_to_publish_against_its_original() -> None:
         "test.clips": 50.0,
     }
     row = headline(flat, "pruned")
-    assert row["model"] == "pruned" and row["judged_clips"] == 50
+    assert row["judged_clips"] == 50
     assert (row["macro_f1_low"], row["macro_f1"], row["macro_f1_high"]) == (0.8, 0.88, 0.95)
     assert row["saving"] == pytest.approx(0.75) and row["original_macro_f1"] == 0.9
     assert row["parameters"] == 1000 and "megabytes" not in row  # what was not measured
+
+
+def test_a_slower_model_saves_less_than_nothing() -> None:
+    scores = {"slim.file_to_answer_p50_ms": 6.0, "original.file_to_answer_p50_ms": 4.0}
+    assert headline(scores, "slim") == {"file_to_answer_ms": 6.0, "saving": -0.5}
