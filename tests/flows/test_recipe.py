@@ -135,7 +135,7 @@ def test_the_command_writes_params_and_runs_nothing(
     assert load_params(paths.params).ingest.source == "../b"
     assert git(paths.root, "status", "--porcelain") == "M params.yaml"
     assert recipe.main(["tanc"]) == 2
-    assert "recipe: There is no recipe 'tanc'; there are: rig, tank." in capsys.readouterr().err
+    assert "recipe: There is no recipe 'tanc'; there are: auto, rig, tank." in capsys.readouterr().err
 
 
 def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:

@@ -18,6 +18,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, error_answer
+from slimstream.serving.trained import deploy, is_trained
 
 TABLE_HEADS = ("path,label,", '[\n  {\n    "path":')
 """First characters of the output, as CSV and as JSON."""
@@ -102,11 +103,14 @@ def _raise(error: OSError) -> None:
 def deployed_model(name: str, paths: Paths) -> Path:
     """Return the folder of an exported network.
 
-    `name` is such a folder (`exports/<model>`), a registered model (its champion) or `<model>/<version>`.
-    Files from the registry are downloaded to the cache once. Raises UserError for an unknown model.
+    `name` is such a folder (`exports/<model>`), a folder with a trained network (`models/<model>`), a
+    registered model (its champion) or `<model>/<version>`. What is trained only is exported, and files from
+    the registry are downloaded, to the cache and once. Raises UserError for an unknown model.
     """
     if (Path(name) / "preprocessing.json").is_file():
         return Path(name)
+    if is_trained(Path(name)):
+        return deploy(Path(name), paths.cache / "served")
     from slimstream.registry.versions import Registry
 
     registered, _, number = name.partition("/")
