@@ -21,8 +21,10 @@ from slimstream.core.schema import look_up
 from slimstream.pipeline.auto import AUTO, auto_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
+from slimstream.splits.columns import check_columns
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
+from slimstream.stages.ingest.scan import scan
 from slimstream.tracking.run import git, in_git
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +69,17 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     if recipe is not None:
         _last_made(paths).parent.mkdir(parents=True, exist_ok=True)
         _last_made(paths).write_text(wanted, encoding="utf-8")
+
+
+def check_clips(paths: Paths) -> None:
+    """Raise UserError when params.yaml names a folder that cannot be listed, or columns that it does not have.
+
+    The scan says the same, but `flows.retrain` first starts a server.
+    """
+    params = load_params(paths.params)
+    if params.ingest.source != "rig" and "://" not in params.ingest.source:
+        found = scan(params.ingest, params.split.group_by, paths, write=False)
+        check_columns(found.items, params.split, params.validate_.classes)
 
 
 def _text(paths: Paths, recipe: str, source: str | None, home: Paths) -> str:
