@@ -72,7 +72,7 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
 
 
 def check_clips(paths: Paths) -> None:
-    """Raise UserError when params.yaml names a folder that cannot be listed, or columns that it does not have.
+    """Raise UserError when params.yaml names a folder that cannot be listed, or columns that it lacks.
 
     The scan says the same, but `flows.retrain` first starts a server.
     """
