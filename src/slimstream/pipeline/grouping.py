@@ -51,8 +51,10 @@ class Grouping:
 def suggest(items: Sequence[Item]) -> Grouping:
     """Return the groups for the clips `items`."""
     for grouping in _candidates(items):
-        named = with_name_columns(Listing(list(items), {}), grouping.columns).items
         (column,) = grouping.group_by
+        if grouping.columns and column in items[0].groups:
+            continue
+        named = with_name_columns(Listing(list(items), {}), grouping.columns).items
         if _is_suitable(named, column, CLIPS_PER_GROUP if grouping.columns else 0):
             return grouping
     if GIVEN_COLUMN in items[0].groups and _can_be_used(items):
