@@ -84,7 +84,8 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
     told = preflight(params, paths, items=result.items, keys=keys, classes=classes)
     if not args.dry_run:
-        told += plan(params, paths, result.items, timed=result.differs or not paths.split.exists())
+        known = paths.split.exists() and not result.differs
+        told += plan(params, paths, result.items, None if known else result.source)
     for sentence in told:
         print(f"scan: {sentence}", file=sys.stderr)
 

@@ -30,8 +30,8 @@ LOOKS, EPOCH = 2.0, 1.0
 Both are fitted to what runs took: search and later networks see less, training takes many at once."""
 
 
-def plan(params: Params, paths: Paths, items: Sequence[Item], timed: bool) -> list[str]:
-    """Return sentences about a run on the clips `items`; with `timed` also how long it will take.
+def plan(params: Params, paths: Paths, items: Sequence[Item], source: str | None = None) -> list[str]:
+    """Return sentences about a run on the clips `items`; with their `source` also how long it will take.
 
     Raises UserError when split.group_by names no column.
     """
@@ -41,8 +41,8 @@ def plan(params: Params, paths: Paths, items: Sequence[Item], timed: bool) -> li
     held_out = read_lock(paths.source_lock).held_out if paths.source_lock.exists() else ()
     told = [f"{len(items)} {kind} of {len(counts)} classes ({classes}{', …' * (len(counts) > 10)})."]
     told += outlook(items, params.split, params.publish.gate.min_clips, held_out)
-    if timed and params.ingest.source != "rig":
-        first, whole = seconds(params, paths, items)
+    if source and source != "rig":
+        first, whole = seconds(params, paths, items, source)
         told.append(
             f"about {_spoken(whole)} on the {cores()} cores of this machine, when they are idle, and about "
             f"{_spoken(first)} until a first model of frozen features answers."
@@ -57,7 +57,10 @@ def outlook(items: Sequence[Item], settings: SplitParams, least: int, held_out: 
     Raises UserError when split.group_by names no column.
     """
     group_by = effective_group_by({column for item in items for column in item.groups}, settings)
-    clips = clip_table(items, held_out)
+    whole = [item for item in items if all(item.groups.get(name, "-") for name in group_by)]
+    clips = clip_table(whole, held_out)  # validate sets the others aside
+    if not set(group_by) <= {*clips}:  # a column that ingest makes, such as the size
+        return []
     try:
         parts = divide(clips, group_by, settings)
     except UserError as error:
@@ -75,14 +78,14 @@ def outlook(items: Sequence[Item], settings: SplitParams, least: int, held_out: 
     return [f"{groups} {by}; the split will be about: {', '.join(told)}.", few or enough]
 
 
-def seconds(params: Params, paths: Paths, items: Sequence[Item]) -> tuple[float, float]:
+def seconds(params: Params, paths: Paths, items: Sequence[Item], source: str) -> tuple[float, float]:
     """Return the seconds until the first model and in all, when all cores are idle; a rough estimate.
 
     It rests on the processor time of some clips, which other work on this machine does not change much.
     """
     if len(items) < FEW:
         return FIRST, WHOLE
-    with samples(open_source(params.ingest, params.ingest.source, paths), items, TIMED) as files:
+    with samples(open_source(params.ingest, source, paths), items, TIMED) as files:
         times = _clip_seconds(files, params)
     if times is None:
         return FIRST, WHOLE
@@ -107,7 +110,7 @@ def _clip_seconds(files: Sequence[Path], params: Params) -> tuple[float, float, 
     packed, prepare = [], []
     for file in files:
         start = time.process_time()
-        with suppress(UnreadableVideo):
+        with suppress(UnreadableVideo, OSError):  # others may be readable
             survey(file, params.extract.bits)
             packed += pack_clip(file, params.extract).clips
             prepare.append(time.process_time() - start)

@@ -25,7 +25,7 @@ def items(cameras: int, clips: int) -> list[Item]:
 
 
 def said(found: list[Item], **split: Any) -> str:
-    return "\n".join(plan(resolve({"split": split}, "here"), Paths(Path("nowhere")), found, timed=False))
+    return "\n".join(plan(resolve({"split": split}, "here"), Paths(Path("nowhere")), found))
 
 
 def test_parts_and_groups_are_told() -> None:
@@ -41,6 +41,13 @@ def test_too_few_test_clips_are_told_with_what_would_suffice() -> None:
     assert "`make folds`" in text and "promote VERSION --force" in text
     text = said(items(5, 2))
     assert "near-twin sets at most" in text and "make folds" not in text, "folds leave out groups"
+
+
+def test_clips_without_a_group_are_not_counted() -> None:
+    odd = Item("ok/odd.mp4", "ok", FileStat(1), {"camera": ""})
+    text = said([*items(10, 3), odd], group_by=["camera"])
+    assert "61 videos" in text and "10 groups by camera" in text and "test 18 clips in 3." in text
+    assert "split will be" not in said(items(10, 3), group_by=["codec"]), "not known before ingest"
 
 
 def test_a_split_that_cannot_be_made_is_told() -> None:
@@ -60,8 +67,8 @@ def test_the_time_grows_with_the_clips(tmp_path: Path, monkeypatch: pytest.Monke
     }
     params, paths = resolve(settings, "here"), Paths(tmp_path)
     found = open_source(IngestParams(source="plant"), "plant", paths).list().items
-    first, whole = seconds(params, paths, found)
+    first, whole = seconds(params, paths, found, "plant")
     assert FIRST < first < whole and whole > WHOLE
-    assert seconds(params, paths, found[:2]) == (FIRST, WHOLE)
+    assert seconds(params, paths, found[:2], "plant") == (FIRST, WHOLE)
     (tmp_path / "plant/a/0.png").write_text("no picture")
-    assert "minutes on the" in plan(params, paths, found, timed=True)[-1]
+    assert "minutes on the" in plan(params, paths, found, "plant")[-1]
