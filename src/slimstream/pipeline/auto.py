@@ -78,7 +78,7 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         (
             ("publish", "gate"),
             {"min_macro_f1": Params().publish.gate.min_macro_f1, "min_saving": 0.0},
-            "what is new is not refused for what it saves; raise both when you know what your clips allow",
+            "a first version need not save anything; raise both when you know what your clips allow",
         ),
     ]
     changes: Settings = how
@@ -90,7 +90,7 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         recipes / f"{base}.yaml",
         changes,
         {key: why for key, _, why in choices if why},
-        f"Settings for {source}, which `auto` looked at: why it chose what stands at the setting.",
+        f"Settings for {source}, chosen by `auto`, which looked at the clips. Reasons stand at the settings.",
     )
 
 
@@ -143,7 +143,7 @@ def _network(pictures: bool, many: bool, seen: Sequence[VideoInfo]) -> list[Choi
         return [(("train", "model_args"), FROZEN_PICTURES["train"]["model_args"], few)]
     stride = max(1, round(FLOW_STEP * median([one.fps for one in seen] or [25.0])))
     return [
-        (("extract", "stride"), stride, f"flow over about {FLOW_STEP} s, as far as these videos have frames"),
+        (("extract", "stride"), stride, f"frames of about {FLOW_STEP} s, between which flow is computed"),
         (("train", "model_args"), {"freeze": 6}, few),
     ]
 

@@ -66,7 +66,7 @@ def suggest(items: Sequence[Item]) -> Grouping:
     return Grouping(
         [],
         why="Neither a column nor the file names tell which clips belong together, so clips that are almost "
-        "equal form the groups: scores may be flattered. A metadata.csv with a column as camera mends it.",
+        "equal form the groups: scores may be flattered. A camera for each clip in a metadata.csv mends it.",
     )
 
 

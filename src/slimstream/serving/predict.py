@@ -120,7 +120,10 @@ def deployed_model(name: str, paths: Paths) -> Path:
     version = int(number) if number else registry.champion()
     if version is None or version not in registry.tags():
         what = f"version {number}" if number else "champion"
-        raise UserError(f"{registered} has no {what}; `python -m slimstream versions` lists what there is.")
+        raise UserError(
+            f"{registered} has no {what}; `python -m slimstream versions` lists what there is, and --model "
+            "takes a folder of exports/ or models/, too."
+        )
     return registry.fetch(version, paths.cache / "served")
 
 
