@@ -65,9 +65,7 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         seen = list(filter(None, map(_probe, files)))
     pictures = is_picture(items[0].key)
     many = pictures and len(items) >= MANY_PICTURES and all(max(s.width, s.height) <= SMALL for s in seen)
-    base, how = "tank", {}
-    if pictures:
-        base, how = ("casting", {}) if many else ("tank", FROZEN_PICTURES)
+    base = "casting" if many else "tank"
     choices = [
         (("recipe",), AUTO, ""),
         (("ingest", "source"), source, _sight(items, seen, pictures)),
@@ -81,7 +79,7 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
             "a first version need not save anything; raise both when you know what your clips allow",
         ),
     ]
-    changes: Settings = how
+    changes: Settings = FROZEN_PICTURES if pictures and not many else {}
     for key, value, _ in choices:
         for name in reversed(key):
             value = {name: value}

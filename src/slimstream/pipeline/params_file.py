@@ -43,14 +43,14 @@ def from_recipe(
         f"the others. Comments that begin with '{params.recipe}:' are the recipe's. You may edit this file: "
         "edits that are not committed are never overwritten."
     )
-    head: list[str] = []
+    lines: list[str] = []
     for line in comments.pop((), []):
         if re.match(r"Made from \S+: all settings", line):  # the recipe is a copy of a params.yaml
             break
-        head.append(line)
-    while head and not head[-1]:
-        head.pop()
-    return render(params, [*head, *([""] if head else []), *_wrapped(about, WIDTH - 2)], comments)
+        lines.append(line)
+    while lines and not lines[-1]:
+        lines.pop()
+    return render(params, [*lines, *([""] if lines else []), *_wrapped(about, WIDTH - 2)], comments)
 
 
 def _has(settings: Settings, key: Key) -> bool:
