@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from slimstream.pipeline.auto import AUTO
+
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -22,8 +24,8 @@ class Choice:
 
 
 def recipe_names() -> list[str]:
-    """The recipes in recipes/, sorted."""
-    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
+    """`auto` and the recipes in recipes/, sorted."""
+    return [AUTO, *sorted(file.stem for file in RECIPES.glob("*.yaml"))]
 
 
 Recipe = Annotated[str | None, Choice(recipe_names)]

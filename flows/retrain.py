@@ -224,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     retries, 130 if interrupted, else 1.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first_line(retrain.__doc__))
-    parser.add_argument("--recipe", help="a file of recipes/ (without .yaml) that becomes params.yaml")
+    parser.add_argument("--recipe", help="a file of recipes/ (without .yaml), or auto")
     parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
     parser.add_argument("--force", action="store_true", help="run every stage although nothing changed")
     parser.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
@@ -238,6 +238,7 @@ def main(argv: list[str] | None = None) -> int:
         use_own_servers(Paths(ROOT))
         if not args.isolated:  # mistakes are reported before a server is started
             recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
+            recipes.check_clips(Paths(ROOT))
         if not PREFECT_API_URL.value():
             os.environ |= TEMPORARY_SERVER
             print(

@@ -77,6 +77,7 @@ ELSEWHERE = {
     "dvc repro search": "tests/pipeline/test_search.py",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
+    "python -m flows.retrain": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "python -m flows.recipe": "tests/flows/test_recipe.py::test_the_command_writes_params_and_runs_nothing",
     "make folds": "tests/unit/experiments/test_folds.py",
     "make tables": "tests/pipeline/test_tables.py",

@@ -64,6 +64,7 @@ def _write_json(path: Path, content: object) -> None:
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
     """List the source into source.lock.json and print what has changed."""
+    from slimstream.pipeline.plan import plan
     from slimstream.pipeline.preflight import check_settings, preflight
     from slimstream.stages.ingest import scan as source
 
@@ -81,7 +82,11 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     answer = {name: value for name, value in asdict(result).items() if name != "items"}
     print(json.dumps(answer) if args.json else result, flush=True)
     classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
-    for sentence in preflight(params, paths, items=result.items, keys=keys, classes=classes):
+    told = preflight(params, paths, items=result.items, keys=keys, classes=classes)
+    if not args.dry_run:
+        known = paths.split.exists() and not result.differs
+        told += plan(params, paths, result.items, None if known else result.source)
+    for sentence in told:
         print(f"scan: {sentence}", file=sys.stderr)
 
 

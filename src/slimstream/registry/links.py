@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from slimstream.core.paths import Paths
-from slimstream.tracking.run import git
+from slimstream.tracking.repository import git
 
 
 def run_page(uri: str, experiment: str, run_id: str) -> str:

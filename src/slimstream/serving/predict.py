@@ -18,6 +18,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, error_answer
+from slimstream.serving.trained import deploy, is_trained
 
 TABLE_HEADS = ("path,label,", '[\n  {\n    "path":')
 """First characters of the output, as CSV and as JSON."""
@@ -100,11 +101,14 @@ def _raise(error: OSError) -> None:
 def deployed_model(name: str, paths: Paths) -> Path:
     """Return the folder of an exported network.
 
-    `name` is such a folder (`exports/<model>`), a registered model (its champion) or `<model>/<version>`.
-    Files from the registry are downloaded to the cache once. Raises UserError for an unknown model.
+    `name` is such a folder (`exports/<model>`), a folder with a trained network (`models/<model>`), a
+    registered model (its champion) or `<model>/<version>`. What is trained only is exported, and files from
+    the registry are downloaded, to the cache and once. Raises UserError for an unknown model.
     """
     if (Path(name) / "preprocessing.json").is_file():
         return Path(name)
+    if is_trained(Path(name)):
+        return deploy(Path(name), paths.cache / "served")
     from slimstream.registry.versions import Registry
 
     registered, _, number = name.partition("/")
@@ -114,7 +118,10 @@ def deployed_model(name: str, paths: Paths) -> Path:
     version = int(number) if number else registry.champion()
     if version is None or version not in registry.tags():
         what = f"version {number}" if number else "champion"
-        raise UserError(f"{registered} has no {what}; `python -m slimstream versions` lists what there is.")
+        raise UserError(
+            f"{registered} has no {what}; `python -m slimstream versions` lists what there is, and --model "
+            "takes a folder of exports/ or models/, too."
+        )
     return registry.fetch(version, paths.cache / "served")
 
 
