@@ -61,7 +61,7 @@ class ClipClassifier:
         for number, file in enumerate(files):
             try:
                 if not file.exists():
-                    raise FileNotFoundError("there is no such file")
+                    raise FileNotFoundError("the file is missing")
                 packed = pack_clip(file, self.extract)
                 check_visible(packed.peak, self.extract.bits)
                 for clip in packed.clips:

@@ -21,11 +21,11 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.recipes import load_recipe
 from slimstream.pipeline.stages import following
+from slimstream.stages.evaluate.headline import headline
 from slimstream.tracking.entities import dataset, dataset_name, flatten, log_settings, metric
 from slimstream.tracking.repository import git
 from slimstream.tracking.store import experiment_id
 from slimstream.training.metrics.classification import preferred_model
-from slimstream.training.metrics.headline import headline
 
 FILE = "pipeline"
 """runs/pipeline.json names the pipeline that the next stage may join."""

@@ -6,7 +6,7 @@ opens it with chosen columns.
 
 import json
 
-from slimstream.training.metrics.headline import HEADLINE
+from slimstream.stages.evaluate.headline import HEADLINE
 
 KEY = "pipelines"
 """Name of the view."""

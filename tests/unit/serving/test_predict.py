@@ -133,7 +133,7 @@ def test_the_command_writes_csv_or_json_and_says_what_was_bad(
     assert header == "path,label,p_leak,p_normal,error" and row.startswith(f"{good},leak,")
     assert main([*ask, "--json", "--out", str(tmp_path / "said/a.json"), good, str(bad), gone]) == 1
     out, errors = capsys.readouterr()
-    assert f"{gone}: there is no such file" in errors
+    assert f"{gone}: the file is missing" in errors
     assert not out and f"{bad}: no video stream can be opened" in errors
     said = json.loads((tmp_path / "said/a.json").read_text())
     assert [row["label"] for row in said] == ["leak", None, None]

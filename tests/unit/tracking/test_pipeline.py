@@ -10,11 +10,11 @@ import pytest
 
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
+from slimstream.stages.evaluate.headline import HEADLINE
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking.pipeline import PARENT_TAG, run_name
 from slimstream.tracking.run import pipeline_run, stage_run
 from slimstream.tracking.store import connect, experiment_id
-from slimstream.training.metrics.headline import HEADLINE
 
 PARAMS = Params(recipe="tiny", ingest=IngestParams(source="../clips/plant"))
 OTHER = PARAMS.model_copy(update={"recipe": "other"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from slimstream.core.paths import Paths
-from slimstream.training.metrics.headline import headline
+from slimstream.stages.evaluate.headline import headline
 
 
 def write_summary(flat: Mapping[str, float], model: str, paths: Paths) -> None:

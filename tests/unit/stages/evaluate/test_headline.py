@@ -2,7 +2,7 @@
 
 import pytest
 
-from slimstream.training.metrics.headline import headline
+from slimstream.stages.evaluate.headline import headline
 
 
 def test_the_row_is_that_of_the_model_to_publish_against_its_original() -> None:
