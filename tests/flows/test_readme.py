@@ -87,7 +87,7 @@ ELSEWHERE = {
     "make bench": "tests/unit/test_benchmarks.py",
     "python -m infra.services": "tests/flows/test_services.py",
     "python -m slimstream predict": "tests/unit/serving/test_predict.py",
-    "python -m slimstream publish": "tests/flows/test_story.py",
+    "python -m slimstream publish": "tests/unit/registry/test_versions.py",
     "python -m slimstream tables": "tests/pipeline/test_tables.py",
     "python -m slimstream process": "tests/unit/sensors/test_table.py",
     "python -m slimstream gc": "tests/unit/registry/test_retention.py",
