@@ -88,7 +88,8 @@ class Report:
     """The contents of the page: `models` in the order of the table, `preferred` the name of one of them."""
 
     recipe: str
-    simulated: bool
+    simulated: str
+    """What rendered clips show; empty for clips of a real plant."""
     classes: Sequence[str]
     absent: Sequence[str]
     split: Mapping[str, Any]
@@ -226,7 +227,7 @@ def notes(report: Report) -> list[str]:
     told = []
     if report.simulated:
         told.append(
-            "All clips are simulated: rendered video of a multiphase-flow rig. The numbers show that "
+            f"All clips are simulated: rendered pictures of {report.simulated}. The numbers show that "
             "the pipeline works; they say nothing about a real plant."
         )
     if report.conditional:
