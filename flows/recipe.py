@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m flows.recipe", description="Write params.yaml from a recipe; nothing is run."
     )
     parser.add_argument("recipe", help="a file of recipes/ (without .yaml)")
-    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
+    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or a plant")
     args = parser.parse_args(argv)
     try:
         apply_recipe(Paths(ROOT), args.recipe, args.source)

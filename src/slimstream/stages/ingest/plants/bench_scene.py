@@ -24,16 +24,19 @@ _HANDS = [(150, 175, 225), (110, 140, 195), (70, 95, 140), (45, 60, 95), (200, 1
 """Four skins, and gloves of blue and white."""
 _LIQUIDS = [(180, 120, 40), (60, 60, 200), (70, 170, 80), (40, 160, 210), (190, 190, 180), (150, 60, 140)]
 
-FLASK: Points = np.array(
-    [(-0.075, 0), (0.075, 0), (0.024, -0.13), (0.024, -0.19), (-0.024, -0.19), (-0.024, -0.13)]
-)
-BEAKER: Points = np.array([(-0.062, 0), (0.062, 0), (0.068, -0.15), (-0.068, -0.15)])
-BOTTLE: Points = np.array(
-    [
-        *((-0.055, 0), (0.055, 0), (0.055, -0.14), (0.024, -0.165)),
-        *((0.024, -0.2), (-0.024, -0.2), (-0.024, -0.165), (-0.055, -0.14)),
-    ]
-)
+VESSELS: dict[str, Points] = {
+    "beaker": np.array([(-0.062, 0), (0.062, 0), (0.068, -0.15), (-0.068, -0.15)]),
+    "flask": np.array(
+        [(-0.075, 0), (0.075, 0), (0.024, -0.13), (0.024, -0.19), (-0.024, -0.19), (-0.024, -0.13)]
+    ),
+    "bottle": np.array(
+        [
+            *((-0.055, 0), (0.055, 0), (0.055, -0.14), (0.024, -0.165)),
+            *((0.024, -0.2), (-0.024, -0.2), (-0.024, -0.165), (-0.055, -0.14)),
+        ]
+    ),
+}
+"""Outlines, from the middle of the foot; the first two corners are the foot's."""
 
 
 class Person(View):
@@ -125,7 +128,7 @@ class Scene:
         if moment.filled is not None:
             self._pipette(picture, moment.hand + np.array([0, PIPETTE]), moment.filled)
         hand.fingers(picture)
-        if self.passes:  # a colleague on this side of the bench, of whom only the coat is seen
+        if self.passes:  # a colleague, of whom only the coat is seen
             x = self.passer[0] + self.passer[1] * t
             person.box(picture, x, -0.5, x + 0.22, 0.3, self.dark)
         if self.occluded:
@@ -152,22 +155,19 @@ class Scene:
 
     def _thing(self, picture: Picture, name: str, shift: Point, tilt: float) -> None:
         foot = self.places[name] + shift
-        if name == "flask":
-            self._vessel(picture, name, FLASK, foot, tilt)
-        elif name == "beaker":
-            self._vessel(picture, name, BEAKER, foot, tilt)
-        elif name == "bottle":
-            self._vessel(picture, name, BOTTLE, foot, tilt)
+        if name in VESSELS:
+            self._vessel(picture, name, foot, tilt)
+        if name == "bottle":
             label = np.array([(-0.045, -0.04), (0.045, -0.04), (0.045, -0.1), (-0.045, -0.1)])
             self.person.polygon(picture, _put(label, foot, tilt), (225, 225, 225))
         elif name == "rod":
             rod = np.array([(-0.004, 0), (0.004, 0), (0.056, -0.31), (0.047, -0.31)])
             self.person.polygon(picture, _put(rod, foot, tilt), _clip(self.glass * 1.35))
-        else:
+        elif name == "pipette":
             self._pipette(picture, foot, 0.0)
 
-    def _vessel(self, picture: Picture, name: str, outline: Points, foot: Point, tilt: float) -> None:
-        glass, liquid = self.glass, self.liquids[name]
+    def _vessel(self, picture: Picture, name: str, foot: Point, tilt: float) -> None:
+        outline, glass, liquid = VESSELS[name], self.glass, self.liquids[name]
         if name == "bottle" and self.brown:
             glass, liquid = np.array((30.0, 60.0, 110.0)), np.array((25.0, 45.0, 80.0))
         top = -outline[:, 1].min() * self.levels[name]
@@ -176,10 +176,8 @@ class Scene:
         self.person.polygon(picture, _put(outline, foot, tilt), _clip(glass * 0.75))
         self.person.polygon(picture, _put(outline * (0.88, 0.98), foot, tilt), glass)
         self.person.polygon(picture, _put(filling, foot, tilt), liquid)
-        shine = np.array([(-0.6, 0.9), (-0.45, 0.9), (-0.45, 0.35), (-0.6, 0.35)]) * (
-            outline[1, 0],
-            outline[2, 1],
-        )
+        shine = np.array([(-0.6, 0.9), (-0.45, 0.9), (-0.45, 0.35), (-0.6, 0.35)])
+        shine *= outline[1, 0], outline[2, 1]
         if name != "flask":
             self.person.polygon(picture, _put(shine, foot, tilt), _clip(glass * 1.3))
         rim = outline[outline[:, 1] == outline[:, 1].min()] * (1.15, 1)
@@ -195,16 +193,8 @@ class Scene:
             high = 0.16 * filled
             liquid = np.array([(-0.005, 0), (0.005, 0), (0.007, -high), (-0.007, -high)])
             self.person.polygon(picture, _put(liquid, tip, 0.0), self.liquids["beaker"])
-        bulb = np.array(
-            [
-                (-0.012, -0.19),
-                (0.012, -0.19),
-                (0.022, -0.22),
-                (0.018, -0.29),
-                (-0.018, -0.29),
-                (-0.022, -0.22),
-            ]
-        )
+        half = np.array([(0.012, -0.19), (0.022, -0.22), (0.018, -0.29)])
+        bulb = np.vstack([half, half[::-1] * (-1, 1)])
         self.person.polygon(picture, _put(bulb, tip, 0.0), (60, 50, 190))
 
 

@@ -59,7 +59,7 @@ class PelletClip(SimulatedClip):
     def write(self, path: Path) -> None:
         _, data = cv2.imencode(".png", render(self))
         try:
-            path.write_bytes(data)
+            path.write_bytes(data.tobytes())
         except OSError as error:
             raise UserError(f"{path}: cannot write a picture here: {error.strerror}.") from error
 

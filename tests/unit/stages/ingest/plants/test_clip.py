@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from slimstream.clips import video
@@ -66,4 +67,4 @@ def test_where_nothing_can_be_written_is_one_sentence(plant: str, tmp_path: Path
 
 def test_a_picture_is_as_the_paper_has_it(tmp_path: Path) -> None:
     next(iter(clips("pellets").values())).write(tmp_path / "a.png")
-    assert cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED).shape == (50, 50)
+    assert np.asarray(cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)).shape == (50, 50)
