@@ -1,16 +1,17 @@
 """What a hand does at the simulated bench, as a function of time.
 
-A clip is a script of two or three moves. In each the hand comes from where it rests, out of the picture,
-stays at a thing for a while and goes back. One move is the action, the others are decoys that clips of every
-class have: the hand touches a thing, or holds a pipette over a vessel without dipping it. So all classes have
-the same ways, speeds and pauses, and the action may be a small part of the clip. A hand at a thing may be
-about to do one of several actions: what it does there decides. Putting down is picking up, backwards.
+A clip is a script of one or two moves. In each the hand comes from where it rests, out of the picture,
+stays at a thing for a while and goes back. One move is the action, the other a decoy that clips of every
+class have: the hand touches a thing, wipes the bench beside it, or holds a pipette over a vessel without
+dipping it. So all classes have much the same ways, speeds and turns, and the action may be a small part of
+the clip. A hand at a thing may be about to do one of several actions: what it does there decides. Putting
+down is picking up, backwards.
 
 Lengths are in units of which 0.7 fill the picture's height, with y downwards.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ _REACH = {
     "take_liquid": tuple(MOUTH),
     "hover": tuple(MOUTH),
     "touch": ("beaker", "flask", "bottle", "rod"),
+    "wipe": ("beaker", "flask", "bottle"),
 }
 """The things that each kind of move goes to."""
 
@@ -71,17 +73,19 @@ class Move:
     ) -> None:
         """`place` is the foot of `thing`, `home` where the hand rests, `pace` turns during a whole move."""
         self.kind, self.thing, self.home = kind, thing, home
-        self.dwell = rng.uniform(0.3, 0.5)  # share of the time that the hand is at the thing
+        self.dwell = rng.uniform(0.45, 0.65)  # share of the time that the hand is at the thing
         self.arc = rng.uniform(0.0, 0.12)
         self.turn = 2 * np.pi * pace
-        self.circle = rng.uniform(0.018, 0.032) * np.array([rng.choice([-1.0, 1.0]), 0.45])
-        self.lift = rng.uniform(0.03, 0.06)
+        self.circle = rng.uniform(0.022, 0.036) * np.array([rng.choice([-1.0, 1.0]), 0.45])
+        self.lift = rng.uniform(0.05, 0.09)
         self.dip = rng.uniform(0.10, 0.13)
         self.fidget = rng.uniform(0.002, 0.006, 2), rng.uniform(3, 9, 2), rng.uniform(0, 6.3, 2)
         self.full = float(rng.random() < 0.5)
         if kind in ("take_liquid", "hover"):
             above = np.array([0.0, MOUTH[thing] - PIPETTE - rng.uniform(0.015, 0.04)])
             self.goal = place + above
+        elif kind == "wipe":
+            self.goal = place + np.array([rng.choice([-0.1, 0.1]), rng.uniform(0.0, 0.04)])
         else:
             self.goal = place + GRASP[thing]
 
@@ -96,6 +100,8 @@ class Move:
         hand = hand + size * np.sin(speed * u + phase)
         grip = _smooth(3 * near - 2)
         turning = self.circle * stay * np.array([np.cos(self.turn * u), np.sin(self.turn * u)])
+        if self.kind == "wipe":
+            return Moment(hand + turning, grip)
         if self.kind == "stir":
             return Moment(hand + turning, grip, "rod", turning, turning[0] * 5)
         if self.kind == "mix":
@@ -125,7 +131,7 @@ class Script:
     ) -> None:
         """`places` has the foot of every thing; `turns` is the number of circles that fill the whole clip."""
         forward = "pick_up" if action == "put_down" else action
-        kinds = [str(rng.choice(["touch", "hover"])) for _ in range(rng.integers(1, 3))]
+        kinds = [str(rng.choice(["touch", "hover", "wipe"]))] if rng.random() < 0.9 else []
         kinds.insert(rng.integers(len(kinds) + 1), forward)
         self.backwards = action == "put_down"
         self.core = kinds.index(forward)
@@ -136,10 +142,12 @@ class Script:
         ]
         self.used = {*things}
         shares = rng.uniform(0.75, 1.25, len(kinds))
-        self.ends = np.cumsum(shares / shares.sum())
+        shares[self.core] *= 1.4
+        shares /= shares.sum()
+        self.ends = np.cumsum(shares)
         self.moves = [
             Move(kind, thing, places[thing], home, turns * share, rng)
-            for kind, thing, share in zip(kinds, things, shares / shares.sum(), strict=True)
+            for kind, thing, share in zip(kinds, things, shares, strict=True)
         ]
 
     def at(self, share: float) -> Moment:
@@ -150,7 +158,7 @@ class Script:
         moment = self.moves[number].at((share - start) / (self.ends[number] - start))
         carried = self.moves[self.core]
         if carried.kind == "pick_up" and number > self.core:
-            return Moment(**{**vars(moment), "gone": carried.thing})
+            return replace(moment, gone=carried.thing)
         return moment
 
 

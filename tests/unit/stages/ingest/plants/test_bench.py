@@ -110,4 +110,4 @@ def test_neither_a_still_frame_nor_a_histogram_of_flow_tells_the_actions_apart()
         return float(f1_score(actions, told, average="macro"))
 
     scores = [macro_f1(each) for each in (mean, histogram, np.hstack([mean, histogram]))]
-    assert max(scores) < 0.45, scores
+    assert max(scores) < 0.5, scores
