@@ -5,11 +5,10 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 PYTHON ?= python3
-RECIPE ?= rig
 PAPER ?= all
 # What a user gives reaches a command as environment, past make and shell: a folder may be called anything.
-override RECIPE := $(value RECIPE)
 override SOURCE := $(value SOURCE)
+override RECIPE := $(or $(value RECIPE),$(if $(value SOURCE),auto,rig))
 override PICTURES := $(value PICTURES)
 override PAPER := $(value PAPER)
 override BUDGET := $(value BUDGET)
@@ -54,7 +53,7 @@ moved:
 demo: setup  ## run the whole job on the simulated rig and say where to look
 	@python -m flows.retrain --recipe rig
 
-run: setup  ## run a recipe on your data: make run RECIPE=tank SOURCE=<folder or s3://…>
+run: setup  ## run on your clips: make run SOURCE=<folder or s3://…>; RECIPE=tank takes a recipe instead of choosing settings
 	@python -m flows.retrain --recipe "$$RECIPE" $${SOURCE:+--source "$$SOURCE"}
 
 folds: setup  ## leave one group out at a time with the settings in params.yaml; many groups in COUNT=20 folds

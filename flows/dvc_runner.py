@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
-from slimstream.tracking.run import in_git
+from slimstream.tracking.repository import in_git
 
 GRACE = 10.0
 """Seconds between asking a process group to stop and killing it."""

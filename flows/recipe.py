@@ -18,11 +18,15 @@ from ruamel.yaml.nodes import MappingNode, Node
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
+from slimstream.core.simulated import SIMULATED
+from slimstream.pipeline.auto import AUTO, auto_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
+from slimstream.splits.columns import check_columns
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
-from slimstream.tracking.run import git, in_git
+from slimstream.stages.ingest.scan import scan
+from slimstream.tracking.repository import git, in_git
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,18 +41,18 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     """
     home = home or paths
     if recipe is not None:
-        file = paths.root / "recipes" / f"{recipe}.yaml"
-        if not file.is_file():
-            known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml")))
-            raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
-        wanted = with_source(from_recipe(file), source)  # raises UserError for a wrong recipe
+        wanted = _text(paths, recipe, source, home)
         if paths.params.exists() and _is_edited(paths, wanted):
+            if recipe == AUTO and _made_for(paths) == (AUTO, source):
+                print(f"auto: {paths.params} has edits of yours for {source} and is used as it is.")
+                return apply_recipe(paths, None, None, home)
             edits, keep = "uncommitted edits", "commit them, or "
             if not in_git(paths):
                 edits, keep = "edits", ""
             raise UserError(
                 f"{paths.params} has {edits} that the recipe {recipe!r} would overwrite; "
-                f"{keep}save them as a recipe of their own in recipes/."
+                f"{keep}save them as a recipe of their own in recipes/. To run with them as they are: "
+                "python -m flows.retrain, with --source for other clips."
             )
     else:
         load_params(paths.params)
@@ -61,9 +65,40 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
         paths.params.write_text(wanted, encoding="utf-8")
+        if recipe == AUTO:
+            print(f"auto: {paths.params} is made for {source} and says why each setting is so.", flush=True)
     if recipe is not None:
         _last_made(paths).parent.mkdir(parents=True, exist_ok=True)
         _last_made(paths).write_text(wanted, encoding="utf-8")
+
+
+def check_clips(paths: Paths) -> None:
+    """Raise UserError when params.yaml names a folder that cannot be listed, or columns that it lacks.
+
+    The scan says the same, but `flows.retrain` first starts a server.
+    """
+    params = load_params(paths.params)
+    if params.ingest.source not in SIMULATED and "://" not in params.ingest.source:
+        found = scan(params.ingest, params.split.group_by, paths, write=False)
+        check_columns(found.items, params.split, params.validate_.classes)
+
+
+def _text(paths: Paths, recipe: str, source: str | None, home: Paths) -> str:
+    """The params.yaml that `recipe` makes for `source`. Raises UserError for an unknown or wrong recipe."""
+    recipes = paths.root / "recipes"
+    if recipe == AUTO:
+        return auto_params(source, recipes, home)
+    file = recipes / f"{recipe}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted([AUTO, *(path.stem for path in recipes.glob("*.yaml"))]))
+        raise UserError(f"There is no recipe {recipe!r}; there are: {known}.")
+    return with_source(from_recipe(file), source)
+
+
+def _made_for(paths: Paths) -> tuple[str, str]:
+    """Recipe and source of params.yaml. Raises UserError when it is wrong."""
+    params = load_params(paths.params)
+    return params.recipe, params.ingest.source
 
 
 def with_source(text: str, source: str | None) -> str:
@@ -161,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m flows.recipe", description="Write params.yaml from a recipe; nothing is run."
     )
-    parser.add_argument("recipe", help="a file of recipes/ (without .yaml)")
+    parser.add_argument("recipe", help="a file of recipes/ (without .yaml), or auto: as the clips ask for")
     parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or a plant")
     args = parser.parse_args(argv)
     try:

@@ -10,16 +10,16 @@ from pydantic import Field
 from flows.announce import announce
 from flows.watch import ROOT, run_command
 
-Name = Annotated[str | None, Field(description="the registered model, if not that of params.yaml")]
 
+@flow(name="promote", flow_run_name="version {version}")
+def promote(version: Annotated[int, Field(ge=1)], force: bool = False, name: str | None = None) -> None:
+    """Make a registered version the champion.
 
-@flow(name="promote")
-def promote(
-    version: Annotated[int, Field(ge=1, description="its number; the registry lists all versions")],
-    force: Annotated[bool, Field(description="although the gate refused it, or it was rolled back")] = False,
-    name: Name = None,
-) -> None:
-    """Make a registered version the champion."""
+    Args:
+        version: Its number; MLflow lists all versions of a registered model.
+        force: Promote it although the gate refused it, or it was rolled back.
+        name: The registered model. Without, that of params.yaml.
+    """
     said = run_command(
         "promote", ROOT, {}, str(version), *(["--force"] if force else []), *_name_option(name)
     )
@@ -28,8 +28,12 @@ def promote(
 
 
 @flow(name="rollback")
-def rollback(name: Name = None) -> None:
-    """Make the previous champion the champion again."""
+def rollback(name: str | None = None) -> None:
+    """Make the previous champion the champion again.
+
+    Args:
+        name: The registered model. Without, that of params.yaml.
+    """
     said = run_command("rollback", ROOT, {}, *_name_option(name))
     create_markdown_artifact(said[-1], key="champion")
     announce("rolled-back", said[-1])

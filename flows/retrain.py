@@ -24,23 +24,26 @@ from typing import Any
 
 import pandas as pd
 from prefect import flow, get_run_logger, runtime, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.tasks import Task
 
-from flows import dvc_runner
+from flows import dvc_runner, pictures
 from flows import recipe as recipes
 from flows.announce import announce
+from flows.choices import Recipe
 from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
+from flows.servers import use_own_servers
 from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.pipeline.params import load_params
+from slimstream.pipeline.params import Params, load_params
 from slimstream.stages.evaluate.model_rows import text_table
-from slimstream.tracking.run import tracking_uri
+from slimstream.tracking.address import tracking_uri
 
 ROOT = recipes.ROOT
 TEMPORARY_SERVER = {
@@ -80,7 +83,7 @@ def run_stage(
 
 @flow(name="retrain", log_prints=False)
 def retrain(
-    recipe: str | None = None,
+    recipe: Recipe = None,
     force: bool = False,
     promote: bool = True,
     source: str | None = None,
@@ -88,19 +91,25 @@ def retrain(
 ) -> None:
     """Bring the model up to date with its source and settings, and promote it if the gate lets it pass.
 
-    `recipe`: a file in recipes/ that becomes params.yaml; `source`: where the clips are, instead of what
-    params.yaml says; `force`: run every stage although nothing changed; `promote`: False leaves the champion
-    alone; `isolated`: work in a checkout of its own, leave a branch runs/<flow run id> and push the data to
-    the DVC remote, if there is one, as a schedule does.
+    Args:
+        recipe: The settings: a file of recipes/ that becomes params.yaml. Without, params.yaml stays.
+        force: Run every stage, even if nothing has changed for it.
+        promote: Let the gate make the new version the champion. Without, it is registered only.
+        source: Where the clips are, a folder or s3://bucket/prefix. Without, as params.yaml says.
+        isolated: Work in a checkout of its own, as a schedule does: leave a branch runs/<flow run id>, and
+            push the data to the DVC remote, if there is one.
     """
     hide_tracebacks()
     run_id = str(runtime.flow_run.id)
     if not isolated:
         dvc_runner.configure_scm(ROOT, _line_logger())
-        return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda: None)
+        return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda name: None)
     with worktree(ROOT, run_id) as (root, env):
-        message = f"Retrain {runtime.flow_run.name}\n\nPrefect flow run {run_id}"
-        _pipeline(root, env, run_id, recipe, source, force, promote, lambda: commit(root, message))
+
+        def keep(name: str) -> None:
+            commit(root, f"Retrain {name}\n\nPrefect flow run {run_id}")
+
+        _pipeline(root, env, run_id, recipe, source, force, promote, keep)
         # Last: if it fails, the run still has its branch and its version.
         _task("push")("push", root, env)
 
@@ -113,21 +122,29 @@ def _pipeline(
     source: str | None,
     force: bool,
     promote: bool,
-    before_publish: Callable[[], object],
+    before_publish: Callable[[str], object],
 ) -> None:
     env = {**env, "SLIMSTREAM_FLOW_RUN_ID": run_id}
     paths = Paths(root)
     recipes.apply_recipe(paths, recipe, source, Paths(ROOT))
-    load_params(paths.params)
+    name = _name_run(load_params(paths.params))
     with ThreadPoolExecutor(1) as pool:
         # DVC takes seconds to start, so it runs during the scan.
         stages = pool.submit(dvc_runner.stages, root)
         _task("scan")("scan", root, env)
     for stage in stages.result():
         _task(stage)(stage, root, env, force)
-    before_publish()
+    before_publish(name)
     _task("publish")("publish", root, env, options=() if promote else ("--no-promote",))
     publish_artifacts(paths)
+
+
+def _name_run(params: Params) -> str:
+    """Name the run after its recipe and source, which are known once params.yaml is; returns the name."""
+    name = f"{params.recipe} on {params.ingest.source}"
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(runtime.flow_run.id, name=name)
+    return name
 
 
 def _command(name: str, *options: str) -> list[str]:
@@ -149,23 +166,21 @@ def model_table(paths: Paths) -> list[dict[str, str]]:
 
 
 def publish_artifacts(paths: Paths) -> None:
-    """Create Prefect artifacts: table of models, confusion matrix of the published one, link to report."""
+    """Create Prefect artifacts: table and picture of the models, confusion matrix, link to the report."""
     if not paths.metrics("evaluate").exists():
         return
     outcome = _outcome(paths)
     create_markdown_artifact(
-        f"{_markdown(model_table(paths))}\n\n{outcome_sentence(outcome)}",
+        "\n\n".join([_markdown(model_table(paths)), *verdict_sentences(outcome)]),
         key="models",
         description="Models compared",
     )
-    if paths.predictions.exists() and outcome:
-        table = pd.read_parquet(paths.predictions)
-        table = table[table["model"] == outcome["model"]]
-        matrix = pd.crosstab(table["label"], table["predicted"]).reset_index(names="true \\ predicted")
-        create_table_artifact(
-            json.loads(matrix.to_json(orient="records")),
-            key="confusion",
-            description=f"Confusion matrix of {outcome['model']} on the test clips",
+    create_image_artifact(
+        pictures.front(paths), key="front", description="Macro-F1 on the test clips over time and size"
+    )
+    if paths.confusion.exists():
+        create_image_artifact(
+            pictures.confusion(paths), key="confusion", description="The model to publish on the test clips"
         )
     uri = tracking_uri(paths)
     if outcome and uri.startswith("http"):  # MLflow keeps the report when this checkout is removed
@@ -174,16 +189,12 @@ def publish_artifacts(paths: Paths) -> None:
     else:
         create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
     if outcome and (outcome["changed"] or not outcome["promoted"]):
-        announce("promoted" if outcome["promoted"] else "refused", outcome_sentence(outcome))
+        announce("promoted" if outcome["promoted"] else "refused", " ".join(verdict_sentences(outcome)))
 
 
-def outcome_sentence(outcome: Mapping[str, Any]) -> str:
-    """The result of publish in one sentence; `outcome` is the content of its run file."""
-    if not outcome:
-        return "Nothing was published."
-    what = f"{outcome['name']} version {outcome['version']} ({outcome['model']})"
-    verdict = "is champion" if outcome["promoted"] else "is registered, but not champion"
-    return f"{what} {verdict}: {'; '.join(outcome['reasons'])}."
+def verdict_sentences(outcome: Mapping[str, Any]) -> list[str]:
+    """The verdict of publish; `outcome` is the content of its run file."""
+    return list(outcome["sentences"]) if outcome else ["Nothing was published."]
 
 
 def summary(paths: Paths) -> str:
@@ -197,7 +208,7 @@ def summary(paths: Paths) -> str:
             "",
             rows.to_string(index=False),
             "",
-            outcome_sentence(_outcome(paths)),
+            *verdict_sentences(_outcome(paths)),
             "",
             f"Report      open {paths.report}",
             f"MLflow UI   {mlflow}",
@@ -213,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     retries, 130 if interrupted, else 1.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first_line(retrain.__doc__))
-    parser.add_argument("--recipe", help="a file of recipes/ (without .yaml) that becomes params.yaml")
+    parser.add_argument("--recipe", help="a file of recipes/ (without .yaml), or auto")
     parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or a plant")
     parser.add_argument("--force", action="store_true", help="run every stage although nothing changed")
     parser.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
@@ -224,8 +235,10 @@ def main(argv: list[str] | None = None) -> int:
     # SIGTERM has the effect of an interrupt, which also ends the temporary server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        use_own_servers(Paths(ROOT))
         if not args.isolated:  # mistakes are reported before a server is started
             recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
+            recipes.check_clips(Paths(ROOT))
         if not PREFECT_API_URL.value():
             os.environ |= TEMPORARY_SERVER
             print(

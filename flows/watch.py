@@ -27,11 +27,15 @@ ROOT = Path(__file__).resolve().parent.parent
 RETRAINING = "retrain/weekly"
 
 
-@flow(name="ingest-watch")
+@flow(name="ingest-watch", flow_run_name="{enough} new clips start a retraining")
 def ingest_watch(
-    enough: Annotated[int, Field(ge=1, description="new or changed clips that start a retraining")] = 20,
+    enough: Annotated[int, Field(ge=1)] = 20,
 ) -> None:
-    """Compare the source with the clips of the last run; enough new clips start one retraining."""
+    """Compare the source with the clips of the last run; enough new clips start one retraining.
+
+    Args:
+        enough: How many new or changed clips start a retraining.
+    """
     with worktree(ROOT, str(runtime.flow_run.id)) as (root, env):
         (*_, said) = run_command("scan", root, env, "--dry-run", "--json")
     found = json.loads(said)
@@ -44,12 +48,17 @@ def ingest_watch(
     _report(told, "source")
 
 
-@flow(name="evaluate-champion")
+@flow(name="evaluate-champion", flow_run_name="champion on {source}")
 def evaluate_champion(
-    source: Annotated[str, Field(description="fresh labelled clips: a folder or s3://bucket/prefix")],
-    retrain: Annotated[bool, Field(description="start a retraining when it has dropped")] = True,
+    source: str,
+    retrain: bool = True,
 ) -> None:
-    """Evaluate the champion on fresh labelled clips; a score below its interval starts a retraining."""
+    """Evaluate the champion on fresh labelled clips; a score below its interval starts a retraining.
+
+    Args:
+        source: Where the fresh labelled clips are, a folder or s3://bucket/prefix.
+        retrain: Start a retraining when the score has dropped.
+    """
     said = run_command(COMMAND, ROOT, {}, "--source", source)
     health: dict[str, Any] = json.loads(Paths(ROOT).run(COMMAND).read_text())
     if health["dropped"] and retrain:

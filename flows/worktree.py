@@ -15,7 +15,8 @@ from pathlib import Path
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
-from slimstream.tracking.run import in_git, tracking_uri
+from slimstream.tracking.address import found_servers, tracking_uri
+from slimstream.tracking.repository import in_git
 
 KEPT = ("params.yaml", "source.lock.json", "dvc.lock")
 STATE = ("source.lock.json", "dvc.lock")
@@ -58,6 +59,7 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
             {
                 "SLIMSTREAM_CACHE": str(Paths(main).cache.resolve()),
                 "SLIMSTREAM_SOURCE_ROOT": str(main),
+                **found_servers(Paths(main)),
                 "MLFLOW_TRACKING_URI": tracking_uri(Paths(main)),
             },
         )

@@ -10,6 +10,8 @@ from infra.services import control
 from infra.services.servers import base_environment, client_environment
 from infra.services.settings import Home, load, load_secrets
 from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.tracking.address import own_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +50,8 @@ def _status(home: Home, args: argparse.Namespace) -> int:
             ("secrets", "user admin", str(home.secrets)),
             ("logs", "", str(home.logs)),
         ]
+        if (own := own_database(Paths(home.root))).exists():
+            rows.append((own.name, "not used now", "SLIMSTREAM_TRACKING=local uses it"))
     for name, state, where in rows:
         print(f"{name:10}{state:22}  {where}".rstrip())
     return 0 if well else 1

@@ -56,8 +56,9 @@ def main() -> int:
 
 
 def _digest(root: Path) -> str:
-    """Hash of everything that deployments depend on: prefect.yaml, and the flows with their parameters."""
+    """Hash of all that deployments depend on: prefect.yaml, the flows with their parameters, the recipes."""
     digest = hashlib.sha256(os.fsencode(root.resolve()))
+    digest.update(" ".join(sorted(file.name for file in (root / "recipes").glob("*.yaml"))).encode())
     for file in [root / "prefect.yaml", *sorted((root / "flows").glob("*.py"))]:
         digest.update(file.read_bytes())
     return digest.hexdigest()

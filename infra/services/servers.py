@@ -13,6 +13,7 @@ import psutil
 from infra.services import mlflow, postgres, process
 from infra.services.settings import HOST, Home, Settings, storage
 from slimstream.core.proxy import bypass_for_loopback
+from slimstream.tracking import servers as clients
 from slimstream.tracking.database import sqlite_uri
 
 POOL = "slimstream"
@@ -128,14 +129,10 @@ def base_environment(home: Home) -> dict[str, str]:
 
 
 def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
-    """Environment for a program that uses both servers. It has passwords, so it is not written to files."""
+    """Environment for a program that uses both servers and the S3 storage. It has passwords."""
     return {
-        "PREFECT_API_URL": f"http://{HOST}:{settings.prefect_port}/api",
-        "PREFECT_API_AUTH_STRING": secrets["PREFECT_API_AUTH_STRING"],
+        **clients.client_environment(settings.prefect_port, settings.mlflow_port, secrets),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
-        "MLFLOW_TRACKING_URI": f"http://{HOST}:{settings.mlflow_port}",
-        "MLFLOW_TRACKING_USERNAME": secrets["MLFLOW_TRACKING_USERNAME"],
-        "MLFLOW_TRACKING_PASSWORD": secrets["MLFLOW_TRACKING_PASSWORD"],
         **storage(secrets),
     }
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.core.errors import UserError
+from slimstream.tracking import servers
+from slimstream.tracking.servers import HOST, read_variables
 
-HOST = "127.0.0.1"
 USER = "admin"
 """Name of the user at both servers."""
 STORAGE = "AWS_"
@@ -40,15 +41,15 @@ class Home:
 
     @property
     def folder(self) -> Path:
-        return self.root.resolve() / ".services"
+        return self.root.resolve() / servers.FOLDER
 
     @property
     def settings(self) -> Path:
-        return self.folder / "settings.json"
+        return self.folder / servers.SETTINGS
 
     @property
     def secrets(self) -> Path:
-        return self.folder / "secrets.env"
+        return self.folder / servers.SECRETS
 
     @property
     def logs(self) -> Path:
@@ -112,8 +113,7 @@ def load_secrets(home: Home) -> dict[str, str]:
         }
         write(home.secrets, _HEAD + "".join(f"{name}={value}\n" for name, value in made.items()))
     home.secrets.chmod(0o600)
-    lines = home.secrets.read_text().splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    found = read_variables(home.secrets)
     if missing := [name for name in _NAMES if not found.get(name)]:
         raise UserError(f"{home.secrets} lacks {missing[0]}; mend it, or `make down` and delete it.")
     return {name: found[name] for name in (*_NAMES, *_OPTIONAL) if found.get(name)} | storage(found)

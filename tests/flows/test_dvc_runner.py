@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from flows import dvc_runner
 from slimstream.core.paths import Paths
-from slimstream.tracking import run as tracking
+from slimstream.tracking.repository import git as git_of
 from tests.flows.conftest import importing
 from tests.flows.mini_project import git, repository
 
@@ -185,11 +185,11 @@ def test_below_a_repository_of_other_things_it_is_in_none(
     git(tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "not ours")
     root = without_git(tmp_path / "project")
     (root / "source.lock.json").write_text("{}")
-    assert tracking.git(Paths(root), "rev-parse", "HEAD") is None
+    assert git_of(Paths(root), "rev-parse", "HEAD") is None
     dvc_runner.configure_scm(root, told.append)
     assert dvc_runner.repro("zeta", root, told.append) == "ran"
     if not ignored:  # a part of a larger repository is: once that tracks it
         git(tmp_path, "add", "project")
-        assert tracking.git(Paths(root), "rev-parse", "HEAD") == git(tmp_path, "rev-parse", "HEAD") + "\n"
+        assert git_of(Paths(root), "rev-parse", "HEAD") == git(tmp_path, "rev-parse", "HEAD") + "\n"
         dvc_runner.configure_scm(root, told.append)
         assert "works with it" in told[-1]

@@ -54,6 +54,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*$")
 
 TRIED = "dvc exp run -S prune.rate=0.3 -S prune.target_params=null"
+SHOWN = "dvc exp show --only-changed --drop '.*/|exports'"
 HERE = {
     "dvc repro": "test_what_a_reader_does_with_dvc",
     TRIED: "test_trying_something_works_with_every_recipe",
@@ -61,6 +62,7 @@ HERE = {
     "dvc plots show": "test_what_a_reader_does_with_dvc",
     "dvc params diff": "test_what_a_reader_does_with_dvc",
     "dvc status": "test_what_a_reader_does_with_dvc",
+    SHOWN: "test_what_a_reader_does_with_dvc",
     "dvc exp": "test_what_a_reader_does_with_dvc",
     "python -m slimstream": "test_options_are_those_that_there_are",
     "dvc gc --workspace --all-commits --dry": "test_what_a_reader_does_with_dvc",
@@ -75,6 +77,7 @@ ELSEWHERE = {
     "dvc repro search": "tests/pipeline/test_search.py",
     "make demo": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "make run": "tests/flows/test_recipe.py::test_a_recipe_with_a_source_keeps_its_comments",
+    "python -m flows.retrain": "tests/flows/test_retrain.py::test_one_task_a_stage_then_nothing_to_do",
     "python -m flows.recipe": "tests/flows/test_recipe.py::test_the_command_writes_params_and_runs_nothing",
     "make folds": "tests/unit/experiments/test_folds.py",
     "make tables": "tests/pipeline/test_tables.py",
@@ -84,6 +87,7 @@ ELSEWHERE = {
     "make bench": "tests/unit/test_benchmarks.py",
     "python -m infra.services": "tests/flows/test_services.py",
     "python -m slimstream predict": "tests/unit/serving/test_predict.py",
+    "python -m slimstream publish": "tests/unit/registry/test_versions.py",
     "python -m slimstream tables": "tests/pipeline/test_tables.py",
     "python -m slimstream process": "tests/unit/sensors/test_table.py",
     "python -m slimstream gc": "tests/unit/registry/test_retention.py",
@@ -122,6 +126,7 @@ NOT_RUN = {
     "python -m benchmarks slim": "takes a minute; tests/unit/test_benchmarks.py runs small comparisons",
     "python -m tests.faults": "an hour or two; docs/faults.md holds what came of it",
     "mlflow gc": "MLflow's own; docs/operations.md says how it was tried",
+    "dvc checkout": "DVC's own; the sentence says how to go on from it",
     "dvc gc": "the name of what is run above with its options",
     "make PYTHON": "sets an environment up",
     "docker": "no docker daemon where tests run; test_infra and test_compose hold the files",
@@ -239,6 +244,9 @@ pathlib.Path("curve.csv").write_text(f"epoch,loss\\n0,{rate}\\n1,0\\n")
 """
 
 
+PRIVATE = shutil.ignore_patterns("cache", "tmp", "config.local")
+
+
 def ask(root: Path, command: str) -> str:
     """What `command` says in `root`, typed with the environment's programs on the path."""
     where = {
@@ -254,7 +262,6 @@ def ask(root: Path, command: str) -> str:
 
 def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     """In a project of one stage: the commands are DVC's, what they have to fit are our settings."""
-    (shown,) = (c for _, c in ALL if c.startswith("dvc plots show"))
     (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/casting.yaml"))
     (tmp_path / "dvc.yaml").write_text(STAGE)
     (tmp_path / "work.py").write_text(WORK)
@@ -262,13 +269,18 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     git(tmp_path, "config", "user.name", "t")
     git(tmp_path, "config", "user.email", "t@localhost")
     ask(tmp_path, "dvc init -q")
+    shutil.copytree(PROJECT / ".dvc", tmp_path / ".dvc", dirs_exist_ok=True, ignore=PRIVATE)
     commit(tmp_path)
     ask(tmp_path, "dvc repro")
     commit(tmp_path)
     ask(tmp_path, TRIED)
     assert "prune.target_params" in ask(tmp_path, "dvc params diff")
     assert "0.3" in ask(tmp_path, "dvc metrics diff")
-    assert "file://" in ask(tmp_path, shown)
+    columns = ask(tmp_path, f"{SHOWN} --csv").splitlines()[0].split(",")
+    assert {"rate", "prune.rate", "prune.target_params"} < set(columns) and len(columns) < 12
+    assert "file://" in ask(tmp_path, "dvc plots show")
+    page = (tmp_path / "dvc_plots/index.html").read_text()
+    assert "vegaEmbed('#curve_csv'" in page and "<script src" not in page  # nothing comes from a network
     assert "up to date" in ask(tmp_path, "dvc status")
     ask(tmp_path, "dvc gc --workspace --all-commits --dry -f")
     ask(tmp_path, "dvc gc --workspace --all-commits -f")
@@ -332,7 +344,7 @@ def test_from_the_first_run_to_the_use_of_the_model(tmp_path: Path) -> None:
     ask(tmp_path, "dvc repro")
     commit(tmp_path)
     assert "prune" in ask(tmp_path, TRIED)
-    assert "metrics/prune.json" in ask(tmp_path, "dvc metrics diff")
+    assert "metrics/summary.json" in ask(tmp_path, "dvc metrics diff")
     assert "file://" in ask(tmp_path, "dvc plots show")
     said = ask(tmp_path, "python -m slimstream publish")
     assert "version 1" in said

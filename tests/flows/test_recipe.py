@@ -11,6 +11,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import load_params
 from tests.flows.mini_project import commit, git, repository
+from tests.unit.clips.rendered_clips import texture, write_picture
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_the_command_writes_params_and_runs_nothing(
     assert load_params(paths.params).ingest.source == "../b"
     assert git(paths.root, "status", "--porcelain") == "M params.yaml"
     assert recipe.main(["tanc"]) == 2
-    assert "recipe: There is no recipe 'tanc'; there are: rig, tank." in capsys.readouterr().err
+    assert "recipe: There is no recipe 'tanc'; there are: auto, rig, tank." in capsys.readouterr().err
 
 
 def test_an_unknown_recipe_is_told_with_those_there_are(paths: Paths) -> None:
@@ -173,3 +174,46 @@ def test_an_isolated_run_reads_beside_the_checkout_it_came_from(paths: Paths) ->
     recipe.apply_recipe(run, "tank", "../clips", paths)
     with pytest.raises(UserError, match="cannot be the source"):
         recipe.apply_recipe(run, "tank", "zeta", paths)
+
+
+def clips(root: Path) -> None:
+    """A source with a folder per class, beside the project."""
+    for number in range(6):
+        write_picture(root / f"clips/{'ab'[number % 2]}/{number}.png", texture(32, number))
+
+
+def test_auto_makes_params_for_the_source_and_edits_of_them_are_used(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips(paths.root.parent)
+    shutil.copy(recipe.ROOT / "recipes/tank.yaml", paths.root / "recipes")
+    commit(paths.root)
+    recipe.apply_recipe(paths, "auto", "../clips")
+    assert "is made for ../clips and says why" in capsys.readouterr().out
+    made = paths.params.read_text()
+    assert load_params(paths.params).recipe == "auto"
+    recipe.apply_recipe(paths, "auto", "../clips")
+    assert capsys.readouterr().out == "", "the same again"
+    edited = made.replace("epochs: 0", "epochs: 1")
+    paths.params.write_text(edited)
+    recipe.apply_recipe(paths, "auto", "../clips")
+    assert paths.params.read_text() == edited and "edits of yours" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"To run with them as they are: python -m flows\.retrain"):
+        recipe.apply_recipe(paths, "tank", "../clips")
+    shutil.copytree(paths.root.parent / "clips", paths.root.parent / "others")
+    with pytest.raises(UserError, match="uncommitted edits"):
+        recipe.apply_recipe(paths, "auto", "../others")
+
+
+def test_a_missing_column_is_told_before_a_server_is_started(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(retrain, "ROOT", paths.root)
+    clips(paths.root.parent)
+    table = "path,label,site\n" + "".join(f"{'ab'[n % 2]}/{n}.png,{'ab'[n % 2]},x\n" for n in range(6))
+    (paths.root.parent / "clips/metadata.csv").write_text(table)
+    (paths.root / "recipes/mine.yaml").write_text("split: {group_by: [camera]}\n")
+    assert retrain.main(["--recipe", "mine", "--source", "../clips"]) == 2
+    said = capsys.readouterr()
+    assert "there are site: name one of them" in said.err and "recipe auto chooses" in said.err
+    assert "Prefect server" not in said.out

@@ -52,6 +52,8 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
         assert line in shown
     found = {artifact.key: artifact.data for artifact in api("read_artifacts")}
     assert {"models", "report"} <= set(found) and "| distilled | 0.500 |" in str(found["models"])
+    assert str(found["front"]).startswith("data:image/png;base64,")
+    assert api("read_flow_run", first).name == "rig on rig"
     changed = {line.split()[-1] for line in git(root, "status", "--porcelain").splitlines()}
     assert changed <= {"params.yaml", "source.lock.json", "dvc.lock"}
 

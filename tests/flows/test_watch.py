@@ -76,8 +76,18 @@ def test_what_was_away_is_tried_again_and_a_mistake_is_not(
     git(root, "checkout", "-q", "wish.txt")
 
 
-@pytest.mark.parametrize("name", ["ingest-watch/daily", "evaluate-champion/by-hand", "promote/by-hand"])
+@pytest.mark.parametrize(
+    "name", ["ingest-watch/daily", "evaluate-champion/check-champion", "promote/promote-version"]
+)
 def test_the_form_in_the_ui_is_typed(name: str) -> None:
     deployment = api("read_deployment_by_name", name)
     fields = deployment.parameter_openapi_schema["properties"]
     assert fields and all("type" in field or "anyOf" in field for field in fields.values())
+    assert all(field["description"].endswith(".") for field in fields.values())
+    assert "slimstream" in deployment.tags and deployment.description
+
+
+def test_recipes_are_a_choice(deployed: None) -> None:
+    deployment = api("read_deployment_by_name", "retrain/weekly")
+    recipe = deployment.parameter_openapi_schema["properties"]["recipe"]
+    assert {"rig", "tank", "casting"} <= set(recipe["enum"]) and "params.yaml" in recipe["description"]

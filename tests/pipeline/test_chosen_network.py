@@ -97,7 +97,6 @@ def test_it_is_scored_and_served_on_its_own_input(
     scores = metrics["evaluate"]
     assert scores["slim.macro_f1"] == 1.0 and "slim.delta_macro_f1" in scores
     assert scores["slim.macs"] < 0.3 * scores["original.macs"]
-    assert set(pd.read_csv(paths.curves("confusion_slim"))) == {"actual", "predicted"}
     table = pd.read_parquet(paths.predictions).query("model == 'slim'")
     answers = ClipClassifier(paths.export("slim")).predict([paths.ingested / f"{table['id'].iloc[0]}.mp4"])
     assert answers[0]["label"] in tiny_study.CLASSES and not answers[0]["error"]

@@ -22,7 +22,7 @@ from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.split_part import softmax
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.stages.evaluate.report.plots import TITLES
-from slimstream.training.metrics.classification import preferred_model
+from slimstream.training.metrics.classification import COMPRESSED, preferred_model
 from tests.pipeline import tiny_study
 
 NAMES = ("original", "pruned", "distilled", "teachers/large")
@@ -154,12 +154,15 @@ def test_a_student_for_pictures_is_explained_before_and_after_distillation(tmp_p
     assert before == after > 0 and original == 0
 
 
-def test_confusions_are_there_for_dvc_plots(evaluated: tuple[Paths, dict[str, float]]) -> None:
+def test_dvc_shows_the_model_to_publish(evaluated: tuple[Paths, dict[str, float]]) -> None:
     paths, metrics = evaluated
-    table = pd.read_csv(paths.curves("confusion_pruned"))
+    shown = json.loads(paths.summary.read_text())
+    assert len(shown) == 12 and shown["model"] in COMPRESSED
+    assert shown["macro_f1"] == metrics[f"{shown['model']}.macro_f1"]
+    assert shown["macro_f1_low"] <= shown["macro_f1"] <= shown["macro_f1_high"]
+    table = pd.read_csv(paths.confusion)
     assert list(table) == ["actual", "predicted"] and len(table) == 6
-    assert not list(paths.root.glob("plots/confusion_teachers*"))
-    assert (table["actual"] == table["predicted"]).mean() == metrics["pruned.accuracy"]
+    assert (table["actual"] == table["predicted"]).mean() == shown["accuracy"]
 
 
 def test_no_test_clips_and_no_model_are_said_in_a_sentence(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_folder_per_class_is_split_by_near_twins_and_says_so(
     paths = project(tmp_path, "casting")  # which groups by a column
     assert run(paths, *ALL) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "near-twin sets are the groups" in line]
-    assert [line.split(":")[0] for line in said] == ["scan", "validate", "split"]
+    assert [line.split(":")[0] for line in said] == ["scan", "split"]
     info = json.loads(paths.split_info.read_text())
     assert info["group_by"] == [] and info["without"] == ["part"]
     assert all(sum(counts.values()) for counts in info["counts"].values())

@@ -76,6 +76,17 @@ def test_a_fold_that_releases_held_out_clips_says_so(
     assert "6 clips of earlier test parts" in capsys.readouterr().err
 
 
+def test_too_few_test_clips_are_told_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, clips())
+    said = capsys.readouterr().err
+    assert "6 test clips are fewer than publish.gate.min_clips (12)" in said and "`make folds`" in said
+    run(tmp_path, clips(8))
+    run(tmp_path, clips(), test_group="c1")
+    assert "fewer than" not in capsys.readouterr().err, "enough, and a fold"
+
+
 def test_a_class_that_a_part_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = clips()[lambda t: (t["label"] == "a") | t["camera"].isin(["c0", "c1"])]
     _, metrics, info = run(tmp_path, table)

@@ -37,7 +37,8 @@ UNREACHED = {
     "runtimes/split_part.py": "prune looks at no deployed form's answers",
 }
 """Files that a stage lists with their folder although its code does not reach them, and why it does not."""
-GRAPH = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+GRAPH = DVC["stages"]
 
 
 def entry(stage: str) -> Path:
@@ -163,6 +164,18 @@ def test_the_graph_can_be_read_at_a_sitting() -> None:
     """More means that code several stages need is spread over too many places."""
     deps = [dep for stage in GRAPH.values() for dep in stage["deps"] if dep.startswith("src/")]
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 220 and len(deps) <= 80
+
+
+def test_dvc_shows_few_numbers_and_plots_that_say_what_they_are() -> None:
+    """Other metrics are outs: `dvc metrics show` was 301 columns wide with them."""
+    assert [file for stage in GRAPH.values() for file in stage.get("metrics", [])] == ["metrics/summary.json"]
+    outs = {str(out) for stage in GRAPH.values() for out in stage["outs"]}
+    for plot in DVC["plots"]:
+        ((name, look),) = plot.items()
+        files = look["y"] if isinstance(look["y"], dict) else {name: look["y"]}
+        assert set(files) <= outs and look["title"]
+        assert look["x"] in ("epoch", "predicted") or look["x_label"], name
+        assert look["y"] == "actual" or look["y_label"], name
 
 
 def test_params_have_what_dvc_looks_up() -> None:

@@ -59,6 +59,8 @@ def test_a_source_arrives_as_it_was_given(project: Path, source: str) -> None:
 
 def test_what_is_not_given_is_not_passed(project: Path) -> None:
     assert asked(project, "run") == ["-m", "flows.retrain", "--recipe", "rig"]
+    wanted = ["-m", "flows.retrain", "--recipe", "auto", "--source", "$(x), y"]
+    assert asked(project, "run", "SOURCE=$(x), y") == asked(project, "run", SOURCE="$(x), y") == wanted
     assert asked(project, "tables", "PAPER=p3") == ["-m", "slimstream", "tables", "p3"]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from slimstream.cli import torchrun
 from slimstream.core.environment import training_processes
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths
+from slimstream.core.paths import Paths, printable_path
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 
@@ -48,7 +48,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     with ours, child_run(stage.name, params, paths) if first and works else nullcontext(NullRun()) as run:
         metrics = stage.run(params, paths, run.log)
         if first:
-            run.log(metrics, 0)
+            run.results(metrics)
             for trial in stage.trials(paths):
                 run.nested(*trial)
             _write_json(paths.metrics(stage.name), metrics)
@@ -64,6 +64,7 @@ def _write_json(path: Path, content: object) -> None:
 
 def scan(args: argparse.Namespace, paths: Paths) -> None:
     """List the source into source.lock.json and print what has changed."""
+    from slimstream.pipeline.plan import plan
     from slimstream.pipeline.preflight import check_settings, preflight
     from slimstream.stages.ingest import scan as source
 
@@ -81,7 +82,11 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     answer = {name: value for name, value in asdict(result).items() if name != "items"}
     print(json.dumps(answer) if args.json else result, flush=True)
     classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
-    for sentence in preflight(params, paths, items=result.items, keys=keys, classes=classes):
+    told = preflight(params, paths, items=result.items, keys=keys, classes=classes)
+    if not args.dry_run:
+        known = paths.split.exists() and not result.differs
+        told += plan(params, paths, result.items, None if known else result.source)
+    for sentence in told:
         print(f"scan: {sentence}", file=sys.stderr)
 
 
@@ -92,21 +97,15 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
-    from slimstream.tracking.database import database
-    from slimstream.tracking.run import git, tracking_off, tracking_uri
+    from slimstream.tracking.address import stores, tracking_off
+    from slimstream.tracking.repository import git
 
     found = HeldOut()
     if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
         with suppress(UserError):
             found |= parse_lock(committed, "HEAD").memory
-    file = database(tracking_uri(paths))
-    if tracking_off():
+    if tracking_off() or not stores(paths):
         return found, []
-    if file and not file.exists():
-        servers = (
-            "the registry of `make up` was not asked for test clips: MLFLOW_TRACKING_URI does not name it."
-        )
-        return found, [servers] * (paths.root / ".services/settings.json").exists()
     from slimstream.registry.versions import held_out
 
     known, notes = held_out(params.publish.name, paths)
@@ -207,12 +206,15 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:
-    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted."""
+    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted or drawn on."""
     from slimstream.core.overwrite import check_overwrite
+    from slimstream.serving import overlay
     from slimstream.serving import predict as serving
 
     if args.out:
         check_overwrite(args.out, *serving.TABLE_HEADS)
+    if args.overlay:
+        overlay.check_folder(args.overlay)
     files = serving.find_clips(args.files)
     model = serving.deployed_model(args.model or load_params(paths.params).publish.name, paths)
     if args.out:  # before the work: a path that cannot be written is found at once
@@ -227,7 +229,14 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
     bad = table[table["label"].isna()]
     for row in bad.itertuples():
         print(f"slimstream predict: {row.path}: {row.error}", file=sys.stderr)
-    return 1 if len(bad) else 0
+    undrawn = {}
+    if args.overlay:
+        undrawn = overlay.write_overlays(files, table, model, args.runtime, args.overlay, args.workers)
+    for file, error in undrawn.items():
+        print(
+            f"slimstream predict: {printable_path(file)} is not in {args.overlay}: {error}", file=sys.stderr
+        )
+    return 1 if len(bad) or undrawn else 0
 
 
 def folds(args: argparse.Namespace, paths: Paths) -> None:

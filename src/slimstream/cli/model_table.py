@@ -14,6 +14,15 @@ from slimstream.core.paths import Paths
 from slimstream.models import MODELS, create_model, has_pretrained, with_pretrained
 from slimstream.stages.evaluate.model_rows import model_rows, text_table
 
+RECOMMENDED = {
+    "light_residual_net_small": "thousands of grey pictures (recipe casting)",
+    "efficientnet_frames": "clips that single frames tell apart, and colour pictures; pretrained",
+    "two_stream_efficientnet_lite0": "clips in which motion counts; pretrained, so a few hundred suffice "
+    "(recipe tank)",
+    "two_stream_dilated_efficientnetv2": "the same with thousands of clips and a GPU (recipe p2-paper)",
+}
+"""Networks to begin with, from small to large, and for what."""
+
 Measure = Callable[[nn.Module, tuple[int, ...]], tuple[int, int]]
 """(network, clip shape) to its parameters and multiply-accumulates; `models.cost.measure` is one."""
 
@@ -23,9 +32,9 @@ def model_table(
 ) -> list[dict[str, Any]]:
     """One row per network with its default arguments, for a clip of `frames` frames of `size` (H, W).
 
-    Keys: name, description, paper ('P1', …), pretrained (whether ImageNet weights are the default), weights
-    (whether ImageNet weights exist for it), params, input (T, C, H, W), macs (for that input),
-    macs_per_frame.
+    Keys: name, description, recommended (a value of RECOMMENDED, or ""), paper ('P1', …), pretrained (whether
+    ImageNet weights are the default), weights (whether ImageNet weights exist for it), params, input
+    (T, C, H, W), macs (for that input), macs_per_frame.
     """
     rows = []
     for name, factory in MODELS.items():
@@ -39,6 +48,7 @@ def model_table(
             {
                 "name": name,
                 "description": summary.rstrip("."),
+                "recommended": RECOMMENDED.get(name, ""),
                 "paper": paper[0] if paper else "",
                 "pretrained": with_pretrained(name, {})["pretrained"],
                 "weights": has_pretrained(name),
@@ -52,7 +62,8 @@ def model_table(
 
 
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The table for a terminal."""
+    """The table for a terminal, from few to many multiply-accumulates, and those to begin with below it."""
+    rows = sorted(rows, key=lambda r: r["macs"])
     lines = [("model", "paper", "ImageNet", "params", "MACs/clip", "MACs/frame", "")]
     lines += [
         (
@@ -68,12 +79,14 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     widths = [max(len(line[i]) for line in lines) for i in range(7)]
     aligns = "<<<>>><"
-    return "\n".join(
+    table = [
         "  ".join(
             f"{cell:{align}{width}}" for cell, align, width in zip(line, aligns, widths, strict=True)
         ).rstrip()
         for line in lines
-    )
+    ]
+    begin = [f"  {name:{widths[0]}}  {use}" for name, use in RECOMMENDED.items()]
+    return "\n".join([*table, "", "To begin with:", *begin])
 
 
 def evaluated_models(paths: Paths, *, as_json: bool) -> str:

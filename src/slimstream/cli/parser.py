@@ -12,7 +12,10 @@ from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import use_passive_waiting
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES
+from slimstream.tracking.address import store_sentence
 
+WITHOUT_REGISTRY = ("models", "clean", "folds", "process", "tables")
+"""Commands that neither record runs nor read versions; all others say where the registry is."""
 SENSORS_HELP = """\
 A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
 
@@ -45,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     # SIGTERM has the effect of an interrupt: the stage closes its run and leaves no half-written file.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if args.command not in WITHOUT_REGISTRY and torchrun.is_main_process():
+            _tell_store(args.command, paths)
         return int(args.run(args, paths) or 0)
     except UserError as error:
         print(f"slimstream {args.command}: {error}", file=sys.stderr)
@@ -60,6 +65,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"slimstream {args.command}: interrupted; run it again to go on.", file=sys.stderr)
         return 130
+
+
+def _tell_store(command: str, paths: Paths) -> None:
+    if sentence := store_sentence(paths):
+        print(f"slimstream {command}: {sentence}", file=sys.stderr)
 
 
 def _positive(text: str) -> int:
@@ -148,6 +158,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
     predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
+    predict.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="FOLDER",
+        help="draw label, probability and what they depend on into copies of the clips there; 50 more calls "
+        "of the network a clip",
+    )
     predict.add_argument("--batch", type=_positive, default=32, help="pictures per batch (default: 32)")
     predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
     folds = add(

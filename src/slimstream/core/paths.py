@@ -155,7 +155,18 @@ class Paths:
         return self.root / "data/predictions.parquet"
 
     def metrics(self, stage: str) -> Path:
+        """All numbers that `stage` returned."""
         return self.root / "metrics" / f"{stage}.json"
+
+    @property
+    def summary(self) -> Path:
+        """evaluate: the numbers that runs are compared by, the only metrics that DVC shows."""
+        return self.root / "metrics/summary.json"
+
+    @property
+    def confusion(self) -> Path:
+        """evaluate: actual and predicted labels of the model to publish, for `dvc plots`."""
+        return self.curves("confusion")
 
     @property
     def teacher_curves(self) -> Path:
@@ -167,8 +178,13 @@ class Paths:
         return self.root / "plots" / f"{name}.csv"
 
     @property
+    def report_page(self) -> Path:
+        """evaluate: the report as DVC keeps it, without the gate's verdict; one self-contained HTML page."""
+        return self.root / "data/report.html"
+
+    @property
     def report(self) -> Path:
-        """evaluate: the report, one self-contained HTML page."""
+        """The report to read: `report_page`, to which publish adds the verdict. DVC does not know it."""
         return self.root / "reports/index.html"
 
     def run(self, stage: str) -> Path:

@@ -35,6 +35,16 @@ def latency(call: Callable[[], object], runs: int, warm_up: int = 3) -> Latency:
 
 
 def latencies(calls: Mapping[str, Callable[[], object]], runs: int, warm_up: int = 3) -> dict[str, Latency]:
-    """Time several calls alternately, so that other load on the machine affects all equally."""
+    """Time several calls alternately; see `time_in_turns`."""
+    return {name: percentiles(spent) for name, spent in time_in_turns(calls, runs, warm_up).items()}
+
+
+def time_in_turns(
+    calls: Mapping[str, Callable[[], object]], runs: int, warm_up: int = 3
+) -> dict[str, tuple[float, ...]]:
+    """Wall times in ms of `runs` calls each, after `warm_up` calls that are not counted.
+
+    The calls alternate, so that other load on the machine affects all equally.
+    """
     turns = [time_calls(list(calls.values())) for _ in range(warm_up + runs)][warm_up:]
-    return {name: percentiles(spent) for name, spent in zip(calls, zip(*turns, strict=True), strict=True)}
+    return dict(zip(calls, zip(*turns, strict=True), strict=True))

@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
-from slimstream.core.schema import Section
+from slimstream.core.schema import Section, look_up
 from slimstream.pipeline.params import Params
-from slimstream.pipeline.recipes import load_recipe
+from slimstream.pipeline.recipes import Settings, load_recipe
 
 WIDTH = 110
 PLAIN = re.compile(r"[./]*[A-Za-z_]([\w./-]*\w)?", re.ASCII)
@@ -23,23 +24,41 @@ Key = tuple[str, ...]
 """The path of a setting, such as ("train", "fit", "lr"); () is the file itself."""
 
 
-def from_recipe(path: Path) -> str:
-    """The text of params.yaml for the recipe `path`. Raises UserError when the recipe is wrong."""
-    params = load_recipe(path)
+def from_recipe(
+    path: Path, changes: Settings | None = None, told: Mapping[Key, str] | None = None, head: str = ""
+) -> str:
+    """The text of params.yaml for the recipe `path`. Raises UserError when the recipe is wrong.
+
+    `changes` are settings that override those of the recipe, `told` comments that stand at settings instead
+    of its own, and `head` is what is said of the whole file instead.
+    """
+    params = load_recipe(path, changes)
     comments = read_comments(path.read_text(encoding="utf-8"))
+    comments = {key: lines for key, lines in comments.items() if not (key and _has(changes or {}, key))}
+    comments |= {key: [text] for key, text in (told or {}).items()}
+    if head:
+        comments[()] = _wrapped(head, WIDTH - 2)
     about = (
         f"Made from {path.parent.name}/{path.name}: all settings, those of the recipe and the defaults of "
         f"the others. Comments that begin with '{params.recipe}:' are the recipe's. You may edit this file: "
         "edits that are not committed are never overwritten."
     )
-    head: list[str] = []
+    lines: list[str] = []
     for line in comments.pop((), []):
         if re.match(r"Made from \S+: all settings", line):  # the recipe is a copy of a params.yaml
             break
-        head.append(line)
-    while head and not head[-1]:
-        head.pop()
-    return render(params, [*head, *([""] if head else []), *_wrapped(about, WIDTH - 2)], comments)
+        lines.append(line)
+    while lines and not lines[-1]:
+        lines.pop()
+    return render(params, [*lines, *([""] if lines else []), *_wrapped(about, WIDTH - 2)], comments)
+
+
+def _has(settings: Settings, key: Key) -> bool:
+    try:
+        look_up(settings, ".".join(key))
+    except (KeyError, TypeError):
+        return False
+    return True
 
 
 def render(params: Params, head: list[str], comments: dict[Key, list[str]]) -> str:

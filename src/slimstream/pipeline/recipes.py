@@ -48,15 +48,15 @@ def resolve(overrides: Any, where: str) -> Params:
     return parse(merge(defaults, overrides), Params, where)
 
 
-def load_recipe(path: Path) -> Params:
-    """The settings of the recipe `path`. Its name is that of the file, unless it sets `recipe`.
+def load_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Params:
+    """The settings of the recipe `path`, overridden by `changes`.
 
-    A recipe may be a whole params.yaml, which overrides every default. Raises UserError when it is missing or
-    wrong.
+    Its name is that of the file, unless it sets `recipe`. A recipe may be a whole params.yaml, which
+    overrides every default. Raises UserError when it is missing or wrong.
     """
     overrides = read(path, "recipes are files of the folder recipes/.")
     if isinstance(overrides, Mapping):
-        overrides = {"recipe": path.stem, **overrides}
+        overrides = merge({"recipe": path.stem, **overrides}, changes or {})
     return resolve(overrides, str(path))
 
 

@@ -66,12 +66,12 @@ _LIST = (
     Stage("validate", "decode every clip, quarantine bad ones, find twins and shortcuts, write Data Docs"),
     Stage("extract", "pack RGB frames with their dense optical flow"),
     Stage("split", "divide the clips into train, val and test by groups"),
+    Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
     Stage(
         "search",
         "try what a network may look at and how deep it may be, choose the cheapest that answers as well",
         has_work=lambda params: params.search.active,
     ),
-    Stage("baseline", "frozen ImageNet features with logistic regression: the baseline", ("baseline",)),
     Stage(
         "train",
         "train the network of params.yaml, and the one that search chose",

@@ -51,6 +51,7 @@ def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> A
             code_paths=[str(code)],
             pip_requirements=[f"{package}=={version(package)}" for package in requirements()],
             registered_model_name=name,
+            input_example=["clip.mp4"],
         )
 
 

@@ -53,12 +53,10 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
+    """The outcome of all checks."""
+
     checks: tuple[Check, ...]
-    score: float
-    """Macro-F1 of the challenger on the compared clips. With too few of them: its macro-F1 from evaluate."""
-    interval: tuple[float, float] | None = None
-    """95 % interval of macro-F1(challenger) − macro-F1(champion); None without a champion."""
 
     @property
     def passed(self) -> bool:
@@ -76,8 +74,8 @@ def decide_promotion(
     policy: GateParams,
     classes: Sequence[str],
     recorded_best: float | None = None,
-) -> Verdict:
-    """Apply all checks of the policy and return the verdict.
+) -> Decision:
+    """Apply all checks of the policy and return the decision.
 
     Args:
         clips: one row per test clip that no compared model was trained on, with `label`, `group`, `twin` and
@@ -88,14 +86,12 @@ def decide_promotion(
         classes: names of all classes.
         recorded_best: recorded macro-F1 of the best version, used when `clips` has no column `best`.
     """
-    bounds = None
     checks = [enough_clips(len(clips), policy)]
     if not checks[0].passed:
-        return Verdict(tuple(checks), candidate.macro_f1)
+        return Decision(tuple(checks))
     score = macro_f1(clips["label"], clips["challenger"], classes)
     if "champion" in clips:
-        bounds = paired_interval(clips, classes)
-        checks.append(not_worse_than_champion(bounds, policy))
+        checks.append(not_worse_than_champion(paired_interval(clips, classes), policy))
     else:
         checks.append(reaches_floor(score, policy))
     best = macro_f1(clips["label"], clips["best"], classes) if "best" in clips else recorded_best
@@ -107,7 +103,7 @@ def decide_promotion(
         fast_enough(candidate, policy),
         small_enough(candidate, policy),
     ]
-    return Verdict(tuple(checks), score, bounds)
+    return Decision(tuple(checks))
 
 
 def enough_clips(count: int, policy: GateParams) -> Check:
@@ -143,9 +139,10 @@ def not_below_best(score: float, best: float, policy: GateParams) -> Check:
 
 def keeps_up_with_original(candidate: Candidate, policy: GateParams) -> Check:
     drop = candidate.original_macro_f1 - candidate.macro_f1
+    costs = f"costs {drop:.3f}" if round(drop, 3) > 0 else "costs no"
     return Check(
         drop <= policy.max_drop,
-        f"compression costs {drop:+.3f} macro-F1 against its own original; {policy.max_drop:.3f} is allowed",
+        f"compression {costs} macro-F1 against its own original; {policy.max_drop:.3f} is allowed",
     )
 
 

@@ -10,12 +10,14 @@ import pandas as pd
 from slimstream.catalog.manifest import RESERVED
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
+from slimstream.pipeline.stages import STAGES
 from slimstream.registry.gate import TrainingData
 from slimstream.runtimes import REFERENCE, find_runtime
 from slimstream.runtimes.base import read_forms
 from slimstream.stages.ingest.held_out import HeldOut, last_split
 from slimstream.stages.ingest.scan import read_lock
-from slimstream.tracking.run import git, read_json
+from slimstream.tracking.repository import git
+from slimstream.tracking.run import read_json
 
 
 def build_lineage(params: Params, paths: Paths, chosen: str, flow_run_id: str | None) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def build_lineage(params: Params, paths: Paths, chosen: str, flow_run_id: str | 
         "mlflow_runs": {
             file.stem: read_json(file).get("run_id")
             for file in sorted(paths.run("x").parent.glob("*.json"))
-            if file != paths.run("publish")
+            if file.stem in STAGES
         },
     }
 

@@ -4,51 +4,34 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
+from slimstream.registry.card import describe_pipeline
 from slimstream.registry.lineage import build_lineage, training_data
-from slimstream.registry.versions import Registry
+from slimstream.registry.links import commit_page, run_page
+from slimstream.registry.versions import Registry, utc_now
+from slimstream.stages.evaluate.report.judged import judged
+from slimstream.stages.evaluate.verdict import Verdict, compare_with_original
 from slimstream.tracking import run as tracking
+from slimstream.tracking.address import tracking_off
 from slimstream.tracking.store import experiment_id
 from slimstream.training.metrics.classification import preferred_model
 
 
-@dataclass(frozen=True)
-class PublishResult:
-    """Result of publishing, written to runs/publish.json."""
-
-    name: str
-    version: int
-    model: str
-    """Name of the published model, such as "pruned"."""
-    promoted: bool
-    """True when this version is the champion now."""
-    changed: bool
-    """True when the champion has changed."""
-    reasons: tuple[str, ...]
-    run_id: str | None
-
-    def __str__(self) -> str:
-        what = f"{self.name} version {self.version} ({self.model})"
-        verdict = "is champion" if self.promoted else "was registered but not promoted"
-        return "\n  ".join([f"{what} {verdict}:", *self.reasons])
-
-
-def publish(
-    params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True
-) -> PublishResult:
+def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True) -> Verdict:
     """Register the compressed model with the best validation score and apply the gate.
 
-    A model that is already registered gets a new verdict, but no second version. `flow_run_id` defaults to
-    SLIMSTREAM_FLOW_RUN_ID. Without `promote` the verdict is recorded, but the champion does not change.
-    Writes runs/publish.json. Raises UserError when there is no model to publish or no registry.
+    A model that is already registered is judged again, but makes no second version. `flow_run_id` defaults to
+    SLIMSTREAM_FLOW_RUN_ID. Without `promote` the decision is recorded, but the champion does not change.
+    Writes the verdict to runs/publish.json, the report and the version. Raises UserError when there is no
+    model to publish or no registry.
     """
     scores = _scores(paths)
     chosen = preferred_model(scores, params.publish.models)
@@ -57,38 +40,75 @@ def publish(
         raise UserError(
             f"{paths.metrics('evaluate')} scores no model {wanted} (publish.models); run `dvc repro` first."
         )
-    if tracking.tracking_off():
+    if tracking_off():
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
     flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
     lineage = build_lineage(params, paths, chosen, flow_run_id)
     registry = Registry(params.publish.name, paths)
-    experiment_id(registry.client)  # raises a specific error when runs cannot be created
-    with tracking.stage_run("publish", params, paths) as run:
+    experiment = experiment_id(registry.client)  # raises a specific error when runs cannot be created
+    with tracking.pipeline_run(params, paths, scores) as run:
         if run.run_id is None:
             raise Unavailable("MLflow became unavailable while publishing; publish again.")
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
         before = registry.champion()
-        if version == before:
-            reasons = ["nothing new: this very network on this very split is the champion"]
-        elif "rolled_back_at" in registry.tags()[version]:
-            reasons = ["it was champion and has been rolled back; train a new one"]
-        else:
-            verdict = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
-            registry.record(version, verdict)
-            reasons = verdict.reasons
-            if verdict.passed and promote:
-                registry.promote(version)
-            elif verdict.passed:
-                reasons.append("the gate would admit it, but promotion is switched off")
-        now = registry.champion()
-        outcome = PublishResult(
-            params.publish.name, version, chosen, now == version, now != before, tuple(reasons), run.run_id
+        reasons = _judge(registry, version, params, paths, chosen, scores, lineage, promote)
+        now, commit = registry.champion(), lineage["git_commit"] or ""
+        verdict = Verdict(
+            name=registry.name,
+            version=version,
+            model=chosen,
+            champion=now,
+            changed=now != before,
+            reasons=tuple(reasons),
+            comparison=tuple(compare_with_original(scores, chosen)),
+            date=utc_now(),
+            run_id=run.run_id,
+            run_url=run_page(registry.uri, experiment, run.run_id),
+            commit=commit,
+            commit_url=commit_page(paths, commit),
+            dirty=lineage["dirty"],
         )
-        if paths.report.exists():
+        registry.describe(verdict, paths)
+        registry.tag_run(run.run_id, version)
+        describe_pipeline(registry.client, run.run_id, verdict, lineage, params, paths)
+        if paths.report_page.exists():
+            with atomic_write(paths.report) as half:
+                half.write_text(judged(paths.report_page.read_text("utf-8"), verdict), encoding="utf-8")
             run.artifact(paths.report)
     paths.run("publish").parent.mkdir(parents=True, exist_ok=True)
-    paths.run("publish").write_text(json.dumps(asdict(outcome), indent=2) + "\n")
-    return outcome
+    paths.run("publish").write_text(json.dumps(verdict.to_json(), indent=2) + "\n")
+    return verdict
+
+
+def _judge(
+    registry: Registry,
+    version: int,
+    params: Params,
+    paths: Paths,
+    chosen: str,
+    scores: Mapping[str, float],
+    lineage: Mapping[str, Any],
+    promote: bool,
+) -> list[str]:
+    """Apply the gate and promote what passes, if `promote`; returns the reasons.
+
+    The champion, and what was rolled back, are not judged again.
+    """
+    tags = registry.tags()[version]
+    if version == registry.champion():
+        by_hand = "it was made champion by hand; the gate had refused it"
+        same = "nothing new: this very network on this very split is the champion"
+        known = tags.get("gate_reasons", "").split("\n")
+        return [by_hand if tags.get("gate") == "refused" else same, *filter(None, known)]
+    if "rolled_back_at" in tags:
+        return ["it was champion and has been rolled back; train a new one"]
+    decision = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
+    registry.record(version, decision)
+    if decision.passed and promote:
+        registry.promote(version)
+    elif decision.passed:
+        return [*decision.reasons, "the gate would admit it, but promotion is switched off"]
+    return decision.reasons
 
 
 def _apply_gate(
@@ -99,7 +119,7 @@ def _apply_gate(
     chosen: str,
     scores: Mapping[str, float],
     lineage: Mapping[str, Any],
-) -> gate.Verdict:
+) -> gate.Decision:
     """Run challenger, champion and best version on the same raw test clips and apply the gate."""
     policy = params.publish.gate
     everything = pd.read_parquet(paths.clips)

@@ -5,7 +5,6 @@ checkout, a git branch or a git tag refers to. The rest is deleted when it is ol
 DVC, MLflow and Prefect have their own commands for that (docs/operations.md, "Retention").
 """
 
-import os
 import re
 import shutil
 import stat
@@ -25,10 +24,12 @@ from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
 from slimstream.stages.ingest.scan import parse_lock
 from slimstream.stages.ingest.store import Store
-from slimstream.tracking import run as tracking
-from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database
-from slimstream.tracking.run import git, read_json
-from slimstream.tracking.store import open_store
+from slimstream.tracking import address
+from slimstream.tracking.database import ARTIFACTS, EXPERIMENT
+from slimstream.tracking.pipeline import PARENT_TAG
+from slimstream.tracking.repository import git
+from slimstream.tracking.run import read_json
+from slimstream.tracking.store import connect
 
 DAYS = 30
 KEY_PATTERN = r"[0-9a-f]{16}([0-9a-f]{48})?"
@@ -73,7 +74,7 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
     before = time.time() - days * 86_400
     uris = _registries(paths)
     with _reachable():
-        stores = [open_store(uri) for uri in uris]
+        stores = [connect(paths, uri) for uri in uris]
         needed = _needed_by_versions(paths, stores)
         runs = _runs(stores, needed, before)
     worktrees = [
@@ -120,21 +121,15 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
 
 
 def _registries(paths: Paths) -> list[str]:
-    """URIs of the MLflow stores that may hold versions: the configured one and the local database."""
-    if (paths.root / ".services/settings.json").exists() and not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise UserError(
-            "the servers of `make up` hold the registry, and MLFLOW_TRACKING_URI does not name it: "
-            "`python -m infra.services exec python -m slimstream gc`."
-        )
-    own = database(tracking.own_uri(paths))
+    """URIs of all MLflow stores that may hold versions."""
+    own = address.own_database(paths)
     files = paths.root / ARTIFACTS
-    if own and not (own.is_file() and own.stat().st_size) and files.is_dir() and any(files.iterdir()):
+    if not (own.is_file() and own.stat().st_size) and files.is_dir() and any(files.iterdir()):
         raise UserError(
             f"{own} is missing or empty, and {files} holds files of its versions, so nothing may go: put a "
             f"backup of it there, or move {ARTIFACTS} away, too."
         )
-    uris = dict.fromkeys([tracking.tracking_uri(paths), tracking.own_uri(paths)])
-    return [uri for uri in uris if (file := database(uri)) is None or file.exists()]
+    return address.stores(paths)
 
 
 @contextmanager
@@ -188,7 +183,10 @@ def _delete_branches(paths: Paths, branches: list[Branch]) -> None:
 
 
 def _runs(stores: list[Any], needed: set[str], before: float) -> Deletable:
-    """Return old MLflow runs of no registered version. Deleted runs stay on disk until `mlflow gc`."""
+    """Return old MLflow runs of no registered version. Deleted runs stay on disk until `mlflow gc`.
+
+    Runs that are nested in a needed run are needed too, and so is the run that a needed one is nested in.
+    """
     found: list[tuple[Any, str]] = []
     for client in stores:
         if experiment := client.get_experiment_by_name(EXPERIMENT):
@@ -198,11 +196,9 @@ def _runs(stores: list[Any], needed: set[str], before: float) -> Deletable:
                 f"attributes.start_time < {int(before * 1000)}",
                 max_results=1000,
             )
-            found += [
-                (client, run.info.run_id)
-                for run in _search_all(old)
-                if not {run.info.run_id, run.data.tags.get(tracking.PARENT_TAG)} & needed
-            ]
+            parents = {run.info.run_id: run.data.tags.get(PARENT_TAG) for run in _search_all(old)}
+            kept = needed | ({parents[run] for run in needed & parents.keys()} - {None})
+            found += [(client, run) for run, parent in parents.items() if not {run, parent} & kept]
 
     def delete() -> None:
         for client, run in found:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
+from slimstream.registry.card import model_description, version_card
+from slimstream.stages.evaluate.verdict import Verdict
 from slimstream.stages.ingest.held_out import HeldOut
-from slimstream.tracking import run as tracking
+from slimstream.tracking.address import stores, tracking_uri
+from slimstream.tracking.repository import git
+from slimstream.tracking.store import connect
 
 CHAMPION = "champion"
 TAG_LENGTH = 4900
@@ -64,13 +69,13 @@ def rollback(name: str, paths: Paths) -> str:
             f"{name} has no earlier champion to go back to; `python -m slimstream versions` lists all."
         )
     registry.tag(leads, rolled_back_at=utc_now())
-    registry.client.set_registered_model_alias(name, CHAMPION, str(earlier[-1]))
+    registry.make_champion(earlier[-1])
     return f"{name} version {earlier[-1]} is champion again; version {leads} was rolled back."
 
 
 def model_names(paths: Paths) -> list[str]:
     """Names of all registered models, sorted."""
-    return sorted(model.name for model in tracking.connect(paths).search_registered_models(max_results=1000))
+    return sorted(model.name for model in connect(paths).search_registered_models(max_results=1000))
 
 
 def versions(name: str, paths: Paths) -> pd.DataFrame:
@@ -96,13 +101,22 @@ def versions(name: str, paths: Paths) -> pd.DataFrame:
 def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
     """Return the test clips and groups recorded by the versions of `name`, and messages for the user.
 
-    Never raises. When the registry cannot be read, the result is incomplete and a message says so.
+    All stores of the checkout are asked, also one that is not in use. Never raises. When one cannot be read,
+    the result is incomplete and a message says so.
     """
+    found, notes = HeldOut(), list[str]()
+    for uri in stores(paths):
+        known, said = _held_out(name, paths, uri)
+        found, notes = found | known, notes + said
+    return found, notes
+
+
+def _held_out(name: str, paths: Paths, uri: str) -> tuple[HeldOut, list[str]]:
     from mlflow.exceptions import MlflowException
 
     found, silent = HeldOut(), []
     try:
-        registry = Registry(name, paths)
+        registry = Registry(name, paths, uri)
         for version in sorted(registry.tags()):
             lineage = registry.lineage(version)
             if "held_out" in lineage:
@@ -121,10 +135,10 @@ def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
 class Registry:
     """One registered model."""
 
-    def __init__(self, name: str, paths: Paths) -> None:
+    def __init__(self, name: str, paths: Paths, uri: str | None = None) -> None:
         self.name = name
-        self.uri = tracking.tracking_uri(paths)
-        self.client = tracking.connect(paths)
+        self.uri = uri or tracking_uri(paths)
+        self.client = connect(paths, self.uri)
 
     def tags(self) -> dict[int, dict[str, str]]:
         """Tags by version; empty when nothing was ever registered."""
@@ -173,20 +187,42 @@ class Registry:
 
     def metric(self, version: int, name: str) -> float:
         """Metric `name` of the version from the evaluate stage, nan when it is missing."""
-        run = self.client.get_model_version(self.name, str(version)).run_id
-        return float(self.client.get_run(run).data.metrics.get(name, "nan"))
+        return float(self.client.get_run(self._run(version)).data.metrics.get(name, "nan"))
 
-    def record(self, version: int, verdict: gate.Verdict) -> None:
-        """Write the verdict to the version, as tags and as a description."""
-        word = "passed" if verdict.passed else "refused"
-        reasons = "\n".join(verdict.reasons)
-        self.tag(version, gate=word, gate_reasons=reasons, macro_f1=f"{verdict.score:.4f}")
-        text = f"The gate {word} it: {'; '.join(verdict.reasons)}."  # MLflow lists show only the first line
-        self.client.update_model_version(self.name, str(version), description=text)
+    def record(self, version: int, decision: gate.Decision) -> None:
+        """Write what the gate decided to the version, as tags."""
+        word = "passed" if decision.passed else "refused"
+        self.tag(version, gate=word, gate_reasons="\n".join(decision.reasons))
+
+    def describe(self, verdict: Verdict, paths: Paths) -> None:
+        """Write the verdict and the card to the version, as its description."""
+        text = version_card(verdict, self.lineage(verdict.version), paths)
+        self.client.update_model_version(self.name, str(verdict.version), description=text)
 
     def promote(self, version: int) -> None:
         self.tag(version, promoted_at=utc_now())
+        self.make_champion(version)
+
+    def make_champion(self, version: int) -> None:
+        """Move the alias to `version`; the tag `champion` of the pipelines' runs follows."""
+        before = self.champion()
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
+        for number in {before or version, version}:
+            with suppress(UserError):  # the run was deleted by hand
+                self.tag_run(self._run(number), number)
+
+    def tag_run(self, run_id: str, version: int) -> None:
+        """Tag the run of a pipeline with its version, the verdict on it and whether it is champion."""
+        tags = {
+            "version": f"{self.name} {version}",
+            "gate": self.tags()[version].get("gate", ""),
+            CHAMPION: "yes" if self.champion() == version else "no",
+        }
+        for key, value in tags.items():
+            self.client.set_tag(run_id, key, value)
+
+    def _run(self, version: int) -> str:
+        return str(self.client.get_model_version(self.name, str(version)).run_id)
 
     def tag(self, version: int, **tags: str) -> None:
         for key, value in tags.items():
@@ -201,35 +237,26 @@ class Registry:
         scores: Mapping[str, float],
         lineage: Mapping[str, Any],
     ) -> int:
-        """Log the deployed form as a LoggedModel with its metrics, and register it as a new version."""
+        """Log the deployed form as a LoggedModel and register it as a new version.
+
+        MLflow gives the LoggedModel the settings and metrics of the run, which is that of the pipeline.
+        """
         files = {
             **{file.name: file.read_bytes() for file in sorted(paths.export(chosen).iterdir())},
             "card.json": (paths.final_model(chosen) / "model.json").read_bytes(),
             "lineage.json": json.dumps(lineage, indent=2).encode(),
         }
         if lineage["dirty"]:
-            self.client.log_text(
-                run_id, tracking.git(paths, "diff", "HEAD", "--", ".") or "", "uncommitted.diff"
-            )
+            self.client.log_text(run_id, git(paths, "diff", "HEAD", "--", ".") or "", "uncommitted.diff")
         info = artifacts.log_model(self.uri, self.name, run_id, files)
-        split = tracking.read_json(paths.split_info)
-        own = {key.removeprefix(f"{chosen}."): value for key, value in scores.items()}
-        for key, value in own.items():  # without the model name, so that versions can be compared
-            if "." not in key or key.startswith("original."):
-                self.client.log_metric(
-                    run_id,
-                    key,
-                    value,
-                    model_id=info.model_id,
-                    dataset_name=tracking.dataset_name(params),
-                    dataset_digest=tracking.dataset_digest(split),
-                )
+        self.client.update_registered_model(self.name, model_description(self.name, chosen, paths))
         version = int(info.registered_model_version)
         short = (
             *("network_sha256", "form_sha256", "runtime", "model"),
             *("split_hash", "git_commit", "recipe", "source", "flow_run_id"),
         )
         self.tag(version, **{key: str(lineage[key]) for key in short if lineage[key]})
+        self.tag(version, macro_f1=f"{scores[f'{chosen}.macro_f1']:.4f}")
         return version
 
 

@@ -16,6 +16,7 @@ from slimstream.core.paths import printable_path
 from slimstream.core.schema import parse
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms, softmax
+from slimstream.serving.occlusion import Heat, occlusion_map
 
 FRAMES = 32
 """Frames per batch, to limit memory; a batch has at least one clip."""
@@ -59,6 +60,8 @@ class ClipClassifier:
         alike: dict[tuple[int, ...], list[tuple[int, Pack]]] = {}
         for number, file in enumerate(files):
             try:
+                if not file.exists():
+                    raise FileNotFoundError("the file is missing")
                 packed = pack_clip(file, self.extract)
                 check_visible(packed.peak, self.extract.bits)
                 for clip in packed.clips:
@@ -77,6 +80,16 @@ class ClipClassifier:
             for number, file in enumerate(files)
         ]
 
+    def explain(self, file: Path, label: str) -> Heat:
+        """Where in the picture of `file` lies what speaks for the class `label`: see `occlusion_map`.
+
+        The mean over the clips of a file. Raises the errors of `pack_clip`.
+        """
+        target = self.classes.index(label)
+        clips = pack_clip(file, self.extract).clips
+        maps = [occlusion_map(self._run_network, clip, target, _at_once(clip)) for clip in clips]
+        return np.asarray(np.mean(maps, axis=0))
+
     def _run_network(self, clips: Pack) -> Probabilities:
         """(B, T, H, W, C) uint8 to probabilities (B, classes)."""
         return softmax(self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))))
@@ -92,8 +105,12 @@ class ClipClassifier:
 
 
 def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:
-    size = max(1, FRAMES // len(clips[0][1]))
+    size = _at_once(clips[0][1])
     return (clips[start : start + size] for start in range(0, len(clips), size))
+
+
+def _at_once(clip: Pack) -> int:
+    return max(1, FRAMES // len(clip))
 
 
 def error_answer(file: Path, error: Exception) -> Answer:

@@ -18,6 +18,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, error_answer
+from slimstream.serving.trained import deploy, is_trained
 
 TABLE_HEADS = ("path,label,", '[\n  {\n    "path":')
 """First characters of the output, as CSV and as JSON."""
@@ -70,17 +71,15 @@ def predict(
 def find_clips(given: Sequence[Path]) -> list[Path]:
     """Return the files of `given` and all videos and pictures in its folders, without duplicates.
 
-    Hidden and system files in folders are ignored; a file that is given directly is always included.
-    Raises UserError for a missing path, and when no file is found.
+    Hidden and system files in folders are ignored; a path that is given directly is always included, even if
+    no file is there: its answer says so. Raises UserError when nothing is found.
     """
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
             found |= dict.fromkeys(sorted(_walk(path)))
-        elif path.is_file():
-            found[path] = None
         else:
-            raise UserError(f"{path} is not there: name clips or folders that hold some.")
+            found[path] = None
     if not found:
         raise UserError(f"{', '.join(map(str, given))}: no video or picture in it.")
     return list(found)
@@ -102,11 +101,14 @@ def _raise(error: OSError) -> None:
 def deployed_model(name: str, paths: Paths) -> Path:
     """Return the folder of an exported network.
 
-    `name` is such a folder (`exports/<model>`), a registered model (its champion) or `<model>/<version>`.
-    Files from the registry are downloaded to the cache once. Raises UserError for an unknown model.
+    `name` is such a folder (`exports/<model>`), a folder with a trained network (`models/<model>`), a
+    registered model (its champion) or `<model>/<version>`. What is trained only is exported, and files from
+    the registry are downloaded, to the cache and once. Raises UserError for an unknown model.
     """
     if (Path(name) / "preprocessing.json").is_file():
         return Path(name)
+    if is_trained(Path(name)):
+        return deploy(Path(name), paths.cache / "served")
     from slimstream.registry.versions import Registry
 
     registered, _, number = name.partition("/")
@@ -116,7 +118,10 @@ def deployed_model(name: str, paths: Paths) -> Path:
     version = int(number) if number else registry.champion()
     if version is None or version not in registry.tags():
         what = f"version {number}" if number else "champion"
-        raise UserError(f"{registered} has no {what}; `python -m slimstream versions` lists what there is.")
+        raise UserError(
+            f"{registered} has no {what}; `python -m slimstream versions` lists what there is, and --model "
+            "takes a folder of exports/ or models/, too."
+        )
     return registry.fetch(version, paths.cache / "served")
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 
 import pandas as pd
 
@@ -30,14 +31,33 @@ def effective_group_by(columns: Iterable[str], split: SplitParams) -> list[str]:
     return [] if missing else wanted
 
 
+def lacking_columns(group_by: Sequence[str], split: SplitParams) -> list[str]:
+    """Return the columns that the clips lack to be grouped; empty when they are grouped, or given a split."""
+    if group_by or (split.given and not split.group_by):
+        return []
+    return split.group_by or ["camera", "recording"]
+
+
 def ungrouped_warning(group_by: Sequence[str], split: SplitParams) -> str:
-    """Return a warning when near-twin sets replace the columns of `split.group_by`, else ""."""
-    if group_by or not split.group_by:
+    """Return a warning when near-twin sets are the groups, else ""."""
+    if not (lacking := lacking_columns(group_by, split)):
         return ""
     return (
-        f"the clips have no column {' or '.join(split.group_by)}, so near-twin sets are the groups: clips of "
-        f"one {split.group_by[0]} may lie in train and in test, and scores may be flattered; a {METADATA} "
+        f"the clips have no column {' or '.join(lacking)}, so near-twin sets are the groups: clips of "
+        f"one {lacking[0]} may lie in train and in test, and scores may be flattered; a {METADATA} "
         "can name it."
+    )
+
+
+def too_few_test_clips(clips: int, least: int, settings: SplitParams, group_by: Sequence[str]) -> str:
+    """Return what to do when `clips` test clips are fewer than `least`, else "" (as in a fold)."""
+    if clips >= least or settings.test_group:
+        return ""
+    folds = " `make folds` judges every clip once, in folds over the groups." if group_by else ""
+    share = "" if settings.given else f" About {ceil(least / settings.test)} clips in all would suffice."
+    return (
+        f"{clips} test clips are fewer than publish.gate.min_clips ({least}), so that no version becomes "
+        f"champion by itself.{share}{folds} By hand: `python -m slimstream promote VERSION --force`."
     )
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 
 from slimstream.catalog.part_names import PART_WORDS, PARTS, part_named
 from slimstream.core.errors import UserError
-from slimstream.splits.groups import VAL_SHARE, assign_parts, components
+from slimstream.splits.groups import VAL_SHARE, assign_parts, components, split
+from slimstream.splits.params import SplitParams
 
 
 def parts_of(values: pd.Series, column: str) -> pd.Series:
@@ -65,6 +66,15 @@ def split_as_given(
         )
     group = components(clips, group_by)
     return clips[["id", "label"]].assign(group=group, twin=clips["twin"], part=part)
+
+
+def divide(clips: pd.DataFrame, group_by: Sequence[str], settings: SplitParams) -> pd.DataFrame:
+    """Return a table `id, label, group, twin, part`, with the given parts or new ones. Raises UserError."""
+    if settings.given:
+        val = settings.val / (settings.train + settings.val) if settings.val else VAL_SHARE
+        return split_as_given(clips, group_by, settings.given, val, settings.seed)
+    shares = settings.train, settings.val, settings.test
+    return split(clips, group_by, *shares, test_group=settings.test_group, seed=settings.seed)
 
 
 def leaks(parts: pd.DataFrame) -> dict[str, list[str]]:

@@ -25,7 +25,9 @@ Floats = npt.NDArray[np.float64]
 def missing_column(setting: str, column: str, columns: Sequence[str]) -> UserError:
     """Return the error for a `setting` that names a `column` which the clips do not have."""
     there = f"there are {', '.join(columns)}: name one of them or" if columns else "there are none:"
-    without = "; [] makes near-twin sets the groups" if setting == "split.group_by" else ""
+    without = ""
+    if setting == "split.group_by":
+        without = "; [] makes near-twin sets the groups, and the recipe auto chooses"
     return UserError(
         f"params.yaml: {setting} names '{column}', which is no column of the clips; {there} add it to "
         f"metadata.csv{without}."

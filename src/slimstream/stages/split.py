@@ -11,29 +11,36 @@ from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
-from slimstream.splits import groups
-from slimstream.splits.columns import effective_group_by, ungrouped_warning
-from slimstream.splits.given import leaks, split_as_given
-from slimstream.splits.groups import VAL_SHARE, group_names, missing_column, summary
+from slimstream.splits.columns import (
+    effective_group_by,
+    lacking_columns,
+    too_few_test_clips,
+    ungrouped_warning,
+)
+from slimstream.splits.given import divide, leaks
+from slimstream.splits.groups import group_names, missing_column, summary
 from slimstream.splits.params import SplitParams
 
 
-def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
+def run(split: SplitParams, publish__gate__min_clips: int, paths: Paths, log: Log) -> dict[str, float]:
     """Write data/split.parquet and data/split.json; returns clips and groups per part and counts of problems.
 
     `lacking` counts (part, class) pairs without a clip. `released` counts clips that were test before and are
     not any more because of split.test_group or split.given. For a given split there are also `leaks`, the val
     and test clips with a near twin in an earlier part, and `shared_groups`, the groups that lie in several
-    parts. Raises UserError when data/clips.parquet or a column is missing, or the clips cannot be divided.
+    parts. `publish__gate__min_clips` is publish.gate.min_clips, below which a sentence says what to do.
+    Raises UserError when data/clips.parquet or a column is missing, or the clips cannot be divided.
     """
     if not paths.clips.is_file():
         raise UserError(f"{paths.clips} is missing: run the validate stage first (dvc repro validate).")
     clips = pd.read_parquet(paths.clips)
     group_by = effective_group_by(group_columns(clips), split)
-    parts = _parts(clips, group_by, split)
+    if split.given and split.given not in clips:
+        raise missing_column("split.given", split.given, group_columns(clips))
+    parts = divide(clips, group_by, split)
     parts["video"] = parts["id"].map(clips.set_index("id", drop=False)[split.video or "id"])
     info: dict[str, Any] = summary(parts, group_by)
-    info |= {"without": [] if group_by else split.group_by, "given": split.given, "leaks": leaks(parts)}
+    info |= {"without": lacking_columns(group_by, split), "given": split.given, "leaks": leaks(parts)}
     messages = [ungrouped_warning(group_by, split)]
     messages += [
         f"no clip of {', '.join(lost)} is in {part}." for part, lost in info["lacking"].items() if lost
@@ -66,6 +73,7 @@ def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
                 f"{len(shared)} groups by {', '.join(group_by)} lie in several parts ({shared[0]} first): "
                 "scores say little of a new group."
             )
+    messages.append(too_few_test_clips(int(metrics["test_clips"]), publish__gate__min_clips, split, group_by))
     for sentence in filter(None, messages):
         print(f"split: {sentence}", file=sys.stderr)
 
@@ -73,17 +81,6 @@ def run(split: SplitParams, paths: Paths, log: Log) -> dict[str, float]:
     parts.to_parquet(paths.split, index=False)
     paths.split_info.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n")
     return metrics
-
-
-def _parts(clips: pd.DataFrame, group_by: list[str], settings: SplitParams) -> pd.DataFrame:
-    """A table `id, label, group, twin, part`, with the given parts or new ones."""
-    if settings.given:
-        if settings.given not in clips:
-            raise missing_column("split.given", settings.given, group_columns(clips))
-        val = settings.val / (settings.train + settings.val) if settings.val else VAL_SHARE
-        return split_as_given(clips, group_by, settings.given, val, settings.seed)
-    shares = settings.train, settings.val, settings.test
-    return groups.split(clips, group_by, *shares, test_group=settings.test_group, seed=settings.seed)
 
 
 def _straddling_groups(clips: pd.DataFrame, parts: pd.DataFrame, group_by: list[str]) -> list[str]:

@@ -38,6 +38,10 @@ class ChildRun:
         with suppress(OSError):  # the process has ended; `close` says so
             self._pipe.send(("log", {name: float(value) for name, value in metrics.items()}, step))
 
+    def results(self, metrics: Mapping[str, float]) -> None:
+        with suppress(OSError):
+            self._pipe.send(("results", {name: float(value) for name, value in metrics.items()}))
+
     def artifact(self, path: Path) -> None:
         with suppress(OSError):
             self._pipe.send(("artifact", path.resolve()))

@@ -47,7 +47,8 @@ def explain_error(error: Exception, uri: str) -> UserError:
         return UserError(f"{server}: {message}.")
     if status == 0:
         return Unavailable(
-            f"{server} does not answer; start it, or mend MLFLOW_TRACKING_URI ({_innermost_cause(message)})."
+            f"{server} does not answer; start it (`make up`), or name another store with "
+            f"MLFLOW_TRACKING_URI or SLIMSTREAM_TRACKING=local ({_innermost_cause(message)})."
         )
     if status == 401:
         return UserError(

@@ -1,6 +1,6 @@
 """MLflow's store. All code opens it here, so that its errors become UserErrors in plain words.
 
-A store is a server (MLFLOW_TRACKING_URI) or a database, `mlflow.db` in the project's root.
+A store is a server or a database; `tracking.address` says which.
 """
 
 import fcntl
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.tracking import view
+from slimstream.tracking.address import login, tracking_uri
 from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database, relocate_artifacts
 from slimstream.tracking.errors import explain_mlflow_errors, explain_sqlite_errors, without_password
 
@@ -35,6 +38,17 @@ class Client:
         return plainly
 
 
+def connect(paths: Paths, uri: str | None = None) -> Client:
+    """An `MlflowClient` on the store `uri`, by default that of `tracking_uri`; raises as `open_store` does.
+
+    The login of the checkout's own server is put into this process's environment, where MLflow's client and
+    child processes read it.
+    """
+    uri = uri or tracking_uri(paths)
+    os.environ.update(login(paths, uri))
+    return open_store(uri)
+
+
 def open_store(uri: str) -> Client:
     """An `MlflowClient` on the store `uri`.
 
@@ -48,6 +62,7 @@ def open_store(uri: str) -> Client:
         "MLFLOW_DISABLE_AGENT_HINT": "true",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         # By default MLflow retries every call for minutes; here metrics wait in the buffer instead.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -65,7 +80,7 @@ def open_store(uri: str) -> Client:
 
 
 def experiment_id(client: Any) -> str:
-    """The id of the project's experiment, which is created when missing.
+    """The id of the project's experiment, which is created and described when missing.
 
     With a database file, artifacts are stored beside it. Raises UserError when the experiment was deleted:
     MLflow accepts no run in it, and no new experiment of its name.
@@ -75,18 +90,22 @@ def experiment_id(client: Any) -> str:
         file = database(client.tracking_uri)
         place = (file.parent.resolve() / ARTIFACTS).as_uri() if file else None
         try:
-            return str(client.create_experiment(EXPERIMENT, artifact_location=place))
+            client.create_experiment(EXPERIMENT, artifact_location=place)
         except UserError:
-            found = client.get_experiment_by_name(EXPERIMENT)  # another process was faster
-            if found is None:
+            if client.get_experiment_by_name(EXPERIMENT) is None:  # else another process was faster
                 raise
+        found = client.get_experiment_by_name(EXPERIMENT)
+    number = str(found.experiment_id)
     if found.lifecycle_stage == "deleted":
-        number, store = found.experiment_id, without_password(client.tracking_uri)
+        store = without_password(client.tracking_uri)
         raise UserError(
             f"MLflow's experiment {EXPERIMENT!r} was deleted; "
             f'`MLFLOW_TRACKING_URI="{store}" mlflow experiments restore -x {number}` brings it back.'
         )
-    return str(found.experiment_id)
+    for name, value in view.tags(number).items():
+        if name not in found.tags:  # what somebody wrote in MLflow's UI stays
+            client.set_experiment_tag(number, name, value)
+    return number
 
 
 def _client(uri: str) -> Client:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from slimstream.training.inner_folds import InnerFolds, scores_of_folds
 from slimstream.training.metrics.classification import Floats, Ints
-from slimstream.training.metrics.intervals import Resampling
+from slimstream.training.metrics.intervals import MIN_GROUPS, Resampling, leave_each_out
 
 LEVEL = 0.95
 """Of the one-sided bound of a loss."""
@@ -40,26 +40,62 @@ def choose_on_folds(
 ) -> tuple[Floats, Choice, str]:
     """Choose among n candidates by what each `predicted` (N,) on inner folds, at a `cost` (n,); see `choose`.
 
-    Returns the scores (n,), the mean macro-F1 over the folds, the choice, and what `draws` are made of.
+    Returns the scores (n,), the mean macro-F1 over the folds, the choice, and what its bounds are made of.
+    Of fewer than MIN_GROUPS groups the bounds are those of `few_groups`: resamples of three or four groups
+    vary much less than groups do.
     """
-    scores = np.array([scores_of_folds(truth, each, folds, classes)[0] for each in predicted])
-    resampled = np.stack([scores_of_folds(truth, each, folds, classes, draws) for each in predicted])
-    drawn = f"{draws.groups} groups" if not draws.conditional else f"{draws.units} near-twin sets"
-    return scores, choose(scores, resampled, cost, margin, drawn), drawn
+
+    def score(some: Resampling | None = None) -> Floats:
+        return np.stack([scores_of_folds(truth, each, folds, classes, some) for each in predicted])
+
+    scores = score()[:, 0]
+    best = best_of(scores, cost)
+    if draws.conditional or draws.groups >= MIN_GROUPS:
+        low, high = percentiles(score(draws), best)
+        drawn = f"{draws.units} near-twin sets" if draws.conditional else f"{draws.groups} groups"
+    else:
+        low, high = few_groups(scores, score(leave_each_out(draws)), best)
+        drawn = f"{draws.groups} groups, Student's t"
+    return scores, choose(scores, low, high, cost, margin, drawn), drawn
 
 
-def choose(scores: Floats, resampled: Floats, cost: Floats, margin: float, folds: str) -> Choice:
+def best_of(scores: Floats, cost: Floats) -> int:
+    """The index of the highest of `scores` (n,); of several, of the one with the lowest `cost` (n,)."""
+    return int(np.lexsort((cost, -scores))[0])
+
+
+def percentiles(resampled: Floats, best: int) -> tuple[Floats, Floats]:
+    """One-sided bounds (n,) of the loss against `best`, from scores (n, R) in the same resamples."""
+    low, high = np.quantile(resampled[best] - resampled, [1 - LEVEL, LEVEL], axis=1)
+    return low, high
+
+
+def few_groups(scores: Floats, left_out: Floats, best: int) -> tuple[Floats, Floats]:
+    """One-sided bounds (n,) of the loss against `best` by the jackknife over k groups and Student's t.
+
+    `scores` (n,) are those of all groups, `left_out` (n, k) those without each (Efron & Tibshirani 1993,
+    chapter 11). Where a score is the mean over the groups, this is the t interval of their paired losses.
+    """
+    from scipy.stats import t  # takes a second to import
+
+    count = left_out.shape[1]
+    losses = left_out[best] - left_out
+    error = np.sqrt((count - 1) / count * ((losses - losses.mean(1, keepdims=True)) ** 2).sum(1))
+    loss = scores[best] - scores
+    width = t.ppf(LEVEL, count - 1) * error
+    return loss - width, loss + width
+
+
+def choose(scores: Floats, low: Floats, high: Floats, cost: Floats, margin: float, folds: str) -> Choice:
     """Choose the cheapest candidate whose loss against the best has an upper bound of at most `margin`.
 
-    `scores` (n,) and `cost` (n,); `resampled` (n, R) are the scores in the same R resamples of the clips, so
-    that differences are paired. `folds` describes the resamples in the reason. The best one is always
-    admitted. So where the resamples are too few to say that a cheaper one is as good, it is kept.
+    `scores`, the bounds `low` and `high` of the paired loss against the best, and `cost` are (n,). `folds`
+    describes in the reason what the bounds are made of. The best one is always admitted. So where the clips
+    are too few to say that a cheaper one is as good, it is kept.
     """
-    best = int(np.lexsort((cost, -scores))[0])
-    losses = resampled[best] - resampled
-    low, high = np.quantile(losses, [1 - LEVEL, LEVEL], axis=1)
+    best = best_of(scores, cost)
     mean = scores[best] - scores
-    admitted = high <= margin
+    admitted = (high <= margin) | (np.arange(len(scores)) == best)
     chosen = int(np.lexsort((-scores, np.where(admitted, cost, np.inf)))[0])
     cheaper = cost < cost[chosen]
     undecided = np.flatnonzero(cheaper & (mean <= margin)).tolist()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimstream.cli.model_table import format_table, model_table
+from slimstream.cli.model_table import RECOMMENDED, format_table, model_table
 from slimstream.core.errors import UserError
 from slimstream.models import MODELS, create_model, with_pretrained
 from slimstream.models.architectures.two_stream import Normalise, TimePool
@@ -205,7 +205,12 @@ def test_the_table_names_every_network() -> None:
         "light_residual_net",
         "light_residual_net_small",
     }
-    assert "3.24 M" in format_table(rows)
+    shown = format_table(rows)
+    assert "3.24 M" in shown
+    table, _, begin = shown.partition("To begin with:")
+    listed = [line.split()[0] for line in table.splitlines()[1:] if line]
+    assert listed == [row["name"] for row in sorted(rows, key=lambda row: row["macs"])]
+    assert [line.split()[0] for line in begin.splitlines() if line] == list(RECOMMENDED)
 
 
 def test_a_card_says_what_a_network_started_from() -> None:

@@ -40,15 +40,15 @@ def scored(clips: int = 40, groups: int = 4, **errors: float) -> pd.DataFrame:
 
 
 def refusals(clips: pd.DataFrame, candidate: Candidate = FINE, policy: GateParams = POLICY) -> list[str]:
-    verdict = decide_promotion(clips, candidate, policy, CLASSES)
-    assert verdict.passed == all(check.passed for check in verdict.checks)
-    return [] if verdict.passed else verdict.reasons
+    decision = decide_promotion(clips, candidate, policy, CLASSES)
+    assert decision.passed == all(check.passed for check in decision.checks)
+    return [] if decision.passed else decision.reasons
 
 
 def test_a_good_first_version_passes_and_says_on_what() -> None:
-    verdict = decide_promotion(scored(challenger=0.1), FINE, POLICY, CLASSES)
-    assert verdict.passed and verdict.score == pytest.approx(0.9, abs=0.01) and verdict.interval is None
-    assert len(verdict.reasons) == 5 and "floor is 0.600" in verdict.reasons[1]
+    decision = decide_promotion(scored(challenger=0.1), FINE, POLICY, CLASSES)
+    assert decision.passed and len(decision.reasons) == 5
+    assert decision.reasons[1].startswith("macro-F1 0.9") and "floor is 0.600" in decision.reasons[1]
 
 
 def test_compression_that_saves_nothing_is_refused_where_a_saving_is_asked_for() -> None:
@@ -97,10 +97,16 @@ def test_a_first_version_below_the_floor_is_refused() -> None:
 def test_too_few_clips_are_refused_before_anything_is_compared() -> None:
     (reason,) = refusals(scored(clips=11, challenger=0.0, champion=0.5))
     assert reason.startswith("11 test clips") and "12 are needed" in reason
-    # Told all the same is what evaluate measured, not the score of answers that nobody asked for.
+    # Then no answers are needed: nobody was asked.
     for count in (0, 3):
         few = scored(challenger=0.0).drop(columns="challenger").head(count)
-        assert decide_promotion(few, FINE, POLICY, CLASSES).score == FINE.macro_f1
+        assert not decide_promotion(few, FINE, POLICY, CLASSES).passed
+
+
+def test_compression_that_gains_is_not_told_as_a_negative_cost() -> None:
+    better = replace(FINE, macro_f1=0.99)
+    reasons = decide_promotion(scored(challenger=0.1), better, POLICY, CLASSES).reasons
+    assert "compression costs no macro-F1 against its own original; 0.050 is allowed" in reasons
 
 
 def test_a_better_and_an_equal_challenger_pass_without_the_floor() -> None:
@@ -136,7 +142,7 @@ def test_a_slow_slide_below_the_best_ever_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"macro_f1": 0.85}, "compression costs +0.110"),
+        ({"macro_f1": 0.85}, "compression costs 0.110"),
         ({"latency_p95_ms": 101.0}, "p95 latency 101.0 ms; the limit is 100.0 ms"),
         ({"megabytes": 10.5}, "model file of 10.50 MB; the limit is 10.00 MB"),
     ],

@@ -16,7 +16,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.registry import retention
 from slimstream.stages.ingest.store import Store
-from slimstream.tracking import run as tracking
+from slimstream.tracking.pipeline import PARENT_TAG
+from slimstream.tracking.store import connect, experiment_id
+from tests.unit.tracking.test_servers import started
 
 LONG_AGO = time.time() - 90 * 86_400
 YESTERDAY = time.time() - 86_400
@@ -56,7 +58,7 @@ def aged(file: Path, when: float) -> Path:
 
 def run(client: object, when: float) -> str:
     start = int(when * 1000)
-    made = client.create_run(tracking.experiment_id(client), start_time=start)  # type: ignore[attr-defined]
+    made = client.create_run(experiment_id(client), start_time=start)  # type: ignore[attr-defined]
     return str(made.info.run_id)
 
 
@@ -77,12 +79,12 @@ class Plant:
             self.commits[branch] = commit(paths, branch, when)
         git(paths, "checkout", "-q", "main")
 
-        self.client = client = tracking.connect(paths)
+        self.client = client = connect(paths)
         self.runs = {name: run(client, LONG_AGO) for name in ("publish", "trained", "checkout", "lost")}
         self.runs["young"] = run(client, YESTERDAY)
         for parent in ("trained", "lost"):  # as the candidates of a search are
             self.runs[f"in {parent}"] = run(client, LONG_AGO)
-            client.set_tag(self.runs[f"in {parent}"], tracking.PARENT_TAG, self.runs[parent])
+            client.set_tag(self.runs[f"in {parent}"], PARENT_TAG, self.runs[parent])
         lineage = {"mlflow_runs": {"train": self.runs["trained"], "prune": None}}
         client.log_text(self.runs["publish"], json.dumps(lineage), "m/artifacts/lineage.json")
         source = f"{client.get_run(self.runs['publish']).info.artifact_uri}/m"
@@ -131,7 +133,7 @@ class Plant:
         return set(git(self.paths, "for-each-ref", "--format=%(refname:short)", "refs/heads/runs").split())
 
     def open_runs(self) -> set[str]:
-        found = self.client.search_runs([tracking.experiment_id(self.client)])
+        found = self.client.search_runs([experiment_id(self.client)])
         names = {id_: name for name, id_ in self.runs.items()}
         return {names[one.info.run_id] for one in found}
 
@@ -212,9 +214,11 @@ def test_nothing_goes_when_the_registry_does_not_answer(
     plant: Plant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gc = ["--root", str(plant.paths.root), "gc", "--yes"]
-    (plant.paths.root / ".services").mkdir()
-    (plant.paths.root / ".services/settings.json").write_text("{}")
-    assert main(gc) == 2 and "python -m infra.services exec" in capsys.readouterr().err
+    started(plant.paths.root, 9)  # its servers do not run
+    assert main(gc) == 2 and "nothing may go" in capsys.readouterr().err
+    monkeypatch.setenv("SLIMSTREAM_TRACKING", "local")  # the server may hold versions all the same
+    assert main(gc) == 2 and "nothing may go" in capsys.readouterr().err
+    monkeypatch.delenv("SLIMSTREAM_TRACKING")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert main(gc) == 2 and "nothing may go" in capsys.readouterr().err
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

@@ -16,10 +16,12 @@ from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
 from slimstream.registry.params import PublishParams
 from slimstream.registry.publish import publish
-from slimstream.registry.versions import Registry, held_out, rollback, versions
+from slimstream.registry.versions import Registry, held_out, promote, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
 from slimstream.stages.ingest.held_out import HeldOut
-from slimstream.tracking import run as tracking
+from slimstream.tracking.address import tracking_uri
+from slimstream.tracking.repository import git
+from slimstream.tracking.store import connect, experiment_id
 from tests.unit.finished_pipeline import EXTRACT, PARAMS, write_clips, write_evaluation
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
@@ -69,14 +71,19 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(artifacts, "score_clips", in_process)
     # A fair first version is promoted: it misses the faintest leak.
     write_evaluation(project, red=9, bias=-1.8)
+    project.report_page.write_text("<h2>Report</h2><!--verdict--><!--/verdict-->")
     first = publish(PARAMS, project, flow_run_id="flow-7")
     assert (first.version, first.promoted, first.model) == (1, True, "distilled"), first
-    assert json.loads(project.run("publish").read_text())["version"] == 1
+    # The same words stand in the run file, in the report, and on the version.
+    assert json.loads(project.run("publish").read_text())["sentences"] == first.sentences
+    assert first.standing in project.report.read_text() and "Report" in project.report.read_text()
+    assert first.sentences[0] in Registry("tiny", project).client.get_model_version("tiny", "1").description
     with pytest.raises(UserError, match="no earlier champion"):
         rollback("tiny", project)
 
     # Publishing the same again makes no new version.
-    assert publish(PARAMS, project).version == 1
+    same = publish(PARAMS, project)
+    assert same.version == 1 and same.reasons[1:] == first.reasons and "nothing new" in same.reasons[0]
 
     # A new camera arrives and goes to train; what was held out stays held out. The retrained model is better:
     # promoted, once that is wanted.
@@ -95,7 +102,10 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert registry.champion() == 2
     found = registry.client.get_model_version("tiny", "3")
     assert found.tags["gate"] == "refused" and "champion" in found.tags["gate_reasons"]
-    assert "champion" in found.description
+    assert " ".join(worse.sentences) in found.description and worse.reasons[0] in found.description
+    assert "not champion (version 2 stays)" in project.report.read_text()
+    # Its metrics are those of evaluate, whatever the gate said.
+    assert found.tags["macro_f1"] == f"{registry.metric(3, 'macro_f1'):.4f}"
     # Versions are compared by their runs, so these hold every setting, not the registry's own alone.
     logged = registry.client.get_run(found.run_id).data.params
     assert (logged["prune.rate"], logged["extract.frames"]) == ("0.5", "2") and logged[
@@ -109,6 +119,14 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert few.reasons == ("0 test clips that no compared model has learnt from; 8 are needed",)
     tags, measured = registry.tags()[few.version], registry.metric(few.version, "macro_f1")
     assert tags["macro_f1"] == f"{measured:.4f}" and measured > 0
+
+    # Whoever wants it all the same promotes it by hand, and the verdict says so.
+    promote("tiny", few.version, project, force=True)
+    assert publish(PARAMS, project).reasons == (
+        "it was made champion by hand; the gate had refused it",
+        *few.reasons,
+    )
+    rollback("tiny", project)
 
     # The way back; there is no third step, and what was rolled back does not return by itself.
     assert rollback("tiny", project) == "tiny version 1 is champion again; version 2 was rolled back."
@@ -125,7 +143,7 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
 
     # The lineage of version 1.
     lineage = registry.lineage(1)
-    head = tracking.git(project, "rev-parse", "HEAD")
+    head = git(project, "rev-parse", "HEAD")
     assert head and lineage["git_commit"] == head.strip() and lineage["dirty"]
     assert lineage["flow_run_id"] == "flow-7" and lineage["mlflow_runs"] == {"train": "abc"}
     assert lineage["runtime"] == "onnx" and registry.find(lineage) == 1
@@ -142,12 +160,26 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     names = [item.path for item in registry.client.list_artifacts(first.run_id)]
     assert "uncommitted.diff" in names
 
-    # Metrics hang on the logged model and the data set, under the same names for every version.
+    # The few metrics to compare by are on each pipeline and its logged model, one point each.
     one, two = (registry.client.get_run(run).data.metrics for run in (first.run_id, quiet.run_id))
     assert one["macro_f1"] < two["macro_f1"] and set(one) == set(two)
-    logged = registry.client.search_logged_models([tracking.experiment_id(registry.client)])
+    logged = registry.client.search_logged_models([experiment_id(registry.client)])
     assert len(logged) == 4
-    assert all("macro_f1" in {m.key for m in model.metrics if m.dataset_digest} for model in logged)
+    assert {"macro_f1", "megabytes", "original_macro_f1"} == set(one)
+    assert all({m.key for m in model.metrics} == set(one) for model in logged)
+    assert len(registry.client.get_metric_history(first.run_id, "macro_f1")) == 1
+
+    # What MLflow shows: the verdict first, then a card; which pipeline's version is in use.
+    card = registry.client.get_model_version("tiny", "3").description
+    assert "registered, but not champion" in card.partition("\n")[0] and "Classes: leak, normal" in card
+    assert "2 frames of 24 × 16 pixels" in card and "split by camera" in card
+    assert "leak, normal" in registry.client.get_registered_model("tiny").description
+    runs = {n: registry.client.get_run(registry._run(n)) for n in (1, 2, 3)}
+    tags = {number: run.data.tags for number, run in runs.items()}
+    assert [tags[n]["champion"] for n in (1, 2, 3)] == ["yes", "no", "no"]
+    assert (tags[3]["gate"], tags[3]["version"], tags[3]["model"]) == ("refused", "tiny 3", "distilled")
+    assert "tiny version 3 (distilled)" in tags[3]["mlflow.note.content"]
+    assert runs[1].info.run_name.startswith("tiny · ") and runs[1].info.status == "FINISHED"
 
 
 def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
@@ -164,7 +196,7 @@ def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
         tmp_path / "empty.mp4",
         tmp_path / "no.mp4",
     ]
-    uri = tracking.tracking_uri(project)
+    uri = tracking_uri(project)
     (answers,) = artifacts.score_clips(uri, ["models:/tiny@champion"], files)
     assert list(answers.columns) == ["path", "label", "p_leak", "p_normal", "error"]
     assert list(answers["error"][-2:]) == ["the file is empty", "the file is missing"]
@@ -225,7 +257,7 @@ def test_a_slim_version_answers_from_its_own_part_of_a_clip(
         workers=1,
     )
     artifacts.check_parity(test["id"], said, test, "onnx")
-    card = artifacts.read_artifact(tracking.tracking_uri(project), "models:/slim/1", "card.json")
+    card = artifacts.read_artifact(tracking_uri(project), "models:/slim/1", "card.json")
     assert card["input"]["reduce"] == {"frames": 1, "size": [16, 16], "streams": "rgb"}
 
     # One that saves nothing is registered, not promoted.
@@ -242,8 +274,8 @@ def test_a_slim_version_answers_from_its_own_part_of_a_clip(
 def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project: Paths) -> None:
     write_clips(project, FIRST)
     write_evaluation(project, red=9, bias=-1.8)
-    client = tracking.connect(project)
-    number = tracking.experiment_id(client)
+    client = connect(project)
+    number = experiment_id(client)
     client.delete_experiment(number)
     try:
         with pytest.raises(UserError, match="experiments restore"):
@@ -254,7 +286,7 @@ def test_publishing_into_a_deleted_experiment_says_how_to_bring_it_back(project:
 
 def test_a_model_that_cannot_be_asked_says_why(project: Paths) -> None:
     with pytest.raises(RuntimeError, match="models:/nobody"):
-        artifacts.score_clips(tracking.tracking_uri(project), ["models:/nobody/1"], [])
+        artifacts.score_clips(tracking_uri(project), ["models:/nobody/1"], [])
 
 
 def test_nothing_to_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,5 +311,5 @@ def test_a_registry_that_cannot_tell_who_was_test_is_said(
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    known, (note,) = held_out("tiny", project)
+    known, (note, _) = held_out("tiny", project)  # of the server, then of the database here
     assert not known and note.startswith("the registry does not say who was in a test part before (")

@@ -147,19 +147,18 @@ def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
     export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino"])
     source = Path(__file__).parents[3] / "src"
     # A process of its own: where threads wait for each other for ever, this one would wait with them.
-    for _ in range(2):
-        subprocess.run(
-            [sys.executable, "-c", _CROWD, str(tmp_path)],
-            check=True,
-            timeout=120,
-            env={**os.environ, "PYTHONPATH": str(source)},
-        )
+    subprocess.run(
+        [sys.executable, "-c", _CROWD, str(tmp_path)],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(source)},
+    )
 
 
 def test_the_first_and_smallest_convolutions_and_the_head_stay_in_floats(tmp_path: Path) -> None:
-    model = create_model("two_stream_efficientnet_lite0", 3, pretrained=False)
-    recalibrate_batch_norm(model, [patches(2, 2, 5, 64) for _ in range(3)])
-    export(model, [patches(1, 2, 5, 64).numpy()], tmp_path, ["openvino-int8"])
+    model = create_model("efficientnet_frames", 3, pretrained=False)
+    recalibrate_batch_norm(model, [patches(2, 2, 3, 64) for _ in range(3)])
+    export(model, [patches(1, 2, 3, 64).numpy()], tmp_path, ["openvino-int8"])
     graph = import_openvino().Core().read_model(tmp_path / "int8.xml")
 
     def quantised(name: str) -> bool:
@@ -168,11 +167,10 @@ def test_the_first_and_smallest_convolutions_and_the_head_stay_in_floats(tmp_pat
         (op,) = (op for op in ops if op.get_friendly_name().startswith(name))
         return op.input_value(0).get_node().get_type_name() == "FakeQuantize"
 
-    for stream in ("rgb", "flow"):
-        assert not quantised(f"/{stream}/stages.0/stages.0.0/Conv/")
-        assert not quantised(f"/{stream}/stages.1/stages.1.0/conv_dw/Conv/")
-        assert not quantised(f"/{stream}/stages.2/stages.2.0/conv_pwl/Conv/")
-        assert quantised(f"/{stream}/stages.7/stages.7.0/conv_pwl/Conv/")
+    assert not quantised("/rgb/stages.0/stages.0.0/Conv/")
+    assert not quantised("/rgb/stages.1/stages.1.0/conv_dw/Conv/")
+    assert not quantised("/rgb/stages.2/stages.2.0/conv_pwl/Conv/")
+    assert quantised("/rgb/stages.7/stages.7.0/conv_pwl/Conv/")
     assert not quantised("/head/Gemm/")
 
 

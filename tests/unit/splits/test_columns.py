@@ -42,7 +42,9 @@ def test_groups_are_columns_or_near_twin_sets(columns: list[str], settings: Any,
 def test_a_folder_per_class_is_grouped_by_near_twins_and_that_is_said() -> None:
     (sentence,) = said(items("ok", "bad"), group_by=["camera"])
     assert "no column camera, so near-twin sets are the groups" in sentence and "may be flattered" in sentence
-    assert said(items("ok", "bad")) == [], "who asks for no groups hears nothing"
+    (sentence,) = said(items("ok", "bad"))
+    assert "no column camera or recording" in sentence, "also when none is asked for"
+    assert said(items("ok", "bad"), group_by=["id"]) == []
 
 
 @pytest.mark.parametrize(
@@ -70,17 +72,17 @@ def test_a_folder_per_class_has_no_videos_and_no_given_split() -> None:
 
 def test_a_given_split_that_is_not_used_is_told() -> None:
     found = items("ok", "bad", "ok", given=["train", "train", "test"])
-    (sentence,) = said(found)
+    _, sentence = said(found)
     assert "(test: 1, train: 2)" in sentence and "set split.given to 'given'" in sentence
     assert said(found, given="given") == []
 
 
 def test_labels_that_differ_in_case_or_spacing_are_told_unless_all_are_listed() -> None:
     found = items("ok", "OK", "ok", "no load", "no_load")
-    one, other = said(found)
+    one, other = said(found, group_by=["id"])
     assert "OK and ok differ in case or spacing alone" in one and "(OK: 1, ok: 2 clips)" in one
     assert "no load and no_load" in other
-    assert said(found, ["ok", "OK", "no load", "no_load"]) == []
+    assert said(found, ["ok", "OK", "no load", "no_load"], group_by=["id"]) == []
 
 
 def test_a_label_that_is_not_allowed_is_told_before_any_work() -> None:
@@ -88,7 +90,7 @@ def test_a_label_that_is_not_allowed_is_told_before_any_work() -> None:
         UserError, match=r"unknown labels 'OK' \(as of 1.mp4\): validate.classes .* allows bad, ok"
     ):
         said(items("ok", "OK"), ["ok", "bad"])
-    assert said(items("\u00fc"), ["u\u0308"]) == []
+    assert said(items("\u00fc"), ["u\u0308"], group_by=["id"]) == []
 
 
 def test_groups_that_differ_in_case_or_spacing_are_told() -> None:

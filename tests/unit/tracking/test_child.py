@@ -82,13 +82,19 @@ def test_it_arrives_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         pytest.raises(ValueError, match="broken"),
         child.child_run("split", Params(), Paths(tmp_path)) as run,
     ):
-        run.log({"a": 1}, 0)
+        run.log({"a": 1}, 7)
+        run.results({"c": 3})
         run.nested("one", {"frames": 4}, {"b": 2})
         raise ValueError("broken")
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        (own, inside) = database.execute(
+        (own, pipeline, inside) = database.execute(
             "select run_uuid, name, status from runs order by name desc"
         ).fetchall()
         assert own == (run.run_id, "split", "FAILED") and inside[1:] == ("one", "FINISHED")
-        metrics = database.execute("select run_uuid, key, value from metrics order by key").fetchall()
-        assert metrics == [(run.run_id, "a", 1.0), (inside[0], "b", 2.0)]
+        assert pipeline[1].startswith("rig · ") and pipeline[2] == "FAILED"
+        metrics = database.execute("select run_uuid, key, value, step from metrics order by key").fetchall()
+        assert metrics == [
+            (inside[0], "b", 2.0, 0),
+            (run.run_id, "c", 3.0, 0),
+            (run.run_id, "epoch/a", 1.0, 7),
+        ]

@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking import run as tracking
-from slimstream.tracking.store import Client
+from slimstream.tracking.pipeline import PARENT_TAG
+from slimstream.tracking.store import Client, connect, experiment_id
 
 PARAMS = Params(recipe="tiny", ingest=IngestParams(source="../clips/plant"))
 
@@ -48,14 +49,14 @@ def test_a_run_holds_settings_tags_data_set_and_curves(
         assert time.perf_counter() - started < 1
         run.artifact(tmp_path / "page.html")
         time.sleep(1)
-    client = tracking.connect(store)
+    client = connect(store)
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
     assert found.data.params["fit.lr"] == "0.001" and found.data.params["model"] == "two_stream_mobilevit"
     assert found.data.tags["recipe"] == "tiny" and found.data.tags["split_hash"] == "ab" * 32
     (data,) = found.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("plant", "ab" * 18)
-    curve = client.get_metric_history(run.run_id, "loss")
+    curve = client.get_metric_history(run.run_id, "epoch/loss")
     assert [point.step for point in curve] == list(range(2500)) and curve[-1].value == 1 / 2500
     assert any(name.startswith("system/cpu") for name in found.data.metrics)
     assert [item.path for item in client.list_artifacts(run.run_id)] == ["page.html"]
@@ -66,9 +67,9 @@ def test_candidates_are_runs_inside_the_run_of_their_search(store: Paths) -> Non
     with tracking.stage_run("search", PARAMS, store) as run:
         for frames in (8, 4):
             run.nested(f"rgb-{frames}", {"frames": frames, "size": "96x96"}, {"macro_f1": 0.1 * frames})
-    client = tracking.connect(store)
-    inside = f"tags.`{tracking.PARENT_TAG}` = '{run.run_id}'"
-    found = client.search_runs([tracking.experiment_id(client)], inside, order_by=["metrics.macro_f1"])
+    client = connect(store)
+    inside = f"tags.`{PARENT_TAG}` = '{run.run_id}'"
+    found = client.search_runs([experiment_id(client)], inside, order_by=["metrics.macro_f1"])
     assert [one.info.run_name for one in found] == ["rgb-4", "rgb-8"]
     assert found[0].data.params == {"frames": "4", "size": "96x96"}
     assert found[0].data.metrics == {"macro_f1": 0.4} and found[0].info.status == "FINISHED"
@@ -77,7 +78,7 @@ def test_candidates_are_runs_inside_the_run_of_their_search(store: Paths) -> Non
 def test_a_stage_before_the_split_has_no_data_set_of_an_old_one(store: Paths) -> None:
     with tracking.stage_run("validate", PARAMS, store) as run:
         pass
-    found = tracking.connect(store).get_run(run.run_id)
+    found = connect(store).get_run(run.run_id)
     assert "split_hash" not in found.data.tags and not found.inputs.dataset_inputs
     assert found.data.params["max_quarantined"] == "0.1"
 
@@ -87,8 +88,8 @@ def test_how_it_ended_is_kept(store: Paths, raised: type[BaseException], status:
     with pytest.raises(raised), tracking.stage_run("split", PARAMS, store) as run:
         run.log({"a": 1}, 0)
         raise raised
-    found = tracking.connect(store).get_run(run.run_id)
-    assert found.info.status == status and found.data.metrics["a"] == 1
+    found = connect(store).get_run(run.run_id)
+    assert found.info.status == status and found.data.metrics["epoch/a"] == 1
 
 
 def test_off_means_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,15 +122,15 @@ class Flaky:
         self.sent: list[float] = []
         self.ended: str | None = None
 
-    def create(self) -> tuple[Any, str]:
+    def create(self) -> tracking.Opened:
         self._maybe()
-        return self, "run"
+        return tracking.Opened(self, "run", self.end)
 
     def log_batch(self, run_id: str, metrics: list[Any]) -> None:
         self._maybe()
         self.sent += [metric.value for metric in metrics]
 
-    def set_terminated(self, run_id: str, status: str) -> None:
+    def end(self, status: str, results: Mapping[str, float]) -> None:
         self._maybe()
         self.ended = status
 
@@ -167,7 +168,7 @@ def test_two_processes_may_meet_an_empty_store(
 ) -> None:
     monkeypatch.setattr("slimstream.tracking.store._client", create_store)
     context = multiprocessing.get_context("fork")  # mlflow is imported already: half a minute saved
-    tracking.connect(Paths(tmp_path / "import-first"))
+    connect(Paths(tmp_path / "import-first"))
     failed = context.Queue()
     both = [context.Process(target=_log_one, args=(str(tmp_path), failed)) for _ in range(2)]
     for process in both:
@@ -176,7 +177,7 @@ def test_two_processes_may_meet_an_empty_store(
         process.join()
     assert failed.empty()
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        assert database.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (2,)
+        assert database.execute("select count(*) from runs where name = 'split'").fetchone() == (2,)
         assert database.execute("select count(*) from experiments where name = 'slimstream'").fetchone() == (
             1,
         )

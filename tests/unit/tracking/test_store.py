@@ -21,6 +21,7 @@ from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts
 from slimstream.registry.versions import Registry
 from slimstream.tracking import run as tracking
+from slimstream.tracking.address import tracking_uri
 from slimstream.tracking.database import EXPERIMENT, database, sqlite_uri
 from slimstream.tracking.store import experiment_id, open_store
 
@@ -41,7 +42,7 @@ def register(root: Path) -> None:
     """A version of `tiny` in the store of `root`, with lineage.json and a model that always says fine."""
     import mlflow
 
-    uri = tracking.tracking_uri(Paths(root))
+    uri = tracking_uri(Paths(root))
     client = open_store(uri)
     run = client.create_run(experiment_id(client))
     work = root / "work"
@@ -81,7 +82,7 @@ def root(made: Path, tmp_path: Path) -> Path:
     """A copy of it, as if it had been made there."""
     copy = tmp_path / "here"
     shutil.copytree(made, copy)
-    open_store(tracking.tracking_uri(Paths(copy)))
+    open_store(tracking_uri(Paths(copy)))
     return copy
 
 
@@ -114,7 +115,7 @@ def test_a_project_that_moved_finds_its_models(
     made: Path, tmp_path: Path, log_records: list[logging.LogRecord]
 ) -> None:
     shutil.copytree(made, tmp_path / "before")
-    open_store(tracking.tracking_uri(Paths(tmp_path / "before")))
+    open_store(tracking_uri(Paths(tmp_path / "before")))
     log_records.clear()
     (tmp_path / "before").rename(tmp_path / "after ?")
     registry = Registry("tiny", Paths(tmp_path / "after ?"))
@@ -166,17 +167,17 @@ def test_a_database_without_its_files_is_left_as_it_is_and_says_where_they_were(
 
 
 def test_places_that_somebody_chose_stay(tmp_path: Path) -> None:
-    client = open_store(tracking.tracking_uri(Paths(tmp_path)))
+    client = open_store(tracking_uri(Paths(tmp_path)))
     client.create_experiment(EXPERIMENT, artifact_location="s3://plant/mlflow")
     (tmp_path / "mlartifacts").mkdir()
-    client = open_store(tracking.tracking_uri(Paths(tmp_path)))
+    client = open_store(tracking_uri(Paths(tmp_path)))
     assert client.get_experiment(experiment_id(client)).artifact_location == "s3://plant/mlflow"
 
 
 def test_a_deleted_experiment_is_named_with_the_way_back(
     root: Path, capsys: pytest.CaptureFixture[str], log_records: list[logging.LogRecord]
 ) -> None:
-    client = open_store(tracking.tracking_uri(Paths(root)))
+    client = open_store(tracking_uri(Paths(root)))
     number = experiment_id(client)
     client.delete_experiment(number)
     with pytest.raises(UserError, match=f"was deleted; `MLFLOW_TRACKING_URI=.* restore -x {number}`") as told:
@@ -238,7 +239,7 @@ def test_a_database_that_another_program_holds_is_worth_another_try(
     holder = sqlite3.connect(root / "mlflow.db")
     holder.execute("BEGIN EXCLUSIVE")
     with pytest.raises(Unavailable, match=r"mlflow\.db is held by another program"):
-        open_store(tracking.tracking_uri(Paths(root)))
+        open_store(tracking_uri(Paths(root)))
     holder.close()
 
 

@@ -1,26 +1,19 @@
-"""Models in their deployed form: what they predict for the test clips, and the time to prepare a raw clip."""
+"""Models in their deployed form, and what they predict for the test clips."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from slimstream.clips.packs import pack_clip
-from slimstream.clips.params import NetworkInput
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
-from slimstream.models.latency import Latency, percentiles, time_calls
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import Form, Network, read_forms, warm_up
-from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
-
-PREPARED_CLIPS = 5
-"""Number of raw clips whose preparation (decoding and flow) is timed."""
+from slimstream.runtimes.split_part import Floats, SplitPart
 
 
 @dataclass(frozen=True)
@@ -54,18 +47,3 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     warm_up([parallel, deployed], example)
     answers = seen.predict(parallel, f"{name}: test")
     return Prediction(name, model, card, answers, deployed, form, forms, example)
-
-
-def time_preparations(files: list[Path], inputs: list[NetworkInput]) -> list[Latency]:
-    """Times of preparing single raw files as `inputs` say, by decoding and optical flow, in one thread.
-
-    Inputs take turns on each file, so that other load on the machine affects all equally. Each file is read
-    once before: else only the first input would wait for the disk. Equal inputs are timed once.
-    """
-    needed = {input.model_dump_json(): input for input in inputs}
-    chosen = [files[i] for i in spread_indices(len(files), PREPARED_CLIPS)]
-    for file in chosen:
-        pack_clip(file, inputs[0])
-    spent = [time_calls([partial(pack_clip, file, input) for input in needed.values()]) for file in chosen]
-    times = {key: percentiles(column) for key, column in zip(needed, zip(*spent, strict=True), strict=True)}
-    return [times[input.model_dump_json()] for input in inputs]

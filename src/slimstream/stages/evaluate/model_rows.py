@@ -7,11 +7,12 @@ from slimstream.core.paths import models_scored
 
 ORIGINAL = "original"
 COSTS = {
-    "file_to_answer_p50_ms": ("file to answer", "ms"),
-    "latency_p50_ms": ("network", "ms"),
-    "megabytes": ("size", "MB"),
+    "file_to_answer_p50_ms": ("file to answer", "ms", "file_to_answer_ratio"),
+    "latency_p50_ms": ("network", "ms", "latency_ratio"),
+    "megabytes": ("size", "MB", None),
 }
-"""Scores that are shown against those of the original: title and unit."""
+"""Scores that are shown against those of the original: title, unit, and for what is measured with a spread
+the name of the ratio, whose 95 % interval evaluate gives as `<name>_low` and `<name>_high`."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Cost:
     """None: not measured."""
     ratio: float | None
     """Share of the original's; None for the original itself, or where one of the two was not measured."""
+    equal: bool = False
+    """Whether no difference to the original was measured: the interval of the ratio holds 1, or it rounds to
+    1.00."""
 
     @property
     def absolute(self) -> str:
@@ -36,8 +40,8 @@ class Cost:
 
     @property
     def relative(self) -> str:
-        """As "0.28 ×"; empty without a ratio."""
-        return "" if self.ratio is None else f"{self.ratio:.2f} ×"
+        """As "0.28 ×", or "equal"; empty without a ratio."""
+        return "" if self.ratio is None else "equal" if self.equal else f"{self.ratio:.2f} ×"
 
     def __str__(self) -> str:
         """As "0.28 × (31 ms)"; the absolute value alone without a ratio."""
@@ -62,11 +66,7 @@ def model_rows(flat: Mapping[str, float]) -> list[ModelRow]:
         scores = {
             key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")
         }
-        costs = [
-            Cost(key, title, unit, scores.get(key), _ratio(flat, name, key))
-            for key, (title, unit) in COSTS.items()
-        ]
-        rows.append(ModelRow(name, scores, costs))
+        rows.append(ModelRow(name, scores, [_cost(flat, name, key) for key in COSTS]))
     return rows
 
 
@@ -84,9 +84,14 @@ def text_table(flat: Mapping[str, float]) -> list[dict[str, str]]:
     ]
 
 
-def _ratio(flat: Mapping[str, float], name: str, key: str) -> float | None:
+def _cost(flat: Mapping[str, float], name: str, key: str) -> Cost:
+    what, unit, ratio_name = COSTS[key]
     mine, whole = flat.get(f"{name}.{key}"), flat.get(f"{ORIGINAL}.{key}")
-    return mine / whole if name != ORIGINAL and mine is not None and whole else None
+    if name == ORIGINAL or mine is None or not whole:
+        return Cost(key, what, unit, mine, None)
+    ratio = mine / whole
+    low, high = (flat.get(f"{name}.{ratio_name}_{end}", ratio) for end in ("low", "high"))
+    return Cost(key, what, unit, mine, ratio, low <= 1 <= high or round(ratio, 2) == 1)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,22 +1,23 @@
 """evaluate: scores and latency of every model in its deployed form on the same test clips; the report."""
 
 import json
-from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
 from slimstream.core.errors import UserError
-from slimstream.core.paths import MODELS, Paths
+from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.core.simulated import SIMULATED
-from slimstream.models.latency import latencies
 from slimstream.runtimes.split_part import SplitPart
-from slimstream.stages.evaluate.deployed import Prediction, predict, time_preparations
+from slimstream.stages.evaluate.deployed import Prediction, predict
+from slimstream.stages.evaluate.model_rows import ORIGINAL
 from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import contents, examples, page
 from slimstream.stages.evaluate.report.front import read_json, read_table
+from slimstream.stages.evaluate.report.types import Report
 from slimstream.stages.evaluate.scores import compare, score
+from slimstream.stages.evaluate.summary import write_summary
+from slimstream.stages.evaluate.times import ratio_intervals, time_models
 from slimstream.training.metrics import classification as metrics
 from slimstream.training.metrics.intervals import draw_resamples
 
@@ -50,27 +51,29 @@ def run(
         test.rows["group"].tolist(), test.rows["twin"].tolist(), evaluate.resamples, evaluate.seed
     )
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
-    speed = latencies({r.name: partial(r.deployed, r.example) for r in results}, evaluate.latency_runs)
     files = [paths.ingested / path for path in clips["path"]]
-    prepared = time_preparations(files, [r.card.network_input for r in results])
-    input, prepare = results[0].card.network_input, prepared[0]
-    save_predictions(paths, classes, test, results)
+    times = time_models(results, files, evaluate.latency_runs, paths)
+    input, prepare = results[0].card.network_input, times[results[0].name].prepare
 
-    scores = {r.name: score(r, test, draws, speed[r.name], p) for r, p in zip(results, prepared, strict=True)}
+    scores = {r.name: score(r, test, draws, times[r.name]) for r in results}
+    if whole := times.get(ORIGINAL):
+        for name in scores.keys() - {ORIGINAL}:
+            scores[name] |= ratio_intervals(times[name], whole, evaluate.seed)
     differences = list(compare(results, test, draws))
-    flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
     for d in differences:
-        key = "delta_macro_f1" if d["versus"] == "original" else f"delta_{d['versus']}_macro_f1"
-        flat |= {f"{d['name']}.{key}": d["delta"]}
-        flat |= {f"{d['name']}.{key}_{end}": d[end] for end in ("low", "high")}
+        key = "delta_macro_f1" if d["versus"] == ORIGINAL else f"delta_{d['versus']}_macro_f1"
+        scores[d["name"]] |= {key: d["delta"], **{f"{key}_{end}": d[end] for end in ("low", "high")}}
+    flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
     flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
     flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
 
     preferred = metrics.preferred_model(flat, publish__models)
+    save_predictions(paths, classes, test, results)
+    write_summary(flat, preferred or results[0].name, paths)
     aspects = (clips["width"] / clips["height"]).tolist()
-    shown = [r for r in results if r.name in ("original", preferred)] or results[:1]
+    shown = [r for r in results if r.name in (ORIGINAL, preferred)] or results[:1]
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])
-    report = page.Report(
+    report = Report(
         recipe=recipe,
         simulated=SIMULATED.get(ingest__source, ""),
         classes=classes,
@@ -84,10 +87,7 @@ def run(
         test_clips=len(test.rows),
         differences=differences,
         frames=example.shape[1],
-        prepare={
-            r.name: (p.p50 / r.card.network_input.clips, p.p95 / r.card.network_input.clips)
-            for r, p in zip(results, prepared, strict=True)
-        },
+        prepare={name: (t.prepare.p50 / t.clips, t.prepare.p95 / t.clips) for name, t in times.items()},
         preparation="decoding and optical flow" if input.sees_flow else "decoding",
         search=read_table(paths.curves("search")),
         search_result=read_json(paths.search),
@@ -97,31 +97,22 @@ def run(
         wrong=[contents.clip_sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
         wrong_in_all=len(mistakes),
     )
-    paths.report.parent.mkdir(parents=True, exist_ok=True)
-    paths.report.write_text(page.render(report), encoding="utf-8")
+    html = page.render(report)
+    for file in (paths.report_page, paths.report):  # DVC keeps the first; publish completes the second
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(html, encoding="utf-8")
     return flat
 
 
 def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
-    """Write data/predictions.parquet and, for `dvc plots`, a table of actual and predicted labels."""
+    """Write data/predictions.parquet."""
     frames = []
-    for name in MODELS:  # DVC wants the plots of all, also where there is no slim model
-        pd.DataFrame(columns=["actual", "predicted"]).to_csv(_confusions(paths, name), index=False)
     for r in results:
         frame = test.rows[["id", "clip", "video", "label"]].assign(model=r.name)
         frame["predicted"] = [classes[i] for i in r.predicted]
         for i, label in enumerate(classes):
             frame[f"p_{label}"] = r.test[:, i]
         frames.append(frame)
-        if r.name in MODELS:  # DVC knows the plots of these; a teacher's matrix is in the report
-            seen = frame[["label", "predicted"]].rename(columns={"label": "actual"})
-            seen.to_csv(_confusions(paths, r.name), index=False)
     first = ["model", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)
     table[first + [c for c in table if c not in first]].to_parquet(paths.predictions)
-
-
-def _confusions(paths: Paths, name: str) -> Path:
-    file = paths.curves(f"confusion_{name}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file

@@ -3,9 +3,10 @@
 import re
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from slimstream.core.schema import Section
+from slimstream.core.simulated import SIMULATED
 
 
 def holds_credentials(address: str) -> bool:
@@ -52,13 +53,30 @@ class IngestParams(Section):
     endpoint_url: str | None = Field(
         None, description="an S3 server for clips alone; AWS_ENDPOINT_URL is for all"
     )
+    columns: str | None = Field(
+        None,
+        description="regular expression that is searched in the path of each clip; each group with a name, "
+        "as (?P<camera>cam\\d+), becomes a column",
+    )
     rig: RigParams = RigParams()
     bench: BenchParams = BenchParams()
     pellets: PelletsParams = PelletsParams()
+
+    @field_validator("columns")
+    @classmethod
+    def names_columns(cls, pattern: str | None) -> str | None:
+        try:
+            if pattern is not None and not re.compile(pattern).groupindex:
+                raise ValueError("a group needs a name, as (?P<camera>cam\\d+)")
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        return pattern
 
     @model_validator(mode="after")
     def without_credentials(self) -> Self:
         # What stands here is logged with every run.
         if holds_credentials(self.source) or holds_credentials(self.endpoint_url or ""):
             raise ValueError("credentials belong in the environment, not in an address")
+        if self.columns and self.source in SIMULATED:
+            raise ValueError("'columns' is for names of files; simulated clips have theirs already")
         return self

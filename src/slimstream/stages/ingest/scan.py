@@ -15,6 +15,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.stages.ingest.held_out import HeldOut, last_split
+from slimstream.stages.ingest.name_columns import with_name_columns
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested
 from slimstream.stages.ingest.sources import normalise, open_source
@@ -88,7 +89,7 @@ def scan(
     uri = normalise(source or ingest.source)
     source_ = open_source(ingest, uri, paths)
     check_ingested(paths)
-    listing = source_.list()
+    listing = with_name_columns(source_.list(), ingest.columns)
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
     found = {item.key: item for item in listing.items}

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from slimstream.catalog.hidden_files import hidden_part
-from slimstream.catalog.listing import FileStat, Listing, find_metadata, label_files
+from slimstream.catalog.listing import FileStat, Item, Listing, find_metadata, label_files
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths, printable_path
 from slimstream.stages.ingest.params import IngestParams
@@ -61,6 +64,27 @@ def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
         )
     check_source(uri, paths)
     return FolderSource(uri, paths.source_root)
+
+
+@contextmanager
+def samples(source: Source, items: Sequence[Item], count: int) -> Iterator[list[Path]]:
+    """At most `count` clips of `items`, of middling size, as files on this machine, but unreachable ones.
+
+    Clips of a folder are read where they are, others are fetched and deleted after the block.
+    """
+    by_size = sorted(items, key=lambda item: (item.stat.size, item.key))
+    places = {len(by_size) * (2 * n + 1) // (2 * count) for n in range(count)}
+    with TemporaryDirectory() as folder:
+        files = []
+        for number, item in enumerate(by_size[place] for place in sorted(places)):
+            if isinstance(source, FolderSource):
+                files.append(source.folder / item.key)
+                continue
+            file = Path(folder, f"{number}{PurePosixPath(item.key).suffix.lower()}")
+            with suppress(FetchError):
+                source.fetch(item.key, item.stat, file)
+                files.append(file)
+        yield files
 
 
 class FolderSource:

@@ -1,18 +1,32 @@
 """The table of the search and its choice, from what candidates predicted and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from slimstream.clips.params import ExtractParams
-from slimstream.stages.search.candidates import AnyCandidate, describe
 from slimstream.stages.search.stage import MEASURED
 from slimstream.stages.search.timing import Row
 from slimstream.training.cheapest import choose_on_folds, front
-from slimstream.training.inner_folds import InnerFolds
+from slimstream.training.inner_folds import InnerFolds, scores_of_folds
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import Resampling
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Clips that judge candidates, each of which is asked about those that it has not learnt from."""
+
+    truth: Ints
+    """Their classes (N,)."""
+    classes: int
+    folds: InnerFolds
+    draws: Resampling
+
+    def score(self, predicted: Ints) -> float:
+        """Macro-F1 of the classes (N,) that a candidate predicts."""
+        return float(scores_of_folds(self.truth, predicted, self.folds, self.classes)[0])
 
 
 def table_row(described: dict[str, Any], cost: Row, score: float, epochs: int) -> dict[str, Any]:
@@ -37,27 +51,23 @@ def table_row(described: dict[str, Any], cost: Row, score: float, epochs: int) -
 
 
 def conclude(
-    candidates: Sequence[AnyCandidate],
-    extract: ExtractParams,
-    args: Mapping[str, Any],
+    entries: Sequence[dict[str, Any]],
     costs: Sequence[Row],
     predicted: Sequence[Ints],
-    truth: Ints,
-    folds: InnerFolds,
-    draws: Resampling,
-    classes: int,
+    judges: Judges,
     margin: float,
     epochs: int = 0,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The rows of the table, and the choice for search.json.
 
-    `costs` are those of `timing.total_costs`; `predicted` the classes (N,) that each candidate predicts for
-    clips of the classes `truth` (N,) that it has not seen.
+    `entries` are those of `candidates.describe`, `costs` those of `timing.total_costs`; `predicted` are the
+    classes (N,) that each candidate predicts for the clips of `judges`.
     """
     spent = np.array([cost["file_to_answer_ms"] for cost in costs])
-    scores, choice, drawn = choose_on_folds(predicted, truth, folds, draws, classes, spent, margin)
+    scores, choice, drawn = choose_on_folds(
+        predicted, judges.truth, judges.folds, judges.draws, judges.classes, spent, margin
+    )
     leads = front(scores, spent)
-    entries = [describe(one, extract, args) for one in candidates]
     rows = [
         table_row(entry, costs[i], scores[i], epochs)
         | {"loss": scores[choice.best] - scores[i], "low": choice.low[i], "high": choice.high[i]}
@@ -68,10 +78,11 @@ def conclude(
         name: entries[i] | {key: float(rows[i][key]) for key in MEASURED}
         for name, i in (("chosen", choice.chosen), ("best", choice.best))
     }
+    folds = judges.folds
     return rows, {
         **judged,
         "why": choice.why,
-        "undecided": [candidates[i].title for i in choice.undecided],
+        "undecided": [entries[i]["title"] for i in choice.undecided],
         "margin": margin,
         "folds": {"by": folds.by, "count": folds.count, "note": folds.label, "resampled": drawn},
     }

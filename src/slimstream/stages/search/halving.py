@@ -24,14 +24,14 @@ from slimstream.core.progress import null_log
 from slimstream.models import build_on_meta, create_model
 from slimstream.models.cost import count_macs
 from slimstream.stages.search.candidates import AnyCandidate, describe
-from slimstream.stages.search.conclusion import conclude, table_row
+from slimstream.stages.search.conclusion import Judges, conclude, table_row
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.sampling import sample
 from slimstream.stages.search.timing import clip_shape, deployed_precision, total_costs
 from slimstream.stages.search.work import raw_files, work_folder
 from slimstream.training.cheapest import front
 from slimstream.training.feature_cache import write_array
-from slimstream.training.inner_folds import MIN_GROUPS, scores_of_folds, val_fold
+from slimstream.training.inner_folds import MIN_GROUPS, val_fold
 from slimstream.training.loop import fit
 from slimstream.training.metrics.classification import Floats, Ints
 from slimstream.training.metrics.intervals import draw_resamples
@@ -65,6 +65,7 @@ def try_by_halving(
     draws = draw_resamples(
         val["group"].tolist(), val["twin"].tolist(), search.resamples, min_groups=MIN_GROUPS
     )
+    judges = Judges(truth, classes, whole, draws)
     precision = deployed_precision(runtimes)
     texts = [train.model_dump_json(), precision]
     work = work_folder([*candidates], search, extract, texts, paths)
@@ -78,7 +79,7 @@ def try_by_halving(
     predicted = partial(_predicted, study=study, train=train, work=work)
 
     def score(one: AnyCandidate, epochs: int) -> float:
-        return float(scores_of_folds(truth, predicted(one, epochs), whole, classes)[0])
+        return judges.score(predicted(one, epochs))
 
     def judge(one: AnyCandidate) -> tuple[float, float]:
         net = build_on_meta(*one.model(train.model_args))
@@ -91,26 +92,22 @@ def try_by_halving(
         alive, extract, train.model_args, classes, study.both.lengths, files, search, precision, work
     )
     of, left = dict(zip(alive, costs, strict=True)), []
+    entries = {one: describe(one, extract, train.model_args) for one in alive}
     for epochs, more in pairwise(levels):
         scores = np.array([score(one, epochs) for one in alive])
         kept = survivors(scores, np.array([of[one]["file_to_answer_ms"] for one in alive]))
         print(f"search: {len(kept)} of {len(alive)} go on to {more} epochs.", file=sys.stderr)
         left += [
-            table_row(describe(one, extract, train.model_args), of[one], scores[i], epochs)
+            table_row(entries[one], of[one], scores[i], epochs)
             for i, one in enumerate(alive)
             if i not in kept
         ]
         alive = [alive[i] for i in kept]
     rows, choice = conclude(
-        alive,
-        extract,
-        train.model_args,
+        [entries[one] for one in alive],
         [of[one] for one in alive],
         [predicted(one, levels[-1]) for one in alive],
-        truth,
-        whole,
-        draws,
-        classes,
+        judges,
         search.margin,
         levels[-1],
     )

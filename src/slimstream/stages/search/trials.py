@@ -3,8 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,17 @@ import pandas as pd
 from slimstream.clips.params import ExtractParams
 from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
-from slimstream.datasets.dataset import ClipDataset
 from slimstream.models import build_on_meta
 from slimstream.models.cost import count_macs
-from slimstream.stages.search.candidates import Candidate
-from slimstream.stages.search.conclusion import conclude
+from slimstream.stages.search.candidates import Candidate, describe
+from slimstream.stages.search.conclusion import Judges, conclude
 from slimstream.stages.search.features import compute_pass, passes, pool_frames, streams_of
 from slimstream.stages.search.params import SearchParams
 from slimstream.stages.search.sampling import sample
 from slimstream.stages.search.timing import clip_shape, deployed_precision, total_costs
 from slimstream.stages.search.work import raw_files, work_folder
 from slimstream.training.feature_cache import write_array
-from slimstream.training.inner_folds import (
-    MIN_GROUPS,
-    InnerFolds,
-    inner_folds,
-    predict_left_out,
-    scores_of_folds,
-)
+from slimstream.training.inner_folds import MIN_GROUPS, inner_folds, predict_left_out
 from slimstream.training.metrics.classification import Ints
 from slimstream.training.metrics.intervals import draw_resamples
 from slimstream.training.study import Study
@@ -54,58 +46,18 @@ def try_all(
     split = split[split["part"].isin(["train", "val"])].sort_values("id")
     clips, classes = study.both, len(study.classes)
     own, truth = split.iloc[clips.given], np.array(clips.labels)
-    folds = inner_folds(own["group"].tolist(), own["twin"].tolist(), truth)
+    groups, twins = own["group"].tolist(), own["twin"].tolist()
+    folds = inner_folds(groups, twins, truth)
+    judges = Judges(
+        truth, classes, folds, draw_resamples(groups, twins, search.resamples, min_groups=MIN_GROUPS)
+    )
     print(f"search: {len(candidates)} candidates, {folds.label}.", file=sys.stderr)
     precision = deployed_precision(runtimes)
     settings = [precision, json.dumps(dict(args), sort_keys=True, default=str)]
     work = work_folder(candidates, search, extract, settings, paths)
 
-    predicted = _predictor(candidates, clips, truth, folds, classes, search, extract, args, paths.cache, work)
-
-    def judge(one: Candidate) -> tuple[float, float]:
-        score = float(scores_of_folds(truth, predicted(one), folds, classes)[0])
-        return score, float(
-            count_macs(build_on_meta(*one.model(args)), clip_shape(one, extract, clips.lengths))
-        )
-
-    tried = sample(candidates, search.trials, judge)
-    rows = [predicted(one) for one in progress_bar(tried, "candidates judged", len(tried))]
-    files = raw_files(split, search.clips_timed, paths)
-    costs = total_costs(tried, extract, args, classes, clips.lengths, files, search, precision, work)
-    draws = draw_resamples(
-        own["group"].tolist(), own["twin"].tolist(), search.resamples, min_groups=MIN_GROUPS
-    )
-    result = conclude(
-        tried,
-        extract,
-        args,
-        costs,
-        rows,
-        truth,
-        folds,
-        draws,
-        classes,
-        search.margin,
-    )
-    shutil.rmtree(work)
-    return result
-
-
-def _predictor(
-    candidates: Sequence[Candidate],
-    clips: ClipDataset,
-    truth: Ints,
-    folds: InnerFolds,
-    classes: int,
-    search: SearchParams,
-    extract: ExtractParams,
-    args: Mapping[str, Any],
-    cache: Path,
-    work: Path,
-) -> Callable[[Candidate], Ints]:
-    """What predicts classes (N,) on inner folds by a candidate; features that they share are made once."""
     jobs = {(job.backbone, job.stream, job.size): job for job in passes(candidates)}
-    features = {key: compute_pass(job, clips, extract, args, cache) for key, job in jobs.items()}
+    features = {key: compute_pass(job, clips, extract, args, paths.cache) for key, job in jobs.items()}
 
     def predicted(one: Candidate) -> Ints:
         file = work / "predicted" / f"{one.title}.npy"
@@ -122,4 +74,15 @@ def _predictor(
         found: Ints = np.load(file, allow_pickle=False)
         return found
 
-    return predicted
+    def judge(one: Candidate) -> tuple[float, float]:
+        net = build_on_meta(*one.model(args))
+        return judges.score(predicted(one)), float(count_macs(net, clip_shape(one, extract, clips.lengths)))
+
+    tried = sample(candidates, search.trials, judge)
+    rows = [predicted(one) for one in progress_bar(tried, "candidates judged", len(tried))]
+    files = raw_files(split, search.clips_timed, paths)
+    costs = total_costs(tried, extract, args, classes, clips.lengths, files, search, precision, work)
+    entries = [describe(one, extract, args) for one in tried]
+    result = conclude(entries, costs, rows, judges, search.margin)
+    shutil.rmtree(work)
+    return result

@@ -27,7 +27,7 @@ from slimstream.core.parallel import parallel_map
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, progress_bar
 from slimstream.splits import columns
-from slimstream.splits.columns import check_labels, effective_group_by, ungrouped_warning
+from slimstream.splits.columns import check_labels, effective_group_by
 from slimstream.splits.given import parts_of, split_as_given
 from slimstream.splits.groups import components, group_names, missing_column
 from slimstream.splits.params import SplitParams
@@ -46,8 +46,6 @@ def run(
     video = split.video
     manifest = read_manifest(paths.manifest).reset_index(drop=True)
     group_by = effective_group_by(group_columns(manifest), split)
-    if sentence := ungrouped_warning(group_by, split):
-        print(f"validate: {sentence}", file=sys.stderr)
     usable = manifest[manifest["problem"] == ""]
     check_labels(usable["label"], usable["key"], validate.classes)
     reasons = _unusable(manifest, [*group_by, video] if video else group_by)

@@ -7,7 +7,7 @@ resamples, so differences between models are paired.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -68,6 +68,11 @@ def draw_resamples(
         inside = np.unique(unit[of_clip == g])
         draws[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=resamples)
     return Resampling("twin", len(names), unit, draws)
+
+
+def leave_each_out(r: Resampling) -> Resampling:
+    """All units but one, for each unit in turn: the resamples of a jackknife."""
+    return replace(r, draws=np.ones((r.units, r.units), np.int64) - np.eye(r.units, dtype=np.int64))
 
 
 def resampled_confusions(truth: Ints, predicted: Ints, classes: int, r: Resampling) -> npt.NDArray[np.int64]:

@@ -31,3 +31,18 @@ def test_text_shows_ratio_and_value_and_a_dash_for_what_was_not_measured() -> No
     assert original["file to answer"] == "124 ms" and original["accuracy"] == "–"
     alone = {key: value for key, value in FLAT.items() if key.startswith("slim")}
     assert text_table(alone)[0]["file to answer"] == "31 ms"
+
+
+@pytest.mark.parametrize(
+    ("ms", "low", "high", "told"),
+    [
+        (31.0, 0.2, 0.3, "0.25 × (31 ms)"),
+        (119.0, 0.9, 1.1, "equal (119 ms)"),
+        (119.0, 0.94, 0.97, "0.96 × (119 ms)"),
+        (124.2, 1.001, 1.003, "equal (124 ms)"),
+    ],
+)
+def test_a_ratio_that_is_noise_is_told_as_equal(ms: float, low: float, high: float, told: str) -> None:
+    ratio = {"slim.file_to_answer_ratio_low": low, "slim.file_to_answer_ratio_high": high}
+    _, slim = text_table({**FLAT, "slim.file_to_answer_p50_ms": ms, **ratio})
+    assert slim["file to answer"] == told

@@ -7,19 +7,20 @@ import pandas as pd
 from slimstream.core.paths import Paths
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction
-from slimstream.stages.evaluate.report import examples, page
+from slimstream.stages.evaluate.report import examples
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
+from slimstream.stages.evaluate.report.types import ClipPrediction, ModelResult, ShownClip
 from slimstream.training.metrics import classification as metrics
 
 
 def model_result(
     r: Prediction, scores: dict[str, float], test: SplitPart, classes: list[str], paths: Paths
-) -> page.ModelResult:
+) -> ModelResult:
     """The part of the report about one model."""
     file = paths.curves(r.name)
     curve = pd.read_csv(file) if file.exists() else pd.DataFrame()
-    return page.ModelResult(
+    return ModelResult(
         r.name,
         scores,
         metrics.confusion(test.truth, r.predicted, len(classes)).tolist(),
@@ -28,7 +29,17 @@ def model_result(
         None if curve.empty else curve,  # a head fitted in closed form has no epochs
         r.form,
         r.forms,
+        per_group(r, test),
     )
+
+
+def per_group(r: Prediction, test: SplitPart) -> list[dict[str, object]]:
+    """One row per group: group, clips, and how many of them `r` classifies right."""
+    right = pd.Series(r.predicted == test.truth).groupby(test.rows["group"].to_numpy())
+    return [
+        {"group": str(group), "clips": int(clips), "right": int(hits)}
+        for group, clips, hits in right.agg(["size", "sum"]).itertuples()
+    ]
 
 
 def explain_clips(
@@ -37,7 +48,7 @@ def explain_clips(
     test: SplitPart,
     classes: list[str],
     aspects: list[float],
-) -> Iterator[page.ShownClip]:
+) -> Iterator[ShownClip]:
     """Grad-CAM of several models on clips that the last of them gets wrong, and on some that it gets right.
 
     For networks with streams the models are `shown`: the original and the compressed one. For networks for
@@ -62,13 +73,13 @@ def explain_clips(
 
 def clip_sheet(
     i: int, shown: list[Prediction], test: SplitPart, classes: list[str], aspects: list[float]
-) -> page.ShownClip:
+) -> ShownClip:
     """The contact sheet of test clip `i` with the predictions of the models `shown`."""
     row = test.rows.iloc[i]
     verdicts = [clip_prediction(r, i, classes) for r in shown]
     return examples.clip_sheet(row["id"], row["label"], test.clips.all_frames(i), aspects[i], verdicts)
 
 
-def clip_prediction(r: Prediction, i: int, classes: list[str]) -> page.ClipPrediction:
+def clip_prediction(r: Prediction, i: int, classes: list[str]) -> ClipPrediction:
     """The prediction of a model for test clip `i`."""
-    return page.ClipPrediction(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))
+    return ClipPrediction(title(r.name), classes[r.predicted[i]], float(r.test[i].max()))

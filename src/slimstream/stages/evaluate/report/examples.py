@@ -18,7 +18,7 @@ from slimstream.stages.evaluate.report.images import (
     resize_for_display,
     rgb_view,
 )
-from slimstream.stages.evaluate.report.page import ClipPrediction, ShownClip
+from slimstream.stages.evaluate.report.types import ClipPrediction, ShownClip
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
@@ -27,6 +27,8 @@ Pack = npt.NDArray[np.uint8]
 
 LAYERS = 10
 """Convolutions of a network that are shown: all of P3's student."""
+CAM_HEIGHT = 260
+"""Height in pixels of the pictures with heat maps."""
 CAM_FRAMES = 8
 """Frames of a clip that Grad-CAM uses: gradients of a whole long clip would not fit into memory."""
 
@@ -71,14 +73,14 @@ def explain_clip(
     frames = pack[spread_indices(len(pack), CAM_FRAMES)]
     heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
     t = int(np.argmax(sum(heat.sum((1, 2)) for streams in heats for heat in streams)))
-    rgb = resize_for_display(rgb_view(frames[t]), aspect, 160)
+    rgb = resize_for_display(rgb_view(frames[t]), aspect, CAM_HEIGHT)
     verdicts = [
         replace(verdict, rgb=_overlay_uri(rgb, streams[0][t]))
         for (_, verdict), streams in zip(models, heats, strict=True)
     ]
     if all(len(streams) == 1 for streams in heats):
         return ShownClip(id, label, [jpeg_uri(rgb)], verdicts)
-    flow = resize_for_display(flow_picture(frames[t, ..., 3:]), aspect, 160)
+    flow = resize_for_display(flow_picture(frames[t, ..., 3:]), aspect, CAM_HEIGHT)
     verdicts = [
         replace(verdict, flow=_overlay_uri(flow, streams[1][t]))
         for verdict, streams in zip(verdicts, heats, strict=True)
@@ -98,7 +100,7 @@ def explain_by_layer(
     pictures = pack[spread_indices(len(pack), CAM_FRAMES)]
     heats = [layer_gradcam(model, pictures.transpose(0, 3, 1, 2)) for model, _ in models]
     t = int(np.argmax(sum(layers[-1].sum((1, 2)) for layers in heats)))
-    picture = resize_for_display(rgb_view(pictures[t]), aspect, 160)
+    picture = resize_for_display(rgb_view(pictures[t]), aspect, CAM_HEIGHT)
     verdicts = [
         replace(
             verdict,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slimstream.stages.evaluate.model_rows import ModelRow
-from slimstream.stages.evaluate.report.plots import ACCENT, COLOURS, MUTED, kind, title
+from slimstream.stages.evaluate.report.plots import ACCENT, COLOURS, EXPLANATIONS, MUTED, kind, signed, title
 from slimstream.stages.evaluate.report.trade_off import Point, trade_off
 
 Row = Mapping[str, Any]
@@ -77,9 +77,7 @@ def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
         f"{row['frames']} {what} of {width} × {height} pixels{depth}",
         ", ".join(ranks),
         f"macro-F1 {row['macro_f1']:.3f}",
-        ""
-        if not loss
-        else f"{loss:.3f} below the best (90 % interval {row['low']:+.3f} to {row['high']:+.3f})",
+        _below(row) if loss else "",
         f"{row['file_to_answer_ms']:.1f} ms from file to answer: decoding {row['decode_ms']:.1f}, "
         f"flow {row['flow_ms']:.1f}, network {row['network_ms']:.1f}",
         f"{row['megabytes']:.1f} MB",
@@ -95,6 +93,10 @@ def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
         SHAPES[row["streams"]][0],
         "chosen" if row["chosen"] else "marked" if row["on_front"] else "other",
     )
+
+
+def _below(row: Row) -> str:
+    return f"{row['loss']:.3f} below the best (90 % interval {signed(row['low'])} to {signed(row['high'])})"
 
 
 def _short(row: Row, rows: Sequence[Row]) -> str:
@@ -133,6 +135,7 @@ def models_front(rows: Sequence[ModelRow], preferred: str | None) -> tuple[str, 
             continue
         told = [
             title(row.name),
+            EXPLANATIONS[kind(row.name)],
             f"macro-F1 {s['macro_f1']:.3f} (95 % interval {s['macro_f1_low']:.3f} to "
             f"{s['macro_f1_high']:.3f})",
             *(f"{cost.title}: {cost}" for cost in row.costs),
@@ -179,7 +182,7 @@ def rates_front(rows: Sequence[Row], whole: str) -> tuple[str, Point]:
             f"rate {row['rate']:g}" if row["rate"] else f"{title(whole)}, not pruned",
             *(["chosen"] if row["chosen"] else []),
             f"macro-F1 {row['macro_f1']:.3f}",
-            f"{row['loss']:.3f} below the best (90 % interval {row['low']:+.3f} to {row['high']:+.3f})",
+            *([_below(row)] if row["loss"] else ["the best"]),
             f"{100 * row['removed']:.0f} % of the channels removed, {row['params'] / 1e6:.2f} M parameters, "
             f"{row['macs'] / 1e9:.2f} G multiply-accumulates",
             *([f"{row['latency_p50_ms']:.1f} ms for the network"] if timed else []),

@@ -23,7 +23,7 @@ def jpeg_uri(picture: Picture, quality: int = 82) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def resize_for_display(picture: Picture, aspect: float, height: int = 120) -> Picture:
+def resize_for_display(picture: Picture, aspect: float, height: int = 200) -> Picture:
     """The picture with the clip's own `aspect` (width / height), which extraction may have changed.
 
     `height` is in pixels.

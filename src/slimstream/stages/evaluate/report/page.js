@@ -48,3 +48,14 @@ for (const chart of document.querySelectorAll(".chart")) {
   });
   show(points.find((point) => point.matches(".chosen")) ?? points[0]);
 }
+// Opens the frames of a clip enlarged; a click or the key Escape closes them.
+const enlarged = document.querySelector("dialog");
+for (const strip of document.querySelectorAll("button.sheet"))
+  strip.addEventListener("click", () => {
+    const frames = document.createElement("div");
+    frames.className = "sheet";
+    frames.append(...[...strip.children].map((frame) => frame.cloneNode()));
+    enlarged.replaceChildren(frames);
+    enlarged.showModal();
+  });
+enlarged.addEventListener("click", () => enlarged.close());

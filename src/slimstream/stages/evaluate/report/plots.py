@@ -18,11 +18,23 @@ TITLES = {
     "original": "Original",
     "slim": "Slim",
     "pruned": "Pruned",
-    "control": "λ = 0 control",
+    "control": "Control",
     "distilled": "Distilled",
     "teacher": "Teacher",
 }
 """Titles in the report of the models of `paths.MODELS`, and of teachers."""
+
+
+EXPLANATIONS = {
+    "baseline": "only its last layer learnt",
+    "original": "not compressed",
+    "slim": "chosen by the search",
+    "pruned": "lost whole channels, then fine-tuned",
+    "control": "trained as Distilled, but without larger networks' answers (λ = 0)",
+    "distilled": "learnt from larger networks' answers, too",
+    "teacher": "for distillation only; not deployed",
+}
+"""What the models are, in a few words."""
 
 
 def kind(name: str) -> str:
@@ -33,6 +45,11 @@ def kind(name: str) -> str:
 def title(name: str) -> str:
     """Title of the model `name`; that of a teacher includes the name that the recipe gives it."""
     return TITLES.get(name) or f"{TITLES['teacher']} {name.rpartition('/')[2]}"
+
+
+def signed(x: float) -> str:
+    """Three digits with a sign; what rounds to 0 has none."""
+    return f"{x:+.3f}" if round(x, 3) else "0.000"
 
 
 INK, MUTED, GRID, ACCENT = "#000001", "#000002", "#000003", "#000004"
@@ -66,8 +83,11 @@ _LOOK: dict[Any, Any] = {
 }
 
 
-def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
-    """Parameters against macro-F1; each model has name, params, macro_f1, macro_f1_low and macro_f1_high."""
+def size_quality(models: Sequence[Mapping[str, Any]], preferred: str | None) -> str:
+    """Parameters against macro-F1; each model has name, params, macro_f1, macro_f1_low and macro_f1_high.
+
+    That of the model `preferred` is a larger mark.
+    """
 
     def draw(ax: "Axes") -> None:
         taken: dict[float, int] = {}
@@ -78,7 +98,9 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
             ax.plot(
                 [x, x], [m["macro_f1_low"], m["macro_f1_high"]], color=COLOURS[kind(m["name"])], alpha=0.55
             )
-            ax.plot(x, m["macro_f1"], "o", color=COLOURS[kind(m["name"])], ms=9)
+            size = 13 if m["name"] == preferred else 8
+            ax.plot(x, m["macro_f1"], "o", color=COLOURS[kind(m["name"])], ms=size)
+        ax.set_ylim(*scores_within([m[end] for m in models for end in ("macro_f1_low", "macro_f1_high")]))
         ax.set_xscale("log")
         ax.set_xlim(min(taken) * 0.75, max(taken) * 1.4)
         ax.set_xticks(list(taken), [f"{millions:.3g}" for millions in taken])
@@ -87,6 +109,15 @@ def size_quality(models: Sequence[Mapping[str, Any]]) -> str:
         ax.set_ylabel("macro-F1")
 
     return svg(draw, (5.6, 3.6), "Parameters against macro-F1 with 95 % intervals, one point a model.")
+
+
+def scores_within(scores: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis that shows `scores` (0..1) with some space around them, but nothing beyond 0..1.
+
+    A mark at 0 or 1 stays whole, since the limits lie a little outside.
+    """
+    space = max(0.14 * (max(scores) - min(scores)), 0.03)
+    return max(min(scores) - space, -0.02), min(max(scores) + space, 1.02)
 
 
 def differences(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -107,8 +138,8 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> str:
         ax.set_xlabel("← worse\u2003difference in macro-F1\u2003better →")
 
     told = "; ".join(
-        f"{title(r['name'])} minus {title(r['versus'])} {r['delta']:+.3f} "
-        f"({r['low']:+.3f} to {r['high']:+.3f})"
+        f"{title(r['name'])} minus {title(r['versus'])} {signed(r['delta'])} "
+        f"({signed(r['low'])} to {signed(r['high'])})"
         for r in rows
     )
     return svg(draw, (5.6, 1.1 + 0.62 * len(rows)), f"Paired differences in macro-F1: {told}.")

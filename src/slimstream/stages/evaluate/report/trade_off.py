@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimstream.stages.evaluate.report.plots import ACCENT, INK, MUTED, svg
+from slimstream.stages.evaluate.report.plots import ACCENT, INK, MUTED, scores_within, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,8 +83,7 @@ def trade_off(
         ax.margins(x=0.06)
         # Intervals that appear when they are pointed at may reach beyond the frame.
         seen = [y for p in points for y in (p.y, *((p.low, p.high) if p.rank != "other" else ()))]
-        space = 0.14 * (max(seen) - min(seen)) or 0.05
-        ax.set_ylim(min(seen) - space, max(seen) + space)
+        ax.set_ylim(*scores_within(seen))
         spans = [[(p.x, p.low), (p.x, p.high)] for p in points if p.rank != "other"]
         obstacles = [*pairwise(path), *spans]
         title = None
@@ -147,7 +146,8 @@ def _label(
 ) -> None:
     """Write labels where they overlap nothing, the chosen one's first; leave out those without a place.
 
-    A label is nearer to its own point than to any other that has one.
+    A label is nearer to its own point than to any other that has one. That of the chosen point is always
+    written: where there is no such place, it may cross lines and stand nearer to another point.
     `lines`: pairs of points, joined by a line; `title`: a text that is there already.
     """
     from matplotlib.path import Path
@@ -169,7 +169,8 @@ def _label(
         if not p.label:
             continue
         x, y = ax.transData.transform((p.x, p.y))
-        for right, up in CORNERS:
+        strict = [(*corner, True) for corner in CORNERS]
+        for right, up, alone in [*strict, *((*c, False) for c in CORNERS if p.rank == "chosen")]:
             text = ax.annotate(
                 p.label,
                 (p.x, p.y),
@@ -187,10 +188,10 @@ def _label(
             within = (
                 inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
             )
-            free = not any(box.overlaps(other) for other in taken)
             own = _distance(box, (x, y))
             nearest = all(own <= _distance(box, centre) + 1 for centre in labelled)
-            if within and free and nearest and not any(path.intersects_bbox(box) for path in crossed):
+            free = nearest and not any(path.intersects_bbox(box) for path in crossed)
+            if within and not any(box.overlaps(other) for other in taken) and (free or not alone):
                 taken.append(box)
                 break
             text.remove()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from slimstream.runtimes.base import Form
-from slimstream.stages.evaluate.report import images, page
+from slimstream.stages.evaluate.report import images, types
 from slimstream.training.metrics import classification as metrics
 from slimstream.training.metrics import intervals
 
@@ -63,12 +63,12 @@ def report(
     right: float = 0.85,
     names: tuple[str, ...] = tuple(SIZES),
     search: bool = True,
-) -> page.Report:
+) -> types.Report:
     rng = np.random.default_rng(0)
     n, k = 72, len(classes)
     truth = np.arange(n) % k
     draws = intervals.draw_resamples([f"g{i * groups // n}" for i in range(n)], range(n), resamples=100)
-    models, resampled = [], {}
+    models, resampled, scored = [], {}, {}
     for name in names:
         said = np.where(rng.random(n) < right, truth, (truth + 1) % k)
         probabilities = np.full((n, k), 0.2 / k) + 0.8 * np.eye(k)[said]
@@ -86,6 +86,7 @@ def report(
             "file_to_answer_p50_ms": 310 + SIZES[name] * 3e-5,
             "val_macro_f1": 0.9,
         }
+        scored[name] = scores
         epoch = np.arange(4)
         curve = {"epoch": epoch, "train_loss": 1 / (epoch + 1), "val_loss": 1.1 / (epoch + 1)}
         table = pd.DataFrame(curve | {"val_accuracy": 0.8, "val_macro_f1": epoch / 4, "lr": 1e-3})
@@ -97,7 +98,7 @@ def report(
         ]
         resampled[name] = (float(metrics.macro_f1(matrix)), many)
         models.append(
-            page.ModelResult(
+            types.ModelResult(
                 name,
                 scores,
                 matrix.tolist(),
@@ -106,6 +107,7 @@ def report(
                 None if name == "baseline" else table,
                 forms[1],
                 forms,
+                [{"group": f"g{i}", "clips": 24, "right": 20 - i} for i in range(groups)],
             )
         )
     differences = []
@@ -113,11 +115,17 @@ def report(
         if {name, versus} <= set(names):
             (a, many_a), (b, many_b) = resampled[name], resampled[versus]
             low, high = intervals.percentile_interval(many_a - many_b)
+            if versus == "original":
+                scored[name] |= {
+                    "delta_macro_f1": a - b,
+                    "delta_macro_f1_low": low,
+                    "delta_macro_f1_high": high,
+                }
             differences.append({"name": name, "versus": versus, "delta": a - b, "low": low, "high": high})
     pack = rng.integers(0, 255, (8, 32, 32, 5), dtype=np.uint8)
     picture = images.jpeg_uri(pack[0, ..., :3])
-    verdicts = [page.ClipPrediction("Original", classes[0], 0.9, picture, picture)]
-    return page.Report(
+    verdicts = [types.ClipPrediction("Original", classes[0], 0.9, picture, picture)]
+    return types.Report(
         recipe="rig",
         simulated=simulated,
         classes=classes,
@@ -149,7 +157,7 @@ def report(
                 {"cue": "file size", "score": 0.3, "p": 0.4, "flagged": False},
             ],
         },
-        explained=[page.ShownClip("clip-1", classes[0], [picture], verdicts, picture)],
-        wrong=[page.ShownClip("clip-2", classes[1], images.contact_sheet(pack, 4 / 3), verdicts)],
+        explained=[types.ShownClip("clip-1", classes[0], [picture], verdicts, picture)],
+        wrong=[types.ShownClip("clip-2", classes[1], images.contact_sheet(pack, 4 / 3), verdicts)],
         wrong_in_all=3,
     )

@@ -1,6 +1,7 @@
 """Charts of score against cost: what their points say, and where labels stand."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,15 @@ def test_no_label_stands_at_the_point_of_another() -> None:
     (at,) = re.findall(r'text-anchor: (\w+)[^>]*x="([\d.]+)"[^>]*>left<', drawn)
     marks = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"[^>]*fill-opacity', drawn)]
     assert at[0] == "end" and float(at[1]) < min(marks), "it is written to the left of both"
+
+
+def test_the_chosen_one_keeps_its_label_where_lines_leave_no_place_for_it() -> None:
+    """Three points of long intervals stand at one place, a fourth right beside: every corner is crossed."""
+    names = ["Original", "Control", "Distilled"]
+    points = [Point(118, 0.17, 0, 0.4, ["t"], label=name, rank="marked") for name in names]
+    points[2] = replace(points[2], rank="chosen")
+    points.append(Point(110, 0.17, 0, 0.4, ["t"], label="Pruned", rank="marked"))
+    assert "Distilled" in labels(chart(points))
 
 
 @pytest.mark.parametrize(("far", "ticks"), [(90, {"10", "20", "50"}), (40, {"0", "10", "40"})])

@@ -17,7 +17,7 @@ def test_a_sheet_runs_from_the_first_to_the_last_frame() -> None:
     pack = np.zeros((16, 32, 32, 5), np.uint8)
     pack[..., 0] = (np.arange(16) * 15)[:, None, None]  # redder and redder
     pictures = [decode(uri) for uri in images.contact_sheet(pack, 4 / 3)]
-    assert [p.shape for p in pictures] == [(120, 160, 3)] * 6
+    assert [p.shape for p in pictures] == [(200, 267, 3)] * 6
     reds = [int(p[..., 0].mean()) for p in pictures]
     assert reds == sorted(reds) and abs(reds[0]) < 5 and abs(reds[-1] - 225) < 5
     assert len(images.contact_sheet(pack[:1], 1.0)) == 1

@@ -1,0 +1,153 @@
+"""The recipe `auto`: look at a source that nobody described, and choose the settings that fit it.
+
+Every choice has a sentence, which becomes a comment of params.yaml.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from statistics import median
+from typing import Any
+
+from slimstream.catalog.listing import Item
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo, VideoInfo, is_picture
+from slimstream.core.paths import Paths
+from slimstream.core.simulated import SIMULATED
+from slimstream.pipeline.grouping import suggest
+from slimstream.pipeline.params import Params
+from slimstream.pipeline.params_file import Key, from_recipe
+from slimstream.pipeline.recipes import Settings, merge
+from slimstream.splits.params import SplitParams
+from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.sources import normalise, open_source, samples
+
+AUTO = "auto"
+"""Name of the recipe; it is no file of recipes/."""
+LOOKED_AT = 5
+"""Clips whose headers are read."""
+MANY_PICTURES, SMALL = 2000, 300
+"""From so many pictures on, of at most so many pixels a side, a small network learns from them alone."""
+FLOW_STEP = 0.2
+"""Seconds between the two frames that optical flow is computed of."""
+
+Choice = tuple[Key, Any, str]
+"""A setting, its value, and why."""
+
+FROZEN_PICTURES: Settings = {
+    "extract": {"frames": 1, "flow": "none", "stride": 1},
+    "search": {"streams": None, "frames": None},
+    "train": {
+        "model": "efficientnet_frames",
+        "model_args": {"stream": "rgb", "freeze": 6},
+        "fit": {"frames": 1},
+    },
+    "prune": {"fit": {"frames": 1}},
+    "distill": {"fit": {"frames": 1}},
+}
+"""Changes to the recipe tank for pictures: one frame without flow, and the network that takes it."""
+
+
+def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
+    """The text of params.yaml for the clips of `source`, a folder (a relative path is below `paths`) or S3.
+
+    `recipes` is the folder of the recipes that it starts from. Raises UserError without a source, and when it
+    cannot be listed.
+    """
+    if not source or source in SIMULATED:
+        raise UserError("The recipe 'auto' looks at clips: name them, as `make run SOURCE=<folder>`.")
+    params = IngestParams(source=source)
+    opened = open_source(params, normalise(source), paths)
+    items = opened.list().items
+    with samples(opened, items, LOOKED_AT) as files:
+        seen = list(filter(None, map(_probe, files)))
+    pictures = is_picture(items[0].key)
+    many = pictures and len(items) >= MANY_PICTURES and all(max(s.width, s.height) <= SMALL for s in seen)
+    base = "casting" if many else "tank"
+    choices = [
+        (("recipe",), AUTO, ""),
+        (("ingest", "source"), source, _sight(items, seen, pictures)),
+        *_groups(items),
+        *_shares(len(items)),
+        *_network(pictures, many, seen),
+        (("publish", "name"), _model_name(source), "the name of the source"),
+        (
+            ("publish", "gate"),
+            {"min_macro_f1": Params().publish.gate.min_macro_f1, "min_saving": 0.0},
+            "a first version need not save anything; raise both when you know what your clips allow",
+        ),
+    ]
+    changes: Settings = FROZEN_PICTURES if pictures and not many else {}
+    for key, value, _ in choices:
+        for name in reversed(key):
+            value = {name: value}
+        changes = merge(changes, value)
+    return from_recipe(
+        recipes / f"{base}.yaml",
+        changes,
+        {key: why for key, _, why in choices if why},
+        f"Settings for {source}, chosen by `auto`, which looked at the clips. Reasons stand at the settings.",
+    )
+
+
+def _probe(file: Path) -> VideoInfo | None:
+    from slimstream.clips.video import probe
+
+    with suppress(UnreadableVideo, OSError):  # validate will say so
+        return probe(file)
+    return None
+
+
+def _sight(items: Sequence[Item], seen: Sequence[VideoInfo], pictures: bool) -> str:
+    """What the source holds, such as "426 videos of 4 classes (…); the 5 looked at have …"."""
+    labels = Counter(item.label for item in items)
+    classes = ", ".join(f"{label} {count}" for label, count in labels.most_common(10))
+    more = ", …" if len(labels) > 10 else ""
+    text = f"{len(items)} {'pictures' if pictures else 'videos'} of {len(labels)} classes ({classes}{more})"
+    if seen:
+        sizes = Counter(f"{one.width} × {one.height}" for one in seen).most_common(1)[0][0]
+        text += f"; those looked at ({len(seen)}) have {sizes} pixels"
+        if not pictures:
+            length, rate = median(one.seconds for one in seen), median(one.fps for one in seen)
+            text += f" and last {length:.1f} s at {rate:.0f} frames a second"
+    return text
+
+
+def _groups(items: Sequence[Item]) -> list[Choice]:
+    found = suggest(items)
+    return [
+        (("ingest", "columns"), found.columns, found.why if found.columns else ""),
+        (("split", "given"), found.given, found.why if found.given else ""),
+        (("split", "group_by"), found.group_by, "" if found.columns or found.given else found.why),
+    ]
+
+
+def _shares(clips: int) -> list[Choice]:
+    """Shares of the parts: those of SplitParams, or half of the clips for test where there are few."""
+    usual, least = SplitParams(), Params().publish.gate.min_clips
+    if clips * usual.test >= least:
+        return [(("split",), {"train": usual.train, "val": usual.val, "test": usual.test}, "")]
+    why = f"of so few clips half are test: a champion is judged on publish.gate.min_clips ({least}) at least"
+    return [(("split",), {"train": 0.5, "val": 0.0}, ""), (("split", "test"), 0.5, why)]
+
+
+def _network(pictures: bool, many: bool, seen: Sequence[VideoInfo]) -> list[Choice]:
+    if many:
+        return [(("train", "model"), "light_residual_net_small", "many small pictures: all of it learns")]
+    few = "ImageNet weights stay as they are and the head learns, which suits few clips"
+    if pictures:
+        return [(("train", "model_args"), FROZEN_PICTURES["train"]["model_args"], few)]
+    stride = max(1, round(FLOW_STEP * median([one.fps for one in seen] or [25.0])))
+    return [
+        (("extract", "stride"), stride, f"frames of about {FLOW_STEP} s, between which flow is computed"),
+        (("train", "model_args"), {"freeze": 6}, few),
+    ]
+
+
+def _model_name(source: str) -> str:
+    """The last part of the source as the name of a registered model."""
+    plain = unicodedata.normalize("NFKD", PurePosixPath(normalise(source)).name)
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain.encode("ascii", "ignore").decode()).strip("-") or AUTO

@@ -1,0 +1,59 @@
+"""A flow that is started by hand in a checkout whose servers were started by `make up`."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.context import refresh_global_settings_context
+from prefect.settings import PREFECT_API_URL
+
+from flows import retrain
+from flows.servers import use_own_servers
+from slimstream.core.paths import Paths
+from tests.ports import free_port
+from tests.unit.tracking.test_servers import started
+
+SET = (
+    "PREFECT_API_URL",
+    "PREFECT_API_AUTH_STRING",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "SLIMSTREAM_TRACKING",
+)
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of the servers of the checkout `tmp_path`; the environment names none."""
+    for name in SET:
+        monkeypatch.setenv(name, "")  # so that it is as before after the test
+        monkeypatch.delenv(name)
+    started(tmp_path, port := free_port())
+    yield port
+    monkeypatch.undo()
+    refresh_global_settings_context()
+
+
+def test_it_uses_them_and_so_do_its_children(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        use_own_servers(Paths(tmp_path))
+    assert PREFECT_API_URL.value() == os.environ["PREFECT_API_URL"] == f"http://127.0.0.1:{port}/api"
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"http://127.0.0.1:{port}"
+    said = capsys.readouterr().out
+    assert said == f"MLflow is http://127.0.0.1:{port}, the server of `make up`.\n"
+
+
+def test_while_they_are_down_it_does_not_begin(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(retrain, "ROOT", tmp_path)
+    assert retrain.main([]) == 3
+    assert "retrain: The servers of `make up` do not run" in capsys.readouterr().err
+    monkeypatch.setenv("SLIMSTREAM_TRACKING", "local")
+    use_own_servers(Paths(tmp_path))
+    assert "MLFLOW_TRACKING_URI" not in os.environ
