@@ -14,7 +14,7 @@ import pandas as pd
 from slimstream.clips.packs import pack_clip, save_array
 from slimstream.clips.params import ExtractParams, NetworkInput, Reduction
 from slimstream.core.media import VIDEOS
-from slimstream.stages.ingest import rig
+from slimstream.stages.ingest.plants import rig
 
 SIZE = (640, 480)
 FPS = 25.0

@@ -23,7 +23,7 @@ from slimstream.models.base import Classifier
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import softmax
 from slimstream.runtimes.export import export
-from slimstream.stages.ingest import rig
+from slimstream.stages.ingest.plants import rig
 from slimstream.training.closed_form import linear_classifier, standardisation
 
 RECORDINGS, PER_STATE, SECONDS = 6, 3, 1.0
@@ -81,7 +81,7 @@ def rendered() -> tuple[list[Array], Array, Array]:
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(rig.rig_clips(RECORDINGS, PER_STATE, SECONDS, FPS, 0)):
             file = Path(folder) / f"{number}.mp4"
-            rig.write_clip(clip, file)
+            clip.write(file)
             clips.append(pack_clip(file, LOOKS_AT).array.transpose(0, 3, 1, 2)[None].copy())
             labels.append(rig.STATES.index(clip.state))
             recordings.append(clip.recording)

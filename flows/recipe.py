@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
+from slimstream.core.simulated import SIMULATED
 from slimstream.pipeline.auto import AUTO, auto_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
@@ -77,7 +78,7 @@ def check_clips(paths: Paths) -> None:
     The scan says the same, but `flows.retrain` first starts a server.
     """
     params = load_params(paths.params)
-    if params.ingest.source != "rig" and "://" not in params.ingest.source:
+    if params.ingest.source not in SIMULATED and "://" not in params.ingest.source:
         found = scan(params.ingest, params.split.group_by, paths, write=False)
         check_columns(found.items, params.split, params.validate_.classes)
 
@@ -196,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m flows.recipe", description="Write params.yaml from a recipe; nothing is run."
     )
     parser.add_argument("recipe", help="a file of recipes/ (without .yaml), or auto: as the clips ask for")
-    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
+    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or a plant")
     args = parser.parse_args(argv)
     try:
         apply_recipe(Paths(ROOT), args.recipe, args.source)

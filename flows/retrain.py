@@ -225,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=_first_line(retrain.__doc__))
     parser.add_argument("--recipe", help="a file of recipes/ (without .yaml), or auto")
-    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or 'rig'")
+    parser.add_argument("--source", help="where the clips are: a folder, s3://bucket/prefix or a plant")
     parser.add_argument("--force", action="store_true", help="run every stage although nothing changed")
     parser.add_argument("--no-promote", action="store_true", help="register, but leave the champion alone")
     parser.add_argument(

@@ -215,7 +215,7 @@ def box(folder: Path) -> Iterator[Box]:
 
 def upload(storage: dict[str, str], folder: Path) -> None:
     """Render the rig's clips of the recipe into s3://plant/clips, by way of `folder`."""
-    from slimstream.stages.ingest import rig
+    from slimstream.stages.ingest.plants import rig
 
     params = load_params(RECIPE).ingest.rig
     client = boto3.client(
@@ -229,7 +229,7 @@ def upload(storage: dict[str, str], folder: Path) -> None:
     rows = ["path,label,recording"]
     for clip in rig.rig_clips(params.recordings, params.clips, params.seconds, params.fps, params.seed):
         target = folder / "clip.mp4"
-        rig.write_clip(clip, target)
+        clip.write(target)
         client.put_object(Bucket="plant", Key=f"clips/{clip.key}", Body=target.read_bytes())
         target.unlink()
         rows.append(f"{clip.key},{clip.state},{clip.recording}")

@@ -94,6 +94,7 @@ ELSEWHERE = {
     "python -m slimstream folds": "tests/unit/experiments/test_folds.py",
     "python -m slimstream models": "tests/unit/models/test_models.py",
     "python -m benchmarks.front": "tests/unit/test_benchmarks.py",
+    "python -m benchmarks.plants": "tests/unit/test_benchmarks.py",
     "python -m slimstream models --evaluated": "tests/unit/cli/test_model_table.py",
     "python -m slimstream scan": "tests/unit/stages/ingest/test_scan.py",
     "dvc config --local core.no_scm": "tests/flows/test_dvc_runner.py",

@@ -13,7 +13,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
-from slimstream.stages.ingest.params import IngestParams, RigParams
+from slimstream.stages.ingest.params import BenchParams, IngestParams, PelletsParams, RigParams
 from slimstream.stages.ingest.scan import scan
 from tests.unit.clips.rendered_clips import write_video
 
@@ -46,6 +46,17 @@ def test_the_rig_becomes_raw_clips_and_a_manifest(tmp_path: Path) -> None:
     raw = tmp_path / "data/ingested" / first.path
     assert raw.stat().st_size == first.bytes and raw.name == f"{clip_id(first.name)}.mp4"
     assert sorted(path.name for path in raw.parent.iterdir()) == sorted(table.path)
+
+
+def test_the_other_plants_become_clips_and_a_manifest(tmp_path: Path) -> None:
+    bench = BenchParams(persons=2, videos=1, clips=1, seconds=0.4, fps=10)
+    for source, classes, column in (("bench", 5, "person"), ("pellets", 2, "batch")):
+        params = IngestParams(source=source, bench=bench, pellets=PelletsParams(batches=2, pictures=1))
+        scan(params, [column], Paths(tmp_path))
+        metrics, table = run(Params(ingest=params), tmp_path)
+        assert metrics["clips"] == 2 * classes and not metrics["problems"]
+        assert table.groupby(column)["label"].nunique().tolist() == [classes] * 2
+        assert set(table["fps"]) == {10 if source == "bench" else 0}, "pictures have no rate"
 
 
 def test_what_was_fetched_once_is_linked(tmp_path: Path) -> None:

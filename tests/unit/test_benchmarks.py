@@ -10,6 +10,7 @@ import pytest
 from benchmarks.__main__ import PARTS, row
 from benchmarks.compare import Result, compare_times, ratio_result
 from benchmarks.front import picture
+from benchmarks.plants import bench_sheet, pellet_sheet, rig_sheet
 from slimstream.core.paths import Paths
 from tests.unit.stages.evaluate.report.fake_report import candidates
 
@@ -65,3 +66,9 @@ def test_the_picture_of_the_readme_is_of_the_rig_alone_and_has_its_own_colours(t
     paths.params.write_text("ingest: {source: /data/plant}\n")
     with pytest.raises(SystemExit, match="not those of the rig"):
         picture(paths)
+
+
+def test_the_sheets_of_the_plants_have_a_row_of_each_class() -> None:
+    sheets = rig_sheet(2, 0.2), bench_sheet(2, 1.0), pellet_sheet(1, 2)
+    assert [drawn.shape for drawn in sheets] == [(360, 416, 3), (600, 416, 3), (200, 296, 3)]
+    assert all((drawn[:, :96] < 100).any() for drawn in sheets), "titles"

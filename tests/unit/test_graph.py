@@ -20,6 +20,7 @@ UNREACHED = {
     "core/overwrite.py": "what the command line may write over",
     "core/parallel.py": "one process a core: neither split nor a training has any",
     "core/proxy.py": "asked before any stage begins",
+    "core/simulated.py": "ingest knows the plants, the report names them",
     "core/threads.py": "set before any stage begins",
     "clips/flow.py": "ingest only looks into files",
     "clips/packs.py": "ingest only looks into files",

@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     scan = add("scan", "list the source into source.lock.json, so that new clips are seen", commands.scan)
-    scan.add_argument("--source", help="'rig', a folder, or s3://bucket/prefix (default: params.yaml)")
+    scan.add_argument(
+        "--source", help="a folder, s3://bucket/prefix or a simulated plant (default: params.yaml)"
+    )
     scan.add_argument("--dry-run", action="store_true", help="say what is new and write nothing")
     scan.add_argument("--json", action="store_true", help="for programs")
     for stage in STAGES.values():

@@ -16,6 +16,7 @@ from slimstream.catalog.listing import Item
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo, VideoInfo, is_picture
 from slimstream.core.paths import Paths
+from slimstream.core.simulated import SIMULATED
 from slimstream.pipeline.grouping import suggest
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.params_file import Key, from_recipe
@@ -56,7 +57,7 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
     `recipes` is the folder of the recipes that it starts from. Raises UserError without a source, and when it
     cannot be listed.
     """
-    if not source or source == "rig":
+    if not source or source in SIMULATED:
         raise UserError("The recipe 'auto' looks at clips: name them, as `make run SOURCE=<folder>`.")
     params = IngestParams(source=source)
     opened = open_source(params, normalise(source), paths)

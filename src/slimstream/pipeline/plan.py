@@ -12,6 +12,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo, is_picture
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
+from slimstream.core.simulated import SIMULATED
 from slimstream.pipeline.grouping import clip_table
 from slimstream.pipeline.params import Params
 from slimstream.splits.columns import effective_group_by, too_few_test_clips
@@ -41,7 +42,7 @@ def plan(params: Params, paths: Paths, items: Sequence[Item], source: str | None
     held_out = read_lock(paths.source_lock).held_out if paths.source_lock.exists() else ()
     told = [f"{len(items)} {kind} of {len(counts)} classes ({classes}{', …' * (len(counts) > 10)})."]
     told += outlook(items, params.split, params.publish.gate.min_clips, held_out)
-    if source and source != "rig":
+    if source and source not in SIMULATED:
         first, whole = seconds(params, paths, items, source)
         told.append(
             f"about {_spoken(whole)} on the {cores()} cores of this machine, when they are idle, and about "

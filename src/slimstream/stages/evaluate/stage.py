@@ -7,6 +7,7 @@ import pandas as pd
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
+from slimstream.core.simulated import SIMULATED
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction, predict
 from slimstream.stages.evaluate.model_rows import ORIGINAL
@@ -74,7 +75,7 @@ def run(
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])
     report = Report(
         recipe=recipe,
-        simulated=ingest__source == "rig",
+        simulated=SIMULATED.get(ingest__source, ""),
         classes=classes,
         absent=metrics.absent_classes(test.truth, classes),
         split=info,

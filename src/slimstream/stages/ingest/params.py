@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from slimstream.core.schema import Section
+from slimstream.core.simulated import SIMULATED
 
 
 def holds_credentials(address: str) -> bool:
@@ -24,10 +25,31 @@ class RigParams(Section):
     seed: int = 0
 
 
+class BenchParams(Section):
+    """The simulated laboratory bench (P2's actions): one clip shows one action among other movements."""
+
+    persons: int = Field(20, ge=2, description="people; each does every action")
+    videos: int = Field(2, ge=1, description="videos per person and action, each with a scene of its own")
+    clips: int = Field(2, ge=1, description="clips cut from a video (P2: about 5)")
+    seconds: float = Field(10.0, gt=0, description="length of the longest clips; others have half of it")
+    fps: float = Field(25.0, gt=0, description="frames per second")
+    seed: int = 0
+
+
+class PelletsParams(Section):
+    """The simulated plastic pellets under a line camera (P3's pictures)."""
+
+    batches: int = Field(20, ge=2, description="batches of material; each has OK and NG")
+    pictures: int = Field(150, ge=1, description="pictures per batch and class")
+    seed: int = 0
+
+
 class IngestParams(Section):
     """Where labelled clips come from."""
 
-    source: str = Field("rig", description="'rig', a folder, or s3://bucket/prefix")
+    source: str = Field(
+        "rig", description="a folder, s3://bucket/prefix, or a simulated plant: rig, bench, pellets"
+    )
     endpoint_url: str | None = Field(
         None, description="an S3 server for clips alone; AWS_ENDPOINT_URL is for all"
     )
@@ -37,6 +59,8 @@ class IngestParams(Section):
         "as (?P<camera>cam\\d+), becomes a column",
     )
     rig: RigParams = RigParams()
+    bench: BenchParams = BenchParams()
+    pellets: PelletsParams = PelletsParams()
 
     @field_validator("columns")
     @classmethod
@@ -53,6 +77,6 @@ class IngestParams(Section):
         # What stands here is logged with every run.
         if holds_credentials(self.source) or holds_credentials(self.endpoint_url or ""):
             raise ValueError("credentials belong in the environment, not in an address")
-        if self.columns and self.source == "rig":
-            raise ValueError("'columns' is for names of files; the clips of the rig have a column already")
+        if self.columns and self.source in SIMULATED:
+            raise ValueError("'columns' is for names of files; simulated clips have theirs already")
         return self

@@ -13,6 +13,7 @@ from typing import Any
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
+from slimstream.core.simulated import SIMULATED
 
 PROJECT = (
     *(".ci", ".dvc", ".git", ".prefect", ".services", ".slimstream", ".venv"),
@@ -29,9 +30,9 @@ def check_source(uri: str, paths: Paths) -> None:
     """Refuse a source folder that is, lies in or contains a folder of the project, before anything changes.
 
     Links are resolved on both sides, and folders are also compared by inode (bind mounts, other spellings).
-    Sources that are no folder on this machine ('rig', s3://…) are accepted. Raises UserError.
+    Sources that are no folder on this machine (a simulated plant, s3://…) are accepted. Raises UserError.
     """
-    if uri == "rig" or "://" in uri:
+    if uri in SIMULATED or "://" in uri:
         return
     source = source_folder(uri, paths.source_root)
     above = _inodes(source)

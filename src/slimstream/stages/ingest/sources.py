@@ -1,4 +1,4 @@
-"""Sources of clips: a folder, S3 or the simulated rig, all with the same interface."""
+"""Sources of clips: a folder, S3 or a simulated plant, all with the same interface."""
 
 import os
 import shutil
@@ -11,11 +11,12 @@ from typing import Protocol
 from slimstream.catalog.hidden_files import hidden_part
 from slimstream.catalog.listing import FileStat, Item, Listing, find_metadata, label_files
 from slimstream.core.errors import UserError
-from slimstream.core.parallel import cores, process_pool
 from slimstream.core.paths import Paths, printable_path
-from slimstream.stages.ingest import rig
 from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.plants.source import PLANTS, PlantSource, near_plant
 from slimstream.stages.ingest.reserved_folders import check_source, source_folder
+
+_PLANTS = " or ".join(f"'{name}'" for name in PLANTS)
 
 
 class FetchError(Exception):
@@ -46,19 +47,20 @@ def normalise(uri: str) -> str:
 
 
 def open_source(params: IngestParams, uri: str, paths: Paths) -> Source:
-    """The source `uri`: 'rig', s3://bucket/prefix, or a folder (a relative path is below `source_root`).
+    """The source `uri`: a simulated plant, s3://bucket/prefix, or a folder.
 
+    The path of a folder may be relative to `source_root`.
     Raises UserError for any other `uri`, and for a folder of the project itself (see `reserved_folders`).
     """
-    if uri == "rig":
-        return RigSource(params)
+    if uri in PLANTS:
+        return PlantSource(uri, params)
     if uri.startswith("s3://"):
         from slimstream.stages.ingest.s3 import S3Source
 
         return S3Source(uri, params.endpoint_url)
     if "://" in uri:
         raise UserError(
-            f"{uri.split('://')[0]}://… is no source: give 'rig', a folder or s3://bucket/prefix."
+            f"{uri.split('://')[0]}://… is no source: give a folder, s3://bucket/prefix or {_PLANTS}."
         )
     check_source(uri, paths)
     return FolderSource(uri, paths.source_root)
@@ -83,43 +85,6 @@ def samples(source: Source, items: Sequence[Item], count: int) -> Iterator[list[
                 source.fetch(item.key, item.stat, file)
                 files.append(file)
         yield files
-
-
-MANY_CLIPS = 48
-
-
-class RigSource:
-    """The simulated rig (`slimstream.stages.ingest.rig`): fetching a clip renders it.
-
-    Many clips are rendered by a process per core, few by this one: processes take a second to start.
-    """
-
-    def __init__(self, params: IngestParams) -> None:
-        plant = params.rig
-        self.name = "rig"
-        self.clips = {
-            clip.key: clip
-            for clip in rig.rig_clips(plant.recordings, plant.clips, plant.seconds, plant.fps, plant.seed)
-        }
-
-        self.workers = cores() if len(self.clips) >= MANY_CLIPS else 1
-        self._pool = process_pool(self.workers) if self.workers > 1 else None
-
-    def list(self) -> Listing:
-        items = [
-            Item(key, clip.state, FileStat(0, clip.etag), {"recording": clip.name})
-            for key, clip in sorted(self.clips.items())
-        ]
-        return Listing(items, {})
-
-    def outdated(self, listing: Listing) -> bool:
-        return listing != self.list()
-
-    def fetch(self, key: str, stat: FileStat, target: Path) -> None:
-        if self._pool is None:
-            rig.write_clip(self.clips[key], target)
-        else:
-            self._pool.submit(rig.write_clip, self.clips[key], target).result()
 
 
 class FolderSource:
@@ -172,8 +137,10 @@ class FolderSource:
     def _check(self) -> None:
         if not self.folder.is_dir():
             what = "is not a folder" if self.folder.exists() else "does not exist"
+            near = near_plant(self.uri)
             raise UserError(
-                f"{self.uri} {what}: give a folder of clips, s3://bucket/prefix or 'rig' as the source."
+                f"{self.uri} {what}{f'; do you mean {near!r}' if near else ''}: give a folder of clips, "
+                f"s3://bucket/prefix or {_PLANTS} as the source."
             )
 
     def _stat(self, path: Path) -> FileStat:

@@ -116,7 +116,8 @@ def test_what_is_fetched_is_what_was_listed(folder: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("nowhere", "nowhere does not exist"),
+        ("nowhere", "nowhere does not exist: give a folder of clips, s3://bucket/prefix or 'rig' or 'bench'"),
+        ("pelets", "pelets does not exist; do you mean 'pellets'"),
         ("plant/on/1.mp4", "is not a folder"),
         ("https://host/clips", r"https://… is no source"),
         ("s3://", "an S3 source is s3://bucket/prefix"),

@@ -8,7 +8,7 @@ def notes(report: Report) -> list[str]:
     told = []
     if report.simulated:
         told.append(
-            "All clips are simulated: rendered video of a multiphase-flow rig. The numbers show that "
+            f"All clips are simulated: rendered pictures of {report.simulated}. The numbers show that "
             "the pipeline works; they say nothing about a real plant."
         )
     if report.conditional:

@@ -98,7 +98,8 @@ class Report:
     """The contents of the page: `models` in the order of the table, `preferred` the name of one of them."""
 
     recipe: str
-    simulated: bool
+    simulated: str
+    """What rendered clips show; empty for clips of a real plant."""
     classes: Sequence[str]
     absent: Sequence[str]
     split: Mapping[str, Any]

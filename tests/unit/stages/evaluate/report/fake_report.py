@@ -59,7 +59,7 @@ def rates() -> list[dict[str, Any]]:
 def report(
     classes: tuple[str, ...] = ("leak", "diverted", "normal"),
     groups: int = 3,
-    simulated: bool = True,
+    simulated: str = "a multiphase-flow rig",
     right: float = 0.85,
     names: tuple[str, ...] = tuple(SIZES),
     search: bool = True,

@@ -77,7 +77,7 @@ def test_names_of_the_user_are_escaped() -> None:
 
 def test_simulated_data_is_named_wherever_numbers_are(html: str) -> None:
     assert html.count("imulated") >= 5
-    assert "imulated" not in page.render(report(simulated=False, names=PAIR))
+    assert "imulated" not in page.render(report(simulated="", names=PAIR))
 
 
 def test_few_groups_are_said_to_be_few() -> None:

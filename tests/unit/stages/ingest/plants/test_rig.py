@@ -14,15 +14,15 @@ from threadpoolctl import threadpool_limits
 
 from slimstream.clips import video
 from slimstream.core.errors import UserError
-from slimstream.stages.ingest import rig
 from slimstream.stages.ingest.params import RigParams
+from slimstream.stages.ingest.plants import rig
 
 Array = npt.NDArray[np.float64]
 CLIP = rig.RigClip(recording=1, state="diverted_flow", number=0, seconds=0.4, fps=25, seed=0)
 
 
 def test_a_clip_is_a_real_video(tmp_path: Path) -> None:
-    rig.write_clip(CLIP, tmp_path / "a.mp4")
+    CLIP.write(tmp_path / "a.mp4")
     info = video.probe(tmp_path / "a.mp4")
     assert (info.frames, info.fps, info.width, info.height) == (10, 25, rig.WIDTH, rig.HEIGHT)
     decoded = [frame[..., ::-1].astype(int) for _, frame in video.frames(tmp_path / "a.mp4")]
@@ -33,7 +33,7 @@ def test_a_clip_is_a_real_video(tmp_path: Path) -> None:
 
 def test_the_same_clip_has_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
-        rig.write_clip(CLIP, tmp_path / name)
+        CLIP.write(tmp_path / name)
     first, second = ((tmp_path / name).read_bytes() for name in ("a.mp4", "b.mp4"))
     assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
 
@@ -52,7 +52,7 @@ def test_more_recordings_or_clips_leave_the_others_as_they_are() -> None:
 
 def test_where_nothing_can_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere/a\.mp4: cannot write a video here"):
-        rig.write_clip(CLIP, tmp_path / "nowhere/a.mp4")
+        CLIP.write(tmp_path / "nowhere/a.mp4")
 
 
 def cues(clip: rig.RigClip) -> tuple[Array, Array, Array]:

@@ -15,24 +15,20 @@ move in the same way in every state. A recording is one set-up of camera, light,
 clips of every state. All lengths below are in heights of the picture, with y downwards.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-import cv2
 import numpy as np
 
-from slimstream.clips.video import probe
-from slimstream.core.errors import UserError
-from slimstream.core.media import UnreadableVideo
-from slimstream.stages.ingest.rig_scene import (
+from slimstream.stages.ingest.plants.camera import Film
+from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip, write_video
+from slimstream.stages.ingest.plants.rig_scene import (
     COOLER,
     DETOUR,
     HEIGHT,
     JOINT,
-    MARGIN,
     MIST,
     RISER,
     VENT,
@@ -41,18 +37,16 @@ from slimstream.stages.ingest.rig_scene import (
     Camera,
     Jet,
     Nuisance,
-    Picture,
 )
 
-VERSION = 2
-"""Version of the renderer: raise it when the pictures change, so that a scan lists the clips as changed."""
 STATES = ("air_leakage", "diverted_flow", "normal")
 
 
 @dataclass(frozen=True)
-class RigClip:
-    """One clip and everything that its pixels depend on."""
+class RigClip(SimulatedClip):
+    """A clip of one recording in one state."""
 
+    version: ClassVar[int] = 2
     recording: int
     state: str
     number: int
@@ -69,10 +63,15 @@ class RigClip:
         return f"rig/{self.name}/{self.state}_{self.number}.mp4"
 
     @property
-    def etag(self) -> str:
-        """Hash of everything that the pictures depend on."""
-        text = json.dumps([VERSION, asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+    def label(self) -> str:
+        return self.state
+
+    @property
+    def groups(self) -> dict[str, str]:
+        return {"recording": self.name}
+
+    def write(self, path: Path) -> None:
+        write_video(render(self), path, self.fps, (WIDTH, HEIGHT))
 
 
 def rig_clips(recordings: int, per_state: int, seconds: float, fps: float, seed: int) -> list[RigClip]:
@@ -94,9 +93,7 @@ def render(clip: RigClip) -> Iterator[Picture]:
     rng = np.random.default_rng([clip.seed, clip.recording, STATES.index(clip.state), clip.number])
     flows = _flows(clip.state, camera.speed, rng)
     nuisance = Nuisance(rng)
-    gain, drift, flicker = rng.uniform(0.8, 1.2), rng.uniform(-0.03, 0.03), rng.uniform(0, 0.015)
-    noise = rng.normal(0, camera.noise, (HEIGHT + 32, WIDTH + 32, 3)).astype(np.int16)
-    shake = camera.shake * rng.normal(0, 1, (2, 3)), rng.uniform(4, 25, (2, 3))
+    film = Film(rng, (WIDTH, HEIGHT), camera.noise, camera.shake)
     for index in range(max(1, round(clip.seconds * clip.fps))):
         t = index / clip.fps
         frame = camera.wall.copy()
@@ -105,31 +102,7 @@ def render(clip: RigClip) -> Iterator[Picture]:
         nuisance.before(frame, camera, t)
         for flow in flows:
             flow.draw(frame, camera, t)
-        light = gain + drift * t + flicker * rng.normal()
-        shift = (shake[0] * np.sin(shake[1] * t)).sum(axis=1) - MARGIN
-        frame = cv2.warpAffine(frame, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), (WIDTH, HEIGHT))
-        frame = cv2.convertScaleAbs(frame, alpha=light)
-        y, x = rng.integers(0, 32, 2)
-        yield cv2.add(frame, noise[y : y + HEIGHT, x : x + WIDTH], dtype=cv2.CV_8U)
-
-
-def write_clip(clip: RigClip, path: Path) -> None:
-    """Render `clip` into an MPEG-4 file (suffix .mp4). Raises UserError when it cannot be written."""
-    code = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, clip.fps, (WIDTH, HEIGHT))
-    if not writer.isOpened():
-        raise UserError(
-            f"{path}: cannot write a video here; check that the folder exists and may be written."
-        )
-    try:
-        for frame in render(clip):
-            writer.write(frame)
-    finally:
-        writer.release()
-    try:
-        probe(path)  # OpenCV does not report a full disk, but then the header is missing
-    except UnreadableVideo as error:
-        raise UserError(f"{path}: the video could not be finished; is the disk full?") from error
+        yield film.expose(frame, t)
 
 
 def _flows(state: str, speed: float, rng: np.random.Generator) -> list[Bubbles | Jet]:

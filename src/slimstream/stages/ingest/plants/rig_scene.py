@@ -9,12 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-WIDTH, HEIGHT = 192, 144
+from slimstream.stages.ingest.plants.camera import View
+from slimstream.stages.ingest.plants.clip import Picture, Points
 
-Points = npt.NDArray[np.float64]
-"""(N, 2) x, y."""
-Picture = npt.NDArray[np.uint8]
-"""(H, W, 3) blue, green, red, the order of OpenCV."""
+WIDTH, HEIGHT = 192, 144
 
 RISER: Points = np.array([(0.66, 0.97), (0.66, 0.12)])
 BYPASS: Points = np.array([(0.66, 0.76), (0.95, 0.76), (0.95, 0.27), (0.66, 0.27)])
@@ -24,24 +22,13 @@ COOLER: Points = np.array(
 )
 JOINT, VENT = (0.66, 0.50), (0.32, 0.62)
 PIPE, MIST = 0.08, 60  # width of a pipe; number of droplets when all bubbles escape
-MARGIN = 8  # pixels around the picture, so that a shaking camera never shows an edge
-_SUB = 4  # fractional bits of OpenCV's drawing coordinates
-_CIRCLE: Points = np.exp(2j * np.pi * np.arange(10)[:, None] / 10).view(float)
 
 
-class Camera:
+class Camera(View):
     """One set-up of camera, wall and light, with the picture of the empty rig."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        angle, scale = np.radians(rng.uniform(-4, 4)), rng.uniform(0.86, 1.08) * HEIGHT
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
-        middle = np.array([WIDTH, HEIGHT]) / 2 + MARGIN + rng.uniform(-0.06, 0.06, 2) * HEIGHT
-        self.matrix = np.eye(3)
-        self.matrix[:2, :2], self.matrix[:2, 2] = turn, middle - turn @ (0.64, 0.52)
-        self.matrix[2, :2] = rng.uniform(-0.12, 0.12, 2)  # a slightly oblique view
-        self.matrix[2, 2] = 1 - self.matrix[2, :2] @ (0.64, 0.52)
-        self.matrix[:2] += np.outer(middle, self.matrix[2] - (0, 0, 1))  # keeps the centre fixed
-        self.scale = scale
+        super().__init__(rng, (WIDTH, HEIGHT), (0.64, 0.52))
         self.noise = rng.uniform(2, 7)
         self.shake = rng.uniform(0, 0.25)
         self.speed = rng.uniform(0.4, 0.65)
@@ -49,33 +36,8 @@ class Camera:
         self.water = np.clip(rng.uniform(95, 150) * tint * (1.1, 1.0, 0.8), 0, 255)
         self.metal = np.clip(rng.uniform(80, 150) * tint, 0, 255)
         self.lamp = rng.uniform((0.05, 0.05), (1.2, 0.2))
-        shape = (HEIGHT + 2 * MARGIN, WIDTH + 2 * MARGIN)
-        self.wall = self._wall(rng, shape, tint)
-        self.rig, self.mask = self._rig(rng, shape)
-
-    def see(self, world: Points) -> Points:
-        """Project points (N, 2) of the rig's plane, in heights, to pixels of the frame with its margin."""
-        flat = np.column_stack([world, np.ones(len(world))]) @ self.matrix.T
-        return flat[:, :2] / flat[:, 2:]
-
-    def polygon(self, picture: Picture, corners: Points, colour: npt.ArrayLike, closed: bool = True) -> None:
-        points = (self.see(corners) * 2**_SUB).round().astype(np.int32)
-        cv2.fillPoly(picture, [points], np.asarray(colour, float).tolist(), cv2.LINE_AA, _SUB)
-
-    def box(
-        self, picture: Picture, x0: float, y0: float, x1: float, y1: float, colour: npt.ArrayLike
-    ) -> None:
-        self.polygon(picture, np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), colour)
-
-    def disc(self, picture: Picture, points: Points, radii: npt.NDArray[np.float64], colours: Points) -> None:
-        """Fill discs: centres (N, 2) and radii (N,) in heights, colours (N, 3).
-
-        Drawn as polygons: OpenCV's own circles turn into diamonds below three pixels.
-        """
-        outlines = self.see(points)[:, None] + (radii * self.scale)[:, None, None] * _CIRCLE
-        corners = (outlines * 2**_SUB).round().astype(np.int32)
-        for outline, colour in zip(corners, colours.tolist(), strict=True):
-            cv2.fillConvexPoly(picture, outline, colour, cv2.LINE_AA, _SUB)
+        self.wall = self._wall(rng, tint)
+        self.rig, self.mask = self._rig()
 
     def pipe(self, picture: Picture, path: Points, width: float, colour: npt.ArrayLike) -> None:
         """Draw a pipe along `path`, whose segments are vertical or horizontal."""
@@ -90,10 +52,8 @@ class Camera:
                 colour,
             )
 
-    def _wall(
-        self, rng: np.random.Generator, shape: tuple[int, int], tint: npt.NDArray[np.float64]
-    ) -> Picture:
-        height, width = shape
+    def _wall(self, rng: np.random.Generator, tint: npt.NDArray[np.float64]) -> Picture:
+        height, width = self.shape
         base = rng.uniform(70, 170) * tint
         coarse = rng.normal(0, 1, (rng.integers(3, 7), rng.integers(4, 9), 1)).repeat(3, 2) * rng.uniform(
             4, 16
@@ -111,10 +71,10 @@ class Camera:
         self.box(wall, -1, 0.93, 3, 2, np.clip(base * rng.uniform(0.5, 0.9), 0, 255))
         return wall
 
-    def _rig(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Picture, npt.NDArray[np.bool_]]:
+    def _rig(self) -> tuple[Picture, npt.NDArray[np.bool_]]:
         layers = []
         for mask in (False, True):
-            picture = np.zeros((*shape, 3), np.uint8)
+            picture = np.zeros((*self.shape, 3), np.uint8)
 
             def shade(colour: npt.NDArray[np.float64], factor: float, mask: bool = mask) -> npt.ArrayLike:
                 return (255, 255, 255) if mask else np.clip(colour * factor, 0, 255)
