@@ -97,19 +97,20 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
-    from slimstream.tracking.address import stores, tracking_off
+    from slimstream.tracking.address import readable_stores, tracking_off
     from slimstream.tracking.repository import git
 
     found = HeldOut()
     if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
         with suppress(UserError):
             found |= parse_lock(committed, "HEAD").memory
-    if tracking_off() or not stores(paths):
-        return found, []
+    uris, unread = ([], []) if tracking_off() else readable_stores(paths)
+    if not uris:
+        return found, unread
     from slimstream.registry.versions import held_out
 
-    known, notes = held_out(params.publish.name, paths)
-    return found | known, notes
+    known, notes = held_out(params.publish.name, paths, uris)
+    return found | known, unread + notes
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:

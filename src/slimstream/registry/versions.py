@@ -7,7 +7,7 @@ record its history, which a rollback reads.
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +22,11 @@ from slimstream.registry import artifacts, gate
 from slimstream.registry.card import model_description, version_card
 from slimstream.stages.evaluate.verdict import Verdict
 from slimstream.stages.ingest.held_out import HeldOut
-from slimstream.tracking.address import stores, tracking_uri
+from slimstream.tracking.address import tracking_uri
+from slimstream.tracking.database import database
+from slimstream.tracking.errors import without_password
 from slimstream.tracking.repository import git
-from slimstream.tracking.store import connect
+from slimstream.tracking.store import connect, own_login
 
 CHAMPION = "champion"
 TAG_LENGTH = 4900
@@ -98,15 +100,16 @@ def versions(name: str, paths: Paths) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
+def held_out(name: str, paths: Paths, uris: Iterable[str]) -> tuple[HeldOut, list[str]]:
     """Return the test clips and groups recorded by the versions of `name`, and messages for the user.
 
-    All stores of the checkout are asked, also one that is not in use. Never raises. When one cannot be read,
-    the result is incomplete and a message says so.
+    The stores `uris` are asked, also one that is not in use. When one does not answer, the result is
+    incomplete and a message says so. Raises UserError when the store in use is damaged.
     """
     found, notes = HeldOut(), list[str]()
-    for uri in stores(paths):
-        known, said = _held_out(name, paths, uri)
+    for uri in uris:
+        with own_login():
+            known, said = _held_out(name, paths, uri)
         found, notes = found | known, notes + said
     return found, notes
 
@@ -123,9 +126,13 @@ def _held_out(name: str, paths: Paths, uri: str) -> tuple[HeldOut, list[str]]:
                 found |= HeldOut.from_json(lineage["held_out"])
             else:
                 silent.append(version)
-    except (MlflowException, OSError, Unavailable) as error:
-        said = str(error).partition("\n")[0]
-        return found, [f"the registry does not say who was in a test part before ({said})."]
+    except (MlflowException, OSError, UserError) as error:
+        damaged = isinstance(error, UserError) and not isinstance(error, Unavailable)
+        if damaged and uri == tracking_uri(paths):
+            raise
+        said = str(error).partition("\n")[0].removesuffix(".")
+        where = database(uri) or without_password(uri)
+        return found, [f"the registry {where} does not say who was in a test part before ({said})."]
     if silent and not found:
         numbers = ", ".join(map(str, silent))
         return found, [f"{name} {numbers} does not record its test clips: they may be learnt from now."]
