@@ -52,7 +52,8 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
         before = registry.champion()
         reasons = _judge(registry, version, params, paths, chosen, scores, lineage, promote)
-        now, commit = registry.champion(), lineage["git_commit"] or ""
+        origin = registry.lineage(version)  # of a version that was there before: the code that made it
+        now, commit = registry.champion(), origin["git_commit"] or ""
         verdict = Verdict(
             name=registry.name,
             version=version,
@@ -66,9 +67,9 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             run_url=run_page(registry.uri, experiment, run.run_id),
             commit=commit,
             commit_url=commit_page(paths, commit),
-            dirty=lineage["dirty"],
+            dirty=origin["dirty"],
         )
-        registry.describe(verdict, paths)
+        registry.describe(verdict, origin, paths)
         registry.tag_run(run.run_id, version)
         describe_pipeline(registry.client, run.run_id, verdict, lineage, params, paths)
         if paths.report_page.exists():

@@ -103,7 +103,7 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert registry.champion() == 2
     found = registry.client.get_model_version("tiny", "3")
     assert found.tags["gate"] == "refused" and "champion" in found.tags["gate_reasons"]
-    assert " ".join(worse.sentences) in found.description and worse.reasons[0] in found.description
+    assert all(sentence in found.description for sentence in worse.sentences)
     assert "not champion (version 2 stays)" in project.report.read_text()
     # Its metrics are those of evaluate, whatever the gate said.
     assert found.tags["macro_f1"] == f"{registry.metric(3, 'macro_f1'):.4f}"
@@ -128,6 +128,10 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
         *few.reasons,
     )
     rollback("tiny", project)
+    told = {n: registry.client.get_model_version("tiny", str(n)).description for n in (2, few.version)}
+    assert "tiny version 2 (distilled) is champion." in told[2].partition("\n")[0]
+    assert "is not champion any more (version 2 is)." in told[few.version].partition("\n")[0]
+    assert "**Learnt from:**" in told[2] and "**Learnt from:**" in told[few.version]
 
     # The way back; there is no third step, and what was rolled back does not return by itself.
     assert rollback("tiny", project) == "tiny version 1 is champion again; version 2 was rolled back."
@@ -135,8 +139,16 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
         rollback("tiny", project)
     write_clips(project, {**FIRST, "west": "train"})
     write_evaluation(project, red=9)
-    again = publish(PARAMS, project)
+    later = PARAMS.model_copy(update={"recipe": "other"})  # another pipeline that makes the same network
+    again = publish(later, project)
     assert (again.version, again.promoted) == (2, False) and "rolled back" in again.reasons[0]
+    assert again.run_id != registry._run(2)
+    promote("tiny", 2, project, force=True)
+    promote("tiny", 1, project, force=True)
+    of_two = [registry.client.get_run(run).data.tags for run in registry._runs(2)]
+    assert len(of_two) >= 2 and {tags["champion"] for tags in of_two} == {"no"}
+    card = registry.client.get_model_version("tiny", "2").description
+    assert "of the recipe tiny" in card  # the one that made it
 
     table = versions("tiny", project)
     assert list(table["version"]) == [4, 3, 2, 1]
