@@ -197,13 +197,13 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def clean(args: argparse.Namespace, paths: Paths) -> None:
-    """Delete the outputs that dvc.yaml names."""
+    """Delete the outputs that dvc.yaml names, and the report."""
     from slimstream.cli.clean import clean as remove
 
     deleted, left = remove(paths)
     for out in left:
         print(f"{out} was left alone: a link leads there, or it lies outside of the project.")
-    print(f"{len(deleted)} of the files and folders that dvc.yaml names were deleted.")
+    print(f"{len(deleted)} of the files and folders that the stages made were deleted.")
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:

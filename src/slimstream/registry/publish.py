@@ -17,6 +17,7 @@ from slimstream.registry.card import describe_pipeline
 from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.links import commit_page, run_page
 from slimstream.registry.versions import Registry, utc_now
+from slimstream.stages.evaluate.model_rows import cost_of
 from slimstream.stages.evaluate.report.judged import judged
 from slimstream.stages.evaluate.verdict import Verdict, compare_with_original
 from slimstream.tracking import run as tracking
@@ -152,21 +153,18 @@ def _apply_gate(
             clips["id"], answers[version], predictions[predictions["model"] == chosen], lineage["runtime"]
         )
         clips = clips.assign(**{who: answers[number]["label"] for who, number in asked.items()})
+    time, size = (cost_of(scores, chosen, key) for key in ("file_to_answer_p50_ms", "megabytes"))
     candidate = gate.Candidate(
         scores[f"{chosen}.macro_f1"],
         scores["original.macro_f1"],
         scores[f"{chosen}.latency_p95_ms"],
         scores[f"{chosen}.megabytes"],
-        _ratio(scores, chosen, "file_to_answer_p50_ms"),
-        _ratio(scores, chosen, "megabytes"),
+        math.nan if time.ratio is None else time.ratio,
+        time.equal,
+        math.nan if size.ratio is None else size.ratio,
     )
     classes = tracking.read_json(paths.split_info)["classes"]
     return gate.decide_promotion(clips, candidate, policy, classes, recorded)
-
-
-def _ratio(scores: Mapping[str, float], name: str, metric: str) -> float:
-    """`metric` of the model `name` as a share of the original's; nan where it was not measured."""
-    return scores.get(f"{name}.{metric}", math.nan) / scores.get(f"original.{metric}", math.nan)
 
 
 def _scores(paths: Paths) -> dict[str, float]:
