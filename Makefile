@@ -92,7 +92,7 @@ lint: setup
 	@mypy
 	@lint-imports
 
-clean:  ## remove the outs that dvc.yaml names and nothing else: no file of yours, no registry, no clip store
+clean:  ## remove the outs that dvc.yaml names and the report, nothing else: no file of yours, no registry, no clip store
 	@python=$(or $(wildcard $(BIN)/python),$(PYTHON)); \
 	$$python -c 'import pydantic, ruamel.yaml' 2>/dev/null || { \
 	  echo 'make clean reads dvc.yaml with what is in .venv: run `make setup` first.' >&2; exit 2; }; \

@@ -44,6 +44,7 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params, load_params
 from slimstream.stages.evaluate.model_rows import text_table
 from slimstream.tracking.address import tracking_uri
+from slimstream.tracking.errors import without_password
 
 ROOT = recipes.ROOT
 TEMPORARY_SERVER = {
@@ -182,10 +183,10 @@ def publish_artifacts(paths: Paths) -> None:
         create_image_artifact(
             pictures.confusion(paths), key="confusion", description="The model to publish on the test clips"
         )
-    uri = tracking_uri(paths)
-    if outcome and uri.startswith("http"):  # MLflow keeps the report when this checkout is removed
-        link = f"{uri}/#/runs/{outcome['run_id']}"
-        create_link_artifact(link, link_text="model, numbers and report in MLflow", key="mlflow")
+    if outcome and outcome["run_url"]:  # MLflow keeps the report when this checkout is removed
+        create_link_artifact(
+            outcome["run_url"], link_text="model, numbers and report in MLflow", key="mlflow"
+        )
     else:
         create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
     if outcome and (outcome["changed"] or not outcome["promoted"]):
@@ -201,7 +202,7 @@ def summary(paths: Paths) -> str:
     """The summary for the terminal: table of models, outcome of publish, and where to look further."""
     rows = pd.DataFrame(model_table(paths))
     api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
-    uri = tracking_uri(paths)
+    uri = without_password(tracking_uri(paths))
     mlflow = uri if uri.startswith("http") else f"mlflow server --workers 1 --backend-store-uri {quote(uri)}"
     return "\n".join(
         [

@@ -29,7 +29,7 @@ elif name in ("promote", "rollback"):
 elif name == "scan":
     pathlib.Path("source.lock.json").write_text(json.dumps({"at": os.environ.get("SLIMSTREAM_SOURCE_ROOT")}))
 elif name == "publish":
-    outcome = {"model": "distilled", "promoted": True, "changed": True, "run_id": "abc"}
+    outcome = {"model": "distilled", "promoted": True, "changed": True, "run_url": ""}
     outcome["sentences"] = ["m version 1 (distilled) is champion: good.", "It takes 1 MB (as the original)."]
     outcome["flow"] = os.environ["SLIMSTREAM_FLOW_RUN_ID"]
     pathlib.Path("runs").mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """A flow that is started by hand in a checkout whose servers were started by `make up`."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -46,6 +47,23 @@ def test_it_uses_them_and_so_do_its_children(
     assert os.environ["MLFLOW_TRACKING_URI"] == f"http://127.0.0.1:{port}"
     said = capsys.readouterr().out
     assert said == f"MLflow is http://127.0.0.1:{port}, the server of `make up`.\n"
+
+
+def test_only_what_is_used_has_to_run(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"prefect_port": free_port(), "mlflow_port": port}
+    (tmp_path / ".services/settings.json").write_text(json.dumps(settings))
+    monkeypatch.setenv("PREFECT_API_URL", "http://another:4200/api")
+    refresh_global_settings_context()
+    with socket.create_server(("127.0.0.1", port)):
+        use_own_servers(Paths(tmp_path))  # the checkout's Prefect does not run
+    assert os.environ["PREFECT_API_URL"] == "http://another:4200/api"
+    assert os.environ.pop("MLFLOW_TRACKING_URI") == f"http://127.0.0.1:{port}"
+    capsys.readouterr()
+    monkeypatch.setenv("SLIMSTREAM_TRACKING", "off")
+    use_own_servers(Paths(tmp_path))  # neither MLflow, nor its Prefect
+    assert "MLFLOW_TRACKING_URI" not in os.environ and capsys.readouterr().out == ""
 
 
 def test_while_they_are_down_it_does_not_begin(

@@ -1,4 +1,4 @@
-"""`make clean`: delete the outputs that dvc.yaml names, and nothing else."""
+"""`make clean`: delete the outputs that dvc.yaml names and the report made of them, and nothing else."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from slimstream.stages.ingest.reserved_folders import check_ingested, stage_outp
 
 
 def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
-    """Delete the outputs of the stages of dvc.yaml; returns (deleted, left alone).
+    """Delete the outputs of the stages of dvc.yaml and reports/index.html; returns (deleted, left alone).
 
     A link is deleted, never its target. Outputs inside a linked folder or outside the project are left alone,
     because they may belong to somebody else. Raises UserError when data/ingested holds files of the user.
@@ -17,7 +17,7 @@ def clean(paths: Paths) -> tuple[list[Path], list[Path]]:
     root = paths.root.resolve()
     deleted: list[Path] = []
     left: list[Path] = []
-    for out in stage_outputs(root):
+    for out in [*stage_outputs(root), Paths(root).report]:
         if not (out.is_symlink() or out.exists()):
             continue
         if not _is_within(out, root):

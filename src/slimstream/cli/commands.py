@@ -97,19 +97,20 @@ def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]
     """
     from slimstream.stages.ingest.held_out import HeldOut
     from slimstream.stages.ingest.scan import parse_lock
-    from slimstream.tracking.address import stores, tracking_off
+    from slimstream.tracking.address import readable_stores, tracking_off
     from slimstream.tracking.repository import git
 
     found = HeldOut()
     if committed := git(paths, "show", f"HEAD:./{paths.source_lock.name}"):
         with suppress(UserError):
             found |= parse_lock(committed, "HEAD").memory
-    if tracking_off() or not stores(paths):
-        return found, []
+    uris, unread = ([], []) if tracking_off() else readable_stores(paths)
+    if not uris:
+        return found, unread
     from slimstream.registry.versions import held_out
 
-    known, notes = held_out(params.publish.name, paths)
-    return found | known, notes
+    known, notes = held_out(params.publish.name, paths, uris)
+    return found | known, unread + notes
 
 
 def models(args: argparse.Namespace, paths: Paths) -> None:
@@ -196,13 +197,13 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
 
 
 def clean(args: argparse.Namespace, paths: Paths) -> None:
-    """Delete the outputs that dvc.yaml names."""
+    """Delete the outputs that dvc.yaml names, and the report."""
     from slimstream.cli.clean import clean as remove
 
     deleted, left = remove(paths)
     for out in left:
         print(f"{out} was left alone: a link leads there, or it lies outside of the project.")
-    print(f"{len(deleted)} of the files and folders that dvc.yaml names were deleted.")
+    print(f"{len(deleted)} of the files and folders that the stages made were deleted.")
 
 
 def predict(args: argparse.Namespace, paths: Paths) -> int:

@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         help="the finished folds or tables, too: hours of work, which are done again when asked for",
     )
-    add("clean", "delete the outs that dvc.yaml names, and nothing else", commands.clean)
+    add("clean", "delete the outs that dvc.yaml names and the report, nothing else", commands.clean)
     predict = add(
         "predict", "predict clips with a deployed model: labels and probabilities", commands.predict
     )

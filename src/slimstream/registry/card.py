@@ -13,25 +13,45 @@ MODEL = """\
 Classifies clips as {classes}. Each version is a compressed network with its preprocessing. The version with \
 the alias `champion` is in use: `python -m slimstream predict CLIP --model {name}`, or in Python \
 `mlflow.pyfunc.load_model("models:/{name}@champion")`. The gate compares each new version with it; the first \
-line of a version's description says how that ended."""
+line of a version's description says how it stands."""
 
 
 def version_card(verdict: Verdict, lineage: Mapping[str, Any], paths: Paths) -> str:
-    """The description of a version. Its first line, which MLflow's lists show, is the verdict."""
+    """The description of a version. Its first line, which MLflow's lists show, is its standing and why."""
     classes, extract = _classes_and_input(verdict.model, paths)
     learnt = len(lineage["training_clips"])
-    by = " and ".join(lineage["group_by"]) or "near-twin sets"
     commit = f" Commit `{verdict.commit[:12]}`." if verdict.commit else ""
     parts = {
         "What it is": f"the network `{verdict.model}` of the recipe {lineage['recipe']}, run by "
         f"{lineage['runtime']}. Classes: {classes}. Input: {extract}.",
-        "Learnt from": f"{learnt} clips of {lineage['source']}, split by {by}.{commit}",
+        "Learnt from": f"{learnt} clips of {lineage['source']}, {split_sentence(lineage)}.{commit}",
         "Use": f"`python -m slimstream predict CLIP --model {verdict.name}/{verdict.version}`. The scores "
         "hold for clips like those of the source; `python -m slimstream evaluate-champion` checks that on "
         "new ones.",
     }
-    first = f"{verdict.date[:10]}: {' '.join(verdict.sentences)}"
-    return "\n\n".join([first, *(f"**{title}:** {text}" for title, text in parts.items())])
+    standing, *comparison = verdict.sentences
+    told = [f"{verdict.date[:10]}: {standing}", *([" ".join(comparison)] if comparison else [])]
+    return "\n\n".join([*told, *(f"**{title}:** {text}" for title, text in parts.items())])
+
+
+def with_standing(card: str, date: str, sentence: str) -> str:
+    """The description `card` with another first line, for a change of the champion after it was written."""
+    _, between, rest = card.partition("\n\n")
+    return f"{date[:10]}: {sentence}{between}{rest}"
+
+
+def split_sentence(lineage: Mapping[str, Any]) -> str:
+    """How the clips were split; versions of earlier times do not record a given split."""
+    if lineage.get("given"):
+        return f"split as the column '{lineage['given']}' of the source says"
+    if lineage["group_by"]:
+        return f"split by {' and '.join(lineage['group_by'])}"
+    if missing := lineage.get("without"):
+        return (
+            f"split by near-twin sets, for they have no column {' or '.join(missing)}: clips of one "
+            f"{missing[0]} may lie in training and in test, and the scores may be flattered"
+        )
+    return "split by near-twin sets"
 
 
 def model_description(name: str, chosen: str, paths: Paths) -> str:

@@ -41,6 +41,8 @@ class Candidate:
     megabytes: float
     time_ratio: float = math.nan
     """Its time from file to answer, as a share of the original's; nan: not measured."""
+    time_equal: bool = False
+    """Whether no difference between the two times is measurable: then none is saved."""
     bytes_ratio: float = math.nan
     """Its file size, as a share of the original's."""
 
@@ -148,11 +150,13 @@ def keeps_up_with_original(candidate: Candidate, policy: GateParams) -> Check:
 
 def saves_enough(candidate: Candidate, policy: GateParams) -> Check:
     most = 1 - policy.min_saving
-    time, size = candidate.time_ratio, candidate.bytes_ratio
+    time, size = 1.0 if candidate.time_equal else candidate.time_ratio, candidate.bytes_ratio
     takes = {"time from file to answer": time, "bytes": size}
     known = [
         f"{ratio:.2f} of the original's {what}" for what, ratio in takes.items() if not math.isnan(ratio)
     ]
+    if candidate.time_equal:
+        known[0] = "the original's time from file to answer (no difference is measurable)"
     if not known:
         return Check(False, "what compression saves was not measured; run evaluate again")
     if len(known) > 1:

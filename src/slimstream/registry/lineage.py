@@ -41,6 +41,8 @@ def build_lineage(params: Params, paths: Paths, chosen: str, flow_run_id: str | 
         "form_sha256": _sha256(*find_runtime(form).paths(paths.export(chosen)), salt=form),
         "split_hash": split.get("hash"),
         "group_by": split.get("group_by", params.split.group_by),  # only columns that exist
+        "given": split.get("given"),
+        "without": split.get("without", []),
         "training_clips": [
             {
                 "sha256": row["sha256"],

@@ -17,6 +17,7 @@ from slimstream.registry.card import describe_pipeline
 from slimstream.registry.lineage import build_lineage, training_data
 from slimstream.registry.links import commit_page, run_page
 from slimstream.registry.versions import Registry, utc_now
+from slimstream.stages.evaluate.model_rows import cost_of
 from slimstream.stages.evaluate.report.judged import judged
 from slimstream.stages.evaluate.verdict import Verdict, compare_with_original
 from slimstream.tracking import run as tracking
@@ -52,7 +53,8 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
         before = registry.champion()
         reasons = _judge(registry, version, params, paths, chosen, scores, lineage, promote)
-        now, commit = registry.champion(), lineage["git_commit"] or ""
+        origin = registry.lineage(version)  # of a version that was there before: the code that made it
+        now, commit = registry.champion(), origin["git_commit"] or ""
         verdict = Verdict(
             name=registry.name,
             version=version,
@@ -66,9 +68,9 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             run_url=run_page(registry.uri, experiment, run.run_id),
             commit=commit,
             commit_url=commit_page(paths, commit),
-            dirty=lineage["dirty"],
+            dirty=origin["dirty"],
         )
-        registry.describe(verdict, paths)
+        registry.describe(verdict, origin, paths)
         registry.tag_run(run.run_id, version)
         describe_pipeline(registry.client, run.run_id, verdict, lineage, params, paths)
         if paths.report_page.exists():
@@ -151,21 +153,18 @@ def _apply_gate(
             clips["id"], answers[version], predictions[predictions["model"] == chosen], lineage["runtime"]
         )
         clips = clips.assign(**{who: answers[number]["label"] for who, number in asked.items()})
+    time, size = (cost_of(scores, chosen, key) for key in ("file_to_answer_p50_ms", "megabytes"))
     candidate = gate.Candidate(
         scores[f"{chosen}.macro_f1"],
         scores["original.macro_f1"],
         scores[f"{chosen}.latency_p95_ms"],
         scores[f"{chosen}.megabytes"],
-        _ratio(scores, chosen, "file_to_answer_p50_ms"),
-        _ratio(scores, chosen, "megabytes"),
+        math.nan if time.ratio is None else time.ratio,
+        time.equal,
+        math.nan if size.ratio is None else size.ratio,
     )
     classes = tracking.read_json(paths.split_info)["classes"]
     return gate.decide_promotion(clips, candidate, policy, classes, recorded)
-
-
-def _ratio(scores: Mapping[str, float], name: str, metric: str) -> float:
-    """`metric` of the model `name` as a share of the original's; nan where it was not measured."""
-    return scores.get(f"{name}.{metric}", math.nan) / scores.get(f"original.{metric}", math.nan)
 
 
 def _scores(paths: Paths) -> dict[str, float]:

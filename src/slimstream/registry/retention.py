@@ -29,7 +29,7 @@ from slimstream.tracking.database import ARTIFACTS, EXPERIMENT
 from slimstream.tracking.pipeline import PARENT_TAG
 from slimstream.tracking.repository import git
 from slimstream.tracking.run import read_json
-from slimstream.tracking.store import connect
+from slimstream.tracking.store import connect, own_login
 
 DAYS = 30
 KEY_PATTERN = r"[0-9a-f]{16}([0-9a-f]{48})?"
@@ -74,9 +74,8 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
     before = time.time() - days * 86_400
     uris = _registries(paths)
     with _reachable():
-        stores = [connect(paths, uri) for uri in uris]
-        needed = _needed_by_versions(paths, stores)
-        runs = _runs(stores, needed, before)
+        needed = _needed_by_versions(paths, uris)
+        runs = _runs(paths, uris, needed, before)
     worktrees = [
         w for w in _folders(paths.cache / "worktrees", RUN_PATTERN) if _idle(w, before) and not _in_use(w)
     ]
@@ -144,16 +143,24 @@ def _reachable() -> Iterator[None]:
         ) from error
 
 
-def _needed_by_versions(paths: Paths, stores: list[Any]) -> set[str]:
+@contextmanager
+def _client(paths: Paths, uri: str) -> Iterator[Any]:
+    """A client of one of the registries, with its own login."""
+    with own_login():
+        yield connect(paths, uri)
+
+
+def _needed_by_versions(paths: Paths, uris: list[str]) -> set[str]:
     """Return commits and MLflow run ids of the registered versions, and the run ids in runs/*.json."""
     needed: set[Any] = {read_json(file).get("run_id") for file in paths.run("x").parent.glob("*.json")}
-    for client in stores:
-        for version in _search_all(client.search_model_versions):
-            needed |= {version.tags.get("git_commit"), version.run_id}
-            if "network_sha256" in version.tags:  # published by slimstream
-                model = f"models:/{version.name}/{version.version}"
-                lineage = artifacts.read_artifact(client.tracking_uri, model, "lineage.json")
-                needed |= set(lineage["mlflow_runs"].values())
+    for uri in uris:
+        with _client(paths, uri) as client:
+            for version in _search_all(client.search_model_versions):
+                needed |= {version.tags.get("git_commit"), version.run_id}
+                if "network_sha256" in version.tags:  # published by slimstream
+                    model = f"models:/{version.name}/{version.version}"
+                    lineage = artifacts.read_artifact(uri, model, "lineage.json")
+                    needed |= set(lineage["mlflow_runs"].values())
     return needed - {None, ""}
 
 
@@ -182,30 +189,33 @@ def _delete_branches(paths: Paths, branches: list[Branch]) -> None:
             raise UserError(f"git does not delete the branch {branch.name}; `git branch -D` says why.")
 
 
-def _runs(stores: list[Any], needed: set[str], before: float) -> Deletable:
+def _runs(paths: Paths, uris: list[str], needed: set[str], before: float) -> Deletable:
     """Return old MLflow runs of no registered version. Deleted runs stay on disk until `mlflow gc`.
 
     Runs that are nested in a needed run are needed too, and so is the run that a needed one is nested in.
     """
-    found: list[tuple[Any, str]] = []
-    for client in stores:
-        if experiment := client.get_experiment_by_name(EXPERIMENT):
-            old = partial(
-                client.search_runs,
-                [experiment.experiment_id],
-                f"attributes.start_time < {int(before * 1000)}",
-                max_results=1000,
-            )
-            parents = {run.info.run_id: run.data.tags.get(PARENT_TAG) for run in _search_all(old)}
-            kept = needed | ({parents[run] for run in needed & parents.keys()} - {None})
-            found += [(client, run) for run, parent in parents.items() if not {run, parent} & kept]
+    found: dict[str, list[str]] = {}
+    for uri in uris:
+        with _client(paths, uri) as client:
+            if experiment := client.get_experiment_by_name(EXPERIMENT):
+                old = partial(
+                    client.search_runs,
+                    [experiment.experiment_id],
+                    f"attributes.start_time < {int(before * 1000)}",
+                    max_results=1000,
+                )
+                parents = {run.info.run_id: run.data.tags.get(PARENT_TAG) for run in _search_all(old)}
+                kept = needed | ({parents[run] for run in needed & parents.keys()} - {None})
+                found[uri] = [run for run, parent in parents.items() if not {run, parent} & kept]
 
     def delete() -> None:
-        for client, run in found:
-            client.delete_run(run)
+        for uri, runs in found.items():
+            with _client(paths, uri) as client:
+                for run in runs:
+                    client.delete_run(run)
 
     why = "MLflow runs of no registered version (into MLflow's bin; `mlflow gc` empties it)"
-    return Deletable("runs", why, [run for _, run in found], 0, delete)
+    return Deletable("runs", why, [run for runs in found.values() for run in runs], 0, delete)
 
 
 def _clips(paths: Paths, gone: list[str], needed: set[str], before: float) -> Deletable:

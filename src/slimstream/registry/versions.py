@@ -7,8 +7,7 @@ record its history, which a rollback reads.
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
-from slimstream.registry.card import model_description, version_card
+from slimstream.registry.card import model_description, version_card, with_standing
 from slimstream.stages.evaluate.verdict import Verdict
 from slimstream.stages.ingest.held_out import HeldOut
-from slimstream.tracking.address import stores, tracking_uri
+from slimstream.tracking.address import tracking_uri
+from slimstream.tracking.database import EXPERIMENT, database
+from slimstream.tracking.errors import without_password
 from slimstream.tracking.repository import git
-from slimstream.tracking.store import connect
+from slimstream.tracking.store import connect, own_login
 
 CHAMPION = "champion"
 TAG_LENGTH = 4900
@@ -98,15 +99,16 @@ def versions(name: str, paths: Paths) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def held_out(name: str, paths: Paths) -> tuple[HeldOut, list[str]]:
+def held_out(name: str, paths: Paths, uris: Iterable[str]) -> tuple[HeldOut, list[str]]:
     """Return the test clips and groups recorded by the versions of `name`, and messages for the user.
 
-    All stores of the checkout are asked, also one that is not in use. Never raises. When one cannot be read,
-    the result is incomplete and a message says so.
+    The stores `uris` are asked, also one that is not in use. When one does not answer, the result is
+    incomplete and a message says so. Raises UserError when the store in use is damaged.
     """
     found, notes = HeldOut(), list[str]()
-    for uri in stores(paths):
-        known, said = _held_out(name, paths, uri)
+    for uri in uris:
+        with own_login():
+            known, said = _held_out(name, paths, uri)
         found, notes = found | known, notes + said
     return found, notes
 
@@ -123,9 +125,13 @@ def _held_out(name: str, paths: Paths, uri: str) -> tuple[HeldOut, list[str]]:
                 found |= HeldOut.from_json(lineage["held_out"])
             else:
                 silent.append(version)
-    except (MlflowException, OSError, Unavailable) as error:
-        said = str(error).partition("\n")[0]
-        return found, [f"the registry does not say who was in a test part before ({said})."]
+    except (MlflowException, OSError, UserError) as error:
+        damaged = isinstance(error, UserError) and not isinstance(error, Unavailable)
+        if damaged and uri == tracking_uri(paths):
+            raise
+        said = str(error).partition("\n")[0].removesuffix(".")
+        where = database(uri) or without_password(uri)
+        return found, [f"the registry {where} does not say who was in a test part before ({said})."]
     if silent and not found:
         numbers = ", ".join(map(str, silent))
         return found, [f"{name} {numbers} does not record its test clips: they may be learnt from now."]
@@ -194,9 +200,9 @@ class Registry:
         word = "passed" if decision.passed else "refused"
         self.tag(version, gate=word, gate_reasons="\n".join(decision.reasons))
 
-    def describe(self, verdict: Verdict, paths: Paths) -> None:
-        """Write the verdict and the card to the version, as its description."""
-        text = version_card(verdict, self.lineage(verdict.version), paths)
+    def describe(self, verdict: Verdict, lineage: Mapping[str, Any], paths: Paths) -> None:
+        """Write the verdict and the card to the version, as its description; `lineage` is the version's."""
+        text = version_card(verdict, lineage, paths)
         self.client.update_model_version(self.name, str(verdict.version), description=text)
 
     def promote(self, version: int) -> None:
@@ -204,12 +210,20 @@ class Registry:
         self.make_champion(version)
 
     def make_champion(self, version: int) -> None:
-        """Move the alias to `version`; the tag `champion` of the pipelines' runs follows."""
+        """Move the alias to `version`; descriptions, and the tag `champion` of pipelines' runs, follow."""
         before = self.champion()
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
-        for number in {before or version, version}:
-            with suppress(UserError):  # the run was deleted by hand
-                self.tag_run(self._run(number), number)
+        told = {version: "is champion"}
+        if before and before != version:
+            told[before] = f"is not champion any more (version {version} is)"
+        for number, standing in told.items():
+            found = self.client.get_model_version(self.name, str(number))
+            sentence = f"{self.name} version {number} ({found.tags.get('model', '')}) {standing}."
+            if found.description:
+                card = with_standing(found.description, utc_now(), sentence)
+                self.client.update_model_version(self.name, str(number), description=card)
+            for run_id in self._runs(number):
+                self.tag_run(run_id, number)
 
     def tag_run(self, run_id: str, version: int) -> None:
         """Tag the run of a pipeline with its version, the verdict on it and whether it is champion."""
@@ -220,6 +234,13 @@ class Registry:
         }
         for key, value in tags.items():
             self.client.set_tag(run_id, key, value)
+
+    def _runs(self, version: int) -> list[str]:
+        """The runs of all pipelines that published `version`: several may have made the same network."""
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        named = f"tags.version = '{self.name} {version}'"
+        found = self.client.search_runs([experiment.experiment_id], named, max_results=1000)
+        return [run.info.run_id for run in found]
 
     def _run(self, version: int) -> str:
         return str(self.client.get_model_version(self.name, str(version)).run_id)

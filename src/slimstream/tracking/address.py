@@ -8,6 +8,7 @@ server of the checkout; `SLIMSTREAM_TRACKING=off` records nothing.
 import os
 from pathlib import Path
 
+from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.tracking.database import database, sqlite_uri
 from slimstream.tracking.servers import servers_of
@@ -56,10 +57,24 @@ def stores(paths: Paths) -> list[str]:
 
     The database in the root, and the server of `make up`, are among them also while they are not in use.
     """
-    uris = dict.fromkeys(
-        [tracking_uri(paths), *filter(None, [servers_of(paths.root).get(URI)]), own_uri(paths)]
-    )
-    return [uri for uri in uris if (file := database(uri)) is None or file.exists()]
+    return _existing(tracking_uri(paths), servers_of(paths.root).get(URI), own_uri(paths))
+
+
+def readable_stores(paths: Paths) -> tuple[list[str], list[str]]:
+    """`stores` without the server of `make up` where its files are incomplete, and messages that say so.
+
+    Raises UserError when that server is the store in use.
+    """
+    try:
+        return stores(paths), []
+    except UserError as error:
+        return _existing(tracking_uri(paths), own_uri(paths)), [str(error)]
+
+
+def _existing(*uris: str | None) -> list[str]:
+    """The `uris` without repetitions and without databases that are not there."""
+    known = dict.fromkeys(filter(None, uris))
+    return [uri for uri in known if (file := database(uri)) is None or file.exists()]
 
 
 def store_sentence(paths: Paths) -> str:

@@ -48,8 +48,11 @@ def servers_of(root: Path) -> dict[str, str]:
 
 
 def check_running(environment: Mapping[str, str]) -> None:
-    """Raise Unavailable unless something listens at both addresses of `client_environment`."""
-    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+    """Raise Unavailable unless something listens at the addresses in `environment`.
+
+    It is `client_environment`, or a part of it.
+    """
+    for name in filter(environment.__contains__, ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")):
         port = urlsplit(environment[name]).port
         try:
             socket.create_connection((HOST, port or 0), timeout=5).close()

@@ -14,7 +14,7 @@ from typing import Any
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.tracking import view
-from slimstream.tracking.address import login, tracking_uri
+from slimstream.tracking.address import LOGIN, login, tracking_uri
 from slimstream.tracking.database import ARTIFACTS, EXPERIMENT, database, relocate_artifacts
 from slimstream.tracking.errors import explain_mlflow_errors, explain_sqlite_errors, without_password
 
@@ -42,11 +42,25 @@ def connect(paths: Paths, uri: str | None = None) -> Client:
     """An `MlflowClient` on the store `uri`, by default that of `tracking_uri`; raises as `open_store` does.
 
     The login of the checkout's own server is put into this process's environment, where MLflow's client and
-    child processes read it.
+    child processes read it. Several stores are asked one after another, each within `own_login`.
     """
     uri = uri or tracking_uri(paths)
     os.environ.update(login(paths, uri))
     return open_store(uri)
+
+
+@contextmanager
+def own_login() -> Iterator[None]:
+    """Restore the login in the environment after the block: no other store gets that of the block."""
+    before = {name: os.environ.get(name) for name in LOGIN}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def open_store(uri: str) -> Client:

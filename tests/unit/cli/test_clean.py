@@ -47,10 +47,11 @@ def make(paths: Paths, target: str, *arguments: str) -> subprocess.CompletedProc
     return subprocess.run(["make", target, *arguments], cwd=paths.root, capture_output=True, text=True)
 
 
-def test_exactly_the_outs_go(paths: Paths) -> None:
+def test_exactly_the_outs_and_the_report_go(paths: Paths) -> None:
+    paths.report.write_text("a verdict on models that go")
     done = make(paths, "clean", f"PYTHON={sys.executable}")
     assert done.returncode == 0, done.stderr
-    assert f"{len(stage_outputs(paths.root))} of the files" in done.stdout
+    assert f"{len(stage_outputs(paths.root)) + 1} of the files" in done.stdout and not paths.report.exists()
     assert not [out for out in stage_outputs(paths.root) if out.exists()]
     assert all((paths.root / name).read_text() == "mine" for name in BESIDE)
     assert clean(paths) == ([], [])

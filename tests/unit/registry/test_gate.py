@@ -62,6 +62,9 @@ def test_compression_that_saves_nothing_is_refused_where_a_saving_is_asked_for()
     )
     for saving in ({"time_ratio": 0.6}, {"bytes_ratio": 0.2}):
         assert refusals(clips, replace(idle, **saving), asks) == []
+    noise = replace(idle, time_ratio=0.5, time_equal=True)  # its interval holds 1
+    (reason,) = refusals(clips, noise, asks)
+    assert "the original's time from file to answer (no difference is measurable) and 1.07 of" in reason
     (reason,) = refusals(clips, FINE, asks)
     assert "not measured" in reason
 

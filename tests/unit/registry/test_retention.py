@@ -16,6 +16,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.registry import retention
 from slimstream.stages.ingest.store import Store
+from slimstream.tracking import store
 from slimstream.tracking.pipeline import PARENT_TAG
 from slimstream.tracking.store import connect, experiment_id
 from tests.unit.tracking.test_servers import started
@@ -228,3 +229,25 @@ def test_nothing_goes_when_the_registry_does_not_answer(
     with pytest.raises(UserError, match="nothing may go"):
         retention.collect(plant.paths)
     assert "runs/lost" in plant.branches() and all(file.exists() for file in plant.goes)
+
+
+def test_each_registry_is_asked_with_its_own_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(tmp_path, 5999)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of elsewhere")
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
+    logins: list[tuple[str, str]] = []
+
+    class Server:
+        def __init__(self, uri: str) -> None:
+            self.uri = uri
+
+        def get_experiment_by_name(self, name: str) -> None:
+            logins.append((self.uri, os.environ["MLFLOW_TRACKING_PASSWORD"]))
+
+    monkeypatch.setattr(store, "open_store", Server)
+    here, elsewhere = "http://127.0.0.1:5999", "http://elsewhere:5000"
+    retention._runs(Paths(tmp_path), [here, elsewhere, here], set(), LONG_AGO)
+    assert logins == [(here, "a=b"), (elsewhere, "of elsewhere"), (here, "a=b")]
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "of elsewhere"
+    assert "MLFLOW_TRACKING_USERNAME" not in os.environ

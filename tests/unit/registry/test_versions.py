@@ -19,10 +19,11 @@ from slimstream.registry.publish import publish
 from slimstream.registry.versions import Registry, held_out, promote, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
 from slimstream.stages.ingest.held_out import HeldOut
-from slimstream.tracking.address import tracking_uri
+from slimstream.tracking.address import readable_stores, stores, tracking_uri
 from slimstream.tracking.repository import git
 from slimstream.tracking.store import connect, experiment_id
 from tests.unit.finished_pipeline import EXTRACT, PARAMS, write_clips, write_evaluation
+from tests.unit.tracking.test_servers import started
 
 FIRST = {"north": "train", "south": "val", "east": "test"}
 
@@ -102,7 +103,7 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert registry.champion() == 2
     found = registry.client.get_model_version("tiny", "3")
     assert found.tags["gate"] == "refused" and "champion" in found.tags["gate_reasons"]
-    assert " ".join(worse.sentences) in found.description and worse.reasons[0] in found.description
+    assert all(sentence in found.description for sentence in worse.sentences)
     assert "not champion (version 2 stays)" in project.report.read_text()
     # Its metrics are those of evaluate, whatever the gate said.
     assert found.tags["macro_f1"] == f"{registry.metric(3, 'macro_f1'):.4f}"
@@ -127,6 +128,10 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
         *few.reasons,
     )
     rollback("tiny", project)
+    told = {n: registry.client.get_model_version("tiny", str(n)).description for n in (2, few.version)}
+    assert "tiny version 2 (distilled) is champion." in told[2].partition("\n")[0]
+    assert "is not champion any more (version 2 is)." in told[few.version].partition("\n")[0]
+    assert "**Learnt from:**" in told[2] and "**Learnt from:**" in told[few.version]
 
     # The way back; there is no third step, and what was rolled back does not return by itself.
     assert rollback("tiny", project) == "tiny version 1 is champion again; version 2 was rolled back."
@@ -134,8 +139,16 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
         rollback("tiny", project)
     write_clips(project, {**FIRST, "west": "train"})
     write_evaluation(project, red=9)
-    again = publish(PARAMS, project)
+    later = PARAMS.model_copy(update={"recipe": "other"})  # another pipeline that makes the same network
+    again = publish(later, project)
     assert (again.version, again.promoted) == (2, False) and "rolled back" in again.reasons[0]
+    assert again.run_id != registry._run(2)
+    promote("tiny", 2, project, force=True)
+    promote("tiny", 1, project, force=True)
+    of_two = [registry.client.get_run(run).data.tags for run in registry._runs(2)]
+    assert len(of_two) >= 2 and {tags["champion"] for tags in of_two} == {"no"}
+    card = registry.client.get_model_version("tiny", "2").description
+    assert "of the recipe tiny" in card  # the one that made it
 
     table = versions("tiny", project)
     assert list(table["version"]) == [4, 3, 2, 1]
@@ -153,10 +166,10 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert len(lineage["training_clips"]) == 16
     # Versions know who was test, so that a lost source.lock.json costs nobody's memory.
     assert lineage["held_out"]["groups"] == [{"camera": "east"}] and len(lineage["held_out"]["sha256"]) == 8
-    known, notes = held_out("tiny", project)
+    known, notes = held_out("tiny", project, stores(project))
     assert set(lineage["held_out"]["sha256"]) <= known.sha256 and notes == []
     assert known.has_group({"camera": "east"}, ["camera"])
-    assert held_out("another", project) == (HeldOut(), [])
+    assert held_out("another", project, stores(project)) == (HeldOut(), [])
     names = [item.path for item in registry.client.list_artifacts(first.run_id)]
     assert "uncommitted.diff" in names
 
@@ -305,11 +318,33 @@ def test_a_registry_that_cannot_tell_who_was_test_is_said(
 ) -> None:
     monkeypatch.setattr(Registry, "tags", lambda self: {1: {}, 2: {}})
     monkeypatch.setattr(Registry, "lineage", lambda self, version: {"training_clips": []})
-    assert held_out("tiny", project) == (
+    assert held_out("tiny", project, stores(project)) == (
         HeldOut(),
         ["tiny 1, 2 does not record its test clips: they may be learnt from now."],
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    known, (note, _) = held_out("tiny", project)  # of the server, then of the database here
-    assert not known and note.startswith("the registry does not say who was in a test part before (")
+    # Of the server, then of the database here.
+    known, (note, _) = held_out("tiny", project, stores(project))
+    assert not known
+    assert note.startswith("the registry http://127.0.0.1:9 does not say who was in a test part before (")
+
+
+def test_a_damaged_store_stops_the_scan_only_where_it_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths(tmp_path)
+    (tmp_path / "mlflow.db").write_text("no database" * 100)
+    with pytest.raises(UserError, match=r"mlflow\.db"):
+        held_out("tiny", paths, stores(paths))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    known, notes = held_out("tiny", paths, stores(paths))
+    assert not known and len(notes) == 2 and f"the registry {tmp_path / 'mlflow.db'} does not say" in notes[1]
+    # So it is with the files of `make up`.
+    started(tmp_path, 9, secrets="")
+    uris, (note,) = readable_stores(paths)
+    assert len(uris) == 2 and ".services does not say where the servers are" in note
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(UserError, match=r"\.services"):
+        readable_stores(paths)

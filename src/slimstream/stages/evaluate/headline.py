@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from slimstream.stages.evaluate.model_rows import cost_of
+
 SCORES = {
     "macro_f1": "macro_f1",
     "macro_f1_low": "macro_f1_low",
@@ -21,12 +23,13 @@ def headline(scores: Mapping[str, float], model: str) -> dict[str, float]:
     """The numbers of `model`; `scores` is the content of metrics/evaluate.json.
 
     Those of SCORES; `saving`, the share of the original's time from file to answer that is saved, below 0
-    where the model is slower; `original_macro_f1`; `judged_clips`. What was not measured is left out.
+    where the model is slower and 0 where no difference is measurable; `original_macro_f1`; `judged_clips`.
+    What was not measured is left out.
     """
     wanted = {name: f"{model}.{key}" for name, key in SCORES.items()}
     wanted |= {"original_macro_f1": "original.macro_f1", "judged_clips": "test.clips"}
     found = {name: scores[key] for name, key in wanted.items() if key in scores}
-    mine, whole = (scores.get(f"{name}.file_to_answer_p50_ms") for name in (model, "original"))
-    if mine is not None and whole:
-        found["saving"] = 1 - mine / whole
+    time = cost_of(scores, model, "file_to_answer_p50_ms")
+    if time.ratio is not None:
+        found["saving"] = 0.0 if time.equal else 1 - time.ratio
     return found

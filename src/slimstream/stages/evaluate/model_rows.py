@@ -66,7 +66,7 @@ def model_rows(flat: Mapping[str, float]) -> list[ModelRow]:
         scores = {
             key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")
         }
-        rows.append(ModelRow(name, scores, [_cost(flat, name, key) for key in COSTS]))
+        rows.append(ModelRow(name, scores, [cost_of(flat, name, key) for key in COSTS]))
     return rows
 
 
@@ -84,7 +84,8 @@ def text_table(flat: Mapping[str, float]) -> list[dict[str, str]]:
     ]
 
 
-def _cost(flat: Mapping[str, float], name: str, key: str) -> Cost:
+def cost_of(flat: Mapping[str, float], name: str, key: str) -> Cost:
+    """The cost `key`, one of COSTS, of the model `name`; `flat` is the content of metrics/evaluate.json."""
     what, unit, ratio_name = COSTS[key]
     mine, whole = flat.get(f"{name}.{key}"), flat.get(f"{ORIGINAL}.{key}")
     if name == ORIGINAL or mine is None or not whole:

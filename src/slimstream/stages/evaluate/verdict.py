@@ -34,7 +34,7 @@ class Verdict:
     run_url: str = ""
     """Its page in MLflow; empty without a server."""
     commit: str = ""
-    """Commit of the code; empty without a repository."""
+    """Commit of the code that made the version; empty without a repository."""
     commit_url: str = ""
     """Its page at the host of the repository; empty without one."""
     dirty: bool = False

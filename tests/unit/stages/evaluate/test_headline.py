@@ -27,3 +27,9 @@ def test_the_row_is_that_of_the_model_to_publish_against_its_original() -> None:
 def test_a_slower_model_saves_less_than_nothing() -> None:
     scores = {"slim.file_to_answer_p50_ms": 6.0, "original.file_to_answer_p50_ms": 4.0}
     assert headline(scores, "slim") == {"file_to_answer_ms": 6.0, "saving": -0.5}
+
+
+def test_a_difference_within_the_spread_of_the_times_saves_nothing() -> None:
+    scores = {"slim.file_to_answer_p50_ms": 6.0, "original.file_to_answer_p50_ms": 9.0}
+    scores |= {"slim.file_to_answer_ratio_low": 0.5, "slim.file_to_answer_ratio_high": 1.2}
+    assert headline(scores, "slim") == {"file_to_answer_ms": 6.0, "saving": 0.0}
