@@ -22,7 +22,7 @@ from slimstream.pipeline.auto import AUTO, auto_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
 from slimstream.splits.columns import check_columns
-from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.params import IngestParams, holds_credentials
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
 from slimstream.stages.ingest.scan import scan
 from slimstream.tracking.repository import git, in_git
@@ -35,10 +35,12 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
 
     The file then has every setting and the recipe's comments. A relative source is below the checkout `home`,
     by default `paths`. Raises UserError for an unknown recipe, when params.yaml has edits that are neither
-    committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC needs, and for a
-    source that is a folder of the project itself.
+    committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC needs, for a source
+    that holds credentials, and for one that is a folder of the project itself.
     """
     home = home or paths
+    if source and holds_credentials(source):  # said without them, and before they are written anywhere
+        raise UserError("The source names credentials: they belong in the environment, not in an address.")
     if recipe is not None:
         wanted = _text(paths, recipe, source, home)
         if paths.params.exists() and _is_edited(paths, wanted):

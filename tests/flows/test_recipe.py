@@ -156,6 +156,19 @@ def test_a_source_of_our_own_leaves_params_untouched(paths: Paths, source: str) 
     assert paths.params.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["auto", "tank", None])
+def test_credentials_in_a_source_are_refused_and_shown_nowhere(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str | None
+) -> None:
+    monkeypatch.setattr(retrain, "ROOT", paths.root)
+    before = paths.params.read_bytes()
+    recipes = ["--recipe", name] if name else []
+    assert retrain.main([*recipes, "--source", "s3://KEY:SECRET@bucket/x"]) == 2
+    said = capsys.readouterr()
+    assert "belong in the environment" in said.err and "SECRET" not in said.out + said.err
+    assert paths.params.read_bytes() == before
+
+
 def test_make_run_refuses_it_before_anything_is_touched(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
