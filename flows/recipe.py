@@ -18,9 +18,10 @@ from ruamel.yaml.nodes import MappingNode, Node
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
-from slimstream.pipeline.auto import AUTO, auto_params
+from slimstream.pipeline.auto import auto_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
+from slimstream.pipeline.recipes import AUTO
 from slimstream.splits.columns import check_columns
 from slimstream.stages.ingest.params import IngestParams, holds_credentials
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
@@ -69,8 +70,8 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
         if recipe == AUTO:
             print(f"auto: {paths.params} is made for {source} and says why each setting is so.", flush=True)
     if recipe is not None:
-        _last_made(paths).parent.mkdir(parents=True, exist_ok=True)
-        _last_made(paths).write_text(wanted, encoding="utf-8")
+        paths.made_params.parent.mkdir(parents=True, exist_ok=True)
+        paths.made_params.write_text(wanted, encoding="utf-8")
 
 
 def check_clips(paths: Paths) -> None:
@@ -138,15 +139,10 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
         return True
     if text in (wanted, git(paths, "show", "HEAD:./params.yaml")):
         return False
-    last = _last_made(paths)
+    last = paths.made_params
     if last.is_file() and text == with_source(last.read_text(encoding="utf-8"), source):
         return False
     return not any(text in _as_params(file, source) for file in (paths.root / "recipes").glob("*.yaml"))
-
-
-def _last_made(paths: Paths) -> Path:
-    """The file with a copy of the params.yaml that was last made from a recipe."""
-    return paths.cache / "params.yaml"
 
 
 def _as_params(recipe: Path, source: str | None) -> list[str]:

@@ -19,13 +19,11 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.grouping import suggest
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.params_file import Key, from_recipe
-from slimstream.pipeline.recipes import Settings, merge
+from slimstream.pipeline.recipes import AUTO, Settings, merge
 from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.sources import normalise, open_source, samples
 
-AUTO = "auto"
-"""Name of the recipe; it is no file of recipes/."""
 LOOKED_AT = 5
 """Clips whose headers are read."""
 MANY_PICTURES, SMALL = 2000, 300
@@ -72,7 +70,7 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         *_groups(items),
         *_shares(len(items)),
         *_network(pictures, many, seen),
-        (("publish", "name"), _model_name(source), "the name of the source"),
+        (("publish", "name"), model_name(source), "the last names of the source's path"),
         (
             ("publish", "gate"),
             {"min_macro_f1": Params().publish.gate.min_macro_f1, "min_saving": 0.0},
@@ -146,7 +144,10 @@ def _network(pictures: bool, many: bool, seen: Sequence[VideoInfo]) -> list[Choi
     ]
 
 
-def _model_name(source: str) -> str:
-    """The last part of the source as the name of a registered model."""
-    plain = unicodedata.normalize("NFKD", PurePosixPath(normalise(source)).name)
+def model_name(source: str) -> str:
+    """The last two parts of the source as the name of a registered model: a-clips for /data/a/clips.
+
+    One alone, such as clips, would give several sources one model, whose versions would be compared.
+    """
+    plain = unicodedata.normalize("NFKD", "-".join(PurePosixPath(normalise(source)).parts[-2:]))
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain.encode("ascii", "ignore").decode()).strip("-") or AUTO

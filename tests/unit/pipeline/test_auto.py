@@ -74,6 +74,20 @@ def test_a_bad_file_is_no_hindrance(tmp_path: Path) -> None:
     assert params.extract.stride == 5 and "those looked at" not in said
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/data/a/clips/", "a-clips"),
+        ("/data/b/clips", "b-clips"),
+        ("../clips", "clips"),
+        ("s3://plant/2026", "plant-2026"),
+        ("/", "auto"),
+    ],
+)
+def test_sources_of_one_name_become_different_models(source: str, name: str) -> None:
+    assert auto.model_name(source) == name
+
+
 @pytest.mark.parametrize("source", [None, "rig"])
 def test_without_clips_it_has_nothing_to_look_at(tmp_path: Path, source: str | None) -> None:
     with pytest.raises(UserError, match="make run SOURCE="):
