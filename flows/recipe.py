@@ -68,7 +68,7 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
         paths.params.write_text(wanted, encoding="utf-8")
         if recipe == AUTO:
-            print(f"auto: {paths.params} is made for {source} and says why each setting is so.", flush=True)
+            print(f"auto: {paths.params} is made for {source} and gives the reasons.", flush=True)
     if recipe is not None:
         paths.made_params.parent.mkdir(parents=True, exist_ok=True)
         paths.made_params.write_text(wanted, encoding="utf-8")

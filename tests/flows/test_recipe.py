@@ -202,7 +202,7 @@ def test_auto_makes_params_for_the_source_and_edits_of_them_are_used(
     shutil.copy(recipe.ROOT / "recipes/tank.yaml", paths.root / "recipes")
     commit(paths.root)
     recipe.apply_recipe(paths, "auto", "../clips")
-    assert "is made for ../clips and says why" in capsys.readouterr().out
+    assert "is made for ../clips and gives the reasons" in capsys.readouterr().out
     made = paths.params.read_text()
     assert load_params(paths.params).recipe == "auto"
     recipe.apply_recipe(paths, "auto", "../clips")

@@ -1,6 +1,6 @@
 """The recipe `auto`: look at a source that nobody described, and choose the settings that fit it.
 
-Every choice has a sentence, which becomes a comment of params.yaml.
+A choice that needs a reason has a sentence, which becomes a comment of params.yaml.
 """
 
 import re
@@ -16,7 +16,7 @@ from slimstream.catalog.listing import Item
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo, VideoInfo, is_picture
 from slimstream.core.paths import Paths
-from slimstream.pipeline.grouping import suggest
+from slimstream.pipeline.grouping import Grouping, suggest
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.params_file import Key, from_recipe
 from slimstream.pipeline.recipes import AUTO, Settings, merge
@@ -64,11 +64,12 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
     pictures = is_picture(items[0].key)
     many = pictures and len(items) >= MANY_PICTURES and all(max(s.width, s.height) <= SMALL for s in seen)
     base = "casting" if many else "tank"
+    groups = suggest(items)
     choices = [
         (("recipe",), AUTO, ""),
         (("ingest", "source"), source, _sight(items, seen, pictures)),
-        *_groups(items),
-        *_shares(len(items)),
+        *_groups(groups),
+        *([] if groups.given else _shares(len(items))),
         *_network(pictures, many, seen),
         (("publish", "name"), model_name(source), "the last names of the source's path"),
         (
@@ -86,7 +87,8 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         recipes / f"{base}.yaml",
         changes,
         {key: why for key, _, why in choices if why},
-        f"Settings for {source}, chosen by `auto`, which looked at the clips. Reasons stand at the settings.",
+        f"Settings for {source}, chosen by `auto`, which looked at the clips. Comments that begin with 'auto:' "
+        "give its reasons.",
     )
 
 
@@ -113,8 +115,7 @@ def _sight(items: Sequence[Item], seen: Sequence[VideoInfo], pictures: bool) -> 
     return text
 
 
-def _groups(items: Sequence[Item]) -> list[Choice]:
-    found = suggest(items)
+def _groups(found: Grouping) -> list[Choice]:
     return [
         (("ingest", "columns"), found.columns, found.why if found.columns else ""),
         (("split", "given"), found.given, found.why if found.given else ""),
