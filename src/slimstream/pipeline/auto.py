@@ -87,8 +87,8 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         recipes / f"{base}.yaml",
         changes,
         {key: why for key, _, why in choices if why},
-        f"Settings for {source}, chosen by `auto`, which looked at the clips. Comments that begin with 'auto:' "
-        "give its reasons.",
+        f"Settings for {source}, chosen by `auto`, which looked at the clips. Comments that begin with "
+        "'auto:' give its reasons.",
     )
 
 
