@@ -8,7 +8,11 @@ PYTHON ?= python3
 PAPER ?= all
 # What a user gives reaches a command as environment, past make and shell: a folder may be called anything.
 override SOURCE := $(value SOURCE)
-override RECIPE := $(or $(value RECIPE),$(if $(value SOURCE),auto,rig))
+# A simulated plant has a recipe of its own, and needs no look at its clips.
+RECIPE_FOR_rig := rig
+RECIPE_FOR_bench := p2
+RECIPE_FOR_pellets := p3
+override RECIPE := $(or $(value RECIPE),$(RECIPE_FOR_$(value SOURCE)),$(if $(value SOURCE),auto,rig))
 override PICTURES := $(value PICTURES)
 override PAPER := $(value PAPER)
 override BUDGET := $(value BUDGET)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from slimstream.pipeline.auto import AUTO
+from slimstream.pipeline.recipes import AUTO
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 

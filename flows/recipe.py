@@ -19,11 +19,12 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
 from slimstream.core.simulated import SIMULATED
-from slimstream.pipeline.auto import AUTO, auto_params
+from slimstream.pipeline.auto import auto_params
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
+from slimstream.pipeline.recipes import AUTO
 from slimstream.splits.columns import check_columns
-from slimstream.stages.ingest.params import IngestParams
+from slimstream.stages.ingest.params import IngestParams, holds_credentials
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
 from slimstream.stages.ingest.scan import scan
 from slimstream.tracking.repository import git, in_git
@@ -36,10 +37,12 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
 
     The file then has every setting and the recipe's comments. A relative source is below the checkout `home`,
     by default `paths`. Raises UserError for an unknown recipe, when params.yaml has edits that are neither
-    committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC needs, and for a
-    source that is a folder of the project itself.
+    committed nor a recipe (they would be lost), when params.yaml lacks settings that DVC needs, for a source
+    that holds credentials, and for one that is a folder of the project itself.
     """
     home = home or paths
+    if source and holds_credentials(source):  # said without them, and before they are written anywhere
+        raise UserError("The source names credentials: they belong in the environment, not in an address.")
     if recipe is not None:
         wanted = _text(paths, recipe, source, home)
         if paths.params.exists() and _is_edited(paths, wanted):
@@ -66,10 +69,10 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
         paths.params.write_text(wanted, encoding="utf-8")
         if recipe == AUTO:
-            print(f"auto: {paths.params} is made for {source} and says why each setting is so.", flush=True)
+            print(f"auto: {paths.params} is made for {source} and gives the reasons.", flush=True)
     if recipe is not None:
-        _last_made(paths).parent.mkdir(parents=True, exist_ok=True)
-        _last_made(paths).write_text(wanted, encoding="utf-8")
+        paths.made_params.parent.mkdir(parents=True, exist_ok=True)
+        paths.made_params.write_text(wanted, encoding="utf-8")
 
 
 def check_clips(paths: Paths) -> None:
@@ -137,15 +140,10 @@ def _is_edited(paths: Paths, wanted: str) -> bool:
         return True
     if text in (wanted, git(paths, "show", "HEAD:./params.yaml")):
         return False
-    last = _last_made(paths)
+    last = paths.made_params
     if last.is_file() and text == with_source(last.read_text(encoding="utf-8"), source):
         return False
     return not any(text in _as_params(file, source) for file in (paths.root / "recipes").glob("*.yaml"))
-
-
-def _last_made(paths: Paths) -> Path:
-    """The file with a copy of the params.yaml that was last made from a recipe."""
-    return paths.cache / "params.yaml"
 
 
 def _as_params(recipe: Path, source: str | None) -> list[str]:

@@ -93,7 +93,8 @@ def retrain(
     """Bring the model up to date with its source and settings, and promote it if the gate lets it pass.
 
     Args:
-        recipe: The settings: a file of recipes/ that becomes params.yaml. Without, params.yaml stays.
+        recipe: The settings that become params.yaml: a file of recipes/, or auto, which looks at the clips
+            and needs their source. Without, params.yaml stays.
         force: Run every stage, even if nothing has changed for it.
         promote: Let the gate make the new version the champion. Without, it is registered only.
         source: Where the clips are, a folder or s3://bucket/prefix. Without, as params.yaml says.
@@ -251,7 +252,9 @@ def main(argv: list[str] | None = None) -> int:
                 # The server takes longer than the scan, and a second core would wait for it.
                 _started_ahead["scan"] = ahead.enter_context(dvc_runner.started(_command("scan"), ROOT))
                 ahead.callback(_started_ahead.clear)
-            retrain(args.recipe, args.force, not args.no_promote, args.source, args.isolated)
+            # Once applied, a recipe would look at the clips a second time.
+            recipe = args.recipe if args.isolated else None
+            retrain(recipe, args.force, not args.no_promote, args.source, args.isolated)
     except (UserError, dvc_runner.StageFailed) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
         return error.status

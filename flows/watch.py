@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RETRAINING = "retrain/weekly"
 
 
-@flow(name="ingest-watch", flow_run_name="{enough} new clips start a retraining")
+@flow(name="ingest-watch", flow_run_name="look for new clips")
 def ingest_watch(
     enough: Annotated[int, Field(ge=1)] = 20,
 ) -> None:

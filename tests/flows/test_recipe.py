@@ -156,6 +156,19 @@ def test_a_source_of_our_own_leaves_params_untouched(paths: Paths, source: str) 
     assert paths.params.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["auto", "tank", None])
+def test_credentials_in_a_source_are_refused_and_shown_nowhere(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str | None
+) -> None:
+    monkeypatch.setattr(retrain, "ROOT", paths.root)
+    before = paths.params.read_bytes()
+    recipes = ["--recipe", name] if name else []
+    assert retrain.main([*recipes, "--source", "s3://KEY:SECRET@bucket/x"]) == 2
+    said = capsys.readouterr()
+    assert "belong in the environment" in said.err and "SECRET" not in said.out + said.err
+    assert paths.params.read_bytes() == before
+
+
 def test_make_run_refuses_it_before_anything_is_touched(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,7 +202,7 @@ def test_auto_makes_params_for_the_source_and_edits_of_them_are_used(
     shutil.copy(recipe.ROOT / "recipes/tank.yaml", paths.root / "recipes")
     commit(paths.root)
     recipe.apply_recipe(paths, "auto", "../clips")
-    assert "is made for ../clips and says why" in capsys.readouterr().out
+    assert "is made for ../clips and gives the reasons" in capsys.readouterr().out
     made = paths.params.read_text()
     assert load_params(paths.params).recipe == "auto"
     recipe.apply_recipe(paths, "auto", "../clips")

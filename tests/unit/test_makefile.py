@@ -64,6 +64,15 @@ def test_what_is_not_given_is_not_passed(project: Path) -> None:
     assert asked(project, "tables", "PAPER=p3") == ["-m", "slimstream", "tables", "p3"]
 
 
+@pytest.mark.parametrize(
+    ("source", "recipe"),
+    [("rig", "rig"), ("bench", "p2"), ("./rig", "auto"), ("my rig", "auto"), ("s3://a=b/%rig", "auto")],
+)
+def test_a_simulated_plant_has_its_recipe(project: Path, source: str, recipe: str) -> None:
+    wanted = ["-m", "flows.retrain", "--recipe", recipe, "--source", source]
+    assert asked(project, "run", f"SOURCE={source}") == wanted
+
+
 def test_an_environment_made_for_another_folder_is_built_anew(project: Path) -> None:
     pth = project / ".venv/lib/python3.11/site-packages/slimstream.pth"
     pth.parent.mkdir(parents=True)

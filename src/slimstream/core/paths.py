@@ -63,6 +63,11 @@ class Paths:
         """Content-addressed clips: store/<first two of sha256>/<sha256><suffix>."""
         return self.cache / "store"
 
+    @property
+    def made_params(self) -> Path:
+        """A copy of the params.yaml that was last made here from a recipe; no worktree shares it."""
+        return self.root / ".slimstream/params.yaml"
+
     def resume_folder(self, stage: str, key: str) -> Path:
         """Folder for resumable work of `stage`; `key` is a hash of everything that the work depends on."""
         return self.cache / "work" / stage / key

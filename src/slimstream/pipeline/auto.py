@@ -1,6 +1,6 @@
 """The recipe `auto`: look at a source that nobody described, and choose the settings that fit it.
 
-Every choice has a sentence, which becomes a comment of params.yaml.
+A choice that needs a reason has a sentence, which becomes a comment of params.yaml.
 """
 
 import re
@@ -17,16 +17,14 @@ from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo, VideoInfo, is_picture
 from slimstream.core.paths import Paths
 from slimstream.core.simulated import SIMULATED
-from slimstream.pipeline.grouping import suggest
+from slimstream.pipeline.grouping import Grouping, suggest
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.params_file import Key, from_recipe
-from slimstream.pipeline.recipes import Settings, merge
+from slimstream.pipeline.recipes import AUTO, Settings, merge
 from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.sources import normalise, open_source, samples
 
-AUTO = "auto"
-"""Name of the recipe; it is no file of recipes/."""
 LOOKED_AT = 5
 """Clips whose headers are read."""
 MANY_PICTURES, SMALL = 2000, 300
@@ -67,13 +65,14 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
     pictures = is_picture(items[0].key)
     many = pictures and len(items) >= MANY_PICTURES and all(max(s.width, s.height) <= SMALL for s in seen)
     base = "casting" if many else "tank"
+    groups = suggest(items)
     choices = [
         (("recipe",), AUTO, ""),
         (("ingest", "source"), source, _sight(items, seen, pictures)),
-        *_groups(items),
-        *_shares(len(items)),
+        *_groups(groups),
+        *([] if groups.given else _shares(len(items))),
         *_network(pictures, many, seen),
-        (("publish", "name"), _model_name(source), "the name of the source"),
+        (("publish", "name"), model_name(source), "the last names of the source's path"),
         (
             ("publish", "gate"),
             {"min_macro_f1": Params().publish.gate.min_macro_f1, "min_saving": 0.0},
@@ -89,7 +88,8 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         recipes / f"{base}.yaml",
         changes,
         {key: why for key, _, why in choices if why},
-        f"Settings for {source}, chosen by `auto`, which looked at the clips. Reasons stand at the settings.",
+        f"Settings for {source}, chosen by `auto`, which looked at the clips. Comments that begin with "
+        "'auto:' give its reasons.",
     )
 
 
@@ -116,8 +116,7 @@ def _sight(items: Sequence[Item], seen: Sequence[VideoInfo], pictures: bool) -> 
     return text
 
 
-def _groups(items: Sequence[Item]) -> list[Choice]:
-    found = suggest(items)
+def _groups(found: Grouping) -> list[Choice]:
     return [
         (("ingest", "columns"), found.columns, found.why if found.columns else ""),
         (("split", "given"), found.given, found.why if found.given else ""),
@@ -147,7 +146,10 @@ def _network(pictures: bool, many: bool, seen: Sequence[VideoInfo]) -> list[Choi
     ]
 
 
-def _model_name(source: str) -> str:
-    """The last part of the source as the name of a registered model."""
-    plain = unicodedata.normalize("NFKD", PurePosixPath(normalise(source)).name)
+def model_name(source: str) -> str:
+    """The last two parts of the source as the name of a registered model: a-clips for /data/a/clips.
+
+    One alone, such as clips, would give several sources one model, whose versions would be compared.
+    """
+    plain = unicodedata.normalize("NFKD", "-".join(PurePosixPath(normalise(source)).parts[-2:]))
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain.encode("ascii", "ignore").decode()).strip("-") or AUTO

@@ -29,10 +29,10 @@ def from_recipe(
 ) -> str:
     """The text of params.yaml for the recipe `path`. Raises UserError when the recipe is wrong.
 
-    `changes` are settings that override those of the recipe, `told` comments that stand at settings instead
-    of its own, and `head` is what is said of the whole file instead.
+    `changes` are settings that override those of the recipe, perhaps its name too; `told` are comments on
+    them, which begin with that name; `head` is said of the whole file instead of what the recipe says.
     """
-    params = load_recipe(path, changes)
+    params, base = load_recipe(path, changes), load_recipe(path).recipe
     comments = read_comments(path.read_text(encoding="utf-8"))
     comments = {key: lines for key, lines in comments.items() if not (key and _has(changes or {}, key))}
     comments |= {key: [text] for key, text in (told or {}).items()}
@@ -40,7 +40,7 @@ def from_recipe(
         comments[()] = _wrapped(head, WIDTH - 2)
     about = (
         f"Made from {path.parent.name}/{path.name}: all settings, those of the recipe and the defaults of "
-        f"the others. Comments that begin with '{params.recipe}:' are the recipe's. You may edit this file: "
+        f"the others. Comments that begin with '{base}:' are the recipe's. You may edit this file: "
         "edits that are not committed are never overwritten."
     )
     lines: list[str] = []
@@ -50,7 +50,8 @@ def from_recipe(
         lines.append(line)
     while lines and not lines[-1]:
         lines.pop()
-    return render(params, [*lines, *([""] if lines else []), *_wrapped(about, WIDTH - 2)], comments)
+    names = dict.fromkeys(comments, base) | dict.fromkeys(told or {}, params.recipe)
+    return render(params, [*lines, *([""] if lines else []), *_wrapped(about, WIDTH - 2)], comments, names)
 
 
 def _has(settings: Settings, key: Key) -> bool:
@@ -61,23 +62,23 @@ def _has(settings: Settings, key: Key) -> bool:
     return True
 
 
-def render(params: Params, head: list[str], comments: dict[Key, list[str]]) -> str:
+def render(params: Params, head: list[str], comments: dict[Key, list[str]], names: Mapping[Key, str]) -> str:
     """All of `params` as YAML, below the lines of `head` as comments.
 
     A setting is described where its type of section occurs first. The recipe's own `comments` are above the
-    settings that they belong to, and begin with the recipe's name.
+    settings that they belong to, and begin with the name of the recipe that they are of, in `names`.
     """
-    writer = _Writer(comments, params.recipe)
+    writer = _Writer(comments, names)
     writer.lines += [f"# {line}".rstrip() for line in head]
     writer.section(params, ())
     return "\n".join(writer.lines) + "\n"
 
 
 class _Writer:
-    def __init__(self, comments: dict[Key, list[str]], recipe: str) -> None:
+    def __init__(self, comments: dict[Key, list[str]], names: Mapping[Key, str]) -> None:
         self.lines: list[str] = []
         self._comments = comments
-        self._recipe = recipe
+        self._names = names
         self._described: dict[type[Section], str] = {}
 
     def section(self, section: Section, at: Key) -> None:
@@ -134,8 +135,8 @@ class _Writer:
             if about == key or (below and about[: len(key)] == key):
                 for comment in comments:
                     own = comment.removeprefix(" ".join(description.split())).strip()
-                    if own := own.removeprefix(f"{self._recipe}: "):
-                        self._comment(f"{self._recipe}: {own}", key)
+                    if own := own.removeprefix(f"{self._names[about]}: "):
+                        self._comment(f"{self._names[about]}: {own}", key)
 
     def _comment(self, text: str, key: Key) -> None:
         indent = "  " * (len(key) - 1) + "# "

@@ -15,7 +15,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.simulated import SIMULATED
 from slimstream.pipeline.grouping import clip_table
 from slimstream.pipeline.params import Params
-from slimstream.splits.columns import effective_group_by, too_few_test_clips
+from slimstream.splits.columns import COUNTED, effective_group_by, too_few_test_clips
 from slimstream.splits.given import divide
 from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest.scan import read_lock
@@ -74,7 +74,7 @@ def outlook(items: Sequence[Item], settings: SplitParams, least: int, held_out: 
         for part in PARTS
     ]
     few = too_few_test_clips(int(count.get("test", 0)), least, settings, group_by)
-    enough = f"{count.get('test', 0)} test clips suffice for a champion ({least} are needed)."
+    enough = f"{count.get('test', 0)} test clips suffice for a champion ({least} are needed; {COUNTED})."
     groups = parts["group"].nunique()
     return [f"{groups} {by}; the split will be about: {', '.join(told)}.", few or enough]
 

@@ -11,6 +11,8 @@ from slimstream.pipeline.params import Params
 Settings = dict[str, Any]
 """Settings by section, as in a YAML file."""
 
+AUTO = "auto"
+"""Name of the recipe that is no file of recipes/: `pipeline/auto.py` makes its settings."""
 REPLACES = {
     "model": "model_args",
     "rate": "target_params",

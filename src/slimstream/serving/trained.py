@@ -25,7 +25,11 @@ def deploy(model: Path, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as half:
             _export(model, made := Path(half, "made"))
-            made.replace(folder)
+            try:
+                made.replace(folder)
+            except OSError:
+                if not folder.is_dir():  # another process may have been faster
+                    raise
     return folder
 
 

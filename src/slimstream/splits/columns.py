@@ -49,12 +49,17 @@ def ungrouped_warning(group_by: Sequence[str], split: SplitParams) -> str:
     )
 
 
+COUNTED = "those that an earlier champion has learnt from do not count"
+"""Which test clips the gate leaves out, for a sentence on how many it needs."""
+
+
 def too_few_test_clips(clips: int, least: int, settings: SplitParams, group_by: Sequence[str]) -> str:
     """Return what to do when `clips` test clips are fewer than `least`, else "" (as in a fold)."""
     if clips >= least or settings.test_group:
         return ""
     folds = " `make folds` judges every clip once, in folds over the groups." if group_by else ""
-    share = "" if settings.given else f" About {ceil(least / settings.test)} clips in all would suffice."
+    whole = ceil(least / settings.test)
+    share = "" if settings.given else f" About {whole} clips in all would suffice; {COUNTED}."
     return (
         f"{clips} test clips are fewer than publish.gate.min_clips ({least}), so that no version becomes "
         f"champion by itself.{share}{folds} By hand: `python -m slimstream promote VERSION --force`."

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,8 +19,8 @@ from typing import Any
 from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
-from slimstream.pipeline.params import Params
-from slimstream.pipeline.recipes import load_recipe
+from slimstream.pipeline.params import Params, load_params
+from slimstream.pipeline.recipes import AUTO, load_recipe
 from slimstream.pipeline.stages import following
 from slimstream.stages.evaluate.headline import headline
 from slimstream.tracking.entities import dataset, dataset_name, flatten, log_settings, metric
@@ -94,11 +95,11 @@ def run_name(params: Params, paths: Paths, now: datetime) -> str:
 
 
 def differing(params: Params, paths: Paths) -> dict[str, str]:
-    """The settings that differ from those of their recipe, or from the defaults where it is not there."""
-    try:
-        usual = load_recipe(paths.root / "recipes" / f"{params.recipe}.yaml")
-    except UserError:
-        usual = Params()
+    """The settings that differ from those of their recipe, or from the defaults where it is not there.
+
+    Those of the recipe `auto` are compared with what it last made here; where that is not there, none differ.
+    """
+    usual = _of_auto(params, paths) if params.recipe == AUTO else _of_recipe(params.recipe, paths)
     before, now = (dict(flatten(one.model_dump(mode="json", by_alias=True))) for one in (usual, params))
     changed = {
         name: now.get(name, "none")
@@ -108,6 +109,20 @@ def differing(params: Params, paths: Paths) -> dict[str, str]:
     if "ingest.source" in changed:
         changed["ingest.source"] = dataset_name(params)
     return changed
+
+
+def _of_auto(params: Params, paths: Paths) -> Params:
+    with suppress(UserError):
+        made = load_params(paths.made_params)
+        if made.recipe == AUTO:
+            return made
+    return params
+
+
+def _of_recipe(name: str, paths: Paths) -> Params:
+    with suppress(UserError):
+        return load_recipe(paths.root / "recipes" / f"{name}.yaml")
+    return Params()
 
 
 def _create(client: Any, params: Params, paths: Paths) -> Any:

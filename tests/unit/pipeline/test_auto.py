@@ -40,6 +40,8 @@ def test_videos_of_cameras(tmp_path: Path) -> None:
     assert "auto: 12 videos of 2 classes (läuft 6, steht still 6); those looked at (5) have 64 × 64" in said
     assert "auto: The file names hold a camera by its number" in said
     assert "auto: of so few clips half are test" in said
+    assert "auto: at 25 fps" not in said and "auto: what the backbones" not in said
+    assert "tank: what the backbones were pretrained at" in said and "begin with 'tank:'" in said
     assert "fixed cameras: pretraining decides" not in said, "what the recipe tank says of its clips"
 
 
@@ -65,6 +67,14 @@ def test_many_small_pictures_teach_a_small_network(tmp_path: Path, monkeypatch: 
     assert "many small pictures" in said
 
 
+def test_a_split_that_came_with_the_data_leaves_the_shares_alone(tmp_path: Path) -> None:
+    for number in range(12):
+        part, label = ("train", "test")[number % 3 == 0], "ab"[number % 2]
+        write_picture(tmp_path / f"plant/{part}/{label}/{number}{'pqr'[number % 3]}.png", texture(32, number))
+    params, said = made(tmp_path, "plant")
+    assert params.split.given == "given" and "half are test" not in said
+
+
 def test_a_bad_file_is_no_hindrance(tmp_path: Path) -> None:
     for number in range(6):
         path = tmp_path / f"plant/{'ab'[number % 2]}/{number}.mp4"
@@ -72,6 +82,20 @@ def test_a_bad_file_is_no_hindrance(tmp_path: Path) -> None:
         path.write_text("no video")
     params, said = made(tmp_path, "plant")
     assert params.extract.stride == 5 and "those looked at" not in said
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/data/a/clips/", "a-clips"),
+        ("/data/b/clips", "b-clips"),
+        ("../clips", "clips"),
+        ("s3://plant/2026", "plant-2026"),
+        ("/", "auto"),
+    ],
+)
+def test_sources_of_one_name_become_different_models(source: str, name: str) -> None:
+    assert auto.model_name(source) == name
 
 
 @pytest.mark.parametrize("source", [None, "rig"])

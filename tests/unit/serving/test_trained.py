@@ -1,5 +1,6 @@
 """A trained model answers for `predict` before it was exported."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model, save_model
 from slimstream.runtimes.base import read_forms
 from slimstream.serving.predict import deployed_model, predict
+from slimstream.serving.trained import deploy
 from tests.unit.clips.rendered_clips import texture, write_picture
 
 
@@ -47,6 +49,29 @@ def test_it_says_what_the_network_says(trained: Path, tmp_path: Path) -> None:
     assert torch.tensor(said["p_leak"].tolist()).allclose(wanted, atol=1e-4)
     assert read_forms(deployed)[0].runtime == "onnx" and not said["error"].any()
     assert sorted(path.name for path in trained.iterdir()) == before, "an output of DVC is left as it is"
+
+
+def test_two_processes_may_export_it_at_once(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one ends while this one exports."""
+    monkeypatch.setattr("slimstream.serving.trained._export", lambda model, made: write(made, "other"))
+    other = deploy(trained, tmp_path / "other")
+
+    def export(model: Path, made: Path) -> None:
+        write(made, "this")
+        shutil.copytree(other, tmp_path / "cache" / other.name)
+
+    monkeypatch.setattr("slimstream.serving.trained._export", export)
+    assert (deploy(trained, tmp_path / "cache") / "network.onnx").read_text() == "other"
+    monkeypatch.setattr("slimstream.serving.trained._export", lambda model, made: None)
+    with pytest.raises(FileNotFoundError):
+        deploy(trained, tmp_path / "third")
+
+
+def write(folder: Path, text: str) -> None:
+    folder.mkdir()
+    (folder / "network.onnx").write_text(text)
 
 
 def test_it_is_exported_once_until_it_is_trained_again(trained: Path, tmp_path: Path) -> None:

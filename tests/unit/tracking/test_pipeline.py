@@ -1,6 +1,7 @@
 """Which pipeline a stage joins, on a real store, and what the run of a pipeline holds."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from slimstream.core.paths import Paths
-from slimstream.pipeline.params import Params
+from slimstream.pipeline.params import Params, load_params
+from slimstream.splits.params import SplitParams
 from slimstream.stages.evaluate.headline import HEADLINE
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.tracking.pipeline import PARENT_TAG, run_name
@@ -146,6 +148,19 @@ def test_the_name_tells_what_differs_from_the_recipe(
     (tmp_path / "recipes/press.yaml").write_text("ingest: {source: /data/press}\n")
     params = Params(recipe="press", ingest=IngestParams(source="/data/press"))
     assert run_name(change(params), Paths(tmp_path), datetime(2026, 5, 2, 14, 30)) == name
+
+
+def test_what_auto_made_is_compared_with_what_it_made(tmp_path: Path) -> None:
+    paths, now = Paths(tmp_path), datetime(2026, 5, 2, 14, 30)
+    paths.params.write_text("recipe: auto\nextract: {frames: 7}\n")
+    params = load_params(paths.params)
+    assert run_name(params, paths, now) == "auto · 2026-05-02 14:30", "what it made is not known"
+    paths.made_params.parent.mkdir()
+    shutil.copy(paths.params, paths.made_params)
+    edited = params.model_copy(update={"split": SplitParams(seed=3)})
+    assert run_name(edited, paths, now) == "auto · split.seed 3 · 2026-05-02 14:30"
+    paths.made_params.write_text("recipe: tank\n")  # made since
+    assert run_name(edited, paths, now) == "auto · 2026-05-02 14:30"
 
 
 def test_without_its_recipe_the_name_tells_what_differs_from_the_defaults(tmp_path: Path) -> None:

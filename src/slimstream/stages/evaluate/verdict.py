@@ -30,7 +30,7 @@ class Verdict:
     date: str
     """When it was judged, in UTC, ISO 8601."""
     run_id: str | None = None
-    """MLflow run of `publish`."""
+    """MLflow run of the pipeline that published it."""
     run_url: str = ""
     """Its page in MLflow; empty without a server."""
     commit: str = ""

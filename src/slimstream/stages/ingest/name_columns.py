@@ -21,12 +21,12 @@ def with_name_columns(listing: Listing, pattern: str | None) -> Listing:
     clash = sorted(
         {*compiled.groupindex} & (RESERVED | {name for item in listing.items for name in item.groups})
     )
-    named = [replace(item, groups={**item.groups, **_values(compiled, item)}) for item in listing.items]
-    if clash and named != listing.items:
+    if clash:
         raise UserError(
             f"params.yaml: ingest.columns names the column '{clash[0]}', which is there already: "
             "give the group of the expression another name."
         )
+    named = [replace(item, groups={**item.groups, **_values(compiled, item)}) for item in listing.items]
     return replace(listing, items=named)
 
 

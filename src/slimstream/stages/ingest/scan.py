@@ -33,6 +33,8 @@ class Lock:
     """Keys of listed clips that are test by their name or by their group, whatever their content is now."""
     memory: HeldOut = field(default_factory=HeldOut)
     """Test clips and groups of this and of earlier sources, by content."""
+    columns: str | None = None
+    """Value of ingest.columns that the listing was made with."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,11 @@ def scan(
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
     found = {item.key: item for item in listing.items}
-    differs = old is None or old.source != uri or old.listing != listing
+    differs = old is None or old.source != uri or old.listing != listing or old.columns != ingest.columns
     notes: list[str] = []
     if differs and write:
         held_out, memory, notes = _mark_held_out(group_by, paths, uri, found, old, ask)
-        _write_lock(Lock(uri, listing, held_out, memory), paths.source_lock)
+        _write_lock(Lock(uri, listing, held_out, memory, ingest.columns), paths.source_lock)
     return ScanResult(
         source=uri,
         clips=len(found),
@@ -179,7 +181,7 @@ def parse_lock(text: str, name: str) -> Lock:
         rejected = {entry["key"]: entry["reason"] for entry in content["rejected"]}
         held_out = frozenset(entry["key"] for entry in content["items"] if entry.get("held_out"))
         memory = HeldOut.from_json(content["held_out"]) if "held_out" in content else HeldOut()
-        return Lock(content["source"], Listing(items, rejected), held_out, memory)
+        return Lock(content["source"], Listing(items, rejected), held_out, memory, content.get("columns"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{name} cannot be read (a merge gone wrong?): take one of its versions from git, or delete it "
@@ -194,6 +196,7 @@ def _write_lock(lock: Lock, path: Path) -> None:
         "items": [_entry(item, item.key in lock.held_out) for item in lock.listing.items],
         "rejected": [{"key": key, "reason": reason} for key, reason in lock.listing.rejected.items()],
     }
+    content |= {"columns": lock.columns} if lock.columns else {}
     content |= {"held_out": lock.memory.to_json()} if lock.memory else {}
     with atomic_write(path) as half:
         half.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

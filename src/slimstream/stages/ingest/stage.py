@@ -16,7 +16,6 @@ from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, progress_bar
-from slimstream.stages.ingest.name_columns import with_name_columns
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested
 from slimstream.stages.ingest.scan import read_lock
@@ -31,9 +30,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
     """
     lock = read_lock(paths.source_lock)
     source = open_source(ingest, lock.source, paths)
-    outdated = source.outdated(lock.listing) or lock.listing != with_name_columns(
-        lock.listing, ingest.columns
-    )
+    outdated = source.outdated(lock.listing) or lock.columns != ingest.columns
     if lock.source != normalise(ingest.source) or outdated:
         raise UserError(
             f"{paths.source_lock} lists '{lock.source}' as it was, not what {paths.params} asks for: "

@@ -26,7 +26,6 @@ def test_each_named_group_is_a_column_and_a_clip_without_it_has_none() -> None:
         {"day": "1", "camera": "cam1", "at": "mon"},
         {"day": "1", "camera": "", "at": ""},
     ]
-    assert with_name_columns(found, pattern) == found
 
 
 @pytest.mark.parametrize("name", ["day", "label", "twin"])
@@ -52,3 +51,8 @@ def test_ingest_wants_a_scan_with_the_same_columns(tmp_path: Path) -> None:
     scan(named, [], paths)
     assert run(named, paths, null_log)["clips"] == 2
     assert [item.groups["camera"] for item in read_lock(paths.source_lock).listing.items] == ["cam1", "cam2"]
+    for changed in (r"(?P<camera>cam\d_\d)", None):  # another expression for the same column, and none
+        with pytest.raises(UserError, match="run `python -m slimstream scan`"):
+            run(named.model_copy(update={"columns": changed}), paths, null_log)
+    assert not scan(named, [], paths).differs
+    assert scan(plain, [], paths).differs and run(plain, paths, null_log)["clips"] == 2
