@@ -37,7 +37,9 @@ def asked(project: Path, *arguments: str, **environment: str) -> list[str]:
 
 
 def make(project: Path, *arguments: str, **environment: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # `make test`, which may run this, exports what it was given itself.
+    given = ("RECIPE", "SOURCE", "PICTURES", "PAPER", "BUDGET", "JOBS")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", *given))}
     answer = subprocess.run(
         ["make", *arguments], cwd=project, env=clean | environment, capture_output=True, text=True
     )
