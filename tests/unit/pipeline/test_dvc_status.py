@@ -17,7 +17,7 @@ CHANGES = {
     "a default of the gate": ("src/slimstream/registry/params.py", "Field(0.02, ge=0", "Field(0.03, ge=0"),
     "a section that is added": ("src/slimstream/pipeline/params.py", '"""The whole', '"""All'),
     "code of pruning": ("src/slimstream/stages/prune/pruning.py", '"""', '"""Anew. '),
-    "a setting of pruning": ("params.yaml", "target_params: 0.66", "target_params: 0.5"),
+    "a setting of pruning": ("params.yaml", "\n  rate: auto\n", "\n  rate: 0.5\n"),
     "a default of evaluate": ("src/slimstream/stages/evaluate/params.py", "Field(1000, ", "Field(2000, "),
     "the seed of the split": ("params.yaml", "given: null\n  seed: 0", "given: null\n  seed: 1"),
 }
