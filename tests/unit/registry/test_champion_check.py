@@ -34,7 +34,7 @@ def test_the_champion_is_asked_about_fresh_clips(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tiny has no champion yet"):
         evaluate_champion(PARAMS, paths, "anywhere")
     write_clips(paths, FIRST)
-    write_evaluation(paths, red=9, **{"distilled.macro_f1_low": 0.8})
+    write_evaluation(paths, red=9, **{"distilled.macro_f1_low": 0.8, "distilled.macro_f1_high": 1.0})
     assert publish(PARAMS, paths).promoted
 
     fresh = tmp_path / "fresh"
