@@ -6,6 +6,8 @@ address would be committed with each run.
 """
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from slimstream.core.errors import UserError
 
@@ -23,3 +25,17 @@ def training_processes() -> int:
     if not said.isascii() or not said.isdigit() or int(said) < 1:
         raise UserError(f"{PROCESSES_VARIABLE} is {said!r}; it must be a number of processes, 1 or more.")
     return int(said)
+
+
+@contextmanager
+def restored_environment(names: Sequence[str]) -> Iterator[None]:
+    """Give the environment variables `names` the values from before the block again at its end."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,8 +1,9 @@
-"""Atomic writes: a file is complete or does not exist, so its presence means that the work is done."""
+"""Atomic writes: a file or folder is complete or does not exist, so its presence means that it is done."""
 
 import os
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,3 +22,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def make_once(folder: Path, make: Callable[[Path], Path]) -> Path:
+    """Return `folder`. Where it is missing, `make` gets an empty folder and returns the folder that it made.
+
+    That lies in the folder it got, and is moved as a whole. If another process was faster, its folder stays.
+    """
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as half:
+            made = make(Path(half))
+            try:
+                made.replace(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    return folder

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from slimstream.core.environment import restored_environment
 from slimstream.core.errors import UserError
 from slimstream.runtimes import RUNTIMES, find_runtime
 from slimstream.tracking.errors import explain_mlflow_errors
@@ -176,15 +177,8 @@ def _use_store(uri: str) -> Iterator[None]:
     """
     import mlflow
 
-    before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
+    with restored_environment(("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
         with explain_mlflow_errors(uri):
             yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value

@@ -6,7 +6,6 @@ record its history, which a rollback reads.
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from slimstream.core.errors import Unavailable, UserError
+from slimstream.core.files import make_once
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
@@ -180,16 +180,8 @@ class Registry:
         """Return the folder of the version's exported network. It is downloaded to `cache` once."""
         source = self.client.get_model_version(self.name, str(version)).source
         folder = cache / hashlib.sha256(f"{self.uri} {source}".encode()).hexdigest()[:16]
-        if not folder.is_dir():
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache) as half:
-                files = artifacts.download(self.uri, f"models:/{self.name}/{version}", Path(half))
-                try:
-                    files.replace(folder)
-                except OSError:
-                    if not folder.is_dir():  # another process may have been faster
-                        raise
-        return folder
+        uri = f"models:/{self.name}/{version}"
+        return make_once(folder, lambda half: artifacts.download(self.uri, uri, half))
 
     def metric(self, version: int, name: str) -> float:
         """Metric `name` of the version from the evaluate stage, nan when it is missing."""

@@ -1,10 +1,10 @@
 """A trained model as a deployed one, for `predict` before the stage export has run. Needs PyTorch."""
 
 import json
-import tempfile
 from functools import partial
 from pathlib import Path
 
+from slimstream.core.files import make_once
 from slimstream.core.fingerprint import fingerprint
 
 
@@ -21,16 +21,12 @@ def deploy(model: Path, cache: Path) -> Path:
     """
     key = fingerprint("export", [], [model / "model.json", model / "weights.safetensors"])
     folder = cache / f"{model.name}-{key}"
-    if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as half:
-            _export(model, made := Path(half, "made"))
-            try:
-                made.replace(folder)
-            except OSError:
-                if not folder.is_dir():  # another process may have been faster
-                    raise
-    return folder
+
+    def make(half: Path) -> Path:
+        _export(model, made := half / "made")
+        return made
+
+    return make_once(folder, make)
 
 
 def _export(model: Path, folder: Path) -> None:

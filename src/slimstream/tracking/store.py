@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from slimstream.core.environment import restored_environment
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.tracking import view
@@ -52,15 +53,8 @@ def connect(paths: Paths, uri: str | None = None) -> Client:
 @contextmanager
 def own_login() -> Iterator[None]:
     """Restore the login in the environment after the block: no other store gets that of the block."""
-    before = {name: os.environ.get(name) for name in LOGIN}
-    try:
+    with restored_environment(LOGIN):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def open_store(uri: str) -> Client:
