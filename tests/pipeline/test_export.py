@@ -60,6 +60,23 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
     assert metrics["pruned.speedup"] == pytest.approx(forms[0].latency_p50_ms / chosen.latency_p50_ms)
 
 
+def test_one_export_does_for_models_that_are_the_same_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = tiny_study.study(tmp_path, export={"runtimes": ["openvino"], "latency_runs": 5})
+    for name, seed in (("original", 0), ("pruned", 0), ("distilled", 1)):
+        untrained(paths, name, seed)
+    metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
+    said = [line for line in capsys.readouterr().err.splitlines() if "same network" in line]
+    assert said == ["export: pruned is the same network as original and shares its forms."]
+    assert metrics["pruned.onnx.latency_p50_ms"] == metrics["original.onnx.latency_p50_ms"]
+    one, other = (paths.export(name) for name in ("original", "pruned"))
+    assert {file.name: file.read_bytes() for file in one.iterdir()} == {
+        file.name: file.read_bytes() for file in other.iterdir()
+    }
+    assert "distilled.openvino.off" in metrics
+
+
 def test_every_form_judges_clips_it_has_not_seen(exported: Exported) -> None:
     paths, _ = exported
     clip = tiny_study.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()

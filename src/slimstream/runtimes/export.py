@@ -27,9 +27,25 @@ def export(
     `alike` are folders of earlier exports with the same `clips`. Where the network in one of them differs
     from `model` only in its head, a runtime may reuse its files.
     """
+    write_reference(model, clips, folder)
+    return add_forms(model, clips, folder, runtimes, alike)
+
+
+def write_reference(model: nn.Module, clips: Sequence[npt.NDArray[np.uint8]], folder: Path) -> None:
+    """Write `model` into `folder` for REFERENCE, from which the other forms are made; see `export`."""
     folder.mkdir(parents=True, exist_ok=True)
-    failed: dict[str, str] = {}
     find_runtime(REFERENCE).write(model, clips, folder)
+
+
+def add_forms(
+    model: nn.Module,
+    clips: Sequence[npt.NDArray[np.uint8]],
+    folder: Path,
+    runtimes: Sequence[str],
+    alike: Sequence[Path] = (),
+) -> dict[str, str]:
+    """Write the forms for `runtimes` beside that for REFERENCE; see `export`."""
+    failed: dict[str, str] = {}
     written = set(find_runtime(REFERENCE).files)
     for name in runtimes:
         runtime = find_runtime(name)

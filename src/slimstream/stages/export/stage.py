@@ -8,6 +8,7 @@ compared on validation clips, by heads from before `refit`. Of the fastest such 
 smallest is the one that evaluate measures and publish registers.
 """
 
+import hashlib
 import json
 import shutil
 import sys
@@ -31,11 +32,11 @@ from slimstream.core.parallel import cores
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
-from slimstream.models.checkpoint import load_model
+from slimstream.models.checkpoint import Card, load_model, weight_hash
 from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
-from slimstream.runtimes.base import Form, softmax, warm_up, write_forms
+from slimstream.runtimes.base import Form, read_forms, softmax, warm_up, write_forms
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 from slimstream.runtimes.same_body import have_same_layers
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
@@ -55,6 +56,9 @@ PARITY_CLIPS = 32
 """Clips that the network itself predicts; in PyTorch it is slower than all forms."""
 SIMILAR = 0.95
 """Forms of which the fastest takes at least this share of their time are about as fast."""
+
+Identity = tuple[str, str, bool, str]
+"""Equal for networks of which one export does for both, see `identity`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def run(
     shutil.rmtree(paths.exports, ignore_errors=True)  # removes models that the recipe no longer has
     runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the most precise first
     metrics: dict[str, float] = {}
+    networks: dict[Identity, str] = {}
     done: dict[Path, NetworkInput] = {}
     timings: list[Timing] = []
     trained, pruned = train__fit__epochs, train__fit__epochs + prune__fit__epochs
@@ -106,42 +111,70 @@ def run(
         folder = paths.export(name)
         train, val, both = (part.reduced(card.network_input.reduce) for part in parts)
         known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
+        # The layers of a trained network know the clips of all inner folds, so that these would show nothing.
+        own = model if not epochs[name] and takes_own_heads(model, both) else None
+        before = None
+        if refit__strength is not None and own is None:
+            before, _ = load_model(paths.model(name), create_model)
+        formats.write_reference(model, known, folder)
+        network = identity(folder, card, own is not None, before)
+        if (same := networks.setdefault(network, name)) != name:
+            print(f"export: {name} is the same network as {same} and shares its forms.", file=sys.stderr)
+            shutil.copytree(paths.export(same), folder, dirs_exist_ok=True)
+            metrics |= numbers(name, folder)
+            continue
         # The ranges of 8-bit numbers depend on the input, too.
         alike = [other for other, input in done.items() if input == card.network_input]
-        written = write_network(name, model, known, folder, runtimes, alike)
+        written = add_forms(name, model, known, folder, runtimes, alike)
         judged: dict[str, Judged] = {}
-        # The layers of a trained network know the clips of all inner folds, so that these would show nothing.
-        if refit__strength is not None and not epochs[name] and takes_own_heads(model, both):
-            judged = give_own_heads(
-                name, model, known, folder, written, both, refit__strength, _leave_out_on_error
-            )
-            written = [runtime for runtime in written if find_runtime(runtime).exact or runtime in judged]
-            answers = predict(name, folder, val, written)
-        elif refit__strength is None:
-            answers = predict(name, folder, val, written)
-        else:
-            before, _ = load_model(paths.model(name), create_model)
+        if before is not None:
             with TemporaryDirectory(dir=folder) as unlearnt:
-                written = write_network(name, before, known, Path(unlearnt), written, [folder])
+                formats.write_reference(before, known, Path(unlearnt))
+                written = add_forms(name, before, known, Path(unlearnt), written, [folder])
                 answers = predict(name, Path(unlearnt), val, written)
+        else:
+            if own is not None and refit__strength is not None:
+                judged = give_own_heads(
+                    name, own, known, folder, written, both, refit__strength, _leave_out_on_error
+                )
+                written = [runtime for runtime in written if find_runtime(runtime).exact or runtime in judged]
+            answers = predict(name, folder, val, written)
         if not judged:  # the heads of others would be taken over with their layers
             done[folder] = card.network_input
         forms = [
             replace(form, **asdict(judged[form.runtime])) if form.runtime in judged else form
             for form in measure(model, folder, val, answers, export, timings)
         ]
-        chosen = choose_form(forms, export, search__margin)
-        write_forms(folder, chosen, forms)
+        write_forms(folder, choose_form(forms, export, search__margin), forms)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
-        for form in forms:
-            numbers = {key: value for key, value in asdict(form).items() if isinstance(value, float)}
-            metrics |= {f"{name}.{form.runtime}.{key}": value for key, value in numbers.items()}
-        metrics[f"{name}.speedup"] = forms[0].latency_p50_ms / chosen.latency_p50_ms
+        metrics |= numbers(name, folder)
     return metrics
 
 
-def write_network(
+def identity(folder: Path, card: Card, own_heads: bool, before: nn.Module | None) -> Identity:
+    """All that the export of the network in `folder` depends on, besides its clips and the settings.
+
+    `before` is the network with heads from before `refit`, where these judge its forms.
+    """
+    graph = hashlib.sha256((folder / ONNX_FILE).read_bytes()).hexdigest()
+    origin = card.model_dump_json(include={"classes", "input"})
+    return graph, origin, own_heads, weight_hash(before) if before is not None else ""
+
+
+def numbers(name: str, folder: Path) -> dict[str, float]:
+    """The measurements of the forms in `folder` as "<name>.<runtime>.<metric>", and "<name>.speedup"."""
+    chosen, forms = read_forms(folder)
+    found = {
+        f"{name}.{form.runtime}.{key}": value
+        for form in forms
+        for key, value in asdict(form).items()
+        if isinstance(value, float)
+    }
+    return found | {f"{name}.speedup": forms[0].latency_p50_ms / chosen.latency_p50_ms}
+
+
+def add_forms(
     name: str,
     model: nn.Module,
     known: Sequence[npt.NDArray[np.uint8]],
@@ -149,12 +182,12 @@ def write_network(
     runtimes: Sequence[str],
     alike: Sequence[Path] = (),
 ) -> list[str]:
-    """Write `model` into `folder`; return those of `runtimes` for which this succeeded.
+    """Write the forms of `model` beside that for REFERENCE; return those of `runtimes` that work.
 
     `known` are calibration batches (1, T, C, H, W) uint8. If the network differs only in its head from the
     one in a folder of `alike`, its 8-bit form is made from the one there.
     """
-    failed = formats.export(model, known, folder, runtimes, alike)
+    failed = formats.add_forms(model, known, folder, runtimes, alike)
     for runtime, reason in failed.items():
         _left_out(name, runtime, reason)
     return [runtime for runtime in runtimes if runtime not in failed]
