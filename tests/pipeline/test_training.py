@@ -19,6 +19,7 @@ from slimstream.models import create_model
 from slimstream.models.checkpoint import load_card, load_model, weight_hash
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
+from slimstream.stages.baseline.stage import preflight
 from slimstream.training.study import Study
 from tests.pipeline.tiny_study import FIT, PARAMS, study
 
@@ -149,6 +150,31 @@ def test_a_user_mistake_is_one_sentence_and_status_2(
     assert main(["--root", str(tmp_path), "train"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "did you mean 'model'?" in said
+
+
+def test_the_baseline_may_look_at_a_part_of_a_clip(tmp_path: Path) -> None:
+    paths = study(tmp_path, baseline={"reduce": {"frames": 2, "streams": "rgb"}})
+    scores = STAGES["baseline"].run(load_params(paths.params), paths, null_log)
+    _, card = load_model(paths.model("baseline"), create_model)
+    assert card.model == "frozen_frames_lite0" and not card.network_input.sees_flow
+    assert scores["macs"] == card.macs and scores["val_macro_f1"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"reduce": {"streams": "flow"}}, "looks at rgb or both"),
+        ({"reduce": {"frames": 9}}, r"baseline\.reduce\.frames 9 is more than"),
+        ({"reduce": {"streams": "rgb"}, "model": "cnn_features_svm"}, "baseline.reduce leaves none"),
+    ],
+)
+def test_what_the_baseline_cannot_look_at_is_refused_before_any_work(
+    tmp_path: Path, settings: dict[str, object], said: str
+) -> None:
+    paths = study(tmp_path, baseline=settings)
+    with pytest.raises(UserError, match=said):
+        params = load_params(paths.params)
+        preflight(params.baseline, params.extract)
 
 
 @pytest.mark.parametrize("model", ["cnn_features_svm", "cnn_features_knn"])

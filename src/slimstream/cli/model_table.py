@@ -15,8 +15,8 @@ from slimstream.models import MODELS, create_model, has_pretrained, with_pretrai
 from slimstream.stages.evaluate.model_rows import model_rows, text_table
 
 RECOMMENDED = {
-    "light_residual_net_small": "thousands of grey pictures (recipe casting)",
-    "efficientnet_frames": "clips that single frames tell apart, and colour pictures; pretrained",
+    "light_residual_net_small": "thousands of grey pictures, without pretrained weights",
+    "efficientnet_frames": "clips that single frames tell apart, and pictures; pretrained (recipe casting)",
     "two_stream_efficientnet_lite0": "clips in which motion counts; pretrained, so a few hundred suffice "
     "(recipe tank)",
     "two_stream_dilated_efficientnetv2": "the same with thousands of clips and a GPU (recipe p2-paper)",

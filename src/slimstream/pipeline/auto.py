@@ -27,26 +27,13 @@ from slimstream.stages.ingest.sources import normalise, open_source, samples
 
 LOOKED_AT = 5
 """Clips whose headers are read."""
-MANY_PICTURES, SMALL = 2000, 300
-"""From so many pictures on, of at most so many pixels a side, a small network learns from them alone."""
+MANY_PICTURES = 2000
+"""From so many pictures on they are looked at with the 128 pixels of the recipe casting."""
 FLOW_STEP = 0.2
 """Seconds between the two frames that optical flow is computed of."""
 
 Choice = tuple[Key, Any, str]
 """A setting, its value, and why."""
-
-FROZEN_PICTURES: Settings = {
-    "extract": {"frames": 1, "flow": "none", "stride": 1},
-    "search": {"streams": None, "frames": None},
-    "train": {
-        "model": "efficientnet_frames",
-        "model_args": {"stream": "rgb", "freeze": 6},
-        "fit": {"frames": 1},
-    },
-    "prune": {"fit": {"frames": 1}},
-    "distill": {"fit": {"frames": 1}},
-}
-"""Changes to the recipe tank for pictures: one frame without flow, and the network that takes it."""
 
 
 def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
@@ -63,15 +50,13 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
     with samples(opened, items, LOOKED_AT) as files:
         seen = list(filter(None, map(_probe, files)))
     pictures = is_picture(items[0].key)
-    many = pictures and len(items) >= MANY_PICTURES and all(max(s.width, s.height) <= SMALL for s in seen)
-    base = "casting" if many else "tank"
     groups = suggest(items)
     choices = [
         (("recipe",), AUTO, ""),
         (("ingest", "source"), source, _sight(items, seen, pictures)),
         *_groups(groups),
         *([] if groups.given else _shares(len(items))),
-        *_network(pictures, many, seen),
+        *(_picture_size(len(items)) if pictures else _motion(seen)),
         (("publish", "name"), model_name(source), "the last names of the source's path"),
         (
             ("publish", "gate"),
@@ -79,13 +64,13 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
             "a first version need not save anything; raise both when you know what your clips allow",
         ),
     ]
-    changes: Settings = FROZEN_PICTURES if pictures and not many else {}
+    changes: Settings = {}
     for key, value, _ in choices:
         for name in reversed(key):
             value = {name: value}
         changes = merge(changes, value)
     return from_recipe(
-        recipes / f"{base}.yaml",
+        recipes / ("casting.yaml" if pictures else "tank.yaml"),
         changes,
         {key: why for key, _, why in choices if why},
         f"Settings for {source}, chosen by `auto`, which looked at the clips. Comments that begin with "
@@ -133,16 +118,19 @@ def _shares(clips: int) -> list[Choice]:
     return [(("split",), {"train": 0.5, "val": 0.0}, ""), (("split", "test"), 0.5, why)]
 
 
-def _network(pictures: bool, many: bool, seen: Sequence[VideoInfo]) -> list[Choice]:
-    if many:
-        return [(("train", "model"), "light_residual_net_small", "many small pictures: all of it learns")]
-    few = "ImageNet weights stay as they are and the head learns, which suits few clips"
-    if pictures:
-        return [(("train", "model_args"), FROZEN_PICTURES["train"]["model_args"], few)]
+def _picture_size(pictures: int) -> list[Choice]:
+    if pictures >= MANY_PICTURES:
+        return []
+    why = "so few pictures can be looked at as large as the networks were pretrained"
+    sizes = [[224, 224], [160, 160], [128, 128]]
+    return [(("extract", "size"), sizes[0], why), (("search", "sizes"), sizes, "")]
+
+
+def _motion(seen: Sequence[VideoInfo]) -> list[Choice]:
     stride = max(1, round(FLOW_STEP * median([one.fps for one in seen] or [25.0])))
     return [
         (("extract", "stride"), stride, f"frames of about {FLOW_STEP} s, between which flow is computed"),
-        (("train", "model_args"), {"freeze": 6}, few),
+        (("baseline", "reduce"), {"frames": 4, "streams": "rgb"}, "so that a first model answers soon"),
     ]
 
 

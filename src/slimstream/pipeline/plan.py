@@ -104,6 +104,7 @@ def _clip_seconds(files: Sequence[Path], params: Params) -> tuple[float, float, 
     import torch
 
     from slimstream.clips.packs import pack_clip
+    from slimstream.clips.reduce import reduce_pack
     from slimstream.models import create_model
     from slimstream.stages.baseline.stage import network
     from slimstream.stages.validate.survey import survey
@@ -117,12 +118,12 @@ def _clip_seconds(files: Sequence[Path], params: Params) -> tuple[float, float, 
             prepare.append(time.process_time() - start)
     if not packed:
         return None
-    clip = torch.from_numpy(packed[-1].copy()).permute(0, 3, 1, 2)[None]
     passes = []
-    for name, args in (
-        (network(params.baseline, params.extract), params.baseline.model_args),
-        (params.train.model, params.train.model_args),
+    for name, args, reduce in (
+        (network(params.baseline, params.extract), params.baseline.model_args, params.baseline.reduce),
+        (params.train.model, params.train.model_args, None),
     ):
+        clip = torch.from_numpy(reduce_pack(packed[-1], reduce).copy()).permute(0, 3, 1, 2)[None]
         model = create_model(name, 2, **args).eval()
         with torch.inference_mode():
             model(clip)  # the first call is slower

@@ -9,7 +9,6 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline import auto
 from slimstream.pipeline.auto import auto_params
 from slimstream.pipeline.params import Params, load_params
-from slimstream.pipeline.preflight import preflight
 from tests.unit.clips.rendered_clips import moving, texture, write_picture, write_video
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -50,21 +49,16 @@ def pictures(root: Path, count: int) -> None:
         write_picture(root / f"plant/{'ab'[number % 2]}/x{number}{'pq'[number % 2]}.png", texture(32, number))
 
 
-def test_few_pictures_need_pretrained_weights(tmp_path: Path) -> None:
-    pictures(tmp_path, 40)
-    params, said = made(tmp_path, "plant")
-    assert params.train.model == "efficientnet_frames" and params.extract.flow == "none"
-    assert params.split.group_by == [] and params.split.test == 0.3
-    assert "scores may be flattered" in said and "at 25 fps" not in said
-    assert preflight(params, Paths(tmp_path)) == []
-
-
-def test_many_small_pictures_teach_a_small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "MANY_PICTURES", 20)
+@pytest.mark.parametrize(("many", "size"), [(21, (224, 224)), (20, (128, 128))])
+def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int, size: tuple[int, int]) -> None:
+    monkeypatch.setattr(auto, "MANY_PICTURES", many)
     pictures(tmp_path, 20)
     params, said = made(tmp_path, "plant")
-    assert params.train.model == "light_residual_net_small" and params.extract.grey
-    assert "many small pictures" in said
+    assert params.train.model == "efficientnet_frames" and params.extract.flow == "none"
+    assert params.extract.size == size and params.search.sizes is not None and params.search.sizes[0] == size
+    assert params.split.group_by == [] and params.split.test == 0.5
+    assert "scores may be flattered" in said and "auto: frames of about" not in said
+    assert ("so few pictures" in said) == (many > 20)
 
 
 def test_a_split_that_came_with_the_data_leaves_the_shares_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from slimstream.clips.params import Reduction
 from slimstream.core.schema import Section
 
 
@@ -15,4 +16,5 @@ class BaselineParams(Section):
         description="classifier of the features: logistic regression, linear SVM or nearest training clips",
     )
     model_args: dict[str, Any] = Field({}, description="what its factory takes, as backbone or freeze")
+    reduce: Reduction | None = Field(None, description="what it looks at of a pack; null: all")
     strength: float = Field(1.0, gt=0, description="inverse strength of the L2 penalty")

@@ -8,7 +8,9 @@ it answers for `predict` while later stages make a smaller one.
 import sys
 import time
 
-from slimstream.clips.params import ExtractParams
+from pydantic import ValidationError
+
+from slimstream.clips.params import ExtractParams, NetworkInput
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
@@ -23,7 +25,7 @@ def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log
     """Fit the baseline's head and save the model; returns its validation scores, size and "seconds"."""
     start = time.perf_counter()
     name = network(baseline, extract)
-    study = Study.open(extract, paths)
+    study = Study.open(extract, paths).seen_with(seen(baseline, extract))
     model = create_model(name, len(study.classes), **baseline.model_args).eval()
     study.fit_head(model, study.train, baseline.strength)
     scores = study.validate(model) | {"seconds": time.perf_counter() - start}
@@ -39,20 +41,32 @@ def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log
 def network(baseline: BaselineParams, extract: ExtractParams) -> str:
     """Name of the network for clips that `extract` makes.
 
-    Raises UserError when the network needs optical flow and the clips have none.
+    Raises UserError when the network needs optical flow and does not see any, or the other way round.
     """
-    if extract.flow != "none":
+    streams = baseline.reduce.streams if baseline.reduce is not None else "both"
+    if streams == "flow":
+        raise UserError("params.yaml: baseline.reduce.streams flow: the baseline looks at rgb or both.")
+    if seen(baseline, extract).sees_flow:
         return baseline.model
     if baseline.model != FROZEN:
         raise UserError(
-            f"params.yaml: baseline.model {baseline.model} looks at flow, and extract.flow is none; "
-            "leave it out."
+            f"params.yaml: baseline.model {baseline.model} looks at flow, and "
+            f"{'extract.flow is none' if extract.flow == 'none' else 'baseline.reduce leaves none'}; "
+            "leave baseline.model out."
         )
     return WITHOUT_FLOW
 
 
+def seen(baseline: BaselineParams, extract: ExtractParams) -> NetworkInput:
+    """What the baseline looks at. Raises UserError when packs cannot serve `baseline.reduce`."""
+    try:
+        return NetworkInput.of(extract, baseline.reduce)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"params.yaml: baseline.{reason}.") from error
+
+
 def preflight(baseline: BaselineParams, extract: ExtractParams) -> None:
     """Raise UserError when the network needs flow or channels that the clips do not have."""
-    check_channels(
-        build_on_meta(network(baseline, extract), baseline.model_args), extract.channels, "baseline"
-    )
+    model = build_on_meta(network(baseline, extract), baseline.model_args)
+    check_channels(model, seen(baseline, extract).channels, "baseline")

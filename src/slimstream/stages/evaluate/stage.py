@@ -53,7 +53,8 @@ def run(
     clips = pd.read_parquet(paths.clips).set_index("id").loc[test.rows["id"]]
     files = [paths.ingested / path for path in clips["path"]]
     times = time_models(results, files, evaluate.latency_runs, paths)
-    input, prepare = results[0].card.network_input, times[results[0].name].prepare
+    whole_input = next((r for r in results if r.name == ORIGINAL), results[0])
+    prepare = times[whole_input.name].prepare
 
     scores = {r.name: score(r, test, draws, times[r.name]) for r in results}
     if whole := times.get(ORIGINAL):
@@ -88,7 +89,7 @@ def run(
         differences=differences,
         frames=example.shape[1],
         prepare={name: (t.prepare.p50 / t.clips, t.prepare.p95 / t.clips) for name, t in times.items()},
-        preparation="decoding and optical flow" if input.sees_flow else "decoding",
+        preparation="decoding and optical flow" if whole_input.card.network_input.sees_flow else "decoding",
         search=read_table(paths.curves("search")),
         search_result=read_json(paths.search),
         rates=read_table(paths.curves("rates")),
