@@ -30,6 +30,13 @@ WRAPPED = [
     ),
 ]
 """Pages whose lines are at most 110 columns wide, as those of the code are."""
+MEASURED = {
+    "3.11 or 3.12": ("pyproject.toml", 'requires-python = ">=3.11,<3.13"'),
+    "8 GB": ("docs/usage.md", "about 8 GB of disk"),
+    "four to nine minutes": ("docs/performance.md", "`make demo` takes"),
+}
+"""What README.md says in numbers, and where it is set or was measured."""
+NUMBER = re.compile(r"\b\d+(?:\.\d+)*|\b\w+(?= minutes)")
 FENCE = re.compile(r"^```.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -118,6 +125,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", FENCE.sub("", there.read_text()), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{page.name}: {target}"
+
+
+def test_every_number_of_the_readme_has_a_source() -> None:
+    told = " ".join(re.sub(r"\]\([^)]*\)", "]", FENCE.sub("", (ROOT / "README.md").read_text())).split())
+    for said, (file, source) in MEASURED.items():
+        assert said in told and source in (ROOT / file).read_text(), said
+        told = told.replace(said, "")
+    told = told.replace("Apache-2.0", "")
+    assert not NUMBER.findall(told)
 
 
 def test_named_files_and_tests_exist() -> None:
