@@ -11,7 +11,7 @@ from slimstream.runtimes.base import Network, Runtime
 from slimstream.runtimes.onnx import OnnxRuntime
 from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32
 from slimstream.runtimes.openvino_int8 import OpenVinoInt8
-from slimstream.runtimes.openvino_w8 import OpenVinoW8
+from slimstream.runtimes.openvino_w8 import OpenVinoW8, OpenVinoW8Bf16
 
 REFERENCE = "onnx"
 """The runtime that every network is exported for; the outputs of the others are compared with it."""
@@ -20,6 +20,7 @@ RUNTIMES: dict[str, Runtime] = {
     "openvino": OpenVinoFloat32(),
     "openvino-w8": OpenVinoW8(),
     "openvino-bf16": OpenVinoBf16(),
+    "openvino-w8-bf16": OpenVinoW8Bf16(),
     "openvino-int8": OpenVinoInt8(),
 }
 """From the most precise to the least precise: of two with similar speed and size, the first is deployed."""

@@ -38,8 +38,8 @@ class OpenVinoFloat32(Runtime):
         return graph
 
     def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
-        how = {"threads": threads, "at_once": at_once}
-        return OpenVinoModel(folder / self.files[0], self.precision(), output=output, **how)
+        path = folder / self.files[0]
+        return OpenVinoModel(path, self.precision(), threads=threads, at_once=at_once, output=output)
 
     def precision(self) -> str:
         """OpenVINO's name of the type in which floats are computed."""
@@ -64,8 +64,16 @@ class OpenVinoModel:
     """
 
     def __init__(
-        self, path: Path, precision: str, *, threads: int, at_once: int, output: str = "logits"
+        self,
+        path: Path,
+        precision: str,
+        *,
+        threads: int,
+        at_once: int,
+        output: str = "logits",
+        whole_weights: bool = False,
     ) -> None:
+        """With `whole_weights`, weights that are stored with fewer bits become 32-bit floats in memory."""
         self._output = output
         self._core = import_openvino().Core()
         self._at_once = at_once
@@ -77,9 +85,11 @@ class OpenVinoModel:
             "ENABLE_CPU_PINNING": False,
         }
         try:
-            self._graph = self._core.read_model(path)
+            self.graph = self._core.read_model(path)
         except RuntimeError as error:
             raise unreadable(path, OpenVinoFloat32.title) from error
+        if whole_weights:
+            fold_constants(self.graph)
         self._requests: dict[tuple[int, ...] | None, Queue[Any]] = {}
         self._lock = threading.Lock()
 
@@ -97,7 +107,7 @@ class OpenVinoModel:
         with self._lock:
             known = shape if shape in self._requests or len(self._requests) < SHAPES else None
             if known not in self._requests:
-                graph = self._graph.clone()
+                graph = self.graph.clone()
                 if known:
                     graph.reshape(list(known))
                 compiled = self._core.compile_model(graph, "CPU", self._settings)
@@ -105,6 +115,15 @@ class OpenVinoModel:
                 for _ in range(self._at_once):
                     self._requests[known].put(compiled.create_infer_request())
             return self._requests[known]
+
+
+def fold_constants(graph: Any) -> None:
+    """Compute in place all that depends on constants alone, such as floats from weights of 8 bits."""
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(graph)
 
 
 def has_bf16() -> bool:

@@ -28,6 +28,7 @@ def test_the_first_is_the_reference_and_names_the_files_of_old_exports() -> None
         ("openvino", True, ("network.xml", "network.bin")),
         ("openvino-w8", False, ("w8.onnx",)),
         ("openvino-bf16", False, ("network.xml", "network.bin")),
+        ("openvino-w8-bf16", False, ("w8.onnx",)),
         ("openvino-int8", False, ("int8.xml", "int8.bin")),
     ):
         assert RUNTIMES[name].files == files and RUNTIMES[name].exact == exact

@@ -68,12 +68,11 @@ def give_own_heads(
     """Judge the inexact ones of `runtimes`; replace their heads in `folder`. Absent are those that fail.
 
     `clips` are the train and val clips, `known` the calibration batches that `folder` was written with, and
-    `strength` the inverse L2 penalty of the head of `model`. A form that shares its files with an exact one
-    keeps the head of `model`, and is judged with the heads fitted to the exact features.
+    `strength` the inverse L2 penalty of the head of `model`. Of forms that share their files the first, which
+    is the most precise, decides the head in them, and all are judged with heads fitted to its features.
     """
     classes = len(model.head.weight)
     folds = inner_folds(clips.rows["group"].tolist(), clips.rows["twin"].tolist(), clips.truth)
-    shared = {file for each in RUNTIMES.values() if each.exact for file in each.files}
 
     def predict(x: npt.NDArray[np.float32], shown: npt.NDArray[np.float32]) -> Ints:
         return predict_left_out(x, clips.truth, folds, classes, strength, shown)
@@ -86,17 +85,19 @@ def give_own_heads(
         return {}
     exact = answers(name, folder, REFERENCE, clips, "features")
     expected = predict(exact, exact)
+    fitted = {each.files: (model, exact) for each in RUNTIMES.values() if each.exact}
     judged = {}
     for runtime in coarse:
         with leave_out(name, runtime):
             own = answers(name, folder, runtime, clips, "features")
-            has_files = shared.isdisjoint(find_runtime(runtime).files)
-            predicted = predict(own if has_files else exact, own)
-            head = model
-            if has_files:
+            files = find_runtime(runtime).files
+            if files not in fitted:
                 head = copy.deepcopy(model)
                 fit_to_features(head, own, clips.truth, classes, strength)
                 replace_head(head, known, folder, runtime)
+                fitted[files] = head, own
+            head, learnt_from = fitted[files]
+            predicted = predict(learnt_from, own)
             # The head itself is written with fewer bits, too, and no inner fold knows that.
             said = answers(name, folder, runtime, clips, "logits").argmax(1)
             off = float((said != classify(head, own)).mean())
