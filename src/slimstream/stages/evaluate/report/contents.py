@@ -7,6 +7,7 @@ import pandas as pd
 from slimstream.core.paths import Paths
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction
+from slimstream.stages.evaluate.params import GradcamScore
 from slimstream.stages.evaluate.report import examples
 from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
@@ -48,6 +49,7 @@ def explain_clips(
     test: SplitPart,
     classes: list[str],
     aspects: list[float],
+    score: GradcamScore,
 ) -> Iterator[ShownClip]:
     """Grad-CAM of several models on clips that the last of them gets wrong, and on some that it gets right.
 
@@ -68,7 +70,7 @@ def explain_clips(
     for i in examples.select_examples(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, clip_prediction(r, i, classes)) for r in shown]
-        yield explain(row["id"], row["label"], test.clips.all_frames(i), aspects[i], models)
+        yield explain(row["id"], row["label"], test.clips.all_frames(i), aspects[i], models, score)
 
 
 def clip_sheet(
