@@ -9,7 +9,7 @@ from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction
 from slimstream.stages.evaluate.params import GradcamScore
 from slimstream.stages.evaluate.report import examples
-from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
+from slimstream.stages.evaluate.report.gradcam import has_heat, has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
 from slimstream.stages.evaluate.report.types import ClipPrediction, ModelResult, ShownClip
 from slimstream.training.metrics import classification as metrics
@@ -59,6 +59,7 @@ def explain_clips(
     explain = examples.explain_clip
     if is_for_pictures(shown[-1].model):
         shown = [r for r in results if r.name in ("control", "distilled")] or shown
+        shown = [r for r in shown if has_heat(r.model)]
         explain = examples.explain_by_layer
     else:
         shown = [r for r in shown if has_streams(r.model)]

@@ -25,8 +25,13 @@ Heat = npt.NDArray[np.floating[Any]]
 
 
 def has_streams(model: nn.Module) -> bool:
-    """Whether `gradcam` can explain `model`; a nearest-neighbour vote, for example, has no gradient."""
-    return isinstance(getattr(model, "rgb", None), nn.Module) and getattr(model, "differentiable", True)
+    """Whether `gradcam` can explain `model`."""
+    return isinstance(getattr(model, "rgb", None), nn.Module) and has_heat(model)
+
+
+def has_heat(model: nn.Module) -> bool:
+    """Whether gradients show where `model` looks: not of a nearest-neighbour vote or a picture cut out."""
+    return getattr(model, "differentiable", True)
 
 
 def is_for_pictures(model: nn.Module) -> bool:
@@ -79,12 +84,12 @@ def _differentiate(
     model: nn.Module,
     clip: npt.NDArray[np.uint8],
     target: int | None,
+    of: GradcamScore,
     watch: Callable[[nn.Module], tuple[list[Tensor], list[Any]]],
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The maps that `watch` records while `model` predicts `clip`, and the gradients of the class's score."""
     maps, handles = watch(model)
     training, model = model.training, model.eval()
-    of: GradcamScore,
     try:
         pixels = torch.from_numpy(np.ascontiguousarray(clip))[None].float().requires_grad_()
         with torch.enable_grad():

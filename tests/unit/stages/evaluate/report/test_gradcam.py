@@ -181,7 +181,7 @@ def test_networks_for_pictures_are_explained_by_layer(name: str, sides: list[int
     ("name", "kwargs", "side"),
     [
         ("two_stream_swin_c", {"width": 24}, 2),
-        ("i3d", {"two_stream": True}, 2),
+        ("two_stream_i3d", {}, 2),
         ("tsn", {}, 2),
         ("i3d", {}, 2),
         ("mobilevit_3d", {}, 2),
