@@ -17,9 +17,15 @@ from torch import nn
 
 from slimstream.core.errors import UserError
 from slimstream.models.base import Classifier
-from slimstream.models.frozen.cnn_features import cnn_features_knn, cnn_features_svm
+from slimstream.models.frozen.cnn_features import cnn_features_knn, cnn_features_knn_svm, cnn_features_svm
 from slimstream.models.frozen.frozen_frames import frozen_frames_lite0
-from slimstream.models.pictures.light_residual import light_residual_net, light_residual_net_small
+from slimstream.models.pictures.canny import canny_cnn
+from slimstream.models.pictures.light_residual import (
+    light_residual_net,
+    light_residual_net_bottleneck,
+    light_residual_net_small,
+)
+from slimstream.models.pictures.shufflenet import shufflenet_v2
 from slimstream.models.pictures.vgg_resnet import resnet18, vgg16, vgg19
 from slimstream.models.two_stream.cnn_m import two_stream_cnn_m
 from slimstream.models.two_stream.efficientnet import (
@@ -36,12 +42,12 @@ from slimstream.models.two_stream.lstm import two_stream_lstm
 from slimstream.models.two_stream.mobilenet import two_stream_mobilenet
 from slimstream.models.two_stream.mobilevit import two_stream_mobilevit
 from slimstream.models.two_stream.resnet import two_stream_resnet, two_stream_resnet_rs
-from slimstream.models.two_stream.shufflenet import two_stream_shufflenet
+from slimstream.models.two_stream.shufflenet import two_stream_shufflenet, two_stream_shufflenet_v1
 from slimstream.models.two_stream.squeezenet import two_stream_squeezenet
 from slimstream.models.two_stream.vit import two_stream_vit
-from slimstream.models.video.c3d import c3d
+from slimstream.models.video.c3d import c3d, two_stream_c3d
 from slimstream.models.video.efficientnet_frames import efficientnet_frames
-from slimstream.models.video.i3d import i3d
+from slimstream.models.video.i3d import i3d, two_stream_i3d
 from slimstream.models.video.mobilevit_3d import mobilevit_3d
 from slimstream.models.video.per_frame import per_frame_cnn
 from slimstream.models.video.swin_c import two_stream_swin_c
@@ -52,13 +58,16 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "mobilevit_3d": mobilevit_3d,
     "two_stream_swin_c": two_stream_swin_c,
     "c3d": c3d,
+    "two_stream_c3d": two_stream_c3d,
     "i3d": i3d,
+    "two_stream_i3d": two_stream_i3d,
     "tsn": tsn,
     "per_frame_cnn": per_frame_cnn,
     "two_stream_efficientnet_lite0": two_stream_efficientnet_lite0,
     "efficientnet_frames": efficientnet_frames,
     "two_stream_mobilenet": two_stream_mobilenet,
     "two_stream_shufflenet": two_stream_shufflenet,
+    "two_stream_shufflenet_v1": two_stream_shufflenet_v1,
     "two_stream_squeezenet": two_stream_squeezenet,
     "two_stream_vit": two_stream_vit,
     "two_stream_cnn_m": two_stream_cnn_m,
@@ -72,9 +81,13 @@ MODELS: dict[str, Callable[..., Classifier]] = {
     "frozen_efficientnet_lite0": frozen_efficientnet_lite0,
     "cnn_features_svm": cnn_features_svm,
     "cnn_features_knn": cnn_features_knn,
+    "cnn_features_knn_svm": cnn_features_knn_svm,
     "frozen_frames_lite0": frozen_frames_lite0,
     "light_residual_net": light_residual_net,
     "light_residual_net_small": light_residual_net_small,
+    "light_residual_net_bottleneck": light_residual_net_bottleneck,
+    "shufflenet_v2": shufflenet_v2,
+    "canny_cnn": canny_cnn,
     "vgg16": vgg16,
     "vgg19": vgg19,
     "resnet18": resnet18,

@@ -30,6 +30,9 @@ class HasHead(Protocol):
 class HasMemory(Protocol):
     """A nearest-neighbour network, which stores the features of the training clips."""
 
+    remembers_only: bool
+    """Whether it has no linear classifier beside the stored features."""
+
     def features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, C, H, W) to (B, F)."""
 
@@ -53,9 +56,9 @@ def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int,
     """Standardise the features of all `batches` and fit a class-balanced classifier to them, in place.
 
     `model` must be in evaluation mode. Its attribute `classifier` selects 'logistic' regression (the default)
-    or a linear 'svm'. A network with a memory stores the features instead. With an attribute `parts` (widths
-    of parts of the features), one classifier is fitted to each part. `strength` is the inverse of the L2
-    penalty (scikit-learn's C); a memory ignores it. A class without clips is never predicted.
+    or a linear 'svm'. A network with a memory stores the features, instead or too. With an attribute `parts`
+    (widths of parts of the features), one classifier is fitted to each part. `strength` is the inverse of the
+    L2 penalty (scikit-learn's C); a memory ignores it. A class without clips is never predicted.
     """
     seen = [(model.features(batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
     x, y = (np.concatenate(column) for column in zip(*seen, strict=True))
@@ -63,7 +66,9 @@ def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int,
         center, scale = standardisation(x)
         mean, std = torch.from_numpy(center).float(), torch.from_numpy(scale).float()
         model.remember(torch.from_numpy(x), torch.from_numpy(y), mean, std)
-        return
+        if model.remembers_only:
+            return
+    assert isinstance(model, HasHead)
     fit_to_features(model, x, y, classes, strength)
 
 

@@ -9,7 +9,7 @@ from slimstream.training.params import FitParams
 def multiplier(epoch: float, p: FitParams, history: Sequence[Mapping[str, float]] = ()) -> float:
     """Return the factor (0..1] of the peak learning rate at `epoch`, which includes the fraction of an epoch.
 
-    Linear warm-up from 0 over `warmup_epochs`, then
+    Linear warm-up from `warmup_from` (P3's LR_warmup, as a share of the peak) over `warmup_epochs`, then
 
     - constant: the peak.
     - cosine: half a cosine down to 0 at the end. With several `cycles`, warm-up and cosine are repeated, each
@@ -21,7 +21,7 @@ def multiplier(epoch: float, p: FitParams, history: Sequence[Mapping[str, float]
     length = p.epochs / p.cycles if p.schedule == "cosine" else p.epochs
     since = epoch - length * min(epoch // length, p.cycles - 1) if p.schedule == "cosine" else epoch
     if since < p.warmup_epochs:
-        return max(since, 1e-3) / p.warmup_epochs
+        return p.warmup_from + (1 - p.warmup_from) * max(since, 1e-3) / p.warmup_epochs
     match p.schedule:
         case "cosine":
             return 0.5 * (

@@ -194,16 +194,21 @@ def test_the_table_names_every_network() -> None:
         "frozen_efficientnet_lite0",
         "cnn_features_svm",
         "cnn_features_knn",
+        "cnn_features_knn_svm",
         "frozen_frames_lite0",
     }
     assert {row["name"] for row in rows if not row["weights"]} == {
         "two_stream_cnn_m",
+        "two_stream_shufflenet_v1",
         "two_stream_swin_c",
         "c3d",
+        "two_stream_c3d",
         "tsn",
         "per_frame_cnn",
         "light_residual_net",
         "light_residual_net_small",
+        "light_residual_net_bottleneck",
+        "canny_cnn",
     }
     shown = format_table(rows)
     assert "3.24 M" in shown

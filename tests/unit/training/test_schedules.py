@@ -19,6 +19,12 @@ def test_warm_up_is_linear_and_never_zero() -> None:
     assert at(2.0, warmup_epochs=2) == pytest.approx(1.0)
 
 
+def test_warm_up_may_start_above_zero_at_each_restart() -> None:
+    # From a fifth of the peak: 0.2 + 0.8 · half of the warm-up.
+    warm = [at(epoch, warmup_epochs=2, warmup_from=0.2, cycles=2) for epoch in (0, 1, 2, 5, 6, 7)]
+    assert warm == pytest.approx([0.2, 0.6, 1, 0.2, 0.6, 1], abs=1e-3)
+
+
 def test_cosine_falls_to_a_half_midway_and_to_zero_at_the_end() -> None:
     assert at(6.0, warmup_epochs=2) == pytest.approx(0.5)
     assert at(10.0, warmup_epochs=2) == pytest.approx(0.0)

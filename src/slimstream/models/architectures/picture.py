@@ -32,15 +32,22 @@ class PictureNet(Classifier):
         neck: fully connected layers below the head, (N, C) to (N, F).
         head: the last layer, (B, F) to (B, classes).
         dropout: probability that a feature is dropped in training.
+        normalise: (N, 1, H, W) in 0..255 to the input of `stages`; None: `StandardisePicture`.
     """
 
     channels = frozenset({1})
 
     def __init__(
-        self, *, stages: nn.Sequential, neck: nn.Module, head: nn.Linear, dropout: float = 0.0
+        self,
+        *,
+        stages: nn.Sequential,
+        neck: nn.Module,
+        head: nn.Linear,
+        dropout: float = 0.0,
+        normalise: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.normalise = StandardisePicture()
+        self.normalise = normalise or StandardisePicture()
         self.stages = stages
         self.neck = neck
         self.standardise = nn.Identity()

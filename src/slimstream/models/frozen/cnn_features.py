@@ -1,5 +1,7 @@
 """Features of a pretrained CNN with a classical classifier (P2, Table 7: "CNN, KNN + SVM")."""
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimstream.models.architectures.two_stream import Pool, TwoStream
+from slimstream.models.base import set_linear
 from slimstream.models.hub import Weights
 from slimstream.models.settings import Classes
 from slimstream.models.two_stream.efficientnet import frozen_efficientnet_lite0
@@ -47,13 +50,42 @@ def cnn_features_knn(
         pretrained, features, pool: as in `frozen_efficientnet_lite0`.
     """
     net = frozen_efficientnet_lite0(num_classes, pretrained=pretrained, features=features, pool=pool)
-    return NearestNeighbours(
+    return _with_head(net, NearestNeighbours, lambda width: Neighbours(width, num_classes, neighbours))
+
+
+def cnn_features_knn_svm(
+    num_classes: Classes,
+    *,
+    neighbours: Annotated[int, Field(ge=1)] = 5,
+    pretrained: Weights = True,
+    features: Literal["last", "head"] = "last",
+    pool: Pool = "mean_std",
+) -> TwoStream:
+    """Frozen EfficientNet-Lite0 features, nearest neighbours and a support vector machine (P2, Table 7).
+
+    P2 does not say how the two are combined. Our choice: the mean of their probabilities, which are the
+    shares of the votes and the softmax of the signed distances from the planes.
+
+    Args:
+        num_classes: classes to tell apart.
+        neighbours: as in `cnn_features_knn`.
+        pretrained, features, pool: as in `frozen_efficientnet_lite0`.
+    """
+    net = frozen_efficientnet_lite0(num_classes, pretrained=pretrained, features=features, pool=pool)
+    return _with_head(net, NeighboursAndPlanes, lambda width: MeanOfBoth(width, num_classes, neighbours))
+
+
+def _with_head(
+    net: TwoStream, kind: "type[NearestNeighbours]", head: Callable[[int], nn.Module]
+) -> "NearestNeighbours":
+    """The streams of `net` in a network of another `kind`, with a `head` for as many features."""
+    return kind(
         normalise=net.normalise,
         rgb=net.rgb,
         flow=net.flow,
         fusion=net.fusion,
         pool=net.pool,
-        head=lambda width: Neighbours(width, num_classes, neighbours),
+        head=head,
         features=net.head.in_features,
     )
 
@@ -62,6 +94,7 @@ class NearestNeighbours(TwoStream):
     """Two streams whose classifier stores the features of the training clips."""
 
     differentiable = False
+    remembers_only = True
     head: "Neighbours"  # type: ignore[assignment]
 
     @torch.inference_mode(False)
@@ -71,11 +104,19 @@ class NearestNeighbours(TwoStream):
 
         `features` (N, F') are standardised by `mean` and `std` (F',); `labels` (N,) are int64.
         """
-        head = self.head
-        head.mean.copy_(mean)
-        head.std.copy_(std)
-        head.memory = (features - mean) / std
-        head.votes = functional.one_hot(labels, head.votes.shape[1]).float()
+        self.head.remember(features, labels, mean, std)
+
+
+class NeighboursAndPlanes(NearestNeighbours):
+    """The same with a linear SVM beside it, fitted to the same features."""
+
+    remembers_only = False
+    classifier = "svm"
+    head: "MeanOfBoth"  # type: ignore[assignment]
+
+    def set_head(self, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Set the SVM; the arguments are those of `Classifier.set_head`."""
+        set_linear(self.head.planes, nn.Identity(), weight, bias, mean, std)
 
 
 class Neighbours(nn.Module):
@@ -101,6 +142,13 @@ class Neighbours(nn.Module):
         self.register_buffer("memory", torch.zeros(0, features))
         self.register_buffer("votes", torch.zeros(0, classes))
 
+    def remember(self, features: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Store clips; the arguments are those of `NearestNeighbours.remember`."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        self.memory = (features - mean) / std
+        self.votes = functional.one_hot(labels, self.votes.shape[1]).float()
+
     def forward(self, features: Tensor) -> Tensor:
         voters = min(self.neighbours, len(self.memory))
         # The negative squared distance, without the term that is the same for all stored clips.
@@ -116,3 +164,20 @@ class Neighbours(nn.Module):
             if given is not None:
                 setattr(self, name, getattr(self, name).new_zeros(len(given), *getattr(self, name).shape[1:]))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class MeanOfBoth(nn.Module):
+    """Log of the mean of two probabilities, of `Neighbours` and of linear planes; (B, F) to (B, classes)."""
+
+    def __init__(self, features: int, classes: int, neighbours: int) -> None:
+        super().__init__()
+        self.in_features = features
+        self.neighbours = Neighbours(features, classes, neighbours)
+        self.planes = nn.Linear(features, classes).requires_grad_(False)
+
+    def remember(self, features: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
+        self.neighbours.remember(features, labels, mean, std)
+
+    def forward(self, features: Tensor) -> Tensor:
+        both = torch.stack((self.neighbours(features), self.planes(features))).log_softmax(-1)
+        return both.logsumexp(0) - math.log(2)

@@ -119,5 +119,12 @@ def use_two_channels(net: nn.Module) -> None:
     conv.in_channels = 2
 
 
+def use_grey(net: nn.Module) -> None:
+    """Reduce the first layer's input to one channel, in place: what it computes for r = g = b."""
+    conv = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    conv.weight = nn.Parameter(conv.weight.detach().sum(1, keepdim=True), conv.weight.requires_grad)
+    conv.in_channels = 1
+
+
 Make = Callable[[], Backbone]
 """Makes a new backbone at each call, with new random weights or with the same pretrained weights."""

@@ -23,42 +23,52 @@ BLOCKS_4 = (
 BLOCKS_5 = ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128))
 
 
-def i3d(
-    num_classes: Classes,
-    *,
-    two_stream: bool = False,
-    pretrained: bool = False,
-    dropout: Dropout = 0.5,
-) -> OneStream:
-    """I3D: inflated Inception-v1 on RGB, with a second stream on flow by choice (named in P1, section 1).
+SCALE: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
-    Scores are averaged over time and streams before the softmax, as in the paper. They are linear in the
-    features, so one linear layer on the mean features gives the same. Our changes: both streams are trained
-    together, and flow has its magnitude as a third channel.
+
+def i3d(num_classes: Classes, *, pretrained: bool = False, dropout: Dropout = 0.5) -> OneStream:
+    """I3D: inflated Inception-v1 on RGB (named in P1, section 1).
+
+    Scores are averaged over time before the softmax, as in the paper. They are linear in the features, so a
+    linear layer on the mean features gives the same.
 
     Args:
         num_classes: classes to tell apart.
-        two_stream: also a stream on flow; 24.6 M parameters instead of 12.3 M.
         pretrained: start with the ImageNet weights of torchvision's 2-D network, each kernel repeated over
             time and divided by its length (section 2.3); downloaded once.
         dropout: on the features before the classifier.
     """
+    rgb = InceptionV1(_imagenet() if pretrained else None)
+    return OneStream(
+        normalise=NormaliseRgb(**SCALE),
+        rgb=rgb,
+        pool=TimePool("mean"),
+        head=lambda features: nn.Linear(features, num_classes),
+        features=rgb.channels,
+        dropout=dropout,
+    )
+
+
+def two_stream_i3d(num_classes: Classes, *, pretrained: bool = False, dropout: Dropout = 0.5) -> TwoVolumes:
+    """Two-stream I3D: inflated Inception-v1 on RGB and on flow (named in P1, section 1).
+
+    Scores are averaged over time and streams, see `i3d`. Our changes: both streams are trained together, and
+    flow has its magnitude as a third channel.
+
+    Args:
+        num_classes: classes to tell apart.
+        pretrained, dropout: as in `i3d`.
+    """
     weights = _imagenet() if pretrained else None
     rgb = InceptionV1(weights)
-    scale: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    parts: dict[str, Any] = {
-        "rgb": rgb,
-        "pool": TimePool("mean"),
-        "head": lambda features: nn.Linear(features, num_classes),
-        "dropout": dropout,
-    }
-    if not two_stream:
-        return OneStream(normalise=NormaliseRgb(**scale), features=rgb.channels, **parts)
     return TwoVolumes(
-        normalise=Normalise(**scale),
+        normalise=Normalise(**SCALE),
+        rgb=rgb,
         flow=InceptionV1(weights),
+        pool=TimePool("mean"),
+        head=lambda features: nn.Linear(features, num_classes),
         features=2 * rgb.channels,
-        **parts,
+        dropout=dropout,
     )
 
 

@@ -11,9 +11,12 @@ from slimstream.core.schema import Section
 class BaselineParams(Section):
     """Frozen features and a head fitted in closed form: cheap, and always in the table."""
 
-    model: Literal["frozen_efficientnet_lite0", "cnn_features_svm", "cnn_features_knn"] = Field(
+    model: Literal[
+        "frozen_efficientnet_lite0", "cnn_features_svm", "cnn_features_knn", "cnn_features_knn_svm"
+    ] = Field(
         "frozen_efficientnet_lite0",
-        description="classifier of the features: logistic regression, linear SVM or nearest training clips",
+        description="classifier of the features: logistic regression, linear SVM, nearest training clips or "
+        "both of these",
     )
     model_args: dict[str, Any] = Field({}, description="what its factory takes, as backbone or freeze")
     reduce: Reduction | None = Field(None, description="what it looks at of a pack; null: all")

@@ -17,8 +17,8 @@ from slimstream.training.objectives import Batch, Objective, Terms
 class Distillation(nn.Module):
     """P3, section 2: λ·KL(n, m) + (1 - λ)·`inner`, where n is the mean of the teachers' softened outputs.
 
-    The KL term is multiplied by T² (Hinton et al. 2015, section 2.1), which P3 leaves out: without the factor
-    a higher temperature would have the effect of a smaller λ. λ = 0 is exactly `inner`.
+    By default the KL term is multiplied by T² (Hinton et al. 2015, section 2.1), which P3 leaves out: without
+    the factor a higher temperature has the effect of a smaller λ. λ = 0 is exactly `inner`.
 
     Args:
         inner: the objective for the labels.
@@ -26,11 +26,15 @@ class Distillation(nn.Module):
             e mod views.
         temperature: T > 0, which divides all logits.
         weight: λ, 0..1.
+        squared: multiply by T²; False is P3's loss as printed.
     """
 
-    def __init__(self, inner: Objective, teachers: Tensor, temperature: float, weight: float) -> None:
+    def __init__(
+        self, inner: Objective, teachers: Tensor, temperature: float, weight: float, *, squared: bool = True
+    ) -> None:
         super().__init__()
         self.inner, self.teachers, self.temperature, self.weight = inner, teachers, temperature, weight
+        self.factor = temperature**2 if squared else 1.0
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int) -> Terms:
         with capture_logits(model) as captured:
@@ -39,7 +43,7 @@ class Distillation(nn.Module):
         view = self.teachers[epoch % len(self.teachers)][:, batch.indices].to(logits.device)
         target = (view / self.temperature).softmax(dim=-1).mean(dim=0)
         student = (logits / self.temperature).log_softmax(dim=-1)
-        soft = F.kl_div(student, target, reduction="batchmean") * self.temperature**2
+        soft = F.kl_div(student, target, reduction="batchmean") * self.factor
         loss = self.weight * soft + (1 - self.weight) * hard
         return {**terms, "loss": loss, "hard": hard, "soft": soft}
 

@@ -17,6 +17,9 @@ class DistillParams(Section):
     )
     temperature: float = Field(4.0, gt=0)
     weight: Fraction = Field(0.5, description="λ: 0 is plain cross-entropy, 1 the teachers alone")
+    squared_temperature: bool = Field(
+        True, description="whether the teachers' term is multiplied by T² (Hinton et al. 2015); P3's is not"
+    )
     attention: float = Field(0.0, ge=0, description="β, weight of attention transfer; the control has none")
     views: int = Field(4, ge=1, description="augmented views of a clip whose teacher logits are cached")
     original: bool = Field(True, description="whether the original is one of the teachers")

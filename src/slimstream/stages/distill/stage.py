@@ -60,7 +60,11 @@ def run(distill: DistillParams, extract: ExtractParams, paths: Paths, log: Log) 
     for name, weight in (("control", 0.0), ("distilled", distill.weight)):
         student, card = new_student(distill, paths)
         objective: Objective = Distillation(
-            study.build_objective(student, distill.fit), logits, distill.temperature, weight
+            study.build_objective(student, distill.fit),
+            logits,
+            distill.temperature,
+            weight,
+            squared=distill.squared_temperature,
         )
         if distill.attention and name == "distilled":
             objective = AttentionTransfer(objective, maps, distill.attention)

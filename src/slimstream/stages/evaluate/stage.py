@@ -94,7 +94,7 @@ def run(
         search_result=read_json(paths.search),
         rates=read_table(paths.curves("rates")),
         validation=read_json(paths.validation / "summary.json"),
-        explained=list(contents.explain_clips(results, shown, test, classes, aspects)),
+        explained=list(contents.explain_clips(results, shown, test, classes, aspects, evaluate.gradcam)),
         wrong=[contents.clip_sheet(i, shown, test, classes, aspects) for i in mistakes[:SHEETS]],
         wrong_in_all=len(mistakes),
     )

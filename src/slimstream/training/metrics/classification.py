@@ -40,7 +40,7 @@ def macro_f1(matrix: npt.NDArray[Any]) -> Floats:
 
 def macro_precision(matrix: npt.NDArray[Any]) -> Floats:
     """Macro precision of confusion matrices (..., n, n) -> (...); 0 for a class without predictions."""
-    return _over_present(np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-2), 1), matrix)
+    return _over_present(precision(matrix), matrix)
 
 
 def macro_recall(matrix: npt.NDArray[Any]) -> Floats:
@@ -53,6 +53,15 @@ def _over_present(scores: Floats, matrix: npt.NDArray[Any]) -> Floats:
     present = matrix.sum(-1) > 0
     mean: Floats = (scores * present).sum(-1) / np.maximum(present.sum(-1), 1)
     return mean
+
+
+def precision(matrix: npt.NDArray[Any]) -> Floats:
+    """Precision of every class, of confusion matrices (..., n, n) -> (..., n); 0 without predictions.
+
+    Of two classes, that of the defect is P3's precision; the macro means are over both.
+    """
+    share: Floats = np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(matrix.sum(-2), 1)
+    return share
 
 
 def recall(matrix: npt.NDArray[Any]) -> Floats:

@@ -8,6 +8,7 @@ from slimstream.core.errors import UserError
 from slimstream.models import create_model
 from slimstream.models.architectures.picture import StandardisePicture
 from slimstream.models.cost import count_macs, count_params
+from slimstream.models.two_stream.shufflenet import shufflenet
 from slimstream.stages.prune.pruning import prune_channels
 
 torch.set_num_threads(1)
@@ -38,6 +39,27 @@ def test_the_student_has_the_papers_layers(name: str) -> None:
     assert count(model, nn.BatchNorm2d) == 10 and count(model, nn.LeakyReLU) == 10 + 1
     with pytest.raises(UserError, match="'pretrained'"):
         create_model(name, 2, pretrained=True)
+
+
+def test_blocks_of_1x1_3x3_1x1_have_fewer_parameters() -> None:
+    """P3, section 2.2: fewer than with two 3×3 convolutions; 17·w²/16 instead of 18·w² a block."""
+    with_it, plain = on_meta("light_residual_net_bottleneck"), on_meta("light_residual_net")
+    assert count(with_it, nn.Conv2d) == 10 + 3 and count(with_it, nn.MaxPool2d) == 4
+    weights = [
+        sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d)) for net in (with_it, plain)
+    ]
+    assert weights[1] - weights[0] == sum(18 * w**2 - 17 * w**2 // 16 for w in (96, 224, 480))
+
+
+def test_a_grey_picture_is_seen_as_colours_that_are_equal() -> None:
+    torch.manual_seed(0)
+    grey = create_model("shufflenet_v2", 2).eval()
+    torch.manual_seed(0)
+    colours = shufflenet("x0_5", False).eval()
+    with torch.no_grad():
+        pictures = grey.normalise(clip_of()[:, 0])
+        torch.testing.assert_close(grey.maps(clip_of())[-1], colours(pictures.expand(-1, 3, -1, -1)))
+    assert count_params(grey) == pytest.approx(1.37e6 - 1000 * 1025, rel=0.02)  # Ma et al. 2018, Table 8
 
 
 def test_sizes_are_the_papers() -> None:

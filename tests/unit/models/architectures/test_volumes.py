@@ -86,7 +86,7 @@ def test_every_network_says_which_clips_it_takes(name: str) -> None:
         ("c3d", {"width": 2}, "'width'.*less than or equal to 1"),
         ("two_stream_swin_c", {"width": 70}, "'width'.*multiple of 24"),
         ("mobilevit_3d", {"size": "xl"}, "'size'.*'xxs'"),
-        ("i3d", {"two_streams": True}, "did you mean 'two_stream'"),
+        ("i3d", {"drop_out": 0.1}, "did you mean 'dropout'"),
         ("tsn", {"dropout": 1}, "'dropout'.*less than 1"),
         ("per_frame_cnn", {"pool": "mean"}, "no setting 'pool'"),
     ],

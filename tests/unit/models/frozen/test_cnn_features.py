@@ -28,9 +28,9 @@ def lesson(clips: int) -> tuple[Tensor, Tensor]:
     return noise + (30 * labels).to(torch.uint8)[:, None, None, None, None], labels
 
 
-@pytest.fixture(scope="module", params=["cnn_features_svm", "cnn_features_knn"])
-def fitted(request: pytest.FixtureRequest) -> tuple[str, Any, Any]:
-    """Name, network, and scikit-learn's pipeline fitted to the same features."""
+@pytest.fixture(scope="module", params=["cnn_features_svm", "cnn_features_knn", "cnn_features_knn_svm"])
+def fitted(request: pytest.FixtureRequest) -> tuple[str, Any, Any, Any]:
+    """Name, network, and scikit-learn's SVM and neighbours fitted to the same features."""
     torch.manual_seed(0)
     model = create_model(request.param, 3, pretrained=False).eval()
     clips, labels = lesson(24)
@@ -38,31 +38,34 @@ def fitted(request: pytest.FixtureRequest) -> tuple[str, Any, Any]:
         SimpleNamespace(clip=c, labels=y) for c, y in zip(clips.split(8), labels.split(8), strict=True)
     ]
     fit_head(model, batches, 3, strength=0.1)  # type: ignore[arg-type]
-    judge = (
-        LinearSVC(C=0.1, class_weight="balanced", max_iter=5000, random_state=0)
-        if request.param == "cnn_features_svm"
-        else KNeighborsClassifier(5)
+    judges = (
+        LinearSVC(C=0.1, class_weight="balanced", max_iter=5000, random_state=0),
+        KNeighborsClassifier(5),
     )
     with torch.no_grad():
         features = model.features(clips).numpy()
-    return request.param, model, make_pipeline(StandardScaler(), judge).fit(features, labels.numpy())
+    svm, knn = (make_pipeline(StandardScaler(), judge).fit(features, labels.numpy()) for judge in judges)
+    return request.param, model, svm, knn
 
 
-def test_it_judges_as_scikit_learn_does(fitted: tuple[str, Any, Any]) -> None:
-    name, model, pipeline = fitted
+def test_it_judges_as_scikit_learn_does(fitted: tuple[str, Any, Any, Any]) -> None:
+    name, model, svm, knn = fitted
     clips, _ = lesson(9)
     with torch.no_grad():
         features, logits = model.features(clips).numpy(), model(clips)
+    distances = svm.decision_function(features)
+    shares = (5 * knn.predict_proba(features) + 1 / 3) / 6  # five votes, and one spread over three classes
+    assert len(np.unique(shares)) > 2
     if name == "cnn_features_svm":
-        assert logits.numpy() == pytest.approx(pipeline.decision_function(features), rel=1e-3, abs=1e-3)
-    else:  # five votes, and one spread over three classes
-        shares = (5 * pipeline.predict_proba(features) + 1 / 3) / 6
-        assert logits.softmax(1).numpy() == pytest.approx(shares, abs=1e-5)
-        assert len(np.unique(shares)) > 2
+        assert logits.numpy() == pytest.approx(distances, rel=1e-3, abs=1e-3)
+    else:
+        both = (shares + torch.from_numpy(distances).softmax(1).numpy()) / 2
+        expected = shares if name == "cnn_features_knn" else both
+        assert logits.softmax(1).numpy() == pytest.approx(expected, abs=1e-4)
 
 
-def test_it_rebuilds_from_its_folder_and_exports(fitted: tuple[str, Any, Any], tmp_path: Path) -> None:
-    name, model, _ = fitted
+def test_it_rebuilds_from_its_folder_and_exports(fitted: tuple[str, Any, Any, Any], tmp_path: Path) -> None:
+    name, model, *_ = fitted
     clips, _ = lesson(4)
     card = Card(model=name, classes=["a", "b", "c"], input={}, split_hash="abc", params=8, macs=6)
     save_model(tmp_path, model, card)
@@ -86,7 +89,7 @@ def test_fewer_clips_than_neighbours_all_vote() -> None:
         assert model(clips).softmax(1)[0].numpy() == pytest.approx([4 / 9, 1 / 9, 4 / 9], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cnn_features_svm", "cnn_features_knn"])
+@pytest.mark.parametrize("name", ["cnn_features_svm", "cnn_features_knn", "cnn_features_knn_svm"])
 def test_all_of_it_is_frozen_so_pruning_takes_nothing(name: str) -> None:
     model = create_model(name, 3, pretrained=False).eval()
     assert not any(p.requires_grad for p in model.parameters())

@@ -21,7 +21,7 @@ from slimstream.models.two_stream.efficientnetv2 import dilate, efficientnetv2
 from slimstream.models.two_stream.inception import inception
 from slimstream.models.two_stream.mobilenet import mobilenet
 from slimstream.models.two_stream.resnet import resnet
-from slimstream.models.two_stream.shufflenet import shufflenet
+from slimstream.models.two_stream.shufflenet import V1_WIDTHS, Groups, GroupUnit, shufflenet
 from slimstream.models.two_stream.squeezenet import squeezenet
 from slimstream.models.two_stream.vit import vit
 from tests.unit.models.random_clips import clip_of, params
@@ -57,6 +57,24 @@ def test_with_a_classifier_of_1000_classes_it_has_the_published_size(
     with torch.device("meta"):
         backbone = make()
     assert params(backbone) + 1000 * (backbone.channels + 1) == pytest.approx(1e6 * millions, rel=0.003)
+
+
+@pytest.mark.parametrize(("groups", "millions"), [(1, 143), (2, 140), (3, 137), (4, 133), (8, 137)])
+def test_the_first_shufflenet_costs_what_its_paper_says(groups: Groups, millions: float) -> None:
+    """Zhang et al. 2018, Table 1: multiply-accumulates with the classifier of 1000 classes."""
+    with torch.device("meta"):
+        model = create_model("two_stream_shufflenet_v1", 2, groups=groups, shared=True)
+    macs = count_macs(model, (1, 1, 5, 224, 224)) - 2 * 2 * V1_WIDTHS[groups][-1]
+    assert macs / 2 + 1000 * V1_WIDTHS[groups][-1] == pytest.approx(1e6 * millions, rel=0.015)
+
+
+def test_the_first_shufflenet_hands_each_group_channels_of_all_groups() -> None:
+    """Without a shuffle a group of the last convolution would depend on its own group of the input alone."""
+    unit = GroupUnit(48, 48, 3).eval()
+    x = torch.randn(1, 48, 4, 4, requires_grad=True)
+    unit.expand(unit.reduce(x).index_select(1, unit.order))[0, 0].sum().backward()
+    seen = x.grad.abs().sum((0, 2, 3)).unflatten(0, (3, 16)) > 0
+    assert seen.any(1).all()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slimstream.models.cost import count_macs
-from slimstream.models.video.c3d import c3d
+from slimstream.models.video.c3d import c3d, two_stream_c3d
 from tests.unit.models.random_clips import clip_of, params
 
 
@@ -27,6 +27,18 @@ def test_any_length_and_size(frames: int, side: int | tuple[int, int]) -> None:
         logits = model(clip_of(frames, channels=3, side=side))
     assert logits.shape == (2, 4) and logits.isfinite().all()
     assert model.features(clip_of(frames, side=side)).shape == (2, 512)
+
+
+def test_two_streams_are_two_networks_that_see_their_own_channels() -> None:
+    with torch.device("meta"):
+        assert params(two_stream_c3d(3)) == 2 * params(c3d(3)) - 3
+    model = two_stream_c3d(3, width=0.0625).eval()
+    clip = clip_of(3, side=32)
+    still = clip.clone()
+    still[:, :, 3:] = 128
+    with torch.no_grad():
+        change = (model.features(still) - model.features(clip)).abs().amax(0)
+    assert change[:256].max() == 0 and change[256:].max() > 0
 
 
 def test_signals_do_not_fade_in_a_fresh_network() -> None:

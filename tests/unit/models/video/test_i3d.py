@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from slimstream.core.errors import UserError
-from slimstream.models.video.i3d import InceptionV1, i3d
+from slimstream.models.video.i3d import InceptionV1, i3d, two_stream_i3d
 from tests.unit.models.random_clips import clip_of, params
 
 
 def test_it_has_the_published_size() -> None:
     with torch.device("meta"):
-        one, two, kinetics = i3d(3), i3d(3, two_stream=True), i3d(400)
+        one, two, kinetics = i3d(3), two_stream_i3d(3), i3d(400)
     assert params(one) == pytest.approx(12.3e6, rel=0.005)
     assert params(kinetics) == pytest.approx(12.7e6, rel=0.005)
     assert params(two) == pytest.approx(25e6, rel=0.02)  # Carreira & Zisserman, Table 1
@@ -27,7 +27,7 @@ def test_any_length(frames: int, instants: int) -> None:
 
 
 def test_two_streams_meet_instant_by_instant() -> None:
-    model = i3d(3, two_stream=True).eval()
+    model = two_stream_i3d(3).eval()
     clip = clip_of(9, batch=2, side=32)
     with torch.no_grad():
         features = model.frame_features(clip)

@@ -22,6 +22,16 @@ def test_distillation_by_hand_with_two_teachers() -> None:
     assert float(terms["loss"]) == pytest.approx(0.25 * 4 * kl + 0.75 * 0.126928, rel=1e-4)
 
 
+def test_the_loss_as_printed_has_no_square_of_the_temperature() -> None:
+    teachers, student = torch.tensor([[[[2.0, 0.0]], [[0.0, 2.0]]]]), FixedLogits([2.0, 0.0])
+    ours, printed = (
+        Distillation(CrossEntropy(torch.ones(2)), teachers, 4.0, 0.5, squared=squared)(student, batch([0]), 0)
+        for squared in (True, False)
+    )
+    assert float(ours["soft"]) == pytest.approx(16 * float(printed["soft"]))
+    assert float(printed["loss"]) == pytest.approx(float(printed["soft"] + printed["hard"]) / 2)
+
+
 def test_one_of_the_teachers_teaches_something_else_than_both() -> None:
     both = torch.tensor([[[[2.0, 0.0]], [[0.0, 2.0]]]])
     one = both[:, :1]

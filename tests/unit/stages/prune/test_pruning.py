@@ -41,7 +41,7 @@ NETWORKS = mark_large(
         ("mobilevit_3d", {"pool": "mean_std"}),
         ("two_stream_swin_c", {"width": 24}),
         ("c3d", {"width": 0.125}),
-        ("i3d", {"two_stream": True}),
+        ("two_stream_i3d", {}),
         ("per_frame_cnn", {"width": 0.125}),
     ]
 )

@@ -46,6 +46,12 @@ def test_macro_precision_and_recall_of_many_matrices_equal_scikit_learn() -> Non
         np.testing.assert_allclose(ours(matrices), expected)
 
 
+def test_precision_and_recall_of_a_class_by_hand() -> None:
+    matrix = np.array([[[6, 2], [1, 3]], [[8, 0], [4, 0]]])  # three of five and three of four; none found
+    np.testing.assert_allclose(metrics.precision(matrix)[:, 1], [3 / 5, 0])
+    np.testing.assert_allclose(metrics.recall(matrix)[:, 1], [3 / 4, 0])
+
+
 def test_a_class_without_clips_is_named_and_left_out_of_the_mean() -> None:
     truth, perfect = np.array([0, 0, 2, 2]), np.eye(3)[[0, 0, 2, 2]]
     assert metrics.absent_classes(truth, ["a", "b", "c"]) == ["b"]

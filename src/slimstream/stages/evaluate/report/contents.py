@@ -7,8 +7,9 @@ import pandas as pd
 from slimstream.core.paths import Paths
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction
+from slimstream.stages.evaluate.params import GradcamScore
 from slimstream.stages.evaluate.report import examples
-from slimstream.stages.evaluate.report.gradcam import has_streams, is_for_pictures
+from slimstream.stages.evaluate.report.gradcam import has_heat, has_streams, is_for_pictures
 from slimstream.stages.evaluate.report.plots import title
 from slimstream.stages.evaluate.report.types import ClipPrediction, ModelResult, ShownClip
 from slimstream.training.metrics import classification as metrics
@@ -48,6 +49,7 @@ def explain_clips(
     test: SplitPart,
     classes: list[str],
     aspects: list[float],
+    score: GradcamScore,
 ) -> Iterator[ShownClip]:
     """Grad-CAM of several models on clips that the last of them gets wrong, and on some that it gets right.
 
@@ -57,6 +59,7 @@ def explain_clips(
     explain = examples.explain_clip
     if is_for_pictures(shown[-1].model):
         shown = [r for r in results if r.name in ("control", "distilled")] or shown
+        shown = [r for r in shown if has_heat(r.model)]
         explain = examples.explain_by_layer
     else:
         shown = [r for r in shown if has_streams(r.model)]
@@ -68,7 +71,7 @@ def explain_clips(
     for i in examples.select_examples(test.truth, shown[-1].test) if shown else []:
         row = test.rows.iloc[i]
         models = [(r.model, clip_prediction(r, i, classes)) for r in shown]
-        yield explain(row["id"], row["label"], test.clips.all_frames(i), aspects[i], models)
+        yield explain(row["id"], row["label"], test.clips.all_frames(i), aspects[i], models, score)
 
 
 def clip_sheet(

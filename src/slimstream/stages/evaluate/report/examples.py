@@ -9,6 +9,7 @@ import numpy.typing as npt
 from torch import nn
 
 from slimstream.runtimes.split_part import spread_indices
+from slimstream.stages.evaluate.params import GradcamScore
 from slimstream.stages.evaluate.report.gradcam import Heat, gradcam, layer_gradcam
 from slimstream.stages.evaluate.report.images import (
     contact_sheet,
@@ -63,7 +64,12 @@ def misclassified(truth: Ints, answers: Sequence[Floats]) -> list[int]:
 
 
 def explain_clip(
-    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, ClipPrediction]]
+    id: str,
+    label: str,
+    pack: Pack,
+    aspect: float,
+    models: Sequence[tuple[nn.Module, ClipPrediction]],
+    score: GradcamScore = "logit",
 ) -> ShownClip:
     """Grad-CAM of several models on one frame of a clip: the one with the most heat over all models.
 
@@ -71,7 +77,7 @@ def explain_clip(
     maximum in that frame. The models must have the same streams.
     """
     frames = pack[spread_indices(len(pack), CAM_FRAMES)]
-    heats = [gradcam(model, frames.transpose(0, 3, 1, 2)) for model, _ in models]
+    heats = [gradcam(model, frames.transpose(0, 3, 1, 2), score=score) for model, _ in models]
     t = int(np.argmax(sum(heat.sum((1, 2)) for streams in heats for heat in streams)))
     rgb = resize_for_display(rgb_view(frames[t]), aspect, CAM_HEIGHT)
     verdicts = [
@@ -89,7 +95,12 @@ def explain_clip(
 
 
 def explain_by_layer(
-    id: str, label: str, pack: Pack, aspect: float, models: Sequence[tuple[nn.Module, ClipPrediction]]
+    id: str,
+    label: str,
+    pack: Pack,
+    aspect: float,
+    models: Sequence[tuple[nn.Module, ClipPrediction]],
+    score: GradcamScore = "logit",
 ) -> ShownClip:
     """Grad-CAM of several networks with one stream on a picture, at each convolution (P3, Fig. 9).
 
@@ -98,7 +109,7 @@ def explain_by_layer(
     `LAYERS` are shown, including the first and the last.
     """
     pictures = pack[spread_indices(len(pack), CAM_FRAMES)]
-    heats = [layer_gradcam(model, pictures.transpose(0, 3, 1, 2)) for model, _ in models]
+    heats = [layer_gradcam(model, pictures.transpose(0, 3, 1, 2), score=score) for model, _ in models]
     t = int(np.argmax(sum(layers[-1].sum((1, 2)) for layers in heats)))
     picture = resize_for_display(rgb_view(pictures[t]), aspect, CAM_HEIGHT)
     verdicts = [

@@ -6,6 +6,9 @@ a volume that may have fewer time steps than the clip has frames. Where the stre
 is None or the same module as `rgb`), it may be called twice or once with both inputs as one batch, RGB first.
 
 `layer_gradcam` explains a network with one stream at each convolution (P3, section 4.2, Fig. 9).
+
+Both differentiate the logit of a class (Selvaraju et al.) or, as P3 does, its softmax. The softmax shows what
+supports the class more than the others.
 """
 
 from collections.abc import Callable
@@ -16,12 +19,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from slimstream.stages.evaluate.params import GradcamScore
+
 Heat = npt.NDArray[np.floating[Any]]
 
 
 def has_streams(model: nn.Module) -> bool:
-    """Whether `gradcam` can explain `model`; a nearest-neighbour vote, for example, has no gradient."""
-    return isinstance(getattr(model, "rgb", None), nn.Module) and getattr(model, "differentiable", True)
+    """Whether `gradcam` can explain `model`."""
+    return isinstance(getattr(model, "rgb", None), nn.Module) and has_heat(model)
+
+
+def has_heat(model: nn.Module) -> bool:
+    """Whether gradients show where `model` looks: not of a nearest-neighbour vote or a picture cut out."""
+    return getattr(model, "differentiable", True)
 
 
 def is_for_pictures(model: nn.Module) -> bool:
@@ -29,7 +39,9 @@ def is_for_pictures(model: nn.Module) -> bool:
     return getattr(model, "channels", None) == frozenset({1})
 
 
-def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> tuple[Heat, ...]:
+def gradcam(
+    model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None, score: GradcamScore = "logit"
+) -> tuple[Heat, ...]:
     """Heat maps of class `target` (default: the predicted class) for each stream: RGB, then flow.
 
     `clip` is (T, C, H, W) uint8. Returns arrays (T, h, w) in 0..1, each scaled by its stream's maximum. Where
@@ -39,7 +51,7 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
     if not has_streams(model):
         raise ValueError("Grad-CAM needs a network with streams, `rgb` at least")
     streams = 2 if hasattr(model, "flow") else 1
-    maps, gradients = _differentiate(model, clip, target, _hook_streams)
+    maps, gradients = _differentiate(model, clip, target, score, _hook_streams)
     maps, gradients = ([_frames(x) for x in xs] for xs in (maps, gradients))
     instants, odd = divmod(sum(len(m) for m in maps), streams)
     if odd or not 0 < instants <= len(clip):
@@ -55,34 +67,38 @@ def gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = 
     return tuple(heat[holds] for heat in heats)
 
 
-def layer_gradcam(model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None) -> list[Heat]:
+def layer_gradcam(
+    model: nn.Module, clip: npt.NDArray[np.uint8], target: int | None = None, score: GradcamScore = "logit"
+) -> list[Heat]:
     """Heat maps of class `target` (default: the predicted class) at each convolution, first to last.
 
     `clip` is (T, C, H, W) uint8. Returns arrays (T, h, w) in 0..1, each scaled by its layer's maximum.
     Raises ValueError when the network makes no feature map.
     """
     local = _tells_places_apart(model)
-    return [
-        _heat(m, g, local) for m, g in zip(*_differentiate(model, clip, target, _hook_layers), strict=True)
-    ]
+    maps, gradients = _differentiate(model, clip, target, score, _hook_layers)
+    return [_heat(m, g, local) for m, g in zip(maps, gradients, strict=True)]
 
 
 def _differentiate(
     model: nn.Module,
     clip: npt.NDArray[np.uint8],
     target: int | None,
+    of: GradcamScore,
     watch: Callable[[nn.Module], tuple[list[Tensor], list[Any]]],
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The maps that `watch` records while `model` predicts `clip`, and the gradients of the class's logit."""
+    """The maps that `watch` records while `model` predicts `clip`, and the gradients of the class's score."""
     maps, handles = watch(model)
     training, model = model.training, model.eval()
     try:
         pixels = torch.from_numpy(np.ascontiguousarray(clip))[None].float().requires_grad_()
         with torch.enable_grad():
-            logits = model(pixels)[0]
+            scores = model(pixels)[0]
+            if of == "softmax":
+                scores = scores.double().softmax(0)  # in single precision a certain one has no gradient
         if not maps:
             raise ValueError("Grad-CAM needs a network that makes feature maps")
-        score = logits[int(logits.argmax()) if target is None else target]
+        score = scores[int(scores.argmax()) if target is None else target]
         gradients = torch.autograd.grad(score, maps, allow_unused=True)
     finally:
         model.train(training)
@@ -143,5 +159,5 @@ def _heat(maps: Tensor, gradient: Tensor, local: bool) -> Heat:
     """
     weights = gradient if local else gradient.mean(dim=(2, 3), keepdim=True)
     heat = (weights * maps).sum(1).relu().detach()
-    scaled: Heat = (heat / heat.max().clamp_min(1e-12)).numpy()
+    scaled: Heat = (heat / heat.max().clamp_min(torch.finfo(heat.dtype).tiny)).numpy()
     return scaled

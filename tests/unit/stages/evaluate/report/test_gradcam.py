@@ -124,6 +124,38 @@ def test_each_convolution_shows_what_it_hands_on() -> None:
         assert layer.max() == 0, "nothing speaks for a class that does not look"
 
 
+class Halves(nn.Module):
+    """Keeps the left half of the first map and the right half of the second."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        kept = torch.zeros(2, 1, 8)
+        kept[0, :, :4] = kept[1, :, 4:] = 1
+        return maps * kept
+
+
+class Sides(nn.Module):
+    """Class 0 is the brightness of both halves, class 1 twice that of the right one."""
+
+    def __init__(self, certainty: float) -> None:
+        super().__init__()
+        conv = nn.Conv2d(1, 2, 1, bias=False)
+        nn.init.ones_(conv.weight)
+        self.maps, self.certainty = nn.Sequential(conv, Halves()), certainty
+
+    def forward(self, clip: Tensor) -> Tensor:
+        left, right = self.maps(clip.flatten(0, 1) / 255).mean((2, 3)).unbind(1)
+        return self.certainty * torch.stack((left + right, 2 * right), -1)
+
+
+@pytest.mark.parametrize("certainty", [1.0, 2000.0])
+def test_the_softmax_shows_what_supports_a_class_more_than_the_others(certainty: float) -> None:
+    pixels = np.zeros((1, 1, 8, 8), np.uint8)
+    pixels[0, 0, 2:4, 1] = pixels[0, 0, 5, 6] = 255  # logits are up to 31 apart: single precision sees 0
+    (logit,), (softmax,) = (layer_gradcam(Sides(certainty), pixels, 0, of) for of in ("logit", "softmax"))
+    assert logit[0, 2, 1] == logit[0, 5, 6] == 1
+    assert softmax[0, 2, 1] == 1 and softmax[0, 5, 6] == 0
+
+
 def test_a_network_without_maps_is_refused() -> None:
     with pytest.raises(ValueError, match="maps"):
         layer_gradcam(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)), clip()[:, :1])
@@ -149,7 +181,7 @@ def test_networks_for_pictures_are_explained_by_layer(name: str, sides: list[int
     ("name", "kwargs", "side"),
     [
         ("two_stream_swin_c", {"width": 24}, 2),
-        ("i3d", {"two_stream": True}, 2),
+        ("two_stream_i3d", {}, 2),
         ("tsn", {}, 2),
         ("i3d", {}, 2),
         ("mobilevit_3d", {}, 2),
@@ -170,5 +202,5 @@ def test_networks_of_one_stream_or_on_volumes_are_explained(
     assert len(heats) == (2 if min(model.channels) == 5 else 1)
     for heat in heats:
         assert heat.shape == (9, side, side) and 0 <= heat.min() <= heat.max() <= 1
-    if name == "i3d":  # two instants, eight frames apart: each frame shows its own
+    if name.endswith("i3d"):  # two instants, eight frames apart: each frame shows its own
         assert all((heat[:5] == heat[0]).all() and (heat[5:] == heat[8]).all() for heat in heats)
