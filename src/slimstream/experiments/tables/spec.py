@@ -9,7 +9,7 @@ settings and to those of the budgets.
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from itertools import combinations
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -125,7 +125,8 @@ class Claim(Section):
     def pairs(self, table: Table) -> Iterator[tuple[str, str | None]]:
         """The rows that are compared; (of, None) for a score that is compared with the threshold alone."""
         if not self.ordered:
-            yield from ((self.of, name) for name in self.against or [None])
+            others: list[str | None] = [*self.against] or [None]
+            yield from ((self.of, name) for name in others)
             return
         scores = {row.name: score for row in table.rows if (score := row.printed(self.metric)) is not None}
         ranked = sorted(scores, key=lambda name: -scores[name])
@@ -268,7 +269,7 @@ def shortened(settings: Settings) -> Settings:
     )
 
 
-def _with_fits(settings: Settings, change: Callable[[Settings], Settings]) -> Settings:
+def _with_fits(settings: Mapping[str, Any], change: Callable[[Settings], Settings]) -> Settings:
     found = {k: _with_fits(v, change) if isinstance(v, Mapping) else v for k, v in settings.items()}
     if isinstance(fit := found.get("fit"), dict):
         found["fit"] = {**fit, **change(fit)}

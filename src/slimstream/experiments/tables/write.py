@@ -297,8 +297,10 @@ def read_accuracy(file: Path) -> dict[str, Interval]:
         return {}
     csv = pd.read_csv(file)
     run = csv[csv["state"] == "run"]
-    names = ("accuracy", "accuracy_low", "accuracy_high")
-    return {row["row"]: Interval(*(float(row[name]) for name in names)) for row in run.to_dict("records")}
+    return {
+        row["row"]: Interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+        for row in run.to_dict("records")
+    }
 
 
 def other_code(csv: pd.DataFrame) -> list[str]:
