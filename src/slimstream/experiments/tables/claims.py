@@ -124,7 +124,7 @@ class Judged:
 
 def points(found: Interval) -> str:
     """A difference of scores in points, with its interval."""
-    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    return f"{100 * found.mean:+.1f}" + f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})" * found.known
 
 
 def judge(

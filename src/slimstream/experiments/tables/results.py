@@ -49,7 +49,7 @@ class Interval:
     """Standard deviation over the units."""
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.mean:.3f}" + f" ({self.low:.3f} to {self.high:.3f})" * self.known
 
     @property
     def known(self) -> bool:

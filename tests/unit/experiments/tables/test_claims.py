@@ -51,7 +51,8 @@ def test_below_is_the_mirror_of_above() -> None:
 
 
 def test_one_replicate_decides_nothing() -> None:
-    assert claimed(replicates(0.9), replicates(0.4), above=0.0).verdict == "not decided"
+    found = claimed(replicates(0.9), replicates(0.4), above=0.0)
+    assert found.verdict == "not decided" and found.ours == "+50.0"
 
 
 def test_networks_that_have_learnt_nothing_test_no_claim() -> None:

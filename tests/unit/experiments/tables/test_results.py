@@ -12,7 +12,7 @@ def test_the_interval_is_students_over_folds() -> None:
     # sd 0.1, n 3, t(0.975, 2) = 4.3027: half width 0.2484
     assert (found.mean, found.low, found.high) == pytest.approx((0.9, 0.6516, 1.1484), abs=1e-4)
     alone = interval([0.8])
-    assert alone.mean == 0.8 and not alone.known
+    assert alone.mean == 0.8 and not alone.known and str(alone) == "0.800"
 
 
 def test_the_interval_of_overlapping_splits_is_that_of_nadeau_and_bengio() -> None:
