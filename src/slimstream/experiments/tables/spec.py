@@ -190,6 +190,8 @@ class Spec(Section):
         for name, names in rows.items():
             if len(set(names)) < len(names):
                 raise ValueError(f"two rows of {name} have the same name")
+        if both := rows.keys() & self.figures.keys():
+            raise ValueError(f"a table and a figure are called '{min(both)}': their files would be one")
         asked = [(f"claim '{c.says}'", c.table, [*filter(None, [c.of]), *c.against]) for c in self.claims]
         asked += [(f"figure '{name}'", f.table, f.rows) for name, f in self.figures.items()]
         for who, table, wanted in asked:
