@@ -17,7 +17,8 @@ override PICTURES := $(value PICTURES)
 override PAPER := $(value PAPER)
 override BUDGET := $(value BUDGET)
 override JOBS := $(value JOBS)
-export RECIPE SOURCE PICTURES PAPER BUDGET JOBS
+override HOURS := $(value HOURS)
+export RECIPE SOURCE PICTURES PAPER BUDGET JOBS HOURS
 BIN := .venv/bin
 OURS := .venv/.made-by-slimstream
 # A .venv that was moved or copied here along with its folder imports the code, and calls the programs, of the
@@ -63,8 +64,8 @@ run: setup  ## run on your clips: make run SOURCE=<folder or s3://…>; RECIPE=t
 folds: setup  ## leave one group out at a time with the settings in params.yaml; many groups in COUNT=20 folds
 	@python -m slimstream folds $${COUNT:+--count "$$COUNT"} $${JOBS:+--jobs "$$JOBS"}
 
-tables: setup  ## the papers' tables on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
-	@python -m slimstream tables "$$PAPER" $${SOURCE:+--source "$$SOURCE"} $${PICTURES:+--pictures "$$PICTURES"} $${BUDGET:+--budget "$$BUDGET"} $${JOBS:+--jobs "$$JOBS"}
+tables: setup  ## the papers' tables on simulated plants; on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
+	@python -m slimstream tables "$$PAPER" $${SOURCE:+--source "$$SOURCE"} $${PICTURES:+--pictures "$$PICTURES"} $${BUDGET:+--budget "$$BUDGET"} $${JOBS:+--jobs "$$JOBS"} $${HOURS:+--hours "$$HOURS"}
 
 up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
 	@python -m infra.services up

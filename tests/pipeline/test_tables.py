@@ -1,6 +1,11 @@
-"""A table of three rows on tiny videos, each cut into two clips that vote: run, shared, resumed, written."""
+"""Tables on tiny clips: run, shared, resumed, written.
+
+Three rows in folds of videos, each cut into two clips that vote; two rows on a simulated plant.
+"""
 
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +19,18 @@ from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments import runner, stage_runs
+from slimstream.experiments.tables import run
+from slimstream.experiments.tables.claims import Judged
 from slimstream.experiments.tables.score import score
+from slimstream.experiments.tables.spec import Claim, load_spec
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
+from slimstream.stages.ingest.scan import scan
 from tests.pipeline.test_pictures import in_this_process
 from tests.pipeline.tiny_study import study
 
+ROOT = Path(__file__).parents[2]
 FIT = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "augment": {"crop": 1, "hflip": 0}}
 NET = {"model": "tiny_picture_net", "fit": FIT}
 TABLES: dict[str, Any] = {
@@ -70,12 +80,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             score(command[3], Paths(Path(command[4])), Path(command[5]), Path(command[6]), command[7])
             return 0
         folder, stage = Paths(Path(command[4])), command[5]
-        if stage != "split":
+        if stage not in ("scan", "ingest", "validate", "split"):
             found.append(stage)
         if stage in DIES:
             DIES.remove(stage)
             return 1
-        metrics = STAGES[stage].run(load_params(folder.params), folder, null_log)
+        params = load_params(folder.params)
+        if stage == "scan":
+            scan(params.ingest, params.split.group_by, folder)
+            return 0
+        if stage == "validate":  # Great Expectations takes seconds to import
+            clips = pd.read_parquet(folder.manifest)
+            clips.assign(twin=clips["id"]).to_parquet(folder.clips)
+            return 0
+        metrics = STAGES[stage].run(params, folder, null_log)
         folder.metrics(stage).parent.mkdir(exist_ok=True)
         folder.metrics(stage).write_text(json.dumps(metrics))
         return 0
@@ -117,9 +135,11 @@ def test_a_table_is_filled_once(
     assert table.loc["taught", "train_seconds"] == pytest.approx(np.median(own)) and len(own) == 4
     assert set(table["other_code"]) == {"no"}
     assert set(table["pretrained"]) == {"no"} and set(table["code"].str.len()) == {16}
-    page = (tmp_path / "docs/results.md").read_text()
-    assert "Pruning is cheap: **" in page and "accuracy 97.4" in page and "order by accuracy is" in page
-    assert "results/tiny-f1.svg" in page and (tmp_path / "docs/results/tiny-f2.svg").exists()
+    page = (tmp_path / "docs/results/tiny.md").read_text()
+    assert "| Pruning is cheap | -1.6 points | " in page and "accuracy 97.4" in page
+    assert "The order by accuracy " in page
+    assert "(tiny-f1.svg)" in page and (tmp_path / "docs/results/tiny-f2.svg").exists()
+    assert "TINY: Pruning is cheap" in (tmp_path / "docs/results.md").read_text()
     counted = pd.read_csv(tmp_path / "docs/results/tiny-f2.csv").groupby("row")["clips"].sum()
     assert counted.to_dict() == {"whole": 24, "pruned": 24}, "every video was judged once"
     cell = json.loads(next(tmp_path.glob(".slimstream/tables/*/*/scores/*/distilled.json")).read_text())
@@ -127,22 +147,102 @@ def test_a_table_is_filled_once(
 
     started.clear()
     assert main(command) == 0
-    assert started == [] and (tmp_path / "docs/results.md").read_text() == page
+    assert started == [] and (tmp_path / "docs/results/tiny.md").read_text() == page
 
     # Other code of prune: its row is made again, unless it is kept, which the results then say.
     known = stage_runs.stage_code
     monkeypatch.setattr(stage_runs, "stage_code", lambda s: "new" if s == "prune" else known(s))
     monkeypatch.setattr(stage_runs, "check_code", lambda *_: None)
     assert main([*command, "--keep"]) == 0 and started == []
-    assert "Made by other code than today's: pruned.\n" in (tmp_path / "docs/results.md").read_text()
+    assert "Made by other code than today's: pruned.\n" in (tmp_path / "docs/results/tiny.md").read_text()
     table = pd.read_csv(tmp_path / "docs/results/tiny-t.csv").set_index("row")
     assert table["other_code"].to_dict() == {"whole": "no", "pruned": "yes", "taught": "no"}
     assert main([*command, "--row", "whole"]) == 0 and started == []
-    assert "today's: pruned." in (tmp_path / "docs/results.md").read_text(), (
+    assert "today's: pruned." in (tmp_path / "docs/results/tiny.md").read_text(), (
         "what is there is not thrown away"
     )
     assert main(command) == 0 and started == ["prune"] * 4
-    assert "other code" not in (tmp_path / "docs/results.md").read_text()
+    assert "other code" not in (tmp_path / "docs/results/tiny.md").read_text()
+
+
+PLANT: dict[str, Any] = {
+    "title": "Tiny",
+    "simulated": {
+        "plant": "pellets",
+        "replicates": 2,
+        "settings": {
+            "ingest": {"pellets": {"batches": 4, "pictures": 3}},
+            "split": {"group_by": ["batch"], "train": 0.5, "val": 0.25, "test": 0.25},
+        },
+    },
+    "settings": {
+        "extract": {"frames": 1, "size": [32, 32], "flow": "none", "grey": True},
+        "train": NET,
+        "evaluate": {"latency_runs": 5},
+    },
+    "budgets": {"cpu": {}},
+    "tables": {
+        "t": {
+            "title": "Table",
+            "rows": [
+                {"name": "fast", "paper": {"accuracy": 99.0}},
+                {"name": "slow", "set": {"train": {"fit": {"lr": 1e-4}}}, "paper": {"accuracy": 80.0}},
+            ],
+        }
+    },
+    "claims": [{"says": "Fast wins", "table": "t", "of": "fast", "against": ["slow"], "above": 0.0}],
+}
+
+
+def test_a_plant_is_rendered_anew_for_each_replicate(
+    tmp_path: Path, started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipes/tables").mkdir(parents=True)
+    YAML(typ="safe").dump(PLANT, tmp_path / "recipes/tables/plant.yaml")
+    monkeypatch.setattr(run, "open_claims", lambda first, now, most: wanted(now))
+    command = ["--root", str(tmp_path), "tables", "plant"]
+    result = tmp_path / "docs/results/plant-t-pellets.csv"
+
+    # The second training of the first replicate dies: what was finished stays, and a second call goes on.
+    DIES.append("train")
+    assert main(command) == 1 and started[:3] == ["extract", "train", "train"]
+    assert pd.read_csv(result).set_index("row")["state"].to_dict() == {"fast": "not run", "slow": "run"}
+    started.clear()
+    assert main(command) == 0 and sorted(started) == ["extract", *["train"] * 2]
+    table = pd.read_csv(result)
+    assert table["replicates"].tolist() == [2, 2] and (table["latency_p50_ms"] > 0).all()
+    assert not list(tmp_path.glob(".slimstream/tables/*/*/data/packs/index.parquet")), "packs were deleted"
+    splits = [pd.read_parquet(f) for f in tmp_path.glob(".slimstream/tables/*/*/data/clips.parquet")]
+    assert len({tuple(sorted(set(clips["batch"]))) for clips in splits}) == 2
+    started.clear()
+    assert main(command) == 0 and started == []
+
+    # With hours to spend it goes on with open claims, and stops when they are spent.
+    assert main([*command, "--hours", "1"]) == 0 and started == ["extract", *["train"] * 2]
+    assert pd.read_csv(result)["replicates"].tolist() == [3, 3]
+    page = (tmp_path / "docs/results/plant-pellets.md").read_text()
+    assert "All clips are simulated" in page and "| Fast wins | +19.0 points |" in page
+    started.clear()
+    capsys.readouterr()
+    assert main([*command, "--replicates", "5", "--hours", "0"]) == 0 and started == []
+    assert "the 0 hours are spent" in capsys.readouterr().err
+
+
+def wanted(now: Iterable[Judged]) -> list[Claim]:
+    """The claims with fewer than three replicates."""
+    return [each.claim for each in now if each.units < 3]
+
+
+@pytest.mark.box
+@pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
+def test_every_row_of_a_paper_runs(paper: str, tmp_path: Path, started: list[str]) -> None:
+    shutil.copytree(ROOT / "recipes/tables", tmp_path / "recipes/tables")
+    assert main(["--root", str(tmp_path), "tables", paper, "--quick"]) == 0
+    tables = load_spec(paper, Paths(ROOT)).tables
+    for name in tables:
+        (file,) = tmp_path.glob(f"reports/quick/results/{paper}-{name}-*.csv")
+        assert set(pd.read_csv(file)["state"]) <= {"run", "counted"}, name
+    assert not (tmp_path / "docs").exists(), "tiny numbers are no results"
 
 
 def test_mistakes_are_one_sentence(
@@ -158,6 +258,8 @@ def test_mistakes_are_one_sentence(
         (["tiny", "--seeds", "0"], "--seeds 0"),
         (["tiny", "--jobs", "0"], "--jobs 0"),
         (["tiny"], "name your clips with --source"),
+        (["tiny", "--source", "pelets"], "do you mean 'pellets'"),
+        (["tiny", "--replicates", "5"], "the clips of this checkout are real"),
     ):
         assert main(["--root", str(tmp_path), "tables", *arguments]) == 2
         said = capsys.readouterr().err

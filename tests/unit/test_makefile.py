@@ -38,7 +38,7 @@ def asked(project: Path, *arguments: str, **environment: str) -> list[str]:
 
 def make(project: Path, *arguments: str, **environment: str) -> str:
     # `make test`, which may run this, exports what it was given itself.
-    given = ("RECIPE", "SOURCE", "PICTURES", "PAPER", "BUDGET", "JOBS")
+    given = ("RECIPE", "SOURCE", "PICTURES", "PAPER", "BUDGET", "JOBS", "HOURS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", *given))}
     answer = subprocess.run(
         ["make", *arguments], cwd=project, env=clean | environment, capture_output=True, text=True
@@ -63,7 +63,9 @@ def test_what_is_not_given_is_not_passed(project: Path) -> None:
     assert asked(project, "run") == ["-m", "flows.retrain", "--recipe", "rig"]
     wanted = ["-m", "flows.retrain", "--recipe", "auto", "--source", "$(x), y"]
     assert asked(project, "run", "SOURCE=$(x), y") == asked(project, "run", SOURCE="$(x), y") == wanted
-    assert asked(project, "tables", "PAPER=p3") == ["-m", "slimstream", "tables", "p3"]
+    assert asked(project, "tables") == ["-m", "slimstream", "tables", "all"]
+    wanted = ["-m", "slimstream", "tables", "p3", "--hours", "2"]
+    assert asked(project, "tables", "PAPER=p3", "HOURS=2") == wanted
 
 
 @pytest.mark.parametrize(

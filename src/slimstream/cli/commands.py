@@ -260,9 +260,9 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
     """Run the tables of papers and print them. Returns 1 when a row failed."""
-    from slimstream.experiments.tables.run import check_rows, run_tables, select_rows
+    from slimstream.experiments.tables.protocols import Asked, check_folder
+    from slimstream.experiments.tables.run import check_request, run_tables
     from slimstream.experiments.tables.spec import listing, load_specs
-    from slimstream.stages.ingest.reserved_folders import check_source
 
     specs = load_specs(args.paper, paths)
     if args.list:
@@ -274,15 +274,19 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
         asks = ", ".join(spec.paper for spec in specs if spec.pictures)
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
     for source in filter(None, (args.source, args.pictures)):
-        check_source(source, paths)
-    for spec in specs[1:]:  # before any work, so that a mistake in the last one is found at once
-        check_rows(spec, select_rows(spec, args.table, args.row).values(), args.budget, paths)
+        check_folder(source, paths)
+    options = ("replicates", "folds", "as_printed", "seeds", "hours", "quick", "keep")
+    own = {name: getattr(args, name) for name in options}
+    asked = [
+        Asked(source=args.pictures or args.source if spec.pictures else args.source, **own) for spec in specs
+    ]
+    for spec, wish in zip(
+        specs, asked, strict=True
+    ):  # before any work: a mistake in the last is found at once
+        check_request(spec, paths, args.table, args.row, args.budget, wish)
     failed = 0
-    for spec in specs:
-        source = args.pictures or args.source if spec.pictures else args.source
-        said, broken = run_tables(
-            spec, paths, args.table, args.row, args.budget, args.seeds, source, args.jobs, args.keep
-        )
+    for spec, wish in zip(specs, asked, strict=True):
+        said, broken = run_tables(spec, paths, args.table, args.row, args.budget, wish, args.jobs)
         print(said)
         failed += broken
     return 1 if failed else 0

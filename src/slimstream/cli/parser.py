@@ -195,7 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     process.add_argument("--recipe", type=Path, help="process recipe (default: the built-in settings)")
     process.add_argument("--out", type=Path, help="where the rows go (default: reports/process.csv)")
     tables = add(
-        "tables", "run a paper's tables on your clips, every row by the same budget", commands.tables
+        "tables",
+        "run a paper's tables on its simulated plant or on your clips, every row by the same budget",
+        commands.tables,
     )
     tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables; or all")
     tables.add_argument("--table", help="this table alone")
@@ -203,9 +205,36 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument(
         "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
     )
-    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
-    tables.add_argument("--source", help="a folder or s3://bucket/prefix (default: the clips validated here)")
+    tables.add_argument(
+        "--source", help="a folder or s3://bucket/prefix (default: the paper's simulated plant)"
+    )
     tables.add_argument("--pictures", help="the source of tables on pictures, where all papers are run")
+    protocol = tables.add_mutually_exclusive_group()
+    protocol.add_argument(
+        "--replicates", type=int, help="simulated plants of new clips, per row (default: as the file says)"
+    )
+    protocol.add_argument(
+        "--folds",
+        type=int,
+        help="leave out whole groups, in so many folds at most (default: as the file says)",
+    )
+    protocol.add_argument(
+        "--as-printed",
+        action="store_true",
+        help="random splits of real clips, as the papers split; flatters: same scenes in training and test",
+    )
+    tables.add_argument("--seeds", type=int, help="trainings per row and fold (default: as the row says)")
+    tables.add_argument(
+        "--hours",
+        type=float,
+        help="begin nothing new in a paper after so many hours; in time that is left, run more replicates of "
+        "the rows of claims that are not decided",
+    )
+    tables.add_argument(
+        "--quick",
+        action="store_true",
+        help="one replicate of tiny data and one epoch, in reports/quick: does every row run?",
+    )
     _add_runner_options(tables)
     tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class TimeLeft:
         return f"{said}, about {max(1, round(seconds / 60 / min(at_once, len(self._open))))} min"
 
 
-def run_steps(steps: Iterable[S], jobs: int | None = None) -> Iterator[StepResult[S]]:
+def run_steps(steps: Iterable[S], jobs: int | None = None) -> Generator[StepResult[S], None, None]:
     """Run the unfinished `steps`, earlier ones first, `jobs` at once; yield each when it has ended.
 
     The default of `jobs` is one on this machine, and with SLIMSTREAM_DASK the number of the workers' threads.

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -141,6 +142,13 @@ class StageRun:
             if not self.makes.exists():  # another process may have made it meanwhile
                 self._prepare_folder()
                 run_stage(self.paths, self.stage, self.code, self.variables, quietly, cores, lock)
+
+    def delete(self) -> None:
+        """Delete its folder; the stage is then run again when a later one needs it."""
+        if self.folder.exists():
+            with locked(self.folder):
+                self.makes.unlink(missing_ok=True)  # first: what is half deleted is not finished
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def _prepare_folder(self) -> None:
         """Write params.yaml and the clips; link shared files and the outputs of the stages before."""

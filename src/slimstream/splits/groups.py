@@ -76,10 +76,11 @@ def leave_one_group_out(groups: Iterable[str]) -> list[str]:
     return sorted(set(groups))
 
 
-def folds(clips: pd.DataFrame, group_by: Sequence[str], at_most: int) -> pd.Series:
+def folds(clips: pd.DataFrame, group_by: Sequence[str], at_most: int, seed: int | None = None) -> pd.Series:
     """Return the fold of each clip: its component, or `fold0`, … with more than `at_most` components.
 
     Components stay together and classes are spread evenly. The result does not depend on the order of clips.
+    With `seed` components are put together at random.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -88,7 +89,8 @@ def folds(clips: pd.DataFrame, group_by: Sequence[str], at_most: int) -> pd.Seri
     if group.nunique() <= at_most:
         return group.rename("fold")
     fold = pd.Series("", index=clips.index, name="fold")
-    parts = StratifiedGroupKFold(at_most).split(clips, clips["label"], group)
+    kind = StratifiedGroupKFold(at_most, shuffle=seed is not None, random_state=seed)
+    parts = kind.split(clips, clips["label"], group)
     for number, (_, judged) in enumerate(parts):
         fold.iloc[judged] = f"fold{number}"
     return fold

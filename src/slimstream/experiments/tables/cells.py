@@ -1,4 +1,4 @@
-"""Cells: a row of a table on one fold. The stages that make its model each run in their own folder.
+"""Cells: a row of a table on one fold, replicate or split. Each stage of its model runs in its own folder.
 
 A folder is named after everything that its stage depends on (`experiments.stage_runs`), so rows with the same
 first stages share them. For example a network is trained once for its own row, for rows that prune it and for
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
 from slimstream.core.fingerprint import PACKAGE, code_key, stage_code
 from slimstream.core.paths import TEACHERS, Paths
@@ -29,13 +28,10 @@ from slimstream.experiments.stage_runs import (
     locked,
     prepare_source,
     settings_of,
-    with_source,
 )
 from slimstream.experiments.tables.results import FinishedCell
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
-from slimstream.splits.columns import effective_group_by
-from slimstream.splits.groups import components, folds
 
 STAGE_OF_MODEL = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that makes each model. `refit` is not used: it would change the head that the row evaluates."""
@@ -68,33 +64,34 @@ class DataSource:
 
     source: Paths
     home: Home
-    at_most: int
-    """Maximum number of folds; more groups are combined."""
     current: bool = True
     """Whether the clips were fetched and validated by the present code; in the checkout DVC ensures it."""
 
     @classmethod
-    def open(
-        cls, params: Params, paths: Paths, source: str | None, at_most: int, keep: bool = False
-    ) -> "DataSource":
-        """Open the checkout's clips, or scan, fetch and validate `source` once, separate from the checkout.
+    def of_checkout(cls, paths: Paths, keep: bool = False) -> "DataSource":
+        """The clips of the checkout. With `keep`, results of other code are used. Raises UserError."""
+        if not paths.clips.exists():
+            raise UserError(f"{paths.clips} is missing: name your clips with --source.")
+        return cls(paths, Home(paths, "tables", keep))
 
-        With `keep`, results of other code are used (`experiments.stage_runs`). Raises UserError when there
-        are no clips or the source cannot be used.
-        """
+    @classmethod
+    def planned(cls, params: Params, paths: Paths, keep: bool = False) -> "DataSource":
+        """The clips of `ingest.source`, in a folder of their own, which may not be there yet (`ready`)."""
         home = Home(paths, "tables", keep)
-        if source is None:
-            if not paths.clips.exists():
-                raise UserError(f"{paths.clips} is missing: name your clips with --source.")
-            return cls(paths, home, at_most)
-        params = with_source(params, source)
         # Rows may have different settings of extract; only `bits` affects which clips are accepted.
         read = settings_of("validate", params) | {"extract": params.extract.bits}
-        name = hash_key(source, settings_of("ingest", params), read)
+        name = hash_key(params.ingest.source, settings_of("ingest", params), read)
         code = hash_key(stage_code("ingest"), stage_code("validate"))
         folder = choose(home.folder, name, code, "validate.seconds", keep)
-        prepare_source(params, Paths(folder), source, paths)
-        return cls(Paths(folder), home, at_most, folder.name == code)
+        return cls(Paths(folder), home, folder.name == code)
+
+    @property
+    def ready(self) -> bool:
+        return self.source.clips.exists() and (self.source.root / "validate.seconds").exists()
+
+    def prepare(self, params: Params) -> None:
+        """Scan, fetch or render, and validate the clips, unless that was done. Raises UserError."""
+        prepare_source(params, self.source, params.ingest.source, self.home.checkout)
 
     def keeping(self) -> "DataSource":
         """The same clips with `keep`: results of other code count as finished."""
@@ -102,40 +99,21 @@ class DataSource:
 
     @cached_property
     def clips(self) -> pd.DataFrame:
-        # The fold decides which clips are test, not earlier runs.
+        # The protocol decides which clips are test, not earlier runs.
         return pd.read_parquet(self.source.clips).assign(held_out=False)
 
     @cached_property
     def name(self) -> str:
         return hash_key(sorted(self.clips["id"] + self.clips["sha256"]))
 
-    def cells(self, model: str, params: Params) -> Iterator["Cell"]:
-        """One cell per fold; nothing is run yet."""
-        group_by = effective_group_by(group_columns(self.clips), params.split)
-        fold, several = _folded(self, tuple(group_by))
-        names = sorted(set(fold))
-        for test, following in zip(names, [*names[1:], *names[:1]], strict=True):
-            # Where each fold is one group, the split chooses the validation part as usual. Where folds are
-            # several groups, the next fold is the validation part: otherwise it would always be the same one.
-            parts = fold.where(fold.isin((test, following)), "learning") if several else fold
-            split = params.split.model_copy(update={"group_by": ["fold"], "test_group": test, "given": None})
-            clips = self.clips.assign(fold=parts)
-            yield Cell(model, test, params.model_copy(update={"split": split}), clips, self)
-
-
-@cache
-def _folded(data: DataSource, group_by: tuple[str, ...]) -> tuple[pd.Series, bool]:
-    """The fold of every clip, and whether folds consist of several groups."""
-    fold = folds(data.clips, group_by, data.at_most)
-    return fold, components(data.clips, group_by).nunique() > fold.nunique()
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one fold."""
+    """One model on one fold, replicate or split."""
 
     model: str
     fold: str
+    """Name of the fold, replicate or split."""
     params: Params
     clips: pd.DataFrame
     data: DataSource
@@ -212,10 +190,12 @@ class Cell:
         return alone if scratch else alone + spent["train"] + spent["prune"]
 
     def steps(self) -> Iterator[Step]:
-        """All steps of the cell, in the order in which they are run. Cells may share steps."""
-        yield self.packs
-        yield from self.runs.values()
-        yield self.score
+        """All steps of the cell, in the order in which they are run. Cells may share steps.
+
+        A finished cell needs no more of them, even if its packs were deleted meanwhile.
+        """
+        steps: tuple[Step, ...] = (self.packs, *self.runs.values(), self.score)
+        yield from (step for step in steps if step.makes.exists()) if self.scores.exists() else steps
 
     def time(self) -> None:
         """Time the exported form of the finished model."""

@@ -1,8 +1,9 @@
-"""Results of a table: scores with intervals, differences of rows, and verdicts on the paper's claims.
+"""Scores of rows and differences of rows, with intervals over folds, replicates or splits: the units.
 
-A row's score is the mean over folds of the mean over seeds. Its interval is Student's t over the fold means:
-seeds show how much training varies, folds how much groups vary, and a plant adds groups. Folds share training
-clips, so the interval is an approximation and too narrow; with four groups it is wide nevertheless.
+A row's score is the mean over units of the mean over seeds. Its interval is Student's t over the unit means:
+seeds show how much training varies, units how much clips and groups vary. Replicates are independent. Folds
+share training clips, so their interval is an approximation and too narrow; with four groups it is wide
+nevertheless. Random splits share training and test clips; their interval is widened for that.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from slimstream.experiments.tables.spec import Claim
+from slimstream.training.metrics import classification
 
 Seeds = Sequence[Sequence["FinishedCell"]]
-"""Finished cells, by seed and then by fold."""
+"""Finished cells, by seed and then by fold; a replicate or a split is a seed with one cell."""
+POWER = 0.8
+"""Chance that a test with the needed number of units shows the effect."""
+MOST_UNITS = 1000
+"""More units than these are not counted."""
 
 
 @dataclass(frozen=True)
@@ -34,29 +39,60 @@ class FinishedCell:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with the bounds of its 95 % interval, which may be NaN."""
+    """A mean over units with the bounds of its 95 % interval, which may be NaN."""
 
     mean: float
     low: float
     high: float
+    units: int = 0
+    spread: float = nan
+    """Standard deviation over the units."""
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.mean:.3f}" + f" ({self.low:.3f} to {self.high:.3f})" * self.known
+
+    @property
+    def known(self) -> bool:
+        """Whether it has bounds."""
+        return self.low == self.low
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Mean of fold means with Student's 95 % interval; bounds are NaN for fewer than two folds."""
+def interval(values: Sequence[float], overlap: float = 0.0) -> Interval:
+    """Mean of unit means with Student's 95 % interval; bounds are NaN for fewer than two units.
+
+    With `overlap`, the number of test clips per training clip, units are random splits of the same clips, and
+    the variance of the mean is s² · (1/n + overlap) (Nadeau & Bengio, "Inference for the generalization
+    error", Machine Learning 52, 2003: the corrected resampled t-test).
+    """
     from scipy.stats import t
 
-    mean = float(np.mean(values)) if values else nan
-    if len(values) < 2:
-        return Interval(mean, nan, nan)
-    half = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
+    mean, units = float(np.mean(values)) if len(values) else nan, len(values)
+    if units < 2:
+        return Interval(mean, nan, nan, units)
+    spread = float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, units - 1)) * spread * sqrt(1 / units + overlap)
+    return Interval(mean, mean - half, mean + half, units, spread)
+
+
+def units_needed(spread: float, effect: float) -> int | None:
+    """Independent units after which a 95 % t interval excludes what lies `effect` away, with POWER.
+
+    `spread` is the standard deviation over units, in the unit of `effect`. None for more than MOST_UNITS.
+    """
+    from scipy.stats import nct, t
+
+    if effect <= 0:
+        return None
+    units = np.arange(2, MOST_UNITS + 1)
+    if spread == 0:
+        return int(units[0])
+    away = np.minimum(effect * np.sqrt(units) / spread, 30.0)  # beyond, the distribution is not computed
+    enough = units[nct.sf(t.ppf(0.975, units - 1), units - 1, away) >= POWER]
+    return int(enough[0]) if len(enough) else None
 
 
 def by_fold(seeds: Seeds, metric: str) -> dict[str, float]:
-    """Mean over seeds of each fold's `metric`."""
+    """Mean over seeds of each unit's `metric`."""
     values: dict[str, list[float]] = {}
     for cells in seeds:
         for cell in cells:
@@ -64,22 +100,23 @@ def by_fold(seeds: Seeds, metric: str) -> dict[str, float]:
     return {fold: float(np.mean(found)) for fold, found in values.items()}
 
 
-def difference(of: Seeds, against: Seeds, metric: str) -> Interval:
-    """Mean difference of `metric` of two rows, paired over folds, with its interval."""
-    one, other = by_fold(of, metric), by_fold(against, metric)
-    return interval([one[fold] - other[fold] for fold in one if fold in other])
+def difference(of: Seeds, against: Seeds | None, metric: str, overlap: float = 0.0) -> Interval:
+    """Mean difference of `metric` of two rows, paired over units; without `against` the score of `of`."""
+    one = by_fold(of, metric)
+    if against is None:
+        return interval(list(one.values()), overlap)
+    other = by_fold(against, metric)
+    return interval([one[fold] - other[fold] for fold in one if fold in other], overlap)
 
 
-def claim_verdict(claim: Claim, differences: Sequence[Interval]) -> str:
-    """The verdict on a claim about `differences`.
+def above_floor(seeds: Seeds, metric: str, overlap: float = 0.0) -> Interval:
+    """`metric` minus what whoever always names the commonest class of a unit's clips has there."""
+    floors = {cell.fold: _floor(cell, metric) for cells in seeds for cell in cells}
+    return interval([score - floors[fold] for fold, score in by_fold(seeds, metric).items()], overlap)
 
-    "borne out" when all intervals lie on the claimed side of the threshold, "contradicted" when one lies
-    wholly on the other side, and "not decidable on this data" otherwise."""
-    sign = 1 if claim.above is not None else -1
-    bound = sign * (claim.above if claim.above is not None else claim.below or 0.0)
-    ends = [sorted((sign * d.low, sign * d.high)) for d in differences]
-    if all(low > bound for low, _ in ends):
-        return "borne out"
-    if any(high < bound for _, high in ends):
-        return "contradicted"
-    return "not decidable on this data"
+
+def _floor(cell: FinishedCell, metric: str) -> float:
+    clips = np.sum(cell.scores["confusion"], axis=1)
+    constant = np.zeros((len(clips), len(clips)), np.int64)
+    constant[:, clips.argmax()] = clips
+    return float(getattr(classification, metric)(constant))

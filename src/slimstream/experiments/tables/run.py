@@ -1,28 +1,35 @@
-"""Run a paper's tables, seed by seed and row by row, and write the results after each finished row."""
+"""Run a paper's tables in rounds of rows, and write the results after each finished row."""
 
 import sys
-from collections.abc import Callable, Iterable
-from functools import cache
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import check_jobs, run_steps
 from slimstream.experiments.stage_runs import report_stale_stages
-from slimstream.experiments.tables.cells import Cell, DataSource, chain, stage_of_model
-from slimstream.experiments.tables.results import FinishedCell
+from slimstream.experiments.tables.cells import Cell, chain, stage_of_model
+from slimstream.experiments.tables.claims import open_claims
+from slimstream.experiments.tables.protocols import (
+    Asked,
+    Key,
+    Protocol,
+    Replicates,
+    Turn,
+    open_protocol,
+    with_answers,
+)
+from slimstream.experiments.tables.results import FinishedCell, Seeds
 from slimstream.experiments.tables.spec import Row, Spec
-from slimstream.experiments.tables.write import write_results
+from slimstream.experiments.tables.write import judge_claims, write_results
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.preflight import preflight
 from slimstream.pipeline.stages import STAGES
 
-SEEDS = 5
-"""Maximum number of seeds per row."""
-Key = tuple[str, str]
-"""Names of a table and of one of its rows."""
 Cells = Callable[[Key, int], list[Cell]]
-"""Returns the cells of a row and a seed, one per fold."""
+"""Returns the cells of a row and a number (seed, replicate or split)."""
 
 
 def run_tables(
@@ -31,58 +38,131 @@ def run_tables(
     table: str | None = None,
     row: str | None = None,
     budget: str = "cpu",
-    seeds: int | None = None,
-    source: str | None = None,
+    asked: Asked | None = None,
     jobs: int | None = None,
-    keep: bool = False,
 ) -> tuple[str, int]:
     """Run rows of the tables, `jobs` steps at once, and write docs/results.
 
-    Returns the section of docs/results.md and the number of failed rows. `table` and `row` select rows (None:
-    all), `budget` their settings, `seeds` the trainings per row and fold. `source` names the clips (None:
-    those of the checkout). Results of other code are made again or, with `keep`, used and marked. Raises
-    UserError before any work starts when a name is unknown or a row's settings do not fit.
+    Returns the page of the tables and the number of failed rows. `table` and `row` select rows (None: all),
+    `budget` their settings, `asked` the protocol. Raises UserError before any work starts when a name is
+    unknown, a row's settings do not fit, or the clips are none for this protocol.
     """
-    rows = select_rows(spec, table, row)
-    if seeds is not None and not 1 <= seeds <= SEEDS:
-        raise UserError(f"--seeds {seeds}: it is 1 to {SEEDS} trainings per row and fold.")
+    asked = asked or Asked()
+    spec = check_request(spec, paths, table, row, budget, asked)
     check_jobs(jobs)
-    check_rows(spec, rows.values(), budget, paths)
-    data = DataSource.open(spec.params(next(iter(rows.values())), budget), paths, source, spec.folds, keep)
-    cells = plan_cells(spec, budget, data)
-    # A result of other code stays in the table, with a mark, until there is one of the present code.
-    otherwise = plan_cells(spec, budget, data.keeping())
-    turns = [
-        (where, seed)
-        for seed in range(SEEDS)
-        for where, r in rows.items()
-        if not r.count and seed < (seeds or r.seeds)
-    ]
+    rows = {where: r for where, r in select_rows(spec, table, row).items() if not r.count}
+    tables = _Tables(open_protocol(spec, budget, asked, paths), paths, jobs, asked.hours)
+    for turns in tables.rounds(rows, asked.seeds):
+        if not tables.run(turns):
+            print(f"{spec.paper}: the {asked.hours:g} hours are spent.", file=sys.stderr, flush=True)
+            break
+    failures = [f"failed: {' / '.join(where)}: {why}" for where, why in tables.broken.items()]
+    return "\n".join([tables.write(), *failures]), len(tables.broken)
 
-    def write() -> str:
-        return write_results(spec, paths, budget, lambda *where: finished_cells(cells, where, otherwise))
 
-    wanted = [(turn, cell) for turn in turns for cell in cells(*turn)]
-    report_stale_stages(spec.paper, [run for _, cell in wanted for run in (cell.packs, *cell.runs.values())])
-    by_scores: dict[Path, list[tuple[tuple[Key, int], str]]] = {}
-    for turn, cell in wanted:
-        by_scores.setdefault(cell.scores, []).append((turn, cell.fold))
-    broken: dict[Key, str] = {}
-    for ended in run_steps((step for _, cell in wanted for step in cell.steps()), jobs):
-        served = by_scores.get(ended.step.makes, ())
-        for (where, seed), fold in served:
-            head = f"{spec.paper} {' / '.join(where)}, seed {seed}, fold {fold}"
-            print(f"{head}: {ended.error or ended.left}", file=sys.stderr, flush=True)
-            broken |= {where: ended.error} if ended.error else {}
-        # After each row, so that a killed run leaves the results of its finished rows.
-        if not ended.error and any(all(cell.scores.exists() for cell in cells(*turn)) for turn, _ in served):
-            write()
-    # Latencies are measured last, when nothing else runs.
-    for where in rows:
-        if (where, 0) in turns and where not in broken:
-            cells(where, 0)[0].time()
-    failures = [f"failed: {' / '.join(where)}: {why}" for where, why in broken.items()]
-    return "\n".join([write(), *failures]), len(broken)
+def check_request(
+    spec: Spec, paths: Paths, table: str | None, row: str | None, budget: str, asked: Asked
+) -> Spec:
+    """The tables as they were asked for. Raises UserError for what cannot be run."""
+    spec = with_answers(spec, asked)
+    check_rows(spec, select_rows(spec, table, row).values(), budget, paths)
+    return spec
+
+
+class _Tables:
+    """The tables of a paper under one protocol, while they run."""
+
+    def __init__(self, protocol: Protocol, paths: Paths, jobs: int | None, hours: float | None) -> None:
+        self.protocol, self.paths, self.jobs, self.hours = protocol, paths, jobs, hours
+        self.end = None if hours is None else time.monotonic() + 3600 * hours
+        self.rows = select_rows(protocol.spec, None, None)
+        self.cells = plan_cells(self.rows, protocol)
+        # A result of other code stays in the table, with a mark, until there is one of the present code.
+        self.otherwise = plan_cells(self.rows, protocol.keeping())
+        self.broken: dict[Key, str] = {}
+
+    def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
+        """The turns of `rows`; with hours to spend, then those of claims that need more replicates."""
+        yield from self.protocol.rounds(rows, seeds)
+        if self.hours is None or not isinstance(self.protocol, Replicates):
+            return
+        for number in range(self.protocol.count, self.protocol.most):
+            if not (wanted := [where for where in self.undecided() if where in rows]):
+                return
+            yield [(where, number) for where in wanted]
+
+    def undecided(self) -> list[Key]:
+        """The rows of the claims that more replicates may decide."""
+        assert isinstance(self.protocol, Replicates)
+        done = self.done()
+        first = {where: seeds[: self.protocol.count] for where, seeds in done.items()}
+        claims = open_claims(
+            judge_claims(self.protocol, first), judge_claims(self.protocol, done), self.protocol.most
+        )
+        tables = self.protocol.spec.tables
+        names = {(claim.table, name) for claim in claims for name in claim.rows(tables[claim.table])}
+        return [where for where in self.rows if where in names and where not in self.broken]
+
+    def run(self, turns: Sequence[Turn]) -> bool:
+        """Run a round; False when the hours were spent before it was finished."""
+        if self._late():
+            return False
+        spec = self.protocol.spec
+        turns = [turn for turn in turns if turn[0] not in self.broken]
+        for number in sorted({number for _, number in turns}):
+            self.protocol.prepare(number)
+        wanted = [(turn, cell) for turn in turns for cell in self.cells(*turn)]
+        report_stale_stages(
+            spec.paper, [run for _, cell in wanted for run in (cell.packs, *cell.runs.values())]
+        )
+        by_scores: dict[Path, list[tuple[Turn, str]]] = {}
+        for turn, cell in wanted:
+            by_scores.setdefault(cell.scores, []).append((turn, cell.fold))
+        finished = True
+        with closing(run_steps((step for _, cell in wanted for step in cell.steps()), self.jobs)) as steps:
+            for ended in steps:
+                served = by_scores.get(ended.step.makes, [])
+                for (where, number), fold in served:
+                    which = f"seed {number}, fold {fold}" if self.protocol.unit == "fold" else fold
+                    head = f"{spec.paper} {' / '.join(where)}, {which}"
+                    print(f"{head}: {ended.error or ended.left}", file=sys.stderr, flush=True)
+                    self.broken |= {where: ended.error} if ended.error else {}
+                # After each row, so that a killed run leaves the results of its finished rows.
+                if not ended.error and any(
+                    all(cell.scores.exists() for cell in self.cells(*turn)) for turn, _ in served
+                ):
+                    self.write()
+                if self._late():
+                    finished = False
+                    break
+        if finished:
+            self._end_round(wanted)
+        return finished
+
+    def _end_round(self, wanted: Sequence[tuple[Turn, Cell]]) -> None:
+        """Measure latencies, when nothing else runs, and delete what is needed no more."""
+        timed: set[Key] = set()
+        for (where, number), cell in wanted:
+            if number == 0 and where not in timed and where not in self.broken:
+                cell.time()
+                timed.add(where)
+        if all(cell.scores.exists() for _, cell in wanted):
+            self.protocol.clear(cell for _, cell in wanted)
+
+    def _late(self) -> bool:
+        return self.end is not None and time.monotonic() > self.end
+
+    def done(self) -> dict[Key, Seeds]:
+        """The finished cells of every row that is trained."""
+        numbers = range(self.protocol.most)
+        return {
+            where: finished_cells(self.cells, where, numbers, self.otherwise)
+            for where, row in self.rows.items()
+            if not row.count
+        }
+
+    def write(self) -> str:
+        return write_results(self.protocol, self.paths, self.done())
 
 
 def select_rows(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
@@ -116,30 +196,36 @@ def check_rows(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> No
             seen.append((params, stages))
 
 
-def plan_cells(spec: Spec, budget: str, data: DataSource) -> Cells:
-    """A cached function that returns the cells of a row and a seed, one per fold."""
-    rows = select_rows(spec, None, None)
+def plan_cells(rows: Mapping[Key, Row], protocol: Protocol) -> Cells:
+    """A function that returns the cells of a row and a number, and remembers those whose clips are there."""
+    known: dict[Turn, list[Cell]] = {}
 
-    @cache
-    def cells(where: Key, seed: int) -> list[Cell]:
-        row = rows[where]
-        return list(data.cells(row.model, spec.params(row, budget, seed)))
+    def cells(where: Key, number: int) -> list[Cell]:
+        if not known.get((where, number)):
+            known[where, number] = protocol.cells(rows[where], number)
+        return known[where, number]
 
     return cells
 
 
-def finished_cells(cells: Cells, where: Key, otherwise: Cells | None = None) -> list[list[FinishedCell]]:
-    """The cells of every seed with all folds finished. Rows without randomness have one seed.
+def finished_cells(
+    cells: Cells, where: Key, numbers: Iterable[int], otherwise: Cells | None = None
+) -> list[list[FinishedCell]]:
+    """The cells of every number with all folds finished. Rows without randomness have one seed.
 
     For a seed that is not finished in `cells`, those of other code in `otherwise` are used.
     """
-    found = []
-    for seed in range(SEEDS):
-        if seed and cells(where, seed)[0].scores == cells(where, 0)[0].scores:
-            break
+    found: list[list[FinishedCell]] = []
+    before: Path | None = None
+    for number in numbers:
         for plan in filter(None, (cells, otherwise)):
-            done = [cell.done() for cell in plan(where, seed)]
-            if all(done):
+            planned = plan(where, number)
+            if number and planned and plan is cells and planned[0].scores == before:
+                return found
+            if not number and planned and plan is cells:
+                before = planned[0].scores
+            done = [cell.done() for cell in planned]
+            if done and all(done):
                 found.append([cell for cell in done if cell])
                 break
     return found

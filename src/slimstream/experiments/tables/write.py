@@ -1,57 +1,165 @@
-"""Writes the results: docs/results/<paper>-<table>.csv, figures and a section of docs/results.md."""
+"""Writes the results: CSV files, figures, a page of each protocol, and the summary in docs/results.md."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import nan
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from slimstream.core.paths import Paths
+from slimstream.core.paths import TEACHERS, Paths
+from slimstream.experiments.tables.claims import Counted, Judged, judge
 from slimstream.experiments.tables.figures import draw
-from slimstream.experiments.tables.results import (
-    Interval,
-    Seeds,
-    by_fold,
-    claim_verdict,
-    difference,
-    interval,
-)
-from slimstream.experiments.tables.spec import Claim, Metric, Row, Spec, Table
+from slimstream.experiments.tables.protocols import FLATTERS, Folds, Key, Protocol, Replicates, Splits
+from slimstream.experiments.tables.results import Interval, Seeds, by_fold, interval
+from slimstream.experiments.tables.spec import PRINTED_AS, Claim, Metric, Row, Spec, Table
+from slimstream.pipeline.params import Params
 
 METRICS: tuple[str, ...] = get_args(Metric)
+Done = Mapping[Key, Seeds]
+"""Finished cells by names of table and row."""
 
 
-def write_results(spec: Spec, paths: Paths, budget: str, cells: Callable[[str, str], Seeds]) -> str:
-    """Write CSV files, figures and the section of docs/results.md; return the section.
+def write_results(protocol: Protocol, paths: Paths, done: Done) -> str:
+    """Write CSV files, figures and the page of `protocol`, and the summary of all pages; return the page.
 
-    `cells` returns the finished cells of a row, by the names of table and row.
+    With --quick all go to reports/quick instead of docs.
     """
-    folder = paths.root / "docs/results"
+    spec, name = protocol.spec, file_stem(protocol)
+    home = paths.root / ("reports/quick" if spec.tiny else "docs")
+    folder = home / "results"
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = "" if budget == "cpu" else f"-{budget}"
-    lines = [f"## {spec.title}", "", preamble(spec, budget)]
-    for name, table in spec.tables.items():
-        done = {row.name: cells(name, row.name) for row in table.rows if not row.count}
-        csv = pd.DataFrame([csv_row(spec, row, budget, done.get(row.name, [])) for row in table.rows])
-        csv.to_csv(folder / f"{spec.paper}-{name}{suffix}.csv", index=False)
-        lines += ["", f"### {table.title}", "", *markdown(csv), *other_code(csv)]
-        seeds = {row.name: row.seeds for row in table.rows}
-        said = [claim_line(claim, done, seeds) for claim in spec.claims if claim.table == name]
-        said += [text for text in (order_line(table, done), table.note.strip()) if text]
-        lines += [""] * bool(said) + [f"- {sentence}" for sentence in said]
+    judged = judge_claims(protocol, done)
+    if judged:
+        claims_csv(protocol, judged).to_csv(folder / f"{name}-claims.csv", index=False)
+    lines = [
+        f"# {spec.title}, {protocol.heading}",
+        "",
+        preamble(protocol),
+        "",
+        *claims_table(protocol, judged),
+    ]
+    for table_name, table in spec.tables.items():
+        stem = f"{spec.paper}-{table_name}{suffix(protocol)}"
+        rows = {row.name: done.get((table_name, row.name), []) for row in table.rows if not row.count}
+        csv = pd.DataFrame([csv_row(protocol, row, rows.get(row.name, [])) for row in table.rows])
+        csv.to_csv(folder / f"{stem}.csv", index=False)
+        real = isinstance(protocol, Folds) and not protocol.plant
+        printed = folder / f"{spec.paper}-{table_name}{suffix(protocol, Splits.suffix)}.csv"
+        flattered = read_accuracy(printed) if real else {}
+        lines += ["", f"## {table.title}", "", *markdown(csv, flattered), *other_code(csv)]
+        note = table.note_simulated if isinstance(protocol, Replicates) else table.note if real else ""
+        said = [order_line(protocol, table_name, table, rows), note.strip()]
+        lines += [line for text in said if text for line in ("", text)]
         for figure, f in spec.figures.items():
-            if f.table == name and any(done[row] for row in f.rows):
-                file = f"{spec.paper}-{figure}{suffix}"
-                draw(f, {row: done[row] for row in f.rows if done[row]}, folder / file)
-                lines += ["", f"![{f.title}](results/{file}.svg)"]
-    section = "\n".join(lines)
-    page = paths.root / "docs/results.md"
+            if f.table == table_name and any(rows[row] for row in f.rows):
+                drawn = f"{spec.paper}-{figure}{suffix(protocol)}"
+                draw(f, {row: rows[row] for row in f.rows if rows[row]}, folder / drawn)
+                lines += ["", f"![{f.title}]({drawn}.svg)"]
+    page = "\n".join(lines) + "\n"
+    (folder / f"{name}.md").write_text(page)
+    write_summary(home)
+    return page
+
+
+def suffix(protocol: Protocol, own: str | None = None) -> str:
+    """End of the names of files: the protocol's, or `own` instead, and the budget unless it is `cpu`."""
+    budget = "" if protocol.budget == "cpu" else f"-{protocol.budget}"
+    return f"{protocol.suffix if own is None else own}{budget}"
+
+
+def file_stem(protocol: Protocol) -> str:
+    """Name of its page."""
+    return f"{protocol.spec.paper}{suffix(protocol)}"
+
+
+def judge_claims(protocol: Protocol, done: Done) -> list[Judged]:
+    """All claims of the paper, judged by the finished cells."""
+    spec = protocol.spec
+    found = []
+    for claim in spec.claims:
+        table = spec.tables[claim.table]
+        rows = {row.name: done.get((claim.table, row.name), []) for row in table.rows}
+        counted = _counted(spec, table, rows)
+        found.append(judge(claim, table, rows, counted, protocol.overlap))
+    return found
+
+
+def _counted(spec: Spec, table: Table, done: Mapping[str, Seeds]) -> Counted:
+    """Counts of rows: of their networks as printed (budget `paper`); where one was pruned, as measured."""
+
+    def counted(names: Sequence[str], metric: str) -> dict[str, float]:
+        budget = "paper" if "paper" in spec.budgets else next(iter(spec.budgets))
+        found = {name: network_cost(spec, table.row(name), budget) for name in names}
+        if all(found.values()):
+            return {name: float(cost[metric]) for name, cost in found.items()}
+        cells = {name: [cell for cells in done[name] for cell in cells] for name in names}
+        return {
+            name: float(np.mean([cell.scores[metric] for cell in own])) for name, own in cells.items() if own
+        }
+
+    return counted
+
+
+def claims_csv(protocol: Protocol, judged: Sequence[Judged]) -> pd.DataFrame:
+    """One row per claim."""
+    most = protocol.most if isinstance(protocol, Replicates) else None
+    return pd.DataFrame(
+        [
+            {
+                "paper": protocol.spec.paper,
+                "claim": each.claim.says,
+                "reported": each.reported,
+                "ours": each.ours,
+                "verdict": each.verdict,
+                "status": each.status(protocol.unit, most),
+                "units": each.units,
+                "needed": "" if each.needed in (0, None) else each.needed,
+                "unit": protocol.unit,
+                "budget": protocol.budget,
+                "on": "counted" if each.claim.counts else protocol.heading,
+                "page": f"{file_stem(protocol)}.md",
+            }
+            for each in judged
+        ]
+    )
+
+
+def claims_table(protocol: Protocol, judged: Sequence[Judged]) -> list[str]:
+    """The lines of a Markdown table of the claims."""
+    lines = ["| claim | the paper | ours (95 % interval) | verdict |", "|---|---|---|---|"]
+    for row in claims_csv(protocol, judged).to_dict("records"):
+        lines.append(f"| {row['claim']} | {row['reported']} | {row['ours']} | **{row['status']}** |")
+    return lines if judged else []
+
+
+UNITS = ("replicate", "fold", "split")
+"""Whose verdict the summary shows, the first first."""
+
+
+def write_summary(home: Path) -> None:
+    """Write the verdict on every claim into `home`/results.md, from the claims of all pages.
+
+    Of several pages of a paper that on simulated clips counts, then that in folds; and of budgets the larger.
+    """
+    files = [pd.read_csv(file, keep_default_na=False) for file in sorted(home.glob("results/*-claims.csv"))]
+    if not files:
+        return
+    claims = pd.concat(files).reset_index(names="place")
+    claims["not_run"], claims["cut"] = claims["verdict"] == "not run", claims["budget"] == "cpu"
+    claims["rank"] = claims["unit"].map({unit: rank for rank, unit in enumerate(UNITS)})
+    best = claims.sort_values(["not_run", "rank", "cut"], kind="stable").drop_duplicates(["paper", "claim"])
+    lines = ["| claim | the paper | ours (95 % interval) | verdict | on |", "|---|---|---|---|---|"]
+    for row in best.sort_values(["paper", "place"]).to_dict("records"):
+        on = f"[{row['on']}](results/{row['page']})"
+        said = f"{row['paper'].upper()}: {row['claim']}"
+        lines.append(f"| {said} | {row['reported']} | {row['ours']} | **{row['status']}** | {on} |")
+    page = home / "results.md"
     text = page.read_text() if page.exists() else "# Results\n"
-    page.write_text(replace_section(text, f"tables {spec.paper} {budget}", section))
-    return section
+    page.write_text(replace_section(text, "claims", "\n".join(lines)))
 
 
 def replace_section(text: str, name: str, section: str) -> str:
@@ -64,26 +172,29 @@ def replace_section(text: str, name: str, section: str) -> str:
     return f"{text.rstrip()}\n\n{block}\n"
 
 
-def preamble(spec: Spec, budget: str) -> str:
+def preamble(protocol: Protocol) -> str:
     """The paragraph before the tables: how the numbers were computed."""
     return (
-        f"Budget `{budget}`, the same for all rows (recipes/tables/{spec.paper}.yaml says what was cut). "
-        "Means over folds of means over seeds, with Student's 95 % interval over folds; a fold is one group "
-        f"left out or, where there are more than {spec.folds}, one of {spec.folds} parts of whole groups. "
-        "Macro recall is balanced accuracy. The paper's figures are on its own data: only the order of rows "
-        "can be compared. Latencies were taken one after another, so a busy machine shows in them; more so "
-        "in the time of a training (the median): it is by the clock, of the network and of those it was "
-        "pruned or goes on from, without its teachers', which have rows of their own."
+        f"{protocol.preamble} Budget `{protocol.budget}`, the same for all rows "
+        f"(recipes/tables/{protocol.spec.paper}.yaml says what was cut). Macro recall is balanced accuracy. "
+        "The paper's figures are on its own data: only differences and orders of rows can be compared. "
+        "Latencies were taken one after another, so a busy machine shows in them; more so in the time of a "
+        "training (the median): it is by the clock, of the network and of those it was pruned or goes on "
+        "from, without its teachers', which have rows of their own."
     )
 
 
-def csv_row(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
+def csv_row(protocol: Protocol, row: Row, seeds: Seeds) -> dict[str, Any]:
     """One line of the CSV."""
+    spec, budget = protocol.spec, protocol.budget
     found: dict[str, Any] = {"row": row.name, "model": row.model, "budget": budget, "state": "not run"}
     if seeds:
-        found |= {"state": "run", "seeds": len(seeds), "folds": len(seeds[0])}
+        units = len({cell.fold for cells in seeds for cell in cells})
+        many = len(seeds) if protocol.unit == "fold" else 1
+        found |= {"state": "run", "seeds": many, f"{protocol.unit}s": units}
+        found["runs"] = f"{many} × {units} folds" if protocol.unit == "fold" else f"{units} {protocol.unit}s"
         for metric in METRICS:
-            score = interval(list(by_fold(seeds, metric).values()))
+            score = interval(list(by_fold(seeds, metric).values()), protocol.overlap)
             low, high = max(score.low, 0.0), min(score.high, 1.0)  # the t interval may exceed 0..1
             found |= {metric: score.mean, f"{metric}_low": low, f"{metric}_high": high}
         every = [cell for cells in seeds for cell in cells]
@@ -105,11 +216,26 @@ def csv_row(spec: Spec, row: Row, budget: str, seeds: Seeds) -> dict[str, Any]:
 
 
 def network_cost(spec: Spec, row: Row, budget: str) -> dict[str, int]:
-    """Parameters and MACs for one frame of a network that is not trained; no weights are created."""
+    """Parameters and MACs for one frame of a row's network; no weights are created.
+
+    Empty for a network that only a run makes, as a pruned one.
+    """
     p = spec.params(row, budget)
-    shape = (1, 1, p.extract.channels, *p.extract.size)
-    params, macs = _measured(p.train.model, json.dumps(p.train.model_args), shape)
+    if (network := _network(p, row.model)) is None:
+        return {}
+    name, args = network
+    params, macs = _measured(name, json.dumps(args), (1, 1, p.extract.channels, *p.extract.size))
     return {"params": params, "macs": macs}
+
+
+def _network(p: Params, model: str) -> tuple[str, dict[str, Any]] | None:
+    """Name and arguments of the network of `model`, if the settings alone say what it is."""
+    if model.startswith(TEACHERS):
+        teacher = p.teachers[model.removeprefix(TEACHERS)]
+        return teacher.model, teacher.model_args
+    if model == "original" or (model in ("control", "distilled") and p.distill.student == "scratch"):
+        return p.train.model, p.train.model_args
+    return None
 
 
 @cache  # tables are written after each row, and building large networks is slow
@@ -120,11 +246,8 @@ def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
     from slimstream.models.cost import measure
 
     with torch.device("meta"):
-        return measure(create_model(name, 3, **json.loads(args)), shape)
+        return measure(create_model(name, 3, **json.loads(args) | {"pretrained": False}), shape)
 
-
-ORDERED = {"accuracy": "accuracy", "macro_precision": "precision"}
-"""Scores by which rows are ordered, and their names in the papers."""
 
 COLUMNS = (
     "row",
@@ -139,13 +262,14 @@ COLUMNS = (
     "training, a fold",
     "on",
     "pretrained",
-    "seeds × folds",
+    "runs",
 )
 
 
-def markdown(csv: pd.DataFrame) -> list[str]:
-    """The lines of a Markdown table with the columns `COLUMNS`."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+def markdown(csv: pd.DataFrame, flattered: Mapping[str, Interval]) -> list[str]:
+    """The lines of a Markdown table with the columns `COLUMNS`; `flattered` are accuracies as printed."""
+    columns = (*COLUMNS, *[f"accuracy, split as printed ({FLATTERS})"] * bool(flattered))
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for row in csv.to_dict("records"):
         run = row["state"] == "run"
         scores = [
@@ -160,9 +284,23 @@ def markdown(csv: pd.DataFrame) -> list[str]:
         ]
         kind = [""] * 3
         if run:
-            kind = [row["device"], row["pretrained"], f"{row['seeds']:.0f} × {row['folds']:.0f}"]
+            kind = [row["device"], row["pretrained"], row["runs"]]
+        if flattered:
+            kind.append(str(flattered.get(row["row"], "")))
         lines.append(f"| {' | '.join([row['row'], *scores, row['paper'], *cost, *kind])} |")
     return lines
+
+
+def read_accuracy(file: Path) -> dict[str, Interval]:
+    """The accuracy of every row of a CSV of results that has been run."""
+    if not file.exists():
+        return {}
+    csv = pd.read_csv(file)
+    run = csv[csv["state"] == "run"]
+    return {
+        row["row"]: Interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+        for row in run.to_dict("records")
+    }
 
 
 def other_code(csv: pd.DataFrame) -> list[str]:
@@ -176,33 +314,21 @@ def _si(value: float | None, unit: float, name: str) -> str:
     return "" if value is None or value != value else f"{value / unit:.3g} {name}"
 
 
-def claim_line(claim: Claim, done: Mapping[str, Seeds], seeds: Mapping[str, int]) -> str:
-    """One line with the claim, the verdict and the differences; `seeds` is the planned number by row."""
-    missing = [name for name in (claim.of, *claim.against) if not done.get(name)]
-    if missing:
-        return f"{claim.says}: not run ({', '.join(missing)})."
-    found = [difference(done[claim.of], done[name], claim.metric) for name in claim.against]
-    shown = "; ".join(f"{claim.of} − {name}: {d}" for name, d in zip(claim.against, found, strict=True))
-    side = f"above {claim.above:g}" if claim.above is not None else f"below {claim.below:g}"
-    few = [name for name in (claim.of, *claim.against) if len(done[name]) < seeds[name]]
-    so_far = f"; of {', '.join(few)} not all seeds were run" if few else ""
-    return (
-        f"{claim.says}: **{claim_verdict(claim, found)}** ({claim.metric}, {shown}; claimed {side}{so_far})."
-    )
+def order_line(protocol: Protocol, name: str, table: Table, done: Mapping[str, Seeds]) -> str:
+    """A sentence on the order of the rows; "" when the paper gives too few scores or a claim is about it.
 
-
-def order_line(table: Table, done: Mapping[str, Seeds]) -> str:
-    """A sentence on whether the rows are in the paper's order; "" when the paper gives too few scores.
-
-    The order is by the first score of ORDERED that the paper gives for at least two rows.
+    The order is by the first of accuracy and precision that the paper gives for at least two rows.
     """
-    for metric, printed_as in ORDERED.items():
-        printed = {row.name: row.paper.get(printed_as) for row in table.rows if done.get(row.name)}
-        theirs = {name: value for name, value in printed.items() if isinstance(value, int | float)}
-        if len(theirs) < 2:
+    for metric in ("accuracy", "macro_precision"):
+        claim = Claim.model_construct(says="", table=name, ordered=True, metric=metric)
+        if not list(claim.pairs(table)):
             continue
-        ours = {name: interval(list(by_fold(done[name], metric).values())).mean for name in theirs}
-        ranked = sorted(theirs, key=lambda name: -ours[name])
-        same = [theirs[name] for name in ranked] == sorted(theirs.values(), reverse=True)  # ties: any
-        return f"The order by {printed_as} is{'' if same else ' not'} the paper's: {' > '.join(ranked)}."
+        if any(c.ordered and c.table == name for c in protocol.spec.claims):
+            return ""
+        found = judge(claim, table, done, lambda *_: {}, protocol.overlap)
+        order = {"borne out": "is the paper's", "contradicted": "is not the paper's"}.get(found.verdict)
+        if found.verdict == "not testable":
+            order = "cannot be compared with the paper's: rows are not above the commonest class"
+        said = f"The order by {PRINTED_AS[metric]} {order or 'is not decided'}"
+        return "" if found.missing else f"{said} ({found.ours}; the paper: {found.reported})."
     return ""

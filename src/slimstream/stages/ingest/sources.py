@@ -98,7 +98,7 @@ class FolderSource:
         self.name = str(self.folder)
 
     def list(self) -> Listing:
-        self._check()
+        self.check()
         files = {}
         for folder, folders, names in os.walk(self.folder, onerror=_raise):
             links = [name for name in folders if Path(folder, name).is_symlink()]
@@ -118,7 +118,7 @@ class FolderSource:
         return False
 
     def fetch(self, key: str, stat: FileStat, target: Path) -> None:
-        self._check()
+        self.check()
         path = self.folder / key
         if not path.resolve().is_relative_to(self.folder):
             raise FetchError("the path leaves the source")
@@ -134,7 +134,7 @@ class FolderSource:
         if (now.st_size, now.st_mtime_ns) != (stat.size, stat.mtime_ns) or target.stat().st_size != stat.size:
             raise FetchError("changed since the scan; scan again")
 
-    def _check(self) -> None:
+    def check(self) -> None:
         if not self.folder.is_dir():
             what = "is not a folder" if self.folder.exists() else "does not exist"
             near = near_plant(self.uri)

@@ -13,6 +13,8 @@ from slimstream.core.paths import Paths
 from slimstream.experiments import stage_runs
 from slimstream.experiments.tables import cells
 from slimstream.experiments.tables.cells import Cell, DataSource, stages_before
+from slimstream.experiments.tables.protocols import Folds
+from slimstream.experiments.tables.spec import Spec
 from slimstream.pipeline.params import Params
 
 TEACHERS = {"vgg": {"model": "vgg16"}}
@@ -27,12 +29,19 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSource:
     names = [f"{n:02d}" for n in range(24)]
     clips = pd.DataFrame({"id": names, "sha256": names, "twin": names, "label": ["a", "b"] * 12})
     clips.assign(camera=[f"c{n % 3}" for n in range(24)], held_out=True).to_parquet(paths.clips)
-    return DataSource.open(Params(), paths, None, 5)
+    return DataSource.of_checkout(paths)
+
+
+def cells_of(data: DataSource, model: str, **sections: Any) -> list[Cell]:
+    """The cells of a row with these settings, in folds."""
+    rows = [{"name": "row", "model": model, "set": {"split": {"group_by": ["camera"]}, **sections}}]
+    content = {"title": "", "budgets": {"cpu": {}}, "tables": {"t": {"title": "", "rows": rows}}}
+    spec = Spec.model_validate(content)
+    return Folds(spec, "cpu", data).cells(spec.tables["t"].rows[0], 0)
 
 
 def cell(data: DataSource, model: str, **sections: Any) -> Cell:
-    params = Params.model_validate({"split": {"group_by": ["camera"]}, **sections})
-    return next(data.cells(model, params))
+    return cells_of(data, model, **sections)[0]
 
 
 def folder(cell: Cell, stage: str) -> Path:
@@ -55,7 +64,7 @@ def edit(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
 
 
 def test_every_camera_is_a_fold(data: DataSource) -> None:
-    found = list(data.cells("original", Params.model_validate({"split": {"group_by": ["camera"]}})))
+    found = cells_of(data, "original")
     assert [cell.fold for cell in found] == ["c0", "c1", "c2"]
     assert len({cell.runs["split"].folder for cell in found}) == 3
     assert len({cell.packs.folder for cell in found}) == 1
@@ -63,7 +72,7 @@ def test_every_camera_is_a_fold(data: DataSource) -> None:
 
 
 def test_of_many_groups_one_fold_is_judged_and_the_next_chooses(data: DataSource) -> None:
-    found = list(data.cells("original", Params.model_validate({"split": {"group_by": ["id"]}})))
+    found = cells_of(data, "original", split={"group_by": ["id"]})
     assert [cell.fold for cell in found] == [f"fold{n}" for n in range(5)]
     for cell, following in zip(found, [*found[1:], found[0]], strict=True):
         sizes = cell.clips["fold"].value_counts()
@@ -160,12 +169,22 @@ def test_a_step_can_be_sent_to_another_machine(
 ) -> None:
     """It names nothing by a path that depends on the current folder."""
     monkeypatch.chdir(tmp_path)
-    for step in cell(DataSource.open(Params(), Paths(), None, 5), "pruned").steps():
+    for step in cell(DataSource.of_checkout(Paths()), "pruned").steps():
         sent = pickle.loads(pickle.dumps(step))  # noqa: S301
         assert sent.makes == step.makes and sent.makes.is_absolute()
         run = getattr(sent, "of", sent)
         assert all(path.is_absolute() for path in (run.folder, *run.links.values()))
         assert all(Path(run.variables[f"SLIMSTREAM_{v}"]).is_absolute() for v in ("CACHE", "SOURCE_ROOT"))
+
+
+def test_a_finished_cell_needs_no_packs(data: DataSource) -> None:
+    """Those of replicates are deleted."""
+    done, open_ = cell(data, "original"), cell(data, "pruned")
+    finish(done)
+    done.packs.delete()
+    assert not done.packs.folder.exists() and done.done()
+    assert [step.makes for step in done.steps()] == [*(run.makes for run in done.runs.values()), done.scores]
+    assert open_.packs.makes in [step.makes for step in open_.steps()]
 
 
 def test_code_that_changes_meanwhile_is_refused(data: DataSource, monkeypatch: pytest.MonkeyPatch) -> None:

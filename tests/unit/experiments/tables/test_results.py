@@ -1,36 +1,10 @@
 """What cells come to, on cells made by hand."""
 
-from pathlib import Path
-
-import pandas as pd
+import numpy as np
 import pytest
 
-from slimstream.core.paths import Paths
-from slimstream.experiments.tables.results import FinishedCell, Seeds, claim_verdict, difference, interval
-from slimstream.experiments.tables.spec import Claim, Spec, Table
-from slimstream.experiments.tables.write import order_line, replace_section, write_results
-
-FACTS = {"params": 2e6, "macs": 3e8, "pretrained": False, "device": "CPU", "code": "abc"}
-
-
-def cells(*by_seed: list[float]) -> Seeds:
-    """Cells of folds a, b, … with these accuracies."""
-    return [
-        [
-            FinishedCell(
-                fold,
-                FACTS | dict.fromkeys(("accuracy", "macro_precision", "macro_recall", "macro_f1"), value),
-                50.0,
-                Path("curves.csv"),
-            )
-            for fold, value in zip("abcd", values, strict=False)
-        ]
-        for values in by_seed
-    ]
-
-
-def claim(**threshold: float) -> Claim:
-    return Claim(says="x", table="t", of="new", against=["old"], **threshold)
+from slimstream.experiments.tables.results import above_floor, difference, interval, units_needed
+from tests.unit.experiments.tables.cells_by_hand import cells, replicates
 
 
 def test_the_interval_is_students_over_folds() -> None:
@@ -38,7 +12,13 @@ def test_the_interval_is_students_over_folds() -> None:
     # sd 0.1, n 3, t(0.975, 2) = 4.3027: half width 0.2484
     assert (found.mean, found.low, found.high) == pytest.approx((0.9, 0.6516, 1.1484), abs=1e-4)
     alone = interval([0.8])
-    assert alone.mean == 0.8 and alone.low != alone.low
+    assert alone.mean == 0.8 and not alone.known and str(alone) == "0.800"
+
+
+def test_the_interval_of_overlapping_splits_is_that_of_nadeau_and_bengio() -> None:
+    found = interval([0.8, 0.9, 1.0], overlap=3 / 7)
+    # sqrt(1/3 + 3/7) = 0.8729 instead of sqrt(1/3): half width 4.3027 * 0.1 * 0.8729
+    assert found.high - found.mean == pytest.approx(0.37557, abs=1e-4)
 
 
 def test_differences_are_paired_over_folds_after_averaging_seeds() -> None:
@@ -46,66 +26,28 @@ def test_differences_are_paired_over_folds_after_averaging_seeds() -> None:
     assert found.mean == pytest.approx(0.1) and found.low == pytest.approx(found.high)
 
 
+def test_replicates_are_paired_by_their_number() -> None:
+    found = difference(replicates(0.9, 0.8, 0.7), replicates(0.8, 0.7), "accuracy")
+    assert (found.mean, found.units) == (pytest.approx(0.1), 2)
+
+
 @pytest.mark.parametrize(
-    ("new", "said"),
-    [
-        ([0.95, 0.96, 0.95, 0.96], "borne out"),
-        ([0.70, 0.71, 0.70, 0.71], "contradicted"),
-        ([0.60, 0.99, 0.95, 0.80], "not decidable on this data"),
-    ],
+    ("metric", "floor"), [("accuracy", 0.75), ("macro_recall", 0.5), ("macro_precision", 0.375)]
 )
-def test_claims_are_decided_by_the_interval(new: list[float], said: str) -> None:
-    old = cells([0.90, 0.90, 0.90, 0.90])
-    assert claim_verdict(claim(above=-0.02), [difference(cells(new), old, "accuracy")]) == said
+def test_the_floor_is_always_naming_the_commonest_class(metric: str, floor: float) -> None:
+    """Three of four clips are of the first class, whatever was predicted."""
+    seeds = replicates(0.8, 0.8, confusion=[[1, 2], [0, 1]])
+    assert above_floor(seeds, metric).mean == pytest.approx(0.8 - floor)
 
 
-def test_below_is_the_mirror_of_above() -> None:
-    small, large = interval([0.001, 0.002, 0.001]), interval([0.1, 0.11, 0.1])
-    assert claim_verdict(claim(below=0.01), [small]) == "borne out"
-    assert claim_verdict(claim(below=0.01), [large]) == "contradicted"
-    assert claim_verdict(claim(above=0.0), [large, interval([-0.1, -0.11, -0.1])]) == "contradicted"
+def test_so_many_replicates_show_the_effect_four_times_in_five() -> None:
+    # The textbook case: an effect as large as the spread needs 10 pairs; half as large, 34.
+    assert (units_needed(0.1, 0.1), units_needed(0.1, 0.05)) == (10, 34)
+    assert units_needed(0.0, 0.01) == 2
+    assert units_needed(0.1, 1e-4) is None and units_needed(0.1, -0.1) is None
 
 
-def test_one_fold_decides_nothing() -> None:
-    assert claim_verdict(claim(above=0.0), [interval([0.5])]) == "not decidable on this data"
-
-
-def test_sections_are_replaced_between_their_markers_alone() -> None:
-    text = replace_section("# Results\n\nby hand\n", "p1", "old")
-    text = replace_section(text + "\nmore by hand\n", "p2", "other")
-    text = replace_section(text, "p1", "new")
-    assert "old" not in text and text.count("p1: begin") == 1
-    assert text.index("by hand") < text.index("new") < text.index("more by hand") < text.index("other")
-    assert replace_section(text, "p1", "new") == text
-
-
-def test_a_section_holds_scores_claims_and_what_was_not_run(tmp_path: Path) -> None:
-    rows = [
-        {"name": "new", "paper": {"accuracy": 90.0}},
-        {"name": "old", "paper": {"accuracy": 99.0}},
-        {"name": "later"},
-    ]
-    claims = [
-        {"says": "New is better", "table": "t", "of": "new", "against": ["old"], "above": 0.0},
-        {"says": "Later is better", "table": "t", "of": "later", "against": ["old"], "above": 0.0},
-    ]
-    content = {"paper": "p", "title": "A paper", "budgets": {"cpu": {}}, "claims": claims}
-    spec = Spec.model_validate(content | {"tables": {"t": {"title": "Table 1", "rows": rows}}})
-    done = {"new": cells([0.9, 0.91, 0.9]), "old": cells([0.7, 0.7, 0.71])}
-    write_results(spec, Paths(tmp_path), "cpu", lambda _, row: done.get(row, []))
-    page = (tmp_path / "docs/results.md").read_text()
-    assert "New is better: **borne out**" in page and "Later is better: not run (later)" in page
-    assert "The order by accuracy is not the paper's: new > old." in page
-    assert "accuracy 99.0" in page and "| later | not run |" in page
-    table = pd.read_csv(tmp_path / "docs/results/p-t.csv").set_index("row")
-    assert table.loc["new", "accuracy"] == pytest.approx(0.9033, abs=1e-4)
-    assert table.loc["new", "folds"] == 3 and table.loc["later", "state"] == "not run"
-
-
-def test_rows_that_the_paper_ranks_alike_may_come_in_any_order() -> None:
-    printed = {"small": 90.0, "large": 90.0, "plain": 88.0}
-    rows = [{"name": name, "paper": {"accuracy": accuracy}} for name, accuracy in printed.items()]
-    table = Table.model_validate({"title": "Table 1", "rows": rows})
-    done = {"small": cells([0.7, 0.8]), "large": cells([0.8, 0.9]), "plain": cells([0.6, 0.7])}
-    assert order_line(table, done) == "The order by accuracy is the paper's: large > small > plain."
-    assert "is not the paper's" in order_line(table, done | {"plain": cells([0.75, 0.85])})
+def test_the_power_is_that_of_drawn_samples() -> None:
+    rng = np.random.default_rng(0)
+    shown = [interval(rng.normal(0.1, 0.1, 10).tolist()).low > 0 for _ in range(400)]
+    assert np.mean(shown) == pytest.approx(0.8, abs=0.06)

@@ -13,7 +13,7 @@ def test_what_draws_nothing_has_one_seed() -> None:
     def cells(where: Any, seed: int) -> list[Any]:
         return [SimpleNamespace(scores=Path(f"{where}-{fold}"), done=lambda: "scores") for fold in range(4)]
 
-    assert finished_cells(cells, ("t", "closed")) == [["scores"] * 4]  # type: ignore[comparison-overlap]
+    assert finished_cells(cells, ("t", "closed"), range(5)) == [["scores"] * 4]  # type: ignore[comparison-overlap]
 
 
 def test_a_seed_counts_when_all_of_its_folds_are_there() -> None:
@@ -24,4 +24,12 @@ def test_a_seed_counts_when_all_of_its_folds_are_there() -> None:
             for fold in range(2)
         ]
 
-    assert len(finished_cells(cells, ("t", "drawn"))) == 2
+    assert len(finished_cells(cells, ("t", "drawn"), range(5))) == 2
+
+
+def test_a_replicate_that_is_not_rendered_yet_is_not_finished() -> None:
+    def cells(where: Any, number: int) -> list[Any]:
+        done = SimpleNamespace(scores=Path(f"{number}"), done=lambda: f"scores {number}")
+        return [done] if number != 1 else []
+
+    assert finished_cells(cells, ("t", "row"), range(3)) == [["scores 0"], ["scores 2"]]  # type: ignore[comparison-overlap]

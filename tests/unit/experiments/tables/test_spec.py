@@ -49,6 +49,14 @@ def test_a_row_of_a_claim_must_exist() -> None:
         Spec.model_validate({"title": "", "budgets": {}, "tables": tables, "claims": [claim]})
 
 
+def test_a_figure_may_not_have_the_name_of_a_table() -> None:
+    """Its CSV replaced that of the table."""
+    content = {"title": "", "budgets": {}, "tables": {"t": {"title": "", "rows": [{"name": "one"}]}}}
+    figures = {"t": {"title": "", "table": "t", "rows": ["one"]}}
+    with pytest.raises(ValueError, match="a table and a figure are called 't'"):
+        Spec.model_validate(content | {"figures": figures})
+
+
 def test_unknown_papers_and_budgets_name_those_there_are() -> None:
     with pytest.raises(UserError, match="p1, p2, p3, all"):
         load_specs("p9", Paths(ROOT))

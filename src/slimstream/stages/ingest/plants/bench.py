@@ -17,7 +17,7 @@ from slimstream.stages.ingest.params import BenchParams
 from slimstream.stages.ingest.plants.bench_moves import ACTIONS, Script
 from slimstream.stages.ingest.plants.bench_scene import SIZE, Person, Scene
 from slimstream.stages.ingest.plants.camera import Film
-from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip, write_video
+from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip, group_name, write_video
 
 OPTIONAL = ("flask", "bottle", "rod", "pipette")
 """Things that are not on every bench."""
@@ -38,7 +38,7 @@ class BenchClip(SimulatedClip):
 
     @property
     def name(self) -> str:
-        return f"person_{self.person:02d}"
+        return group_name("person", self.person, self.seed)
 
     @property
     def key(self) -> str:

@@ -58,6 +58,11 @@ class SimulatedClip(ABC):
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def group_name(kind: str, number: int, seed: int) -> str:
+    """Name of a group of clips, which is another group with another `seed`: recording_03, recording_7_03."""
+    return f"{kind}_{seed}_{number:02d}" if seed else f"{kind}_{number:02d}"
+
+
 def write_video(frames: Iterable[Picture], path: Path, fps: float, size: tuple[int, int]) -> None:
     """Write `frames`, each of `size` (width, height), into an MPEG-4 file (suffix .mp4).
 

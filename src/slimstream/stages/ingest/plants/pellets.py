@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from slimstream.core.errors import UserError
 from slimstream.stages.ingest.params import PelletsParams
-from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip
+from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip, group_name
 
 SIDE = 50
 PIXEL = 3  # pictures are drawn this much finer, then sampled
@@ -42,7 +42,7 @@ class PelletClip(SimulatedClip):
 
     @property
     def name(self) -> str:
-        return f"batch_{self.batch:02d}"
+        return group_name("batch", self.batch, self.seed)
 
     @property
     def key(self) -> str:

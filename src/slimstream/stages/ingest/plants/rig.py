@@ -23,7 +23,7 @@ from typing import ClassVar
 import numpy as np
 
 from slimstream.stages.ingest.plants.camera import Film
-from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip, write_video
+from slimstream.stages.ingest.plants.clip import Picture, SimulatedClip, group_name, write_video
 from slimstream.stages.ingest.plants.rig_scene import (
     COOLER,
     DETOUR,
@@ -56,7 +56,7 @@ class RigClip(SimulatedClip):
 
     @property
     def name(self) -> str:
-        return f"recording_{self.recording:02d}"
+        return group_name("recording", self.recording, self.seed)
 
     @property
     def key(self) -> str:

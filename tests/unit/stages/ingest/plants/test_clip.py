@@ -39,11 +39,20 @@ def test_the_same_clip_has_the_same_bytes_and_another_seed_others(plant: str, tm
     key = next(iter(clips(plant)))
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         (tmp_path / name).mkdir()
-        clips(plant, seed=seed)[key].write(tmp_path / name / Path(key).name)
+        next(iter(clips(plant, seed=seed).values())).write(tmp_path / name / Path(key).name)
     first, again, other = ((tmp_path / name / Path(key).name) for name in ("first", "again", "other"))
     assert first.read_bytes() == again.read_bytes() != other.read_bytes()
-    assert clips(plant)[key].etag != clips(plant, seed=1)[key].etag
     video.probe(first)
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_another_seed_has_other_groups(plant: str) -> None:
+    """So a group that was test with one seed is not taken for one of the other, which has its number."""
+    one, other = clips(plant).values(), clips(plant, seed=1).values()
+    for column in next(iter(one)).groups:
+        assert not {clip.groups[column] for clip in one} & {clip.groups[column] for clip in other}
+    assert not {clip.key for clip in one} & {clip.key for clip in other}
+    assert not {clip.etag for clip in one} & {clip.etag for clip in other}
 
 
 @pytest.mark.parametrize("plant", PLANTS)

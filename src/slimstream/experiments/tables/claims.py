@@ -1,0 +1,194 @@
+"""Verdicts on the claims of a paper.
+
+A claim is *borne out* when the whole interval lies on its side of the threshold for every pair of rows, and
+*contradicted* when it lies wholly on the other side for one. Else it is *not decided*. It is *not testable*
+where neither row of a pair is clearly above whoever always names the commonest class: networks that have
+learnt nothing cannot tell what helps learning. A claim about counts needs no clips.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from statistics import mean
+
+from slimstream.experiments.tables.results import (
+    Interval,
+    Seeds,
+    above_floor,
+    difference,
+    units_needed,
+)
+from slimstream.experiments.tables.spec import Claim, Table
+
+Counted = Callable[[Sequence[str], str], Mapping[str, float]]
+"""Returns params or macs by row, for the named rows; it lacks those that have to be run first."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of a claim, or one row and its threshold."""
+
+    of: str
+    against: str | None
+    ours: Interval
+    """Difference of the scores, or ratio of the counts."""
+    theirs: float | None = None
+    """The paper's difference."""
+    testable: bool = True
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict."""
+
+    claim: Claim
+    pairs: list[Pair]
+    reported: str
+    """What the paper reports."""
+    missing: list[str]
+    """Rows that have not been run."""
+    independent: bool = True
+    """Whether more units would make the intervals narrower, as those of random splits would not."""
+
+    @property
+    def verdict(self) -> str:
+        if self.missing:
+            return "not run"
+        if any(self._side(pair.ours.low, pair.ours.high) < 0 for pair in self.pairs if pair.testable):
+            return "contradicted"
+        if not all(pair.testable for pair in self.pairs):
+            return "not testable"
+        if all(self._side(pair.ours.low, pair.ours.high) > 0 for pair in self.pairs):
+            return "borne out"
+        return "not decided"
+
+    def _side(self, low: float, high: float) -> int:
+        """1 when an interval lies wholly on the claimed side, -1 on the other, 0 when it holds the bound."""
+        sign, bound = self.claim.sign, self.claim.threshold
+        low, high = sorted((sign * (low - bound), sign * (high - bound)))
+        return int(low > 0) - int(high < 0)
+
+    @property
+    def units(self) -> int:
+        """Units that all pairs have."""
+        return min((pair.ours.units for pair in self.pairs), default=0)
+
+    @property
+    def needed(self) -> int | None:
+        """Units that its open pairs need, at the measured spread, if the paper's differences are true.
+
+        0 when the paper gives no difference, or when that cannot be told; None for more than are counted.
+        """
+        if not self.independent:
+            return 0
+        sizes = [
+            units_needed(pair.ours.spread, self.claim.sign * (pair.theirs - self.claim.threshold))
+            for pair in self.pairs
+            if pair.theirs is not None and pair.ours.known and not self._side(pair.ours.low, pair.ours.high)
+        ]
+        return None if None in sizes else max((size for size in sizes if size), default=0)
+
+    @property
+    def ours(self) -> str:
+        """What was measured: differences in points, an order, a score or a share."""
+        if self.missing:
+            return f"not run: {', '.join(self.missing)}"
+        if self.claim.ordered:
+            sides = [self._side(pair.ours.low, pair.ours.high) for pair in self.pairs]
+            wrong = [f"{p.against} > {p.of}" for p, s in zip(self.pairs, sides, strict=True) if s < 0]
+            said = f"{sum(map(abs, sides))} of {len(sides)} pairs differ beyond their intervals"
+            return said + (f", against the paper: {', '.join(wrong)}" if wrong else "")
+        if self.claim.counts:
+            return " and ".join(f"{100 * (pair.ours.mean - 1):+.1f} %" for pair in self.pairs)
+        if not self.claim.against:
+            return str(self.pairs[0].ours)
+        shown = [points(pair.ours) for pair in self.pairs]
+        if len(shown) > 1:
+            shown = [f"{text} against {p.against}" for text, p in zip(shown, self.pairs, strict=True)]
+        return "; ".join(shown)
+
+    def status(self, unit: str, most: int | None) -> str:
+        """The verdict, and where it is not decided how many units it has and needs; `most` may be run."""
+        if self.verdict != "not decided":
+            return self.verdict
+        has = f"{self.units} {unit}{'s' * (self.units != 1)}"
+        if self.needed == 0:
+            return f"not decided by {has}"
+        if self.needed is None or (most is not None and self.needed > most):
+            about = f"about {self.needed}" if self.needed else "very many"
+            return f"not decided by {has}; the paper's effect needs {about}"
+        if self.needed > self.units:
+            return f"not decided yet: {has} of about {self.needed} that the paper's effect needs"
+        return f"not decided by {has}, which would show the paper's effect"
+
+
+def points(found: Interval) -> str:
+    """A difference of scores in points, with its interval."""
+    return f"{100 * found.mean:+.1f}" + f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})" * found.known
+
+
+def judge(
+    claim: Claim, table: Table, done: Mapping[str, Seeds], counted: Counted, overlap: float = 0.0
+) -> Judged:
+    """The verdict on `claim` by the finished cells `done` of the rows of its table.
+
+    `overlap` is that of `results.interval`.
+    """
+    if claim.counts:
+        names = [claim.of, *claim.against]
+        counts = counted(names, claim.metric)
+        missing = [name for name in names if name not in counts]
+        others = [[name] for name in claim.against] if not claim.mean else [claim.against]
+        shares = [nan if missing else counts[claim.of] / mean(counts[n] for n in each) for each in others]
+        pairs = [
+            Pair(claim.of, ", ".join(each), Interval(share, share, share))
+            for each, share in zip(others, shares, strict=True)
+        ]
+        return Judged(claim, pairs, claim.paper, missing)
+    missing = [name for name in claim.rows(table) if not done.get(name)]
+    learnt = {
+        name: name in missing or _learnt(done[name], claim.metric, overlap) for name in claim.rows(table)
+    }
+    pairs = []
+    for of, against in claim.pairs(table):
+        printed = table.row(of).printed(claim.metric)
+        base = table.row(against).printed(claim.metric) if against else 0.0
+        theirs = None if printed is None or base is None else round(printed - base, 6)
+        ours = Interval(nan, nan, nan)
+        if not {of, against} & {*missing}:
+            ours = difference(done[of], done[against] if against else None, claim.metric, overlap)
+        pairs.append(Pair(of, against, ours, theirs, learnt[of] or bool(against and learnt[against])))
+    reported = claim.paper or _reported(claim, table, pairs)
+    return Judged(claim, pairs, reported, missing, independent=overlap == 0)
+
+
+def _reported(claim: Claim, table: Table, pairs: Sequence[Pair]) -> str:
+    """The paper's order, score or differences in points; "" when it gives none."""
+    if claim.ordered:
+        scores = {name: table.row(name).printed(claim.metric) or 0.0 for name in claim.rows(table)}
+        return " > ".join(sorted(scores, key=lambda name: -scores[name]))
+    theirs = [pair.theirs for pair in pairs if pair.theirs is not None]
+    if not claim.against:
+        return ", ".join(f"{score:.3f}" for score in theirs)
+    return f"{', '.join(f'{100 * points:+.1f}' for points in theirs)} points" * bool(theirs)
+
+
+def _learnt(seeds: Seeds, metric: str, overlap: float) -> bool:
+    """Whether a row is clearly above the commonest class; of a single unit nothing is clear either way."""
+    above = above_floor(seeds, metric, overlap)
+    return not above.known or above.low > 0
+
+
+def open_claims(first: Iterable[Judged], now: Iterable[Judged], most: int) -> list[Claim]:
+    """The claims for which more replicates are run: up to the number that each needs, and at most `most`.
+
+    `first` are the verdicts by the first replicates, which every row has, and `now` those by all of them. The
+    number needed follows from the spread of the first, and a claim is judged twice at most: by the first and
+    when it has what it needs. Looking after every replicate, and stopping when it pleases, would decide
+    claims that are not true.
+    """
+    return [
+        before.claim
+        for before, after in zip(first, now, strict=True)
+        if before.verdict == "not decided" and before.needed and after.units < before.needed <= most
+    ]

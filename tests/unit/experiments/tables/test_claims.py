@@ -1,0 +1,124 @@
+"""Verdicts on claims, on cells made by hand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from slimstream.experiments.tables.claims import Judged, judge, open_claims
+from slimstream.experiments.tables.results import Seeds
+from slimstream.experiments.tables.spec import Claim, Table
+from tests.unit.experiments.tables.cells_by_hand import cells, replicates
+
+UNLEARNT = [[1, 2], [0, 1]]
+"""Three of four clips are of one class."""
+
+
+def claimed(new: Seeds, old: Seeds, overlap: float = 0.0, **threshold: float) -> Judged:
+    """The verdict on the claim that `new` minus `old` is above or below; the paper has 90.0 and 89.0."""
+    printed = {"new": 90.0, "old": 89.0}
+    rows = [{"name": name, "paper": {"accuracy": score}} for name, score in printed.items()]
+    table = Table.model_validate({"title": "", "rows": rows})
+    claim = Claim(says="x", table="t", of="new", against=["old"], **threshold)  # type: ignore[arg-type]
+    return judge(claim, table, {"new": new, "old": old}, lambda *_: {}, overlap)
+
+
+def ordered(**rows: tuple[float, Seeds]) -> Judged:
+    """The verdict on the order of rows, given the paper's accuracies and ours."""
+    listed = [{"name": name, "paper": {"accuracy": printed}} for name, (printed, _) in rows.items()]
+    table = Table.model_validate({"title": "", "rows": listed})
+    done = {name: seeds for name, (_, seeds) in rows.items()}
+    return judge(Claim(says="x", table="t", ordered=True), table, done, lambda *_: {})
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ([0.95, 0.96, 0.95, 0.96], "borne out"),
+        ([0.70, 0.71, 0.70, 0.71], "contradicted"),
+        ([0.60, 0.99, 0.95, 0.80], "not decided"),
+    ],
+)
+def test_claims_are_decided_by_the_interval(new: list[float], said: str) -> None:
+    old = cells([0.90, 0.90, 0.90, 0.90])
+    assert claimed(cells(new), old, above=-0.02).verdict == said
+
+
+def test_below_is_the_mirror_of_above() -> None:
+    old = replicates(0.8, 0.8, 0.8)
+    assert claimed(replicates(0.801, 0.802, 0.801), old, below=0.01).verdict == "borne out"
+    assert claimed(replicates(0.9, 0.91, 0.9), old, below=0.01).verdict == "contradicted"
+
+
+def test_one_replicate_decides_nothing() -> None:
+    found = claimed(replicates(0.9), replicates(0.4), above=0.0)
+    assert found.verdict == "not decided" and found.ours == "+50.0"
+
+
+def test_networks_that_have_learnt_nothing_test_no_claim() -> None:
+    """Both are below the 0.75 of whoever always names the commonest class, though they differ clearly."""
+    low, lower = (replicates(x, x + 0.01, x, confusion=UNLEARNT) for x in (0.7, 0.4))
+    assert claimed(low, lower, above=0.0).verdict == "not testable"
+    learnt = replicates(0.9, 0.91, 0.9, confusion=UNLEARNT)
+    assert claimed(learnt, lower, above=0.0).verdict == "borne out", "that one has not learnt is a difference"
+
+
+def test_only_rows_that_differ_beyond_their_intervals_make_an_order() -> None:
+    high, middle = replicates(0.9, 0.91, 0.9), replicates(0.8, 0.81, 0.8)
+    close = replicates(0.81, 0.80, 0.80)
+    assert ordered(a=(90.0, high), b=(80.0, middle)).verdict == "borne out"
+    said = ordered(a=(90.0, high), b=(80.0, middle), c=(70.0, close))
+    assert said.verdict == "not decided" and said.ours == "2 of 3 pairs differ beyond their intervals"
+    said = ordered(a=(80.0, high), b=(90.0, middle), c=(70.0, close))
+    assert said.verdict == "contradicted" and said.ours.endswith("against the paper: a > b")
+    assert said.reported == "b > a > c"
+
+
+def test_rows_that_the_paper_ranks_alike_may_come_in_any_order() -> None:
+    high, low = replicates(0.9, 0.91, 0.9), replicates(0.8, 0.81, 0.8)
+    assert len(ordered(a=(90.0, high), b=(90.0, low), c=(70.0, replicates(0.6, 0.61))).pairs) == 2
+
+
+def counted(names: Sequence[str], metric: str) -> dict[str, float]:
+    known = {"student": 40.0, "small": 60.0, "large": 140.0}
+    return {name: known[name] for name in names if name in known}
+
+
+@pytest.mark.parametrize(
+    ("against", "more", "said", "ours"),
+    [
+        (["small", "large"], {"below": 0.5}, "contradicted", "-33.3 % and -71.4 %"),
+        (["small", "large"], {"below": 0.5, "mean": True}, "borne out", "-60.0 %"),
+        (["unknown"], {"below": 0.5}, "not run", "not run: unknown"),
+    ],
+)
+def test_counts_need_no_clips(against: list[str], more: dict[str, Any], said: str, ours: str) -> None:
+    names = ["student", "small", "large", "unknown"]
+    table = Table.model_validate({"title": "", "rows": [{"name": name} for name in names]})
+    claim = Claim(says="x", table="t", of="student", against=against, metric="params", **more)
+    found = judge(claim, table, {}, counted)
+    assert (found.verdict, found.ours) == (said, ours)
+
+
+def test_what_is_not_decided_says_how_many_replicates_it_needs() -> None:
+    """The paper's effect is a point; the spread of the differences is two."""
+    old = replicates(0.8, 0.8, 0.8, 0.8)
+    found = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, above=0.0)
+    assert found.pairs[0].ours.spread == pytest.approx(0.0191, abs=1e-4) and found.needed == 31
+    assert found.status("replicate", 40) == (
+        "not decided yet: 4 replicates of about 31 that the paper's effect needs"
+    )
+    assert found.status("replicate", 20) == "not decided by 4 replicates; the paper's effect needs about 31"
+    split = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, overlap=3 / 7, above=0.0)
+    assert split.status("split", None) == "not decided by 4 splits", "more of them would not help"
+
+
+def test_it_goes_on_with_what_more_replicates_may_decide() -> None:
+    old = replicates(*[0.8] * 8)
+    first = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, above=0.0)
+    clear = claimed(replicates(0.9, 0.91, 0.9, 0.91), old, above=0.0)
+    assert open_claims([first, clear], [first, clear], most=40) == [first.claim]
+    assert open_claims([first], [first], most=20) == [], "what needs more than there will be is given up"
+    # It is not judged in between: what looks decided after the fifth goes on until it has what it needs.
+    later = claimed(replicates(0.9, 0.91, 0.9, 0.91, 0.9), old, above=0.0)
+    assert later.verdict == "borne out" and open_claims([first], [later], most=40) == [first.claim]

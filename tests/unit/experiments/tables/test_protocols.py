@@ -1,0 +1,161 @@
+"""Which clips a row learns from and is judged on, and what of a wish is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from slimstream.core.errors import UserError
+from slimstream.core.paths import Paths
+from slimstream.experiments.stage_runs import hash_key
+from slimstream.experiments.tables.cells import DataSource
+from slimstream.experiments.tables.protocols import (
+    Asked,
+    Replicates,
+    Splits,
+    check_folder,
+    open_protocol,
+    with_answers,
+)
+from slimstream.experiments.tables.spec import Row, Spec, load_spec
+
+ROOT = Path(__file__).parents[4]
+REAL: dict[str, Any] = {
+    "paper": "p",
+    "title": "",
+    "budgets": {"cpu": {"train": {"fit": {"epochs": 5}}}},
+    "tables": {"t": {"title": "", "rows": [{"name": "one"}, {"name": "two"}]}},
+    "as_printed": {"splits": 3, "budgets": {"cpu": {"train": {"fit": {"epochs": 60}}}}},
+}
+SIMULATED: dict[str, Any] = {
+    "plant": "rig",
+    "replicates": 3,
+    "others": 2,
+    "settings": {"ingest": {"rig": {"recordings": 5, "seed": 1000}}, "split": {"group_by": ["recording"]}},
+    "quick": {"ingest": {"rig": {"recordings": 4}}},
+}
+CLAIM = {"says": "x", "table": "t", "of": "one", "above": 0.5}
+
+
+def spec(**more: Any) -> Spec:
+    return Spec.model_validate(REAL | more)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> pd.DataFrame:
+    """60 clips of two classes, of which every third is a near twin of the one before."""
+    paths = Paths(tmp_path)
+    paths.clips.parent.mkdir()
+    names = [f"{n:02d}" for n in range(60)]
+    twins = [f"{n - n % 3 // 2:02d}" for n in range(60)]
+    table = pd.DataFrame({"id": names, "sha256": names, "twin": twins, "label": ["a", "b", "b"] * 20})
+    table.to_parquet(paths.clips)
+    return table
+
+
+def test_random_splits_keep_near_twins_together_in_the_printed_shares(
+    tmp_path: Path, clips: pd.DataFrame
+) -> None:
+    data, found = DataSource.of_checkout(Paths(tmp_path)), []
+    splits = Splits(spec(), "cpu", data, 3, (0.7, 0.2, 0.1))
+    for number in range(3):
+        (cell,) = splits.cells(Row(name="one"), number)
+        parts = cell.clips["printed"]
+        assert cell.params.split.given == "printed" and cell.params.train.fit.seed == number
+        assert parts.groupby(clips["twin"]).nunique().eq(1).all()
+        shares = parts.value_counts(normalize=True)
+        assert shares[["train", "val", "test"]].tolist() == pytest.approx([0.7, 0.2, 0.1], abs=0.05)
+        found.append(hash_key(parts.tolist()))
+    assert len(set(found)) == 3
+    assert splits.overlap == pytest.approx(1 / 9)
+
+
+def test_the_sections_of_a_protocol_come_after_the_budget() -> None:
+    under = with_answers(spec(simulated=SIMULATED), Asked(source="/clips", as_printed=True))
+    assert under.params(under.tables["t"].rows[0], "cpu").train.fit.epochs == 60
+    folds = with_answers(spec(simulated=SIMULATED), Asked(source="/clips"))
+    assert folds.params(folds.tables["t"].rows[0], "cpu").train.fit.epochs == 5
+
+
+def test_a_replicate_has_its_own_clips_and_weights(tmp_path: Path) -> None:
+    under = with_answers(spec(simulated=SIMULATED), Asked())
+    first, second = (under.replicate(under.tables["t"].rows[0], "cpu", number) for number in (0, 1))
+    assert (first.ingest.source, first.ingest.rig.seed, second.ingest.rig.seed) == ("rig", 1000, 1001)
+    assert (first.train.fit.seed, second.train.fit.seed) == (0, 1)
+    plant = open_protocol(under, "cpu", Asked(), Paths(tmp_path))
+    assert isinstance(plant, Replicates) and plant.cells(Row(name="one"), 0) == [], "nothing is rendered yet"
+    assert plant.suffix == "-rig" and "simulated" in plant.heading
+
+
+@pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
+def test_the_papers_have_settings_for_every_protocol(paper: str) -> None:
+    tables = load_spec(paper, Paths(ROOT))
+    assert tables.simulated and tables.simulated.replicates >= 10
+    wishes = (Asked(), Asked(quick=True), Asked(folds=10), Asked(source="/clips", as_printed=True))
+    for wish in wishes:
+        under = with_answers(tables, wish)
+        for row in (row for table in under.tables.values() for row in table.rows):
+            params = under.params(row, "cpu")
+            if wish.source is None:
+                assert getattr(params.ingest, tables.simulated.plant).seed == 1000
+            assert row.count or not wish.quick or params.train.fit.epochs <= 1
+
+
+def test_rows_without_a_claim_have_fewer_replicates(tmp_path: Path) -> None:
+    under = with_answers(spec(simulated=SIMULATED, claims=[CLAIM]), Asked())
+    rows = {("t", row.name): row for row in under.tables["t"].rows}
+    rounds = [len(turns) for turns in Replicates(under, "cpu", "rig", 3, Paths(tmp_path)).rounds(rows, None)]
+    assert rounds == [2, 2, 1]
+
+
+def test_quick_is_one_replicate_and_one_epoch() -> None:
+    under = with_answers(spec(simulated=SIMULATED), Asked(quick=True))
+    params = under.params(under.tables["t"].rows[0], "cpu")
+    assert (params.train.fit.epochs, params.prune.fit.epochs, params.ingest.rig.recordings) == (1, 1, 4)
+    assert under.simulated and under.simulated.replicates == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (Asked(source="/clips", replicates=5), "--replicates: a replicate renders new clips, and .* /clips"),
+        (Asked(source="/clips", quick=True), "--quick: a replicate renders new clips"),
+        (Asked(source="bench"), "the tables of p have the simulated plant rig"),
+        (Asked(as_printed=True), "--as-printed: random splits flatter"),
+        (Asked(seeds=2), "--seeds: only folds"),
+        (Asked(source="/clips", seeds=0), "--seeds 0: it is 1 to 5"),
+        (Asked(replicates=1), "--replicates 1: it is 2 to 40"),
+        (Asked(folds=2), "--folds 2: it is 3 to any"),
+        (Asked(hours=-1), "--hours -1"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(asked: Asked, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        with_answers(spec(simulated=SIMULATED), asked)
+
+
+def test_folds_on_a_plant_need_groups_before_any_work(tmp_path: Path) -> None:
+    asked = Asked(folds=6)
+    under = with_answers(spec(simulated=SIMULATED), asked)
+    with pytest.raises(UserError, match="--folds 6: the simulated plant rig has 5 groups by 'recording'"):
+        open_protocol(under, "cpu", asked, Paths(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_source_names_those_that_are_near(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="do you mean 'pellets'"):
+        check_folder("pelets", Paths(tmp_path))
+    with pytest.raises(UserError, match="ftp://… is no source"):
+        check_folder("ftp://host/clips", Paths(tmp_path))
+    (tmp_path / "clips").mkdir()
+    for source in ("rig", "s3://bucket/clips", "clips"):
+        check_folder(source, Paths(tmp_path))
+
+
+def test_few_clips_cannot_be_split_in_tenths(tmp_path: Path, clips: pd.DataFrame) -> None:
+    clips.assign(twin=np.repeat(["x", "y"], 30)).to_parquet(Paths(tmp_path).clips)
+    data = DataSource.of_checkout(Paths(tmp_path))
+    with pytest.raises(UserError, match="2 near-twin sets"):
+        Splits(spec(), "cpu", data, 3, (0.7, 0.0, 0.3)).cells(Row(name="one"), 0)
