@@ -262,7 +262,7 @@ def ask(root: Path, command: str) -> str:
 
 def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     """In a project of one stage: the commands are DVC's, what they have to fit are our settings."""
-    (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/casting.yaml"))
+    (tmp_path / "params.yaml").write_text(from_recipe(PROJECT / "recipes/p3.yaml"))
     (tmp_path / "dvc.yaml").write_text(STAGE)
     (tmp_path / "work.py").write_text(WORK)
     git(tmp_path, "init", "-q", "-b", "main")
@@ -285,7 +285,7 @@ def test_what_a_reader_does_with_dvc(tmp_path: Path) -> None:
     ask(tmp_path, "dvc gc --workspace --all-commits --dry -f")
     ask(tmp_path, "dvc gc --workspace --all-commits -f")
     settings = YAML(typ="safe").load((tmp_path / "params.yaml").read_text())
-    assert settings["prune"]["rate"] == 0.3 and settings["recipe"] == "casting"
+    assert settings["prune"]["rate"] == 0.3 and settings["recipe"] == "p3"
 
 
 @pytest.mark.box
