@@ -199,7 +199,8 @@ def test_auto_makes_params_for_the_source_and_edits_of_them_are_used(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips(paths.root.parent)
-    shutil.copy(recipe.ROOT / "recipes/tank.yaml", paths.root / "recipes")
+    for name in ("casting", "tank"):
+        shutil.copy(recipe.ROOT / f"recipes/{name}.yaml", paths.root / "recipes")
     commit(paths.root)
     recipe.apply_recipe(paths, "auto", "../clips")
     assert "is made for ../clips and gives the reasons" in capsys.readouterr().out

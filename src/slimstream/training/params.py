@@ -24,7 +24,7 @@ class FitParams(Section):
     weight_decay: float = Field(1e-3, ge=0)
     schedule: Literal["constant", "cosine", "step", "plateau"] = "cosine"
     warmup_epochs: int = Field(0, ge=0)
-    warmup_from: Fraction = Field(0.0, description="share of the peak learning rate at which warm-up starts")
+    warmup_from: Fraction = Field(0.0, description="share of `lr` at which warm-up starts")
     cycles: int = Field(1, ge=1, description="cosine: so many times warm-up and descent (P3's warm restarts)")
     decay: float = Field(
         0.1, gt=0, lt=1, description="step, plateau: what the learning rate is multiplied by"

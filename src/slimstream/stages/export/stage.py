@@ -112,10 +112,12 @@ def run(
         train, val, both = (part.reduced(card.network_input.reduce) for part in parts)
         known = [train.batch(i) for i in spread_indices(len(train), export.calibration_clips)]
         # The layers of a trained network know the clips of all inner folds, so that these would show nothing.
-        own = model if not epochs[name] and takes_own_heads(model, both) else None
-        before = None
-        if refit__strength is not None and own is None:
-            before, _ = load_model(paths.model(name), create_model)
+        own = before = None
+        if refit__strength is not None:
+            if not epochs[name] and takes_own_heads(model, both):
+                own = model
+            else:
+                before, _ = load_model(paths.model(name), create_model)
         formats.write_reference(model, known, folder)
         network = identity(folder, card, own is not None, before)
         if (same := networks.setdefault(network, name)) != name:
