@@ -234,8 +234,9 @@ def wanted(now: Iterable[Judged]) -> list[Claim]:
 
 
 @pytest.mark.box
-@pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
+@pytest.mark.parametrize("paper", ["p1", "p3"])
 def test_every_row_of_a_paper_runs(paper: str, tmp_path: Path, started: list[str]) -> None:
+    """Those of P2 take six minutes more: `python -m slimstream tables p2 --quick`."""
     shutil.copytree(ROOT / "recipes/tables", tmp_path / "recipes/tables")
     assert main(["--root", str(tmp_path), "tables", paper, "--quick"]) == 0
     tables = load_spec(paper, Paths(ROOT)).tables
