@@ -124,7 +124,7 @@ NOT_RUN = {
     "dvc exp run -S prune.rate=0.3": "what failed before; with the other goal set to null it is run above",
     "make audit": "asks PyPI",
     "python -m benchmarks slim": "takes a minute; tests/unit/test_benchmarks.py runs small comparisons",
-    "python -m benchmarks diagnosis slim": "takes minutes; tests/unit/test_benchmarks.py runs small comparisons",
+    "python -m benchmarks diagnosis slim": "takes minutes; tests/unit/test_benchmarks.py has small ones",
     "python -m benchmarks pruned": "takes minutes; tests/unit/test_benchmarks.py runs small comparisons",
     "python -m tests.faults": "an hour or two; docs/faults.md holds what came of it",
     "mlflow gc": "MLflow's own; docs/operations.md says how it was tried",
