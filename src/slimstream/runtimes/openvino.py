@@ -27,6 +27,8 @@ class OpenVinoFloat32(Runtime):
     title = "OpenVINO"
     files: tuple[str, ...] = ("network.xml", "network.bin")
     packages = ("openvino",)
+    whole_weights = False
+    """Whether weights that are stored with fewer bits become 32-bit floats when the network is opened."""
 
     def write(self, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]", folder: Path) -> None:
         openvino = import_openvino()
@@ -38,8 +40,14 @@ class OpenVinoFloat32(Runtime):
         return graph
 
     def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
-        path = folder / self.files[0]
-        return OpenVinoModel(path, self.precision(), threads=threads, at_once=at_once, output=output)
+        return OpenVinoModel(
+            folder / self.files[0],
+            self.precision(),
+            threads=threads,
+            at_once=at_once,
+            output=output,
+            whole_weights=self.whole_weights,
+        )
 
     def precision(self) -> str:
         """OpenVINO's name of the type in which floats are computed."""
@@ -73,7 +81,6 @@ class OpenVinoModel:
         output: str = "logits",
         whole_weights: bool = False,
     ) -> None:
-        """With `whole_weights`, weights that are stored with fewer bits become 32-bit floats in memory."""
         self._output = output
         self._core = import_openvino().Core()
         self._at_once = at_once

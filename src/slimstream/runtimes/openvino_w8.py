@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimstream.runtimes.base import Network
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
-from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32, OpenVinoModel, has_bf16
+from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32, has_bf16
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +29,9 @@ class OpenVinoW8(OpenVinoFloat32):
     title = "OpenVINO, 8-bit weights"
     files = ("w8.onnx",)
     exact = False
+    # OpenVINO 2026.4, which unpacks weights once for each call that it computes at a time, sometimes gets
+    # them wrong where it does so for two at once.
+    whole_weights = True
 
     def write(self, model: "nn.Module", clips: "Sequence[npt.NDArray[np.uint8]]", folder: Path) -> None:
         import onnx
@@ -37,18 +39,6 @@ class OpenVinoW8(OpenVinoFloat32):
         network = onnx.load(folder / ONNX_FILE)
         quantise_weights(network.graph)
         onnx.save(network, folder / self.files[0])
-
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
-        # OpenVINO 2026.4, which unpacks weights once for each call that it computes at a time, sometimes
-        # gets them wrong where it does so for two at once.
-        return OpenVinoModel(
-            folder / self.files[0],
-            self.precision(),
-            threads=threads,
-            at_once=at_once,
-            output=output,
-            whole_weights=True,
-        )
 
     def precision(self) -> str:
         return "f32"

@@ -41,7 +41,7 @@ def run(baseline: BaselineParams, extract: ExtractParams, paths: Paths, log: Log
 def network(baseline: BaselineParams, extract: ExtractParams) -> str:
     """Name of the network for clips that `extract` makes.
 
-    Raises UserError when the network needs optical flow and does not see any, or the other way round.
+    Raises UserError when the network needs optical flow and sees none, or is to see flow alone.
     """
     streams = baseline.reduce.streams if baseline.reduce is not None else "both"
     if streams == "flow":
