@@ -28,7 +28,7 @@ from slimstream.core.threads import use_passive_waiting  # noqa: E402
 from slimstream.tracking import store  # noqa: E402
 from slimstream.tracking.database import database, sqlite_uri  # noqa: E402
 from tests import seaweedfs  # noqa: E402
-from tests.scheduling import Scheduling  # noqa: E402
+from tests.scheduling import Scheduling, longest_first  # noqa: E402
 
 bypass_for_loopback()  # the tests' own servers
 use_passive_waiting()
@@ -43,6 +43,10 @@ ROOT = Path(__file__).parents[1]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
     """`--dist loadfile` knows which files and tests belong together."""
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 def pytest_collection_finish() -> None:
