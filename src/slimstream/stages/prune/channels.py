@@ -82,7 +82,9 @@ class Channels:
                 # Its defaults are dictionaries shared by all pruners of a process.
                 in_channel_groups={},
                 out_channel_groups={},
+                root_module_types=[],  # or it would make all groups once more, to count channels
             )
+        pruner.root_module_types = [tp.ops.TORCH_CONV, tp.ops.TORCH_LINEAR, tp.ops.TORCH_LSTM]
         groups = []
         for group in pruner.DG.get_all_groups(pruner.ignored_layers, pruner.root_module_types):
             if pruner._is_atten_group(group)[

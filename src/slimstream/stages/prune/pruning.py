@@ -255,18 +255,18 @@ def _search(
 ) -> float:
     """The rate that keeps the share `target` of `whole` parameters, by bisection on copies."""
 
-    def kept(rate: float) -> float:
+    def kept(rate: float) -> tuple[float, float]:
+        """The share that `rate` keeps, and `rate`, or the highest rate if that is lower."""
         pruned = copy.deepcopy(model)
         with channels(pruned) as found:
+            rate = min(rate, found.highest_rate)
             found.remove(rate)
-        return _count(pruned) / whole
+        return _count(pruned) / whole, rate
 
-    with channels(model) as found:
-        highest = found.highest_rate
     low = high = share = 0.0
-    for high in (*(step for step in (0.25, 0.5, 0.7, 0.8, 0.9) if step < highest), highest):
-        share = kept(high)
-        if share <= 1.01 * target:
+    for step in (0.25, 0.5, 0.7, 0.8, 0.9, 1.0):
+        share, high = kept(step)
+        if share <= 1.01 * target or high < step:
             break
         low = high
     if not as_far_as_possible:
@@ -275,8 +275,7 @@ def _search(
     for _ in range(10):
         if abs(share / target - 1) < 0.01:
             break
-        rate = (low + high) / 2
-        share = kept(rate)
+        share, rate = kept((low + high) / 2)
         low, high = (rate, high) if share > target else (low, rate)
     return rate
 
