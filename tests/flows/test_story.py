@@ -70,7 +70,7 @@ def test_a_scheduled_run_makes_the_first_champion(plant: Box, page: Browser) -> 
     while not begun and time.monotonic() < deadline:
         runs = plant.ask("read_flow_runs", flow_run_filter=ours)
         begun = [run.id for run in runs if run.state.is_running() and run.auto_scheduled]
-        time.sleep(1)
+        time.sleep(2)
     # One is enough, and those that wait for their turn are not wanted.
     plant.ask("pause_deployment", deployment.id)
     (run,) = begun
