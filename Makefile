@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: moved help setup demo run folds tables up down status audit bench test test-all lint clean
+.PHONY: moved help setup demo run folds tables up down status audit bench test tests test-all lint style types clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -85,17 +85,24 @@ bench: setup  ## measure each part against what one would use instead: benchmark
 # A worker a core, at most four. A file stays with one worker, for its fixtures; the slow rooms come first.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test: setup lint  ## lint, type-check and test
-	@pytest $(WORKERS)
+test: setup style  ## lint, type-check and test
+	@$(MAKE) --no-print-directory --jobs 2 types tests  # mypy works on one core
+
+tests:
+	@MAKEFLAGS= pytest $(WORKERS)
 
 test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3, a browser and ffmpeg (Debian: postgresql chromium ffmpeg)
 	@pytest $(WORKERS) -m box
 
-lint: setup
+lint: setup style types
+
+style: setup
 	@ruff check src flows infra tests benchmarks
 	@ruff format --check src flows infra tests benchmarks
-	@mypy
 	@lint-imports
+
+types: setup
+	@mypy
 
 clean:  ## remove the outs that dvc.yaml names and the report, nothing else: no file of yours, no registry, no clip store
 	@python=$(or $(wildcard $(BIN)/python),$(PYTHON)); \
