@@ -61,7 +61,7 @@ def test_a_folder_per_class_is_split_by_near_twins_and_says_so(
     assert all(sum(counts.values()) for counts in info["counts"].values())
 
 
-@pytest.mark.parametrize("recipe", ["rig", "tank", "casting"])
+@pytest.mark.parametrize("recipe", ["rig", "casting"])
 def test_a_column_that_is_not_there_stops_the_scan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str
 ) -> None:

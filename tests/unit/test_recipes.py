@@ -19,7 +19,14 @@ ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(recipe, marks=[pytest.mark.box] if recipe.stem.endswith("-paper") else [])
+        for recipe in RECIPES
+    ],
+    ids=[recipe.stem for recipe in RECIPES],
+)
 def test_its_networks_can_be_trained_and_pruned_as_it_says(recipe: Path) -> None:
     params = load_recipe(recipe)
     assert params.recipe == recipe.stem

@@ -1,4 +1,4 @@
-"""Networks that take long to run: tests over all networks leave them to `make test-all`."""
+"""Networks that take long to build, prune, convert or run: most tests leave them to `make test-all`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 LARGE = {
     "c3d",
     "i3d",
+    "mobilevit_3d",
     "tsn",
     "two_stream_c3d",
     "two_stream_dilated_efficientnetv2",
@@ -15,8 +16,11 @@ LARGE = {
     "two_stream_efficientnetv2",
     "two_stream_i3d",
     "two_stream_inception",
+    "two_stream_lstm",
+    "two_stream_mobilenet",
     "two_stream_resnet",
     "two_stream_resnet_rs",
+    "two_stream_shufflenet",
     "two_stream_swin_c",
     "two_stream_vit",
     "vgg16",

@@ -144,6 +144,7 @@ for answers in found:
 """
 
 
+@pytest.mark.box  # a process of its own, and a network that is not small
 def test_many_threads_may_be_the_first_to_ask(tmp_path: Path) -> None:
     torch.manual_seed(0)
     # Not a smaller one: compiled at once, it lets threads seldom meet, and no lock would be missed.
