@@ -37,14 +37,18 @@ def asked(project: Path, *arguments: str, **environment: str) -> list[str]:
 
 
 def make(project: Path, *arguments: str, **environment: str) -> str:
+    answer = tried(project, *arguments, **environment)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def tried(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     # `make test`, which may run this, exports what it was given itself.
     given = ("RECIPE", "SOURCE", "PICTURES", "PAPER", "BUDGET", "JOBS", "HOURS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", *given))}
-    answer = subprocess.run(
+    return subprocess.run(
         ["make", *arguments], cwd=project, env=clean | environment, capture_output=True, text=True
     )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,20 @@ def test_what_is_not_given_is_not_passed(project: Path) -> None:
 def test_a_simulated_plant_has_its_recipe(project: Path, source: str, recipe: str) -> None:
     wanted = ["-m", "flows.retrain", "--recipe", recipe, "--source", source]
     assert asked(project, "run", f"SOURCE={source}") == wanted
+
+
+@pytest.mark.parametrize("bad", ["nothing", "ruff", "lint-imports", "mypy", "pytest"])
+def test_whatever_fails_fails_make_test(project: Path, bad: str) -> None:
+    """mypy and pytest run at the same time."""
+    for name in ("ruff", "lint-imports", "mypy", "pytest"):
+        program = project / ".venv/bin" / name
+        program.write_text(f"#!/bin/sh\necho {name} was called\nexit {int(name == bad)}\n")
+        program.chmod(0o755)
+    answer = tried(project, "test")
+    if bad == "nothing":
+        assert answer.returncode == 0 and answer.stdout.count("was called") == 5  # ruff twice
+    else:
+        assert answer.returncode == 2 and f"{bad} was called" in answer.stdout
 
 
 def test_an_environment_made_for_another_folder_is_built_anew(project: Path) -> None:
