@@ -20,7 +20,7 @@ from slimstream.models.latency import Latency, latencies
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES, open_network
-from slimstream.runtimes.base import Form, Network, Runtime, read_forms
+from slimstream.runtimes.base import LOGITS, Form, Network, Runtime, read_forms, side_by_side
 from slimstream.runtimes.onnx import OnnxModel
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
@@ -168,7 +168,7 @@ def test_a_coarse_form_has_a_head_of_its_own_and_is_judged_on_inner_folds(
         f"{label}-{n}" for label in tiny_study.CLASSES for n in ("0-0", "0-1", "1-0", "1-1", "2-0", "2-1")
     ]
     clips = [np.load(paths.packs / f"{name}.npy").transpose(0, 3, 1, 2)[None].copy() for name in names]
-    plain, moved = open_network(folder, "onnx", output="features"), open_network(folder, "moved")
+    plain, moved = open_network(folder, "onnx", outputs=["features"]), open_network(folder, "moved")
     features = np.concatenate([plain(clip) for clip in clips])
     model, _ = load_model(paths.final_model("pruned"), create_model)
     fit_to_features(model, features, np.repeat(np.arange(3), 6), 3, 0.1)
@@ -194,11 +194,15 @@ class Moved(Runtime):
             weight = model.classify(probe) - bias
         np.savez(folder / "moved.npz", weight=weight.numpy(), bias=bias.numpy())
 
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
-        features, head = OnnxModel(folder / "moved.onnx", "features"), np.load(folder / "moved.npz")
-        if output == "features":
-            return lambda clip: -2 * features(clip)
-        return lambda clip: -2.0 * features(clip) @ head["weight"] + head["bias"]
+    def open(
+        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
+    ) -> Network:
+        features, head = OnnxModel(folder / "moved.onnx", ["features"]), np.load(folder / "moved.npz")
+        computed = {
+            "features": lambda x: -2 * x,
+            "logits": lambda x: (-2.0 * x @ head["weight"] + head["bias"]).astype(np.float32),
+        }
+        return lambda clip: side_by_side([computed[name](features(clip)) for name in outputs])
 
 
 def form(
@@ -307,7 +311,9 @@ class Remembering(Runtime):
     def write(self, model: nn.Module, clips: Sequence[np.ndarray], folder: Path) -> None:
         (folder / "network.toy").write_bytes((folder / "network.onnx").read_bytes())
 
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
+    def open(
+        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
+    ) -> Network:
         network, answers = OnnxModel(folder / "network.toy"), {}
 
         def ask(clip: np.ndarray) -> np.ndarray:

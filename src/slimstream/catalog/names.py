@@ -11,6 +11,9 @@ FILLERS = re.compile(
 )
 """Further invisible characters (Default_Ignorable_Code_Point): joiners, fillers, variation selectors."""
 
+UNKNOWN = "unknown"
+"""Label of a clip that is unlike all clips which a network has learnt from; no class may have this name."""
+
 
 def normal_form(text: str) -> str:
     """Return `text` in NFC, without invisible characters, with single blanks and none at the ends."""

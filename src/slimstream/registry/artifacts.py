@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from slimstream.catalog.names import UNKNOWN
 from slimstream.core.environment import restored_environment
 from slimstream.core.errors import UserError
 from slimstream.runtimes import RUNTIMES, find_runtime
@@ -31,6 +32,7 @@ REQUIREMENTS = (
     "pandas",
     "pydantic",
     "ruamel.yaml",
+    "safetensors",
 )
 """Packages that predict needs besides slimstream and the runtimes, pinned to the installed versions."""
 
@@ -106,7 +108,9 @@ def _files_of(model_uri: str) -> Iterator[None]:
 def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> list[pd.DataFrame]:
     """Predict `files` with each model; return one data frame per model, in the format of `serving.pyfunc`.
 
-    Each model runs in its own process, so it uses the code that was logged with it. All run at the same time.
+    Where a version answers `unknown`, `label` is its most probable class: the gate compares versions that know
+    this answer with older ones. Each model runs in its own process, so it uses the code that was logged with
+    it. All run at the same time.
     Raises RuntimeError with the end of the error output when a process fails.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -135,7 +139,17 @@ def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> l
         finally:
             for process in processes:
                 process.kill()
-        return [pd.read_parquet(answer) for answer in answers]
+        return [with_classes(pd.read_parquet(answer)) for answer in answers]
+
+
+def with_classes(answers: pd.DataFrame) -> pd.DataFrame:
+    """The table `answers` with the most probable class as `label` where it is UNKNOWN."""
+    unknown = answers["label"] == UNKNOWN
+    if not unknown.any():
+        return answers
+    of_classes = answers.loc[unknown, [c for c in answers if str(c).startswith("p_")]]
+    named = of_classes.idxmax(axis=1).str.removeprefix("p_")
+    return answers.assign(label=answers["label"].mask(unknown, named))
 
 
 # The model is copied first, because MLflow cannot load from a path that contains # or %.

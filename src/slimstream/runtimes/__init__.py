@@ -4,10 +4,11 @@ To add a runtime, add a module with its class here and a line to RUNTIMES: `expo
 be used in params.yaml, `predict`, the report and the registry.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from slimstream.core.errors import UserError
-from slimstream.runtimes.base import Network, Runtime
+from slimstream.runtimes.base import LOGITS, Network, Runtime
 from slimstream.runtimes.onnx import OnnxRuntime
 from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32
 from slimstream.runtimes.openvino_int8 import OpenVinoInt8
@@ -34,7 +35,7 @@ def find_runtime(name: str) -> Runtime:
 
 
 def open_network(
-    folder: Path, runtime: str, *, threads: int = 1, at_once: int = 1, output: str = "logits"
+    folder: Path, runtime: str, *, threads: int = 1, at_once: int = 1, outputs: Sequence[str] = LOGITS
 ) -> Network:
     """The network in `folder` (see `runtimes.export`), ready for calls.
 
@@ -43,13 +44,14 @@ def open_network(
         runtime: name of the runtime.
         threads: CPU threads per call, in a runtime with its own threads; latency is measured with one.
         at_once: calls that such a runtime computes in parallel; further calls wait.
-        output: 'logits', or 'features' of a network that has them.
+        outputs: 'logits', and 'features' of a network that has them; several are put side by side, (B, sum of
+            their widths).
 
     ONNX Runtime is used without threads of its own: each call runs on the calling thread. Raises UserError
     when there is no such runtime, when its package is not installed, and when a file is missing or is not a
     network.
     """
     try:
-        return find_runtime(runtime).open(folder, threads=threads, at_once=at_once, output=output)
+        return find_runtime(runtime).open(folder, threads=threads, at_once=at_once, outputs=outputs)
     except ModuleNotFoundError as error:
         raise UserError(f"the runtime {runtime} needs {error.name}, which is not installed.") from error

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 Network = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
-"""A deployed network: clip (B, T, C, H, W) uint8 to logits (B, classes) float32. Threads may share it."""
+"""A deployed network: clip (B, T, C, H, W) uint8 to its outputs (B, n) float32: the logits, unless others were
+asked for. Threads may share it."""
+LOGITS = ("logits",)
 _MEASURED = "runtimes.json"
 
 
@@ -59,10 +61,12 @@ class Runtime(ABC):
         return False
 
     @abstractmethod
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
+    def open(
+        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
+    ) -> Network:
         """The network whose `files` are in `folder`. Callers use `runtimes.open_network`.
 
-        `output` is what it returns, see `runtimes.export`.
+        `outputs` are what it returns, see `runtimes.open_network`.
         Raises UserError (`unreadable`) when a file is missing or is not a network.
         """
 
@@ -83,6 +87,13 @@ def warm_up(networks: Sequence[Network], clip: "npt.NDArray[np.uint8]") -> None:
     """
     with ThreadPoolExecutor(cores()) as pool:
         wait([pool.submit(network, clip) for network in networks])
+
+
+def side_by_side(answers: "Sequence[npt.NDArray[np.float32]]") -> "npt.NDArray[np.float32]":
+    """Outputs (B, n₁), (B, n₂), … of one call as a new array (B, n₁ + n₂ + …)."""
+    import numpy as np
+
+    return np.concatenate(answers, axis=1)
 
 
 def unreadable(path: Path, title: str) -> UserError:

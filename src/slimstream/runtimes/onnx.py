@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimstream.runtimes.base import Network, Runtime, unreadable
+from slimstream.runtimes.base import LOGITS, Network, Runtime, side_by_side, unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,18 +29,19 @@ class OnnxRuntime(Runtime):
 
         export_onnx(model, torch.from_numpy(clips[0]), folder / FILE)
 
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
-        return OnnxModel(folder / FILE, output)
+    def open(
+        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
+    ) -> Network:
+        return OnnxModel(folder / FILE, outputs)
 
 
 class OnnxModel:
     """A network in ONNX Runtime; every call runs on the calling thread."""
 
-    def __init__(self, path: Path, output: str = "logits") -> None:
+    def __init__(self, path: Path, outputs: Sequence[str] = LOGITS) -> None:
         import onnxruntime
 
-        self._output = output
-
+        self._outputs = list(outputs)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -54,8 +55,7 @@ class OnnxModel:
             raise unreadable(path, OnnxRuntime.title) from error
 
     def __call__(self, clip: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.float32]":
-        answer: npt.NDArray[np.float32] = self._session.run([self._output], {"clip": clip})[0]
-        return answer
+        return side_by_side(self._session.run(self._outputs, {"clip": clip}))
 
 
 def export_onnx(model: "nn.Module", example_clip: "Tensor", path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
-from slimstream.runtimes.base import Network, Runtime, unreadable
+from slimstream.runtimes.base import LOGITS, Network, Runtime, side_by_side, unreadable
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 
 if TYPE_CHECKING:
@@ -39,13 +39,15 @@ class OpenVinoFloat32(Runtime):
         """The graph to save, made from `graph`, which was read from ONNX; here it is unchanged."""
         return graph
 
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
+    def open(
+        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
+    ) -> Network:
         return OpenVinoModel(
             folder / self.files[0],
             self.precision(),
             threads=threads,
             at_once=at_once,
-            output=output,
+            outputs=outputs,
             whole_weights=self.whole_weights,
         )
 
@@ -78,10 +80,10 @@ class OpenVinoModel:
         *,
         threads: int,
         at_once: int,
-        output: str = "logits",
+        outputs: Sequence[str] = LOGITS,
         whole_weights: bool = False,
     ) -> None:
-        self._output = output
+        self._outputs = outputs
         self._core = import_openvino().Core()
         self._at_once = at_once
         self._settings = {
@@ -104,11 +106,11 @@ class OpenVinoModel:
         free = self._requests_for(clip.shape)
         request = free.get()  # a request computes one clip at a time
         try:
-            # A copy, because the next call overwrites the result.
-            answer: npt.NDArray[np.float32] = request.infer([clip])[self._output].copy()
+            answers = request.infer([clip])
+            # Copied, because the next call overwrites the results.
+            return side_by_side([answers[name] for name in self._outputs])
         finally:
             free.put(request)
-        return answer
 
     def _requests_for(self, shape: tuple[int, ...]) -> Queue[Any]:
         with self._lock:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimstream.catalog.names import UNKNOWN
 from slimstream.clips.packs import Pack, pack_clip
 from slimstream.clips.params import NetworkInput
 from slimstream.clips.pictures import check_visible
@@ -15,14 +16,16 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import printable_path
 from slimstream.core.schema import parse
 from slimstream.runtimes import open_network
-from slimstream.runtimes.base import read_forms, softmax
+from slimstream.runtimes.base import read_forms
+from slimstream.runtimes.calibration import read_calibration
 from slimstream.serving.occlusion import Heat, occlusion_map
 
 FRAMES = 32
 """Frames per batch, to limit memory; a batch has at least one clip."""
 Probabilities = npt.NDArray[np.float64]
 Answer = dict[str, Any]
-"""`path`, `label`, `p_<class>` for every class (0..1), `error` ("" or the reason of a failure)."""
+"""`path`, `label`, `p_<class>` for every class (0..1), `unlikeness` (0 or more; above 1 `label` is UNKNOWN) if
+the network has a reference to compare with, `error` ("" or the reason of a failure)."""
 
 
 class ClipClassifier:
@@ -47,15 +50,18 @@ class ClipClassifier:
                 f"{folder} holds no deployed network: {file.name} is missing or not ours."
             ) from error
         self.runtime = runtime or read_forms(folder)[0].runtime
-        self._network = open_network(folder, self.runtime, threads=threads)
+        self._calibration = read_calibration(folder)
+        self._network = open_network(
+            folder, self.runtime, threads=threads, outputs=self._calibration.outputs
+        )
 
     def predict(self, files: Sequence[Path]) -> list[Answer]:
         """Predict videos or pictures. Returns one answer per file, in order; clips are predicted in batches.
 
-        A video with several clips gets the mean of their probabilities. A file that fails has label None and
-        the reason in `error`; the other files are not affected.
+        A video with several clips gets the means of their probabilities and of their unlikeness. A file that
+        fails has label None and the reason in `error`; the other files are not affected.
         """
-        found: dict[int, list[Probabilities]] = {}
+        found: dict[int, list[tuple[Probabilities, float]]] = {}
         errors: dict[int, Exception] = {}
         alike: dict[tuple[int, ...], list[tuple[int, Pack]]] = {}
         for number, file in enumerate(files):
@@ -70,9 +76,9 @@ class ClipClassifier:
                 errors[number] = error
         for clips in (batch for same in alike.values() for batch in _batches(same)):
             try:
-                answers = self._run_network(np.stack([clip for _, clip in clips]))
-                for (number, _), answer in zip(clips, answers, strict=True):
-                    found.setdefault(number, []).append(answer)
+                answers = zip(*self._run_network(np.stack([clip for _, clip in clips])), strict=True)
+                for (number, _), (p, unlikeness) in zip(clips, answers, strict=True):
+                    found.setdefault(number, []).append((p, float(unlikeness)))
             except Exception as error:
                 errors |= {number: error for number, _ in clips}
         return [
@@ -87,21 +93,33 @@ class ClipClassifier:
         """
         target = self.classes.index(label)
         clips = pack_clip(file, self.extract).clips
-        maps = [occlusion_map(self._run_network, clip, target, _at_once(clip)) for clip in clips]
+        maps = [occlusion_map(self._probabilities, clip, target, _at_once(clip)) for clip in clips]
         return np.asarray(np.mean(maps, axis=0))
 
-    def _run_network(self, clips: Pack) -> Probabilities:
-        """(B, T, H, W, C) uint8 to probabilities (B, classes)."""
-        return softmax(self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3))))
+    def _run_network(self, clips: Pack) -> tuple[Probabilities, Probabilities]:
+        """(B, T, H, W, C) uint8 to probabilities (B, classes) and unlikeness (B,)."""
+        outputs = self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))
+        return self._calibration.answer(outputs, len(self.classes))
 
-    def _answer(self, file: Path, clips: list[Probabilities]) -> Answer:
-        mean = np.mean(clips, axis=0)
-        named = {f"p_{name}": float(p) for name, p in zip(self.classes, mean, strict=True)}
-        return {"path": printable_path(file), "label": self.classes[int(mean.argmax())], **named, "error": ""}
+    def _probabilities(self, clips: Pack) -> Probabilities:
+        return self._run_network(clips)[0]
+
+    def _answer(self, file: Path, clips: list[tuple[Probabilities, float]]) -> Answer:
+        mean = np.mean([p for p, _ in clips], axis=0)
+        unlikeness = float(np.mean([unlikeness for _, unlikeness in clips]))
+        answer = {
+            "path": printable_path(file),
+            "label": UNKNOWN if unlikeness > 1 else self.classes[int(mean.argmax())],
+            **{f"p_{name}": float(p) for name, p in zip(self.classes, mean, strict=True)},
+            "unlikeness": unlikeness,
+            "error": "",
+        }
+        return {name: answer[name] for name in self.columns()}
 
     def columns(self) -> list[str]:
         """Column names of a table of answers."""
-        return ["path", "label", *(f"p_{name}" for name in self.classes), "error"]
+        named = [f"p_{name}" for name in self.classes]
+        return ["path", "label", *named, *(["unlikeness"] if self._calibration.reference else []), "error"]
 
 
 def _batches(clips: list[tuple[int, Pack]]) -> Iterator[list[tuple[int, Pack]]]:

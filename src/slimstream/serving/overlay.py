@@ -1,6 +1,6 @@
 """`predict --overlay`: each clip or picture with its label, probability and occlusion map drawn on it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from slimstream.catalog.names import UNKNOWN
 from slimstream.clips.video import open_clip
 from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
@@ -33,7 +34,8 @@ class _Drawing:
     file: Path
     out: Path
     label: str
-    probability: float
+    """The class whose map is drawn: the most probable one."""
+    text: str
     model: Path
     runtime: str | None
 
@@ -66,12 +68,19 @@ def write_overlays(
     folder.mkdir(parents=True, exist_ok=True)
     answers = zip(files, _names(files), table.to_dict("records"), strict=True)
     drawings = [
-        _Drawing(file, folder / name, row["label"], row[f"p_{row['label']}"], model, runtime)
+        _Drawing(file, folder / name, *_shown(row), model, runtime)
         for file, name, row in answers
         if isinstance(row["label"], str)
     ]
     results = progress_bar(parallel_map(_draw, drawings, workers), "overlay", len(drawings))
     return {drawings[position].file: result for position, result in results if isinstance(result, Exception)}
+
+
+def _shown(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The most probable class of an answer, and the text to draw."""
+    label = max((name for name in row if name.startswith("p_")), key=lambda name: float(row[name]))
+    said = f"{label.removeprefix('p_')}  {row[label]:.0%}"
+    return label.removeprefix("p_"), f"{UNKNOWN}, else {said}" if row["label"] == UNKNOWN else said
 
 
 def _names(files: Sequence[Path]) -> Iterator[str]:
@@ -108,7 +117,7 @@ def _picture(frame: Frame, heat: Heat, job: _Drawing) -> Frame:
     scale = float(np.clip(height, *HEIGHTS)) / height
     size = [max(2, 2 * round(side * scale / 2)) for side in (width, height)]  # H.264 wants even numbers
     shown = overlay(np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8), heat)
-    return np.concatenate([_line(f"{job.label}  {job.probability:.0%}", size[0]), shown])
+    return np.concatenate([_line(job.text, size[0]), shown])
 
 
 def _line(text: str, width: int) -> Frame:

@@ -48,7 +48,7 @@ def predict(
         batch: number of pictures per batch.
         workers: number of processes; None for one per core.
 
-    The columns are `path`, `label`, `p_<class>` for every class and `error`. A file that fails has no label
+    The columns are those of `classifier.Answer`. A file that fails has no label
     and the reason in `error`; other files are not affected. Raises UserError when the model cannot be run.
     """
     classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it

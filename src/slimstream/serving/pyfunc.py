@@ -29,8 +29,9 @@ class PyfuncModel(PythonModel):
     ) -> pd.DataFrame:
         """Predict local videos or pictures: a list of paths, or a frame with the paths in its first column.
 
-        Returns one row per path, in order: `path`, `label`, a probability `p_<class>` per class, `error`.
-        A video with several clips gets the mean of their probabilities. A file that fails has no label, nan
+        Returns one row per path, in order: `path`, `label`, a probability `p_<class>` per class, `unlikeness`
+        (if the version has a reference; above 1 the label is `unknown`) and `error`. A video with several
+        clips gets the means of their probabilities and of their unlikeness. A file that fails has no label, nan
         as probabilities and the reason in `error` (else "").
         """
         with ThreadPoolExecutor(self.threads) as pool:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from slimstream.catalog.listing import METADATA, Item
 from slimstream.catalog.manifest import COLUMNS
-from slimstream.catalog.names import normal_form, similar_names
+from slimstream.catalog.names import UNKNOWN, normal_form, similar_names
 from slimstream.catalog.part_names import GIVEN_COLUMN
 from slimstream.core.errors import UserError
 from slimstream.splits.given import parts_of
@@ -67,11 +67,19 @@ def too_few_test_clips(clips: int, least: int, settings: SplitParams, group_by: 
 
 
 def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[str]) -> None:
-    """Raise UserError for a label that is not in `classes`. An empty `classes` allows all labels."""
+    """Raise UserError for a label that is not in `classes`, and for `unknown`, which is no class.
+
+    An empty `classes` allows all other labels.
+    """
     allowed = sorted({normal_form(label) for label in classes})
     example: dict[str, str] = {}
     for label, key in zip(labels, keys, strict=True):
         example.setdefault(label, key)
+    if named := [label for label in example if label.casefold() == UNKNOWN]:
+        raise UserError(
+            f"the label {named[0]!r} (as of {example[named[0]]}) is what a network answers for a clip that is "
+            "like none it has learnt from: give this class another name, or leave its clips out."
+        )
     if allowed and (unknown := sorted(example.keys() - {*allowed})):
         raise UserError(
             f"unknown labels {', '.join(map(repr, unknown[:10]))} (as of {example[unknown[0]]}): "

@@ -91,20 +91,32 @@ def predict_left_out(
     strength: float,
     shown: npt.NDArray[np.float32] | None = None,
 ) -> Ints:
-    """Predicted class (N,) of each clip with features x (N, F), by a classifier fitted to the other folds.
+    """Predicted class (N,) of each clip, as `logits_left_out`."""
+    return np.asarray(logits_left_out(x, truth, folds, classes, strength, shown).argmax(1))
 
-    With `shown` (N, F), it predicts these features of the clips instead of those it is fitted to.
+
+def logits_left_out(
+    x: npt.NDArray[np.float32],
+    truth: Ints,
+    folds: InnerFolds,
+    classes: int,
+    strength: float,
+    shown: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Logits (N, classes) of each clip with features x (N, F), by a classifier fitted to the other folds.
+
+    With `shown` (N, F), it is asked for these features of the clips instead of those it is fitted to.
     """
     from slimstream.training.closed_form import linear_classifier, standardisation
 
     shown = x if shown is None else shown
-    predicted = np.zeros(len(x), np.int64)
+    logits = np.zeros((len(x), classes))
     for fold in range(folds.count):
         held = folds.of_clip == fold
         mean, scale = standardisation(x[~held])
         weight, bias = linear_classifier((x[~held] - mean) / scale, truth[~held], classes, strength)
-        predicted[held] = (((shown[held] - mean) / scale) @ weight.T + bias).argmax(1)
-    return predicted
+        logits[held] = ((shown[held] - mean) / scale) @ weight.T + bias
+    return logits
 
 
 def scores_of_folds(

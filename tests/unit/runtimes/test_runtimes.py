@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from slimstream.core.errors import UserError
 from slimstream.pipeline.params import load_params
 from slimstream.registry.artifacts import requirements
 from slimstream.runtimes import REFERENCE, RUNTIMES, open_network
-from slimstream.runtimes.base import Network, Runtime, warm_up
+from slimstream.runtimes.base import LOGITS, Network, Runtime, warm_up
 from slimstream.stages.export.params import ExportParams
 
 
@@ -54,7 +55,9 @@ class NotInstalled(Runtime):
     def write(self, *_: object) -> None:
         raise AssertionError("only opened here")
 
-    def open(self, folder: Path, *, threads: int, at_once: int, output: str = "logits") -> Network:
+    def open(
+        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
+    ) -> Network:
         import no_such_package
 
         return no_such_package.load(folder)

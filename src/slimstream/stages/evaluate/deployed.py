@@ -12,18 +12,24 @@ from slimstream.core.paths import Paths
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
 from slimstream.runtimes import open_network
-from slimstream.runtimes.base import Form, Network, read_forms, warm_up
+from slimstream.runtimes.base import Form, Network, read_forms, softmax, warm_up
+from slimstream.runtimes.calibration import Calibration, read_calibration
 from slimstream.runtimes.split_part import Floats, SplitPart
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One model: probabilities (N, n) of its deployed form on the test clips."""
+    """One model: calibrated probabilities (N, n) of its deployed form on the test clips."""
 
     name: str
     model: nn.Module
     card: Card
     test: Floats
+    uncalibrated: Floats
+    """The same before the logits are divided by the temperature."""
+    unlikeness: Floats
+    """(N,) see `runtimes.calibration`; NaN without a reference."""
+    calibration: Calibration
     deployed: Network
     form: Form
     forms: list[Form]
@@ -43,7 +49,14 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     form, forms = read_forms(folder)
     seen = test.reduced(card.network_input.reduce)
     example = seen.median_clip()
-    parallel, deployed = (open_network(folder, form.runtime, at_once=calls) for calls in (cores(), 1))
+    calibration = read_calibration(folder)
+    parallel, deployed = (
+        open_network(folder, form.runtime, at_once=calls, outputs=calibration.outputs) for calls in (cores(), 1)
+    )
     warm_up([parallel, deployed], example)
-    answers = seen.predict(parallel, f"{name}: test")
-    return Prediction(name, model, card, answers, deployed, form, forms, example)
+    outputs, classes = seen.outputs(parallel, f"{name}: test"), len(card.classes)
+    answers, unlikeness = calibration.answer(outputs, classes)
+    before = softmax(outputs[:, :classes])
+    return Prediction(
+        name, model, card, answers, before, unlikeness, calibration, deployed, form, forms, example
+    )

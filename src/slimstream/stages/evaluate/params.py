@@ -16,4 +16,9 @@ class EvaluateParams(Section):
     gradcam: GradcamScore = Field(
         "logit", description="what heat maps differentiate: the logit of a class, or its softmax (P3)"
     )
+    foreign: str | None = Field(
+        None,
+        description="folder of clips that show something else; the report tells what share of them is called "
+        "unknown. null: none",
+    )
     seed: int = 0

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction
 from slimstream.stages.evaluate.times import Times
@@ -32,7 +34,7 @@ def score(r: Prediction, test: SplitPart, draws: Resampling, times: Times) -> di
     row = metrics.summary(test.truth, r.test)
     for key, of in RESAMPLED_METRICS.items():
         row |= with_interval(key, row[key], of(resampled))
-    row |= by_video(r, test, draws)
+    row |= by_video(r, test, draws) | told_unknown(r, test)
     network, prepare, total = times.network, times.prepare, times.total
     return (
         row
@@ -50,6 +52,16 @@ def score(r: Prediction, test: SplitPart, draws: Resampling, times: Times) -> di
             "total_p95_ms": total.p95,
         }
     )
+
+
+def told_unknown(r: Prediction, test: SplitPart) -> dict[str, float]:
+    """Calibration error before calibration, and what was measured of the answer `unknown`."""
+    row = {"ece_before": metrics.summary(test.truth, r.uncalibrated)["ece"]}
+    if r.calibration.reference is not None:
+        row["unknown"] = float((r.unlikeness > 1).mean())
+    if areas := r.calibration.left_out:
+        row["left_out_auroc"] = float(np.mean(list(areas.values())))
+    return row
 
 
 def by_video(r: Prediction, test: SplitPart, draws: Resampling) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """evaluate: scores and latency of every model in its deployed form on the same test clips; the report."""
 
 import json
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from slimstream.core.progress import Log
 from slimstream.core.simulated import SIMULATED
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.stages.evaluate.deployed import Prediction, predict
+from slimstream.stages.evaluate.foreign import foreign_files, share_unknown
 from slimstream.stages.evaluate.model_rows import ORIGINAL
 from slimstream.stages.evaluate.params import EvaluateParams
 from slimstream.stages.evaluate.report import contents, examples, page
@@ -43,6 +45,7 @@ def run(
     test = SplitPart.of(split, "test", classes, paths)
     if test.rows.empty:
         raise UserError(f"{paths.split} has no test clips; set split.test to a larger share.")
+    elsewhere = foreign_files(evaluate.foreign, paths)
     results = [predict(name, paths, test) for name in paths.final_models()]
     if not results:
         raise UserError(f"{paths.final} holds no model to evaluate; run the stages train and refit first.")
@@ -64,13 +67,14 @@ def run(
     for d in differences:
         key = "delta_macro_f1" if d["versus"] == ORIGINAL else f"delta_{d['versus']}_macro_f1"
         scores[d["name"]] |= {key: d["delta"], **{f"{key}_{end}": d[end] for end in ("low", "high")}}
-    flat = {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
+    preferred = metrics.preferred_model(with_names(scores), publish__models)
+    main = next((r for r in results if r.name == preferred), results[0])
+    scores[main.name] |= share_unknown(main, elsewhere)
+    flat = with_names(scores)
     flat |= {"test.clips": len(test.rows), "test.groups": draws.groups}
     flat |= {"prepare.p50_ms": prepare.p50, "prepare.p95_ms": prepare.p95}
-
-    preferred = metrics.preferred_model(flat, publish__models)
     save_predictions(paths, classes, test, results)
-    write_summary(flat, preferred or results[0].name, paths)
+    write_summary(flat, main.name, paths)
     aspects = (clips["width"] / clips["height"]).tolist()
     shown = [r for r in results if r.name in (ORIGINAL, preferred)] or results[:1]
     mistakes = examples.misclassified(test.truth, [r.test for r in shown])
@@ -105,6 +109,16 @@ def run(
     return flat
 
 
+def with_names(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The scores of all models as "<model>.<score>"."""
+    return {f"{name}.{key}": value for name, row in scores.items() for key, value in row.items()}
+
+
+def preflight(evaluate: EvaluateParams, paths: Paths) -> None:
+    """Raise UserError when `evaluate.foreign` names no folder of clips."""
+    foreign_files(evaluate.foreign, paths)
+
+
 def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results: list[Prediction]) -> None:
     """Write data/predictions.parquet."""
     frames = []
@@ -113,6 +127,7 @@ def save_predictions(paths: Paths, classes: list[str], test: SplitPart, results:
         frame["predicted"] = [classes[i] for i in r.predicted]
         for i, label in enumerate(classes):
             frame[f"p_{label}"] = r.test[:, i]
+        frame["unlikeness"] = r.unlikeness
         frames.append(frame)
     first = ["model", "id", "clip", "video", "label", "predicted"]
     table = pd.concat(frames, ignore_index=True)

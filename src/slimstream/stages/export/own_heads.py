@@ -129,7 +129,7 @@ def answers(
 
     'features' are (N, F), 'logits' (N, n).
     """
-    network = open_network(folder, runtime, at_once=cores(), output=output)
+    network = open_network(folder, runtime, at_once=cores(), outputs=[output])
     warm_up([network], clips.median_clip())
     return clips.outputs(network, f"{name}: {output}, {runtime}", some)
 

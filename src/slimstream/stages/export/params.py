@@ -17,6 +17,11 @@ class ExportParams(Section):
         0.01, description="share of clips that a coarser form may label otherwise than the network"
     )
     calibration_clips: int = Field(64, ge=1, description="training clips that give 8-bit numbers their range")
+    keep: Fraction | None = Field(
+        0.95,
+        description="share of the clips of groups it has not learnt from that a network may not answer with "
+        "`unknown`; null: it never does",
+    )
     latency_runs: int = Field(20, ge=5, description="timed single-clip runs of each form")
 
     @field_validator("runtimes")

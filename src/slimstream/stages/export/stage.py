@@ -32,15 +32,19 @@ from slimstream.core.parallel import cores
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
+from slimstream.models.base import Classifier
 from slimstream.models.checkpoint import Card, load_model, weight_hash
 from slimstream.models.latency import Latency, latencies
 from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
 from slimstream.runtimes.base import Form, read_forms, softmax, warm_up, write_forms
+from slimstream.runtimes.calibration import write_calibration
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 from slimstream.runtimes.same_body import have_same_layers
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
-from slimstream.stages.export.own_heads import JUDGES, Judged, give_own_heads, takes_own_heads
+from slimstream.stages.export.calibrate import calibrate_head, calibrate_network
+from slimstream.stages.export.own_heads import JUDGES, Judged, give_own_heads, judges, takes_own_heads
+from slimstream.stages.export.own_heads import answers as form_answers
 from slimstream.stages.export.params import ExportParams
 from slimstream.stages.export.preprocessing import preprocessing
 from slimstream.training.params import TrainParams
@@ -149,7 +153,16 @@ def run(
             replace(form, **asdict(judged[form.runtime])) if form.runtime in judged else form
             for form in measure(model, folder, val, answers, export, timings)
         ]
-        write_forms(folder, choose_form(forms, export, search__margin), forms)
+        chosen = choose_form(forms, export, search__margin)
+        write_forms(folder, chosen, forms)
+        x = None
+        if isinstance(model, Classifier) and model.has_one_head:
+            x = form_answers(name, folder, chosen.runtime, both, "features")
+        if own is not None and x is not None and refit__strength is not None:
+            calibration = calibrate_head(x, both, classes, refit__strength, export.keep)
+        else:
+            calibration = calibrate_network(answers[chosen.runtime], x, both, classes, export.keep)
+        write_calibration(calibration, folder)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
         metrics |= numbers(name, folder)

@@ -27,10 +27,12 @@ def model_result(
         metrics.confusion(test.truth, r.predicted, len(classes)).tolist(),
         metrics.per_class(test.truth, r.predicted, classes),
         metrics.reliability(test.truth, r.test),
+        metrics.reliability(test.truth, r.uncalibrated),
         None if curve.empty else curve,  # a head fitted in closed form has no epochs
         r.form,
         r.forms,
         per_group(r, test),
+        r.calibration.left_out or {},
     )
 
 

@@ -177,13 +177,19 @@ def curves(name: str, table: "pd.DataFrame") -> str:
     return svg(draw, (12, 2.5), alt, columns=3)
 
 
-def reliability(name: str, bins: Sequence[Mapping[str, float]]) -> str:
-    """Confidence against accuracy; each bin has confidence, accuracy and clips."""
+def reliability(
+    name: str, bins: Sequence[Mapping[str, float]], before: Sequence[Mapping[str, float]]
+) -> str:
+    """Confidence against accuracy, and thinner the same before calibration.
+
+    Each bin has confidence, accuracy and clips.
+    """
 
     def draw(ax: "Axes") -> None:
         ax.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)))
-        confidence, right = ([b[key] for b in bins] for key in ("confidence", "accuracy"))
-        ax.plot(confidence, right, color=COLOURS[kind(name)], marker="o", ms=5)
+        for shown, look in ((before, {"alpha": 0.4, "lw": 1, "ms": 3}), (bins, {"ms": 5})):
+            confidence, right = ([b[key] for b in shown] for key in ("confidence", "accuracy"))
+            ax.plot(confidence, right, color=COLOURS[kind(name)], marker="o", **look)
         ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", ylabel="accuracy", aspect="equal")
         ax.set_xticks([0, 0.5, 1])
         ax.set_yticks([0, 0.5, 1])

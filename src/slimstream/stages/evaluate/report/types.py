@@ -30,6 +30,8 @@ class ModelResult:
     confusion: Sequence[Sequence[int]]
     per_class: Rows
     reliability: Rows
+    uncalibrated: Rows
+    """The reliability before calibration."""
     curve: "pd.DataFrame | None"
     form: Form
     """The form that is deployed."""
@@ -37,6 +39,8 @@ class ModelResult:
     """All forms that it was exported in."""
     per_group: Rows = ()
     """group, clips, right: how many of a group's test clips are classified right."""
+    left_out: Mapping[str, float] = field(default_factory=dict)
+    """Class → area under the ROC curve, see `Calibration.left_out`."""
 
     @property
     def title(self) -> str:

@@ -85,6 +85,9 @@ def report(
             "prepare_p50_ms": 310.0,
             "file_to_answer_p50_ms": 310 + SIZES[name] * 3e-5,
             "val_macro_f1": 0.9,
+            "ece_before": 0.321,
+            "unknown": 0.0417,
+            "left_out_auroc": 0.875,
         }
         scored[name] = scores
         epoch = np.arange(4)
@@ -104,10 +107,12 @@ def report(
                 matrix.tolist(),
                 metrics.per_class(truth, said, classes),
                 metrics.reliability(truth, probabilities),
+                metrics.reliability(truth, probabilities**2 / (probabilities**2).sum(1, keepdims=True)),
                 None if name == "baseline" else table,
                 forms[1],
                 forms,
                 [{"group": f"g{i}", "clips": 24, "right": 20 - i} for i in range(groups)],
+                dict.fromkeys(classes, 0.875),
             )
         )
     differences = []

@@ -1,0 +1,144 @@
+"""Fit the calibration of a deployed network: a temperature, and a reference that clips are compared with.
+
+Both are judged on clips whose groups neither the head nor the reference has learnt from. Where only a head was
+fitted to frozen features, these are all train and val clips, on inner folds. A network that has learnt by
+gradient steps knows the train clips in all its layers; there they are the val clips.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from slimstream.runtimes.base import softmax
+from slimstream.runtimes.calibration import Calibration, Floats, Reference
+from slimstream.runtimes.split_part import SplitPart
+from slimstream.training.closed_form import standardisation
+from slimstream.training.inner_folds import inner_folds, logits_left_out
+from slimstream.training.metrics.classification import Ints
+
+DIRECTIONS = 96
+"""Greatest number of principal components of the features that a reference looks at."""
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Clips `held` (N,), judged by what has learnt from the clips `known` (N,) and not from their groups."""
+
+    known: Mask
+    held: Mask
+
+
+def fit_temperature(logits: Floats, truth: Ints) -> float:
+    """The temperature that makes logits (N, n) likeliest, for classes `truth` (N,) (Guo et al. 2017)."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        p = softmax(logits / np.exp(log_temperature))[np.arange(len(truth)), truth]
+        return float(-np.log(np.maximum(p, 1e-12)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+
+
+def principal_components(z: Floats) -> Floats:
+    """At most DIRECTIONS principal components (F, d) of centred features z (N, F), the largest first.
+
+    By the Gram matrix (N, N): there are fewer clips than features.
+    """
+    values, vectors = np.linalg.eigh(z @ z.T)
+    kept = np.flatnonzero(values > 1e-5 * values[-1])[::-1][:DIRECTIONS]
+    return np.asarray(z.T @ (vectors[:, kept] / np.sqrt(values[kept])))
+
+
+def fit_reference(x: Floats, truth: Ints, classes: int) -> Reference:
+    """The reference for features x (N, F) of clips of the classes `truth` (N,).
+
+    Standardised features are projected on their principal components. There the covariance within classes,
+    shrunk as in Ledoit and Wolf (2004), is made the unit matrix.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    mean, scale = standardisation(x)
+    z = ((x - mean) / scale).astype(np.float32)
+    components = principal_components(z)
+    z = (z @ components).astype(np.float64)
+    of_class = [z[truth == k] for k in range(classes)]
+    means = np.stack([own.mean(0) if len(own) else np.full(z.shape[1], np.nan) for own in of_class])
+    covariance, _ = ledoit_wolf(z - means[truth], assume_centered=True)
+    whiten = np.linalg.cholesky(np.linalg.inv(covariance))
+    return Reference(mean, (components / scale[:, None]) @ whiten, means @ whiten)
+
+
+def calibrate_head(
+    x: Floats, clips: SplitPart, classes: Sequence[str], strength: float, keep: float | None
+) -> Calibration:
+    """The calibration of a network of which only the head has learnt, in closed form, from all `clips`.
+
+    `x` are the features (N, F) of `clips` and `strength` is that of the head. On inner folds heads and
+    references are fitted to the other folds' clips alone.
+    """
+    folds = inner_folds(clips.rows["group"].tolist(), clips.rows["twin"].tolist(), clips.truth)
+    judged = [Judged(folds.of_clip != i, folds.of_clip == i) for i in range(folds.count)]
+    logits = logits_left_out(x, clips.truth, folds, len(classes), strength)
+    found = tell_left_out(x, clips.truth, len(classes), judged) if keep is not None else {}
+    fitted = calibrate(logits, x, clips.truth, len(classes), judged, keep)
+    return replace(fitted, left_out={classes[k]: area for k, area in found.items()})
+
+
+def calibrate_network(
+    probabilities: Floats, x: Floats | None, clips: SplitPart, classes: Sequence[str], keep: float | None
+) -> Calibration:
+    """The calibration of a network that has learnt from the train clips among `clips`, and is asked for val.
+
+    `probabilities` (V, n) are its answers for the val clips by a head that has not learnt from them, and `x`
+    (N, F) the features of all `clips`, or None. How well classes are told that it does not know is not
+    measured: its layers have learnt from all of them.
+    """
+    val = clips.rows["part"].to_numpy() == "val"
+    logits = np.zeros((len(val), len(classes)))
+    logits[val] = np.log(np.maximum(probabilities, 1e-12))  # logits but for a constant, which does not matter
+    return calibrate(logits, x, clips.truth, len(classes), [Judged(~val, val)], keep)
+
+
+def calibrate(
+    logits: Floats, x: Floats | None, truth: Ints, classes: int, judged: list[Judged], keep: float | None
+) -> Calibration:
+    """The calibration of a network with these logits (N, classes) of clips that it has not learnt from.
+
+    Only the rows of `held` clips are read of `logits`. Without features `x` (N, F), or without `keep`, it has
+    no reference. `keep` is the share of the `held` clips whose unlikeness is at most 1. The reference is
+    fitted to all clips that are `known` in any of `judged`.
+    """
+    held = np.any([each.held for each in judged], axis=0)
+    temperature = fit_temperature(logits[held], truth[held])
+    if x is None or keep is None:
+        return Calibration(temperature)
+    distances = np.concatenate(
+        [fit_reference(x[j.known], truth[j.known], classes).distance(x[j.held]) for j in judged]
+    )
+    known = np.any([each.known for each in judged], axis=0)
+    reference = fit_reference(x[known], truth[known], classes)
+    return Calibration(temperature, reference, float(np.quantile(distances, keep)))
+
+
+def tell_left_out(x: Floats, truth: Ints, classes: int, judged: list[Judged]) -> dict[int, float]:
+    """How well clips of a class are told from those of the others, by references that do not know the class.
+
+    Class → area under the ROC curve (0.5: not at all, 1: always) of the distance, mean over `judged`. A class
+    is left out whose clips, or all others, are never `held`. Nothing but a head may have learnt from x (N, F).
+    """
+    from sklearn.metrics import roc_auc_score
+
+    found = {}
+    for k in range(classes):
+        areas = []
+        for j in judged:
+            known, unknown = j.known & (truth != k), truth[j.held] == k
+            if unknown.any() and not unknown.all() and known.any():
+                reference = fit_reference(x[known], truth[known], classes)
+                areas.append(roc_auc_score(unknown, reference.distance(x[j.held])))
+        if areas:
+            found[k] = float(np.mean(areas))
+    return found

@@ -1,0 +1,48 @@
+"""A temperature that undoes too much confidence, and a reference that tells what was not learnt."""
+
+import numpy as np
+import pytest
+
+from slimstream.stages.export.calibrate import Judged, calibrate, fit_reference, fit_temperature, tell_left_out
+
+RNG = np.random.default_rng(0)
+TRUTH = np.arange(240) % 3
+GROUP = np.arange(240) // 3 % 4
+CENTRES = 6 * np.eye(3, 20)
+X = (CENTRES[TRUTH] + RNG.normal(size=(240, 20))).astype(np.float32)
+JUDGED = [Judged(GROUP != g, GROUP == g) for g in range(4)]
+
+
+def test_the_temperature_is_the_factor_by_which_logits_are_too_large() -> None:
+    logits = RNG.normal(size=(4000, 3))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = (p.cumsum(1) > RNG.random((4000, 1))).argmax(1)
+    assert fit_temperature(3 * logits, truth) == pytest.approx(3, rel=0.1)
+
+
+def test_the_wanted_share_of_clips_of_unseen_groups_is_kept_and_others_are_told() -> None:
+    found = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=0.9)
+    distances = [fit_reference(X[j.known], TRUTH[j.known], 3).distance(X[j.held]) for j in JUDGED]
+    assert (np.concatenate(distances) <= found.limit).mean() == pytest.approx(0.9, abs=0.005)
+    new = (6 * np.eye(20)[7] + RNG.normal(size=(50, 20))).astype(np.float32)
+    _, unlikeness = found.answer(np.hstack([np.zeros((50, 3)), new]), 3)
+    assert (unlikeness > 1).all()
+
+
+def test_without_a_share_to_keep_nothing_is_unknown() -> None:
+    assert calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=None).reference is None
+
+
+def test_only_held_clips_fit_the_temperature() -> None:
+    held = GROUP == 0
+    logits = np.where(held[:, None], np.eye(3)[TRUTH], np.nan)
+    found = calibrate(logits, X, TRUTH, 3, [Judged(~held, held)], keep=0.95)
+    assert np.isfinite(found.temperature)
+
+
+def test_a_class_that_was_left_out_is_told_where_it_lies_elsewhere() -> None:
+    areas = tell_left_out(X, TRUTH, 3, JUDGED)
+    assert areas.keys() == {0, 1, 2} and min(areas.values()) > 0.95
+    # The clips of class 2 look like those of class 1: no reference without them tells them from those.
+    alike = np.where((TRUTH == 2)[:, None], np.roll(X, 1, axis=0), X)
+    assert tell_left_out(alike, TRUTH, 3, JUDGED)[2] == pytest.approx(0.5, abs=0.1)
