@@ -17,6 +17,7 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry.params import GateParams, PublishParams
 from slimstream.runtimes.base import Form, write_forms
+from slimstream.runtimes.calibration import Calibration, Reference, write_calibration
 from slimstream.runtimes.onnx import OnnxModel
 from slimstream.splits.params import SplitParams
 
@@ -45,13 +46,16 @@ def render(path: Path, label: str, strength: float) -> None:
 
 
 def network(path: Path, red: float, bias: float = 0.0, channels: int = 5) -> None:
-    """logit(leak) − logit(normal) = red · (mean red − mean blue) / 255 + bias; good for red > 0."""
+    """logit(leak) − logit(normal) = red · (mean red − mean blue) / 255 + bias; good for red > 0.
+
+    The features are the means of the channels, 0..255.
+    """
     weights = np.zeros((channels, 2), np.float32)
     weights[0, 0], weights[2, 1] = red / 255, red / 255
     nodes = [
         helper.make_node("Cast", ["clip"], ["f"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["f", "axes"], ["m"], keepdims=0),
-        helper.make_node("MatMul", ["m", "w"], ["s"]),
+        helper.make_node("ReduceMean", ["f", "axes"], ["features"], keepdims=0),
+        helper.make_node("MatMul", ["features", "w"], ["s"]),
         helper.make_node("Add", ["s", "b"], ["logits"]),
     ]
     constants = {"axes": np.array([1, 3, 4]), "w": weights, "b": np.array([bias, 0], np.float32)}
@@ -59,12 +63,24 @@ def network(path: Path, red: float, bias: float = 0.0, channels: int = 5) -> Non
         nodes,
         "tiny",
         [helper.make_tensor_value_info("clip", TensorProto.UINT8, ["b", "t", channels, "h", "w"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2])],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2]),
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["b", channels]),
+        ],
         [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
+
+
+def write_reference(folder: Path) -> None:
+    """Make the network in `folder` know red and blue clips that are at least half as bright as COLOURS."""
+    means = np.zeros((2, 5))
+    means[:, :3] = 0.75 * np.array([COLOURS[name] for name in CLASSES])
+    project = np.diag([1, 1, 1, 0, 0]).astype(float)  # not the flow
+    reference = Reference(np.zeros(5), project, means)
+    write_calibration(Calibration(2.0, reference, limit=40), folder)
 
 
 def write_clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:

@@ -68,7 +68,7 @@ def write_overlays(
     folder.mkdir(parents=True, exist_ok=True)
     answers = zip(files, _names(files), table.to_dict("records"), strict=True)
     drawings = [
-        _Drawing(file, folder / name, *_shown(row), model, runtime)
+        _Drawing(file, folder / name, *answer_text(row), model, runtime)
         for file, name, row in answers
         if isinstance(row["label"], str)
     ]
@@ -76,7 +76,7 @@ def write_overlays(
     return {drawings[position].file: result for position, result in results if isinstance(result, Exception)}
 
 
-def _shown(row: Mapping[str, Any]) -> tuple[str, str]:
+def answer_text(row: Mapping[str, Any]) -> tuple[str, str]:
     """The most probable class of an answer, and the text to draw."""
     label = max((name for name in row if name.startswith("p_")), key=lambda name: float(row[name]))
     said = f"{label.removeprefix('p_')}  {row[label]:.0%}"

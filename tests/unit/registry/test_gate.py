@@ -240,3 +240,10 @@ def test_a_clip_that_is_gone_still_marks_its_twins_and_group() -> None:
 
 def test_a_model_that_lacks_a_group_column_does_not_break() -> None:
     assert fresh(seen(EVERYTHING[["sha256", "twin"]].head(1), "camera")) == ["s3", "s4", "s5"]
+
+
+def test_a_version_that_says_unknown_is_judged_by_its_most_probable_class() -> None:
+    said = pd.DataFrame(
+        {"label": ["ok", "unknown", None], "p_bad": [0.4, 0.8, None], "p_ok": [0.6, 0.2, None]}, dtype=object
+    ).astype({"p_bad": float, "p_ok": float})
+    assert with_classes(said)["label"].tolist() == ["ok", "bad", None]

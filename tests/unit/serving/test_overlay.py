@@ -9,6 +9,7 @@ import pytest
 
 from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
+from slimstream.serving import overlay
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.occlusion import CELLS, occlusion_map
 from tests.unit.finished_pipeline import write_clips, write_evaluation
@@ -58,10 +59,14 @@ def test_clips_are_drawn_on_and_nothing_is_written_over(
     assert "drawn is there already and not empty" in capsys.readouterr().err
 
 
+def test_an_unknown_clip_shows_its_most_probable_class() -> None:
+    row = {"path": "a.mp4", "label": "unknown", "p_leak": 0.9, "p_normal": 0.1, "unlikeness": 2.0}
+    assert overlay.answer_text(row) == ("leak", "unknown, else leak  90%")
+    assert overlay.answer_text(row | {"label": "leak"}) == ("leak", "leak  90%")
+
+
 def test_a_picture_becomes_a_picture(plant: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pandas as pd
-
-    from slimstream.serving import overlay
 
     monkeypatch.setattr(overlay, "parallel_map", lambda work, jobs, workers: enumerate(map(work, jobs)))
     monkeypatch.setattr(ClipClassifier, "explain", lambda self, file, label: np.eye(CELLS))

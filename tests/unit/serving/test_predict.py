@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +16,7 @@ from slimstream.core.paths import Paths
 from slimstream.runtimes import RUNTIMES
 from slimstream.serving import predict as module
 from slimstream.serving.predict import deployed_model, find_clips, predict
-from tests.unit.finished_pipeline import write_clips, write_evaluation
+from tests.unit.finished_pipeline import render, write_clips, write_evaluation, write_reference
 from tests.unit.serving import crashing_decoder
 
 
@@ -64,7 +65,6 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     plant: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import cv2
-    import numpy as np
 
     folder = tmp_path / "model"
     folder.mkdir()
@@ -80,10 +80,10 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     monkeypatch.setattr(module, "parallel_map", lambda work, items, workers: enumerate(map(work, items)))
     seen: list[int] = []
 
-    def batch_of(clips: np.ndarray, seen: list[int]) -> np.ndarray:
+    def batch_of(clips: np.ndarray, seen: list[int]) -> tuple[np.ndarray, np.ndarray]:
         seen.append(len(clips))
         red = clips[..., 0].mean((1, 2, 3)) > clips[..., 2].mean((1, 2, 3))
-        return np.stack([red, ~red], axis=1).astype(float)
+        return np.stack([red, ~red], axis=1).astype(float), np.full(len(clips), np.nan)
 
     files = []
     for number in range(5):
@@ -98,6 +98,21 @@ def test_pictures_are_judged_together_and_a_bad_one_alone_goes_without_answer(
     deep = tmp_path / "deep.tif"  # a camera's 10 bits, of which the upper 8 of 16 show nothing
     cv2.imwrite(str(deep), np.full((24, 32), 900, np.uint16))
     assert "set extract.bits" in predict([deep], folder, workers=1)["error"][0]
+
+
+def test_what_is_unlike_all_classes_is_unknown(plant: Paths, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(plant.export("distilled"), folder)
+    files = [plant.ingested / "east-leak-2.mp4", tmp_path / "dark-normal.mp4"]
+    render(files[1], "normal", strength=0.1)
+    before = predict(files, folder, workers=1)
+    assert "unlikeness" not in before and before["label"].notna().all(), "a version without a reference"
+    write_reference(folder)
+    said = predict([*files, tmp_path / "gone.mp4"], folder, workers=1)
+    assert said["label"].fillna("").tolist() == ["leak", "unknown", ""]
+    assert said["unlikeness"][0] < 1 < said["unlikeness"][1] and said["unlikeness"].isna()[2]
+    odds = [np.log(table["p_leak"] / table["p_normal"]).to_numpy()[:2] for table in (before, said)]
+    assert 2 * odds[1] == pytest.approx(odds[0]), "the temperature is 2"
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(3, 2), (8, 1)])

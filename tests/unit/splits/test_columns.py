@@ -93,6 +93,11 @@ def test_a_label_that_is_not_allowed_is_told_before_any_work() -> None:
     assert said(items("\u00fc"), ["u\u0308"], group_by=["id"]) == []
 
 
+def test_unknown_is_an_answer_and_no_class() -> None:
+    with pytest.raises(UserError, match=r"label 'Unknown' \(as of 1.mp4\) .* give this class another name"):
+        said(items("ok", "Unknown"))
+
+
 def test_groups_that_differ_in_case_or_spacing_are_told() -> None:
     found = items("ok", "ok", "bad", camera=["Gate", "gate", "roof"], other=["a", "A", "b"])
     (sentence,) = said(found, group_by=["camera"])
