@@ -21,26 +21,40 @@ _NUMBERS, _ARRAYS = "calibration.json", "reference.safetensors"
 
 @dataclass(frozen=True)
 class Reference:
-    """The means of the classes in a projection of the features, in which a class scatters by about 1.
-
-    So the distance to the nearest mean is the Mahalanobis distance with one covariance for all classes (Lee et
-    al. 2018, "A simple unified framework for detecting out-of-distribution samples and adversarial attacks").
-    A new group lies far from all of them, too. What tells a clip of a known class there is that it lies in the
-    direction of that class, seen from the middle of the classes.
-    """
+    """What the clips look like that a network has learnt from, by their features."""
 
     centre: Floats
     """(F,) mean of the features."""
     projection: Floats
-    """(F, d), applied to features - centre."""
+    """(F, d), applied to features - centre; clips of one class then scatter by about 1 in all directions."""
     means: Floats
     """(n, d): the projected mean of each class; NaN for a class without clips."""
 
-    def distance(self, features: Floats) -> npt.NDArray[np.float64]:
-        """How far features (B, F) are from all classes: (B,), 0 or more.
+    def unlikeness(self, features: Floats, limits: tuple[float, float]) -> npt.NDArray[np.float64]:
+        """How unlike features (B, F) are: (B,), 0 or more, above 1 if `turned` or `away` is above its limit.
 
-        The distance to the nearest mean, divided by exp(a). Of the positions along the lines from the middle
-        of the means (0) to each mean (1) that are nearest to the features, `a` is the largest.
+        It is `away` as a share of its limit. `turned` counts above its limit only: it says nothing of states.
+        """
+        turned, away = self.turned(features) / limits[0], self.away(features) / limits[1]
+        return np.where(turned > 1, np.maximum(turned, away), away)
+
+    def turned(self, features: Floats) -> npt.NDArray[np.float64]:
+        """1 - cosine (B,) of the angle between the features and their mean: large for pictures of other things.
+
+        The features are not standardised: differences between two cameras would count as much.
+        """
+        x, centre = features.astype(np.float64), self.centre.astype(np.float64)
+        size = np.linalg.norm(x, axis=1) * np.linalg.norm(centre)
+        return np.asarray(1 - x @ centre / np.maximum(size, 1e-12))
+
+    def away(self, features: Floats) -> npt.NDArray[np.float64]:
+        """Distance (B,) to the nearest class, divided by exp(a): large for states that are none of the classes.
+
+        It is the Mahalanobis distance with one covariance for all classes (Lee et al. 2018, "A simple unified
+        framework for detecting out-of-distribution samples and adversarial attacks"). In a group that was not
+        learnt from it is large for all clips. There those of a known class lie in its direction, seen from
+        the middle of the classes: `a` is how far along one of these directions, 0 in the middle, 1 at the
+        mean of the class, the largest of all.
         """
         means = self.means[np.isfinite(self.means).all(1)].astype(np.float64)
         x = (features - self.centre).astype(np.float64) @ self.projection.astype(np.float64)
@@ -58,8 +72,8 @@ class Calibration:
     """Logits are divided by it (Guo et al. 2017, "On calibration of modern neural networks")."""
     reference: Reference | None = None
     """None: the network never answers that a clip is like none of its classes."""
-    limit: float | None = None
-    """Distance at which the unlikeness is 1."""
+    limits: tuple[float, float] | None = None
+    """Of `turned` and `away`, see `Reference.unlikeness`."""
     left_out: dict[str, float] | None = None
     """Class → how well its clips are told from those of the others by networks without it: area under the
     ROC curve, measured on inner folds. None where it was not measured."""
@@ -72,13 +86,13 @@ class Calibration:
     def answer(self, given: Floats, classes: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Probabilities (B, classes) and unlikeness (B,) for the `outputs` (B, …) of a network.
 
-        The unlikeness is 0 or more, and above 1 for what the network does not know; NaN without a reference.
+        The unlikeness is 0 or more, and above 1 for what the network does not know. NaN without a reference.
         """
         logits, features = np.split(given, [classes], axis=1)
         probabilities = softmax(logits / self.temperature)
-        if self.reference is None or self.limit is None:
+        if self.reference is None or self.limits is None:
             return probabilities, np.full(len(given), np.nan)
-        return probabilities, self.reference.distance(features) / self.limit
+        return probabilities, self.reference.unlikeness(features, self.limits)
 
 
 def write_calibration(calibration: Calibration, folder: Path) -> None:
@@ -104,7 +118,7 @@ def read_calibration(folder: Path) -> Calibration:
 
     try:
         numbers = json.loads((folder / _NUMBERS).read_text())
-        arrays = load_file(folder / _ARRAYS) if numbers["limit"] is not None else None
+        arrays = load_file(folder / _ARRAYS) if numbers["limits"] else None
         return Calibration(**numbers, reference=Reference(**arrays) if arrays else None)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{folder}: {_NUMBERS} or {_ARRAYS} is damaged or missing: export it again.") from error

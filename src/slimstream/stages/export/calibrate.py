@@ -20,6 +20,8 @@ from slimstream.training.metrics.classification import Ints
 
 DIRECTIONS = 96
 """Greatest number of principal components of the features that a reference looks at."""
+LEAST = 1e-6
+"""Smallest limit, where all clips have the same features."""
 Mask = npt.NDArray[np.bool_]
 
 
@@ -82,8 +84,10 @@ def calibrate_head(
     folds = inner_folds(clips.rows["group"].tolist(), clips.rows["twin"].tolist(), clips.truth)
     judged = [Judged(folds.of_clip != i, folds.of_clip == i) for i in range(folds.count)]
     logits = logits_left_out(x, clips.truth, folds, len(classes), strength)
-    found = tell_left_out(x, clips.truth, len(classes), judged) if keep is not None else {}
     fitted = calibrate(logits, x, clips.truth, len(classes), judged, keep)
+    if fitted.limits is None:
+        return fitted
+    found = tell_left_out(x, clips.truth, len(classes), judged, fitted.limits)
     return replace(fitted, left_out={classes[k]: area for k, area in found.items()})
 
 
@@ -115,19 +119,23 @@ def calibrate(
     temperature = fit_temperature(logits[held], truth[held])
     if x is None or keep is None:
         return Calibration(temperature)
-    distances = np.concatenate(
-        [fit_reference(x[j.known], truth[j.known], classes).distance(x[j.held]) for j in judged]
-    )
+    others = [(fit_reference(x[j.known], truth[j.known], classes), x[j.held]) for j in judged]
+    # Pictures of other things are turned further than any of these clips, so that `away` decides the share.
+    turned = max(float(reference.turned(shown).max()) for reference, shown in others)
+    away = np.quantile(np.concatenate([reference.away(shown) for reference, shown in others]), keep)
     known = np.any([each.known for each in judged], axis=0)
     reference = fit_reference(x[known], truth[known], classes)
-    return Calibration(temperature, reference, float(np.quantile(distances, keep)))
+    return Calibration(temperature, reference, (max(turned, LEAST), max(float(away), LEAST)))
 
 
-def tell_left_out(x: Floats, truth: Ints, classes: int, judged: list[Judged]) -> dict[int, float]:
+def tell_left_out(
+    x: Floats, truth: Ints, classes: int, judged: list[Judged], limits: tuple[float, float]
+) -> dict[int, float]:
     """How well clips of a class are told from those of the others, by references that do not know the class.
 
-    Class → area under the ROC curve (0.5: not at all, 1: always) of the distance, mean over `judged`. A class
-    is left out whose clips, or all others, are never `held`. Nothing but a head may have learnt from x (N, F).
+    Class → area under the ROC curve (0.5: not at all, 1: always) of the unlikeness with these `limits`, mean
+    over `judged`. A class is left out whose clips, or all others, are never `held`. Nothing but a head may have
+    learnt from x (N, F).
     """
     from sklearn.metrics import roc_auc_score
 
@@ -138,7 +146,7 @@ def tell_left_out(x: Floats, truth: Ints, classes: int, judged: list[Judged]) ->
             known, unknown = j.known & (truth != k), truth[j.held] == k
             if unknown.any() and not unknown.all() and known.any():
                 reference = fit_reference(x[known], truth[known], classes)
-                areas.append(roc_auc_score(unknown, reference.distance(x[j.held])))
+                areas.append(roc_auc_score(unknown, reference.unlikeness(x[j.held], limits)))
         if areas:
             found[k] = float(np.mean(areas))
     return found

@@ -10,6 +10,7 @@ TRUTH = np.arange(240) % 3
 GROUP = np.arange(240) // 3 % 4
 CENTRES = 6 * np.eye(3, 20)
 X = (CENTRES[TRUTH] + RNG.normal(size=(240, 20))).astype(np.float32)
+LIMITS = (2.0, 1.0)
 JUDGED = [Judged(GROUP != g, GROUP == g) for g in range(4)]
 
 
@@ -22,8 +23,8 @@ def test_the_temperature_is_the_factor_by_which_logits_are_too_large() -> None:
 
 def test_the_wanted_share_of_clips_of_unseen_groups_is_kept_and_others_are_told() -> None:
     found = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=0.9)
-    distances = [fit_reference(X[j.known], TRUTH[j.known], 3).distance(X[j.held]) for j in JUDGED]
-    assert (np.concatenate(distances) <= found.limit).mean() == pytest.approx(0.9, abs=0.005)
+    unseen = [fit_reference(X[j.known], TRUTH[j.known], 3).unlikeness(X[j.held], found.limits) for j in JUDGED]
+    assert (np.concatenate(unseen) <= 1).mean() == pytest.approx(0.9, abs=0.005)
     new = (6 * np.eye(20)[7] + RNG.normal(size=(50, 20))).astype(np.float32)
     _, unlikeness = found.answer(np.hstack([np.zeros((50, 3)), new]), 3)
     assert (unlikeness > 1).all()
@@ -41,8 +42,8 @@ def test_only_held_clips_fit_the_temperature() -> None:
 
 
 def test_a_class_that_was_left_out_is_told_where_it_lies_elsewhere() -> None:
-    areas = tell_left_out(X, TRUTH, 3, JUDGED)
+    areas = tell_left_out(X, TRUTH, 3, JUDGED, LIMITS)
     assert areas.keys() == {0, 1, 2} and min(areas.values()) > 0.95
     # The clips of class 2 look like those of class 1: no reference without them tells them from those.
     alike = np.where((TRUTH == 2)[:, None], np.roll(X, 1, axis=0), X)
-    assert tell_left_out(alike, TRUTH, 3, JUDGED)[2] == pytest.approx(0.5, abs=0.1)
+    assert tell_left_out(alike, TRUTH, 3, JUDGED, LIMITS)[2] == pytest.approx(0.5, abs=0.1)
