@@ -194,9 +194,7 @@ class Moved(Runtime):
             weight = model.classify(probe) - bias
         np.savez(folder / "moved.npz", weight=weight.numpy(), bias=bias.numpy())
 
-    def open(
-        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
-    ) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS) -> Network:
         features, head = OnnxModel(folder / "moved.onnx", ["features"]), np.load(folder / "moved.npz")
         computed = {
             "features": lambda x: -2 * x,
@@ -311,9 +309,7 @@ class Remembering(Runtime):
     def write(self, model: nn.Module, clips: Sequence[np.ndarray], folder: Path) -> None:
         (folder / "network.toy").write_bytes((folder / "network.onnx").read_bytes())
 
-    def open(
-        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
-    ) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS) -> Network:
         network, answers = OnnxModel(folder / "network.toy"), {}
 
         def ask(clip: np.ndarray) -> np.ndarray:

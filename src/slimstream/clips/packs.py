@@ -84,7 +84,8 @@ def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
     everything.
 
     Raises UnreadableVideo for a clip that cannot be decoded or is damaged. Raises ValueError for one that is
-    too short for the flow's stride (a picture is, unless the network sees no flow), or that has no frames at the wanted times.
+    too short for the flow's stride (a picture is, unless the network sees no flow), or that has no frames at
+    the wanted times.
     """
     p = NetworkInput.of(p)
     if is_picture(path) and not p.sees_flow:

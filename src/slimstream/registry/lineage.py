@@ -14,6 +14,7 @@ from slimstream.pipeline.stages import STAGES
 from slimstream.registry.gate import TrainingData
 from slimstream.runtimes import REFERENCE, find_runtime
 from slimstream.runtimes.base import read_forms
+from slimstream.runtimes.calibration import calibration_files
 from slimstream.stages.ingest.held_out import HeldOut, last_split
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.tracking.repository import git
@@ -38,7 +39,11 @@ def build_lineage(params: Params, paths: Paths, chosen: str, flow_run_id: str | 
         "dvc_lock_sha256": _sha256(paths.root / "dvc.lock"),
         "network_sha256": _sha256(*find_runtime(REFERENCE).paths(paths.export(chosen))),
         "runtime": (form := read_forms(paths.export(chosen))[0].runtime),
-        "form_sha256": _sha256(*find_runtime(form).paths(paths.export(chosen)), salt=form),
+        "form_sha256": _sha256(
+            *find_runtime(form).paths(paths.export(chosen)),
+            *calibration_files(paths.export(chosen)),
+            salt=form,
+        ),
         "split_hash": split.get("hash"),
         "group_by": split.get("group_by", params.split.group_by),  # only columns that exist
         "given": split.get("given"),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Network = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
-"""A deployed network: clip (B, T, C, H, W) uint8 to its outputs (B, n) float32: the logits, unless others were
-asked for. Threads may share it."""
+"""A deployed network: clip (B, T, C, H, W) uint8 to outputs (B, n) float32, logits unless others were asked for.
+Threads may share it."""
 LOGITS = ("logits",)
 _MEASURED = "runtimes.json"
 
@@ -61,9 +61,7 @@ class Runtime(ABC):
         return False
 
     @abstractmethod
-    def open(
-        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
-    ) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS) -> Network:
         """The network whose `files` are in `folder`. Callers use `runtimes.open_network`.
 
         `outputs` are what it returns, see `runtimes.open_network`.

@@ -97,13 +97,18 @@ class Calibration:
 
 def write_calibration(calibration: Calibration, folder: Path) -> None:
     """Write calibration.json and, if there is a reference, reference.safetensors in half precision."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     numbers = {key: value for key, value in asdict(calibration).items() if key != "reference"}
     (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
     if calibration.reference is not None:
         arrays = {key: value.astype(np.float16) for key, value in vars(calibration.reference).items()}
-        save_file(arrays, folder / _ARRAYS)
+        (folder / _ARRAYS).write_bytes(save(arrays))
+
+
+def calibration_files(folder: Path) -> list[Path]:
+    """The files of the calibration in `folder`; none for a network that was exported before there was any."""
+    return [file for file in (folder / _NUMBERS, folder / _ARRAYS) if file.exists()]
 
 
 def read_calibration(folder: Path) -> Calibration:
@@ -111,7 +116,7 @@ def read_calibration(folder: Path) -> Calibration:
 
     Raises UserError when the files are not ours.
     """
-    if not (folder / _NUMBERS).exists():
+    if not calibration_files(folder):
         return Calibration()
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -121,4 +126,6 @@ def read_calibration(folder: Path) -> Calibration:
         arrays = load_file(folder / _ARRAYS) if numbers["limits"] else None
         return Calibration(**numbers, reference=Reference(**arrays) if arrays else None)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"{folder}: {_NUMBERS} or {_ARRAYS} is damaged or missing: export it again.") from error
+        raise UserError(
+            f"{folder}: {_NUMBERS} or {_ARRAYS} is damaged or missing: export it again."
+        ) from error

@@ -29,9 +29,7 @@ class OnnxRuntime(Runtime):
 
         export_onnx(model, torch.from_numpy(clips[0]), folder / FILE)
 
-    def open(
-        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
-    ) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS) -> Network:
         return OnnxModel(folder / FILE, outputs)
 
 

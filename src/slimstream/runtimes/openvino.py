@@ -39,9 +39,7 @@ class OpenVinoFloat32(Runtime):
         """The graph to save, made from `graph`, which was read from ONNX; here it is unchanged."""
         return graph
 
-    def open(
-        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
-    ) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS) -> Network:
         return OpenVinoModel(
             folder / self.files[0],
             self.precision(),

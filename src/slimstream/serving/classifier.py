@@ -51,9 +51,7 @@ class ClipClassifier:
             ) from error
         self.runtime = runtime or read_forms(folder)[0].runtime
         self._calibration = read_calibration(folder)
-        self._network = open_network(
-            folder, self.runtime, threads=threads, outputs=self._calibration.outputs
-        )
+        self._network = open_network(folder, self.runtime, threads=threads, outputs=self._calibration.outputs)
 
     def predict(self, files: Sequence[Path]) -> list[Answer]:
         """Predict videos or pictures. Returns one answer per file, in order; clips are predicted in batches.

@@ -41,7 +41,9 @@ def test_weights_take_a_third_and_features_stay_close(tmp_path: Path) -> None:
     stored = [numpy_helper.to_array(one) for one in onnx.load(tmp_path / "w8.onnx").graph.initializer]
     halves, whole = (sum(a.size for a in stored if a.dtype == kind) for kind in (np.float16, np.int8))
     assert 0 < halves <= 0.25 * whole and "DequantizeLinear" in kinds
-    features = [open_network(tmp_path, name, outputs=["features"])(CLIP) for name in ("openvino", "openvino-w8")]
+    features = [
+        open_network(tmp_path, name, outputs=["features"])(CLIP) for name in ("openvino", "openvino-w8")
+    ]
     assert features[0].shape == (2, model.head.in_features)
     difference = np.abs(features[1] - features[0]).max()
     assert 1e-6 < difference < 0.05 * np.abs(features[0]).max()

@@ -55,9 +55,7 @@ class NotInstalled(Runtime):
     def write(self, *_: object) -> None:
         raise AssertionError("only opened here")
 
-    def open(
-        self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS
-    ) -> Network:
+    def open(self, folder: Path, *, threads: int, at_once: int, outputs: Sequence[str] = LOGITS) -> Network:
         import no_such_package
 
         return no_such_package.load(folder)

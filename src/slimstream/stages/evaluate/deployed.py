@@ -51,7 +51,8 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     example = seen.median_clip()
     calibration = read_calibration(folder)
     parallel, deployed = (
-        open_network(folder, form.runtime, at_once=calls, outputs=calibration.outputs) for calls in (cores(), 1)
+        open_network(folder, form.runtime, at_once=calls, outputs=calibration.outputs)
+        for calls in (cores(), 1)
     )
     warm_up([parallel, deployed], example)
     outputs, classes = seen.outputs(parallel, f"{name}: test"), len(card.classes)

@@ -22,7 +22,9 @@ def foreign_files(folder: str | None, paths: Paths) -> list[Path]:
     """
     if folder is None:
         return []
-    found = sorted(f for f in (paths.source_root / folder).rglob("*") if f.suffix.lower() in VIDEOS | PICTURES)
+    found = sorted(
+        f for f in (paths.source_root / folder).rglob("*") if f.suffix.lower() in VIDEOS | PICTURES
+    )
     if not found:
         raise UserError(
             f"params.yaml: evaluate.foreign names {folder}, where no video or picture is; name a folder of "

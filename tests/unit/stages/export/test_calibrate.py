@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from slimstream.stages.export.calibrate import Judged, calibrate, fit_reference, fit_temperature, tell_left_out
+from slimstream.stages.export.calibrate import (
+    Judged,
+    calibrate,
+    fit_reference,
+    fit_temperature,
+    tell_left_out,
+)
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(240) % 3
@@ -11,7 +17,7 @@ GROUP = np.arange(240) // 3 % 4
 CENTRES = 6 * np.eye(3, 20)
 X = (CENTRES[TRUTH] + RNG.normal(size=(240, 20))).astype(np.float32)
 LIMITS = (2.0, 1.0)
-JUDGED = [Judged(GROUP != g, GROUP == g) for g in range(4)]
+JUDGED = [Judged(g != GROUP, g == GROUP) for g in range(4)]
 
 
 def test_the_temperature_is_the_factor_by_which_logits_are_too_large() -> None:
@@ -23,7 +29,9 @@ def test_the_temperature_is_the_factor_by_which_logits_are_too_large() -> None:
 
 def test_the_wanted_share_of_clips_of_unseen_groups_is_kept_and_others_are_told() -> None:
     found = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=0.9)
-    unseen = [fit_reference(X[j.known], TRUTH[j.known], 3).unlikeness(X[j.held], found.limits) for j in JUDGED]
+    unseen = [
+        fit_reference(X[j.known], TRUTH[j.known], 3).unlikeness(X[j.held], found.limits) for j in JUDGED
+    ]
     assert (np.concatenate(unseen) <= 1).mean() == pytest.approx(0.9, abs=0.005)
     new = (6 * np.eye(20)[7] + RNG.normal(size=(50, 20))).astype(np.float32)
     _, unlikeness = found.answer(np.hstack([np.zeros((50, 3)), new]), 3)

@@ -57,7 +57,9 @@ def render(report: Report) -> str:
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             uncompressed=whole,
             curves=[(m, Markup(plots.curves(m.name, m.curve))) for m in report.models if m.curve is not None],
-            reliability=[(m, Markup(plots.reliability(m.name, m.reliability, m.uncalibrated))) for m in report.models],
+            reliability=[
+                (m, Markup(plots.reliability(m.name, m.reliability, m.uncalibrated))) for m in report.models
+            ],
             unknowing=[m for m in report.models if "unknown" in m.scores],
             floor=int(10 * max(0.0, lowest - 0.05)) / 10,
             slowest=max(report.prepare[m.name][0] + m.scores["latency_p50_ms"] for m in report.models),

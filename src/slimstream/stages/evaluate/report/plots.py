@@ -177,9 +177,7 @@ def curves(name: str, table: "pd.DataFrame") -> str:
     return svg(draw, (12, 2.5), alt, columns=3)
 
 
-def reliability(
-    name: str, bins: Sequence[Mapping[str, float]], before: Sequence[Mapping[str, float]]
-) -> str:
+def reliability(name: str, bins: Sequence[Mapping[str, float]], before: Sequence[Mapping[str, float]]) -> str:
     """Confidence against accuracy, and thinner the same before calibration.
 
     Each bin has confidence, accuracy and clips.
