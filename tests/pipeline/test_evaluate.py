@@ -19,6 +19,7 @@ from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import open_network
 from slimstream.runtimes.base import read_forms
+from slimstream.runtimes.calibration import read_calibration
 from slimstream.runtimes.split_part import softmax
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.stages.evaluate.report.plots import TITLES
@@ -57,7 +58,9 @@ def untrained(
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, float]]:
     torch.set_num_threads(1)
-    paths = tiny_study.study(tmp_path_factory.mktemp("study"), ingest={"source": "rig"})
+    root = tmp_path_factory.mktemp("study")
+    foreign = {"foreign": str(Paths(root).ingested)}
+    paths = tiny_study.study(root, ingest={"source": "rig"}, evaluate=foreign)
     size = [tiny_study.SIZE, tiny_study.SIZE]
     seen = {"pruned": {"frames": 3, "size": size, "reduce": {"frames": 2, "size": [48, 48]}}}
     for seed, name in enumerate(NAMES):
@@ -91,6 +94,21 @@ def test_the_metrics_are_flat_and_whole(evaluated: tuple[Paths, dict[str, float]
     assert all(isinstance(value, int | float) and np.isfinite(value) for value in metrics.values())
 
 
+def test_what_is_unknown_is_counted_among_test_clips_and_those_of_a_folder(
+    evaluated: tuple[Paths, dict[str, float]],
+) -> None:
+    paths, metrics = evaluated
+    table = pd.read_parquet(paths.predictions)
+    for name in NAMES:
+        unlikeness = table.loc[table["model"] == name, "unlikeness"]
+        assert metrics[f"{name}.unknown"] == (unlikeness > 1).mean() and unlikeness.notna().all()
+        assert 0 <= metrics[f"{name}.ece_before"] <= 1
+        assert f"{name}.left_out_auroc" not in metrics, "its layers know all classes"
+    # The model to publish alone is shown the folder; here these are all clips.
+    assert metrics["distilled.foreign"] == len(list(paths.ingested.iterdir()))
+    assert 0 <= metrics["distilled.foreign_unknown"] <= 1 and "original.foreign" not in metrics
+
+
 def test_predictions_are_those_of_the_exported_form(evaluated: tuple[Paths, dict[str, float]]) -> None:
     paths, metrics = evaluated
     table = pd.read_parquet(paths.predictions)
@@ -104,6 +122,7 @@ def test_predictions_are_those_of_the_exported_form(evaluated: tuple[Paths, dict
     pack = np.load(paths.packs / f"{one['id']}.npy").transpose(0, 3, 1, 2)[None]
     chosen, _ = read_forms(paths.export("original"))
     logits = open_network(paths.export("original"), chosen.runtime)(np.ascontiguousarray(pack))
+    logits /= read_calibration(paths.export("original")).temperature
     np.testing.assert_allclose(softmax(logits)[0], one[columns].astype(float), atol=1e-6)
 
 
@@ -125,14 +144,15 @@ def test_every_model_is_given_the_input_that_its_card_asks_for(
     pack = reduce_pack(np.load(paths.packs / f"{one['id']}.npy"), reduce).transpose(0, 3, 1, 2)[None]
     chosen, _ = read_forms(folder)
     logits = open_network(folder, chosen.runtime)(np.ascontiguousarray(pack))
+    logits /= read_calibration(folder).temperature
     np.testing.assert_allclose(softmax(logits)[0], one[columns].astype(float), atol=1e-6)
     assert ClipClassifier(folder).extract.reduce == reduce
 
 
 def test_the_report_holds_all_sections_and_says_simulated(evaluated: tuple[Paths, dict[str, float]]) -> None:
     html = evaluated[0].report.read_text()
-    names = ("side by side", "compression", "mistaken", "confidence", "look at", "Misclassified", "trained")
-    for heading in names:
+    names = ("side by side", "compression", "mistaken", "confidence", "what it does not know", "look at")
+    for heading in (*names, "Misclassified", "trained"):
         assert heading in html
     assert "All clips are simulated" in html and "conditional on this one test group" in html
     assert html.count("data:image/jpeg") >= 6

@@ -21,6 +21,7 @@ from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES, open_network
 from slimstream.runtimes.base import LOGITS, Form, Network, Runtime, read_forms, side_by_side
+from slimstream.runtimes.calibration import read_calibration
 from slimstream.runtimes.onnx import OnnxModel
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
@@ -49,7 +50,12 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
     paths, metrics = exported
     folder = paths.export("pruned")
     names = {file for runtime in RUNTIMES.values() for file in runtime.files}
-    assert {file.name for file in folder.iterdir()} == names | {"preprocessing.json", "runtimes.json"}
+    assert {file.name for file in folder.iterdir()} == names | {
+        *("preprocessing.json", "runtimes.json", "calibration.json", "reference.safetensors")
+    }
+    calibration = read_calibration(folder)
+    assert calibration.outputs == ("logits", "features") and calibration.temperature > 0
+    assert calibration.left_out is None, "its layers know all classes"
     assert not paths.export("dropped").exists()
     chosen, forms = read_forms(folder)
     here = [name for name, runtime in RUNTIMES.items() if not runtime.missing()]

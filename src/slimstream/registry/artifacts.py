@@ -108,9 +108,9 @@ def _files_of(model_uri: str) -> Iterator[None]:
 def score_clips(uri: str, model_uris: Sequence[str], files: Sequence[Path]) -> list[pd.DataFrame]:
     """Predict `files` with each model; return one data frame per model, in the format of `serving.pyfunc`.
 
-    Where a version answers `unknown`, `label` is its most probable class: it is compared with versions that do
-    not know this answer. Each model runs in its own process, so it uses the code that was logged with it. All
-    run at the same time.
+    Where a version answers `unknown`, `label` is its most probable class: it is compared with versions that
+    do not know this answer. Each model runs in its own process, so it uses the code that was logged with it.
+    All run at the same time.
     Raises RuntimeError with the end of the error output when a process fails.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +148,7 @@ def with_classes(answers: pd.DataFrame) -> pd.DataFrame:
     if not unknown.any():
         return answers
     of_classes = answers.loc[unknown, [c for c in answers if str(c).startswith("p_")]]
-    named = of_classes.idxmax(axis=1).str.removeprefix("p_")
+    named = of_classes.idxmax(axis=1).astype(str).str.removeprefix("p_")
     return answers.assign(label=answers["label"].mask(unknown, named))
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Network = Callable[["npt.NDArray[np.uint8]"], "npt.NDArray[np.float32]"]
-"""A deployed network: clip (B, T, C, H, W) uint8 to outputs (B, n) float32, logits unless others were asked for.
-Threads may share it."""
+"""A deployed network: clip (B, T, C, H, W) uint8 to outputs (B, n) float32, by default logits. Threads
+may share it."""
 LOGITS = ("logits",)
 _MEASURED = "runtimes.json"
 

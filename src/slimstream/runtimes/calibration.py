@@ -39,16 +39,15 @@ class Reference:
         return np.where(turned > 1, np.maximum(turned, away), away)
 
     def turned(self, features: Floats) -> npt.NDArray[np.float64]:
-        """1 - cosine (B,) of the angle between the features and their mean: large for pictures of other things.
+        """1 - cosine (B,) of the angle of the features to their mean: large for pictures of other things.
 
         The features are not standardised: differences between two cameras would count as much.
         """
-        x, centre = features.astype(np.float64), self.centre.astype(np.float64)
-        size = np.linalg.norm(x, axis=1) * np.linalg.norm(centre)
-        return np.asarray(1 - x @ centre / np.maximum(size, 1e-12))
+        size = np.linalg.norm(features, axis=1) * np.linalg.norm(self.centre)
+        return np.asarray(1 - features @ self.centre / np.maximum(size, 1e-12))
 
     def away(self, features: Floats) -> npt.NDArray[np.float64]:
-        """Distance (B,) to the nearest class, divided by exp(a): large for states that are none of the classes.
+        """Distance (B,) to the nearest class, divided by exp(a): large for states that are none of them.
 
         It is the Mahalanobis distance with one covariance for all classes (Lee et al. 2018, "A simple unified
         framework for detecting out-of-distribution samples and adversarial attacks"). In a group that was not
@@ -56,8 +55,8 @@ class Reference:
         the middle of the classes: `a` is how far along one of these directions, 0 in the middle, 1 at the
         mean of the class, the largest of all.
         """
-        means = self.means[np.isfinite(self.means).all(1)].astype(np.float64)
-        x = (features - self.centre).astype(np.float64) @ self.projection.astype(np.float64)
+        means = self.means[np.isfinite(self.means).all(1)]
+        x = (features - self.centre) @ self.projection
         nearest = np.linalg.norm(x[:, None] - means, axis=2).min(1)
         lines = means - means.mean(0)
         along = (x - means.mean(0)) @ (lines / np.maximum((lines**2).sum(1, keepdims=True), 1e-12)).T
@@ -123,7 +122,8 @@ def read_calibration(folder: Path) -> Calibration:
 
     try:
         numbers = json.loads((folder / _NUMBERS).read_text())
-        arrays = load_file(folder / _ARRAYS) if numbers["limits"] else None
+        halves = load_file(folder / _ARRAYS) if numbers["limits"] else {}
+        arrays = {name: half.astype(np.float32) for name, half in halves.items()}
         return Calibration(**numbers, reference=Reference(**arrays) if arrays else None)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(

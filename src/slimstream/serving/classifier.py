@@ -24,7 +24,7 @@ FRAMES = 32
 """Frames per batch, to limit memory; a batch has at least one clip."""
 Probabilities = npt.NDArray[np.float64]
 Answer = dict[str, Any]
-"""`path`, `label`, `p_<class>` for every class (0..1), `unlikeness` (0 or more; above 1 `label` is UNKNOWN) if
+"""`path`, `label`, `p_<class>` for every class (0..1), `unlikeness` (above 1 `label` is UNKNOWN) if
 the network has a reference to compare with, `error` ("" or the reason of a failure)."""
 
 

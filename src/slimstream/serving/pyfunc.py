@@ -31,8 +31,8 @@ class PyfuncModel(PythonModel):
 
         Returns one row per path, in order: `path`, `label`, a probability `p_<class>` per class, `unlikeness`
         (if the version has a reference; above 1 the label is `unknown`) and `error`. A video with several
-        clips gets the means of their probabilities and of their unlikeness. A file that fails has no label, nan
-        as probabilities and the reason in `error` (else "").
+        clips gets the means of their probabilities and of their unlikeness. A file that fails has no label,
+        nan as probabilities and the reason in `error` (else "").
         """
         with ThreadPoolExecutor(self.threads) as pool:
             answers = pool.map(lambda path: self.classifier.predict([Path(path)])[0], model_input)

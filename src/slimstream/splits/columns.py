@@ -77,8 +77,8 @@ def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[s
         example.setdefault(label, key)
     if named := [label for label in example if label.casefold() == UNKNOWN]:
         raise UserError(
-            f"the label {named[0]!r} (as of {example[named[0]]}) is what a network answers for a clip that is "
-            "like none it has learnt from: give this class another name, or leave its clips out."
+            f"the label {named[0]!r} (as of {example[named[0]]}) is what a network answers for a clip "
+            "that is like none it has learnt from: give this class another name, or leave its clips out."
         )
     if allowed and (unknown := sorted(example.keys() - {*allowed})):
         raise UserError(

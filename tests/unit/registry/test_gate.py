@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from slimstream.registry.artifacts import with_classes
 from slimstream.registry.gate import (
     Candidate,
     TrainingData,

@@ -1,7 +1,7 @@
 """Fit the calibration of a deployed network: a temperature, and a reference that clips are compared with.
 
-Both are judged on clips whose groups neither the head nor the reference has learnt from. Where only a head was
-fitted to frozen features, these are all train and val clips, on inner folds. A network that has learnt by
+Both are judged on clips whose groups neither the head nor the reference has learnt from. Where only a head
+was fitted to frozen features, these are all train and val clips, on inner folds. A network that has learnt by
 gradient steps knows the train clips in all its layers; there they are the val clips.
 """
 
@@ -21,7 +21,7 @@ from slimstream.training.metrics.classification import Ints
 DIRECTIONS = 96
 """Greatest number of principal components of the features that a reference looks at."""
 LEAST = 1e-6
-"""Smallest limit, where all clips have the same features."""
+"""Instead of a limit or a variance of 0, where clips have the same features."""
 Mask = npt.NDArray[np.bool_]
 
 
@@ -50,8 +50,8 @@ def principal_components(z: Floats) -> Floats:
     By the Gram matrix (N, N): there are fewer clips than features.
     """
     values, vectors = np.linalg.eigh(z @ z.T)
-    kept = np.flatnonzero(values > 1e-5 * values[-1])[::-1][:DIRECTIONS]
-    return np.asarray(z.T @ (vectors[:, kept] / np.sqrt(values[kept])))
+    kept = np.flatnonzero(values >= 1e-5 * values[-1])[::-1][:DIRECTIONS]
+    return np.asarray(z.T @ (vectors[:, kept] / np.sqrt(np.maximum(values[kept], LEAST))))
 
 
 def fit_reference(x: Floats, truth: Ints, classes: int) -> Reference:
@@ -69,7 +69,7 @@ def fit_reference(x: Floats, truth: Ints, classes: int) -> Reference:
     of_class = [z[truth == k] for k in range(classes)]
     means = np.stack([own.mean(0) if len(own) else np.full(z.shape[1], np.nan) for own in of_class])
     covariance, _ = ledoit_wolf(z - means[truth], assume_centered=True)
-    whiten = np.linalg.cholesky(np.linalg.inv(covariance))
+    whiten = np.linalg.cholesky(np.linalg.inv(covariance + LEAST * np.eye(len(covariance))))
     return Reference(mean, (components / scale[:, None]) @ whiten, means @ whiten)
 
 
@@ -134,7 +134,7 @@ def tell_left_out(
     """How well clips of a class are told from those of the others, by references that do not know the class.
 
     Class → area under the ROC curve (0.5: not at all, 1: always) of the unlikeness with these `limits`, mean
-    over `judged`. A class is left out whose clips, or all others, are never `held`. Nothing but a head may have
+    over `judged`. A class is absent whose clips, or all others, are never `held`. Nothing but a head may have
     learnt from x (N, F).
     """
     from sklearn.metrics import roc_auc_score

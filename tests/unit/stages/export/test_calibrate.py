@@ -38,6 +38,12 @@ def test_the_wanted_share_of_clips_of_unseen_groups_is_kept_and_others_are_told(
     assert (unlikeness > 1).all()
 
 
+def test_clips_that_all_look_the_same_are_no_error() -> None:
+    found = calibrate(np.eye(3)[TRUTH], np.ones_like(X), TRUTH, 3, JUDGED, keep=0.95)
+    _, unlikeness = found.answer(np.hstack([np.zeros((1, 3)), np.ones((1, 20))]), 3)
+    assert unlikeness[0] <= 1
+
+
 def test_without_a_share_to_keep_nothing_is_unknown() -> None:
     assert calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=None).reference is None
 
