@@ -76,7 +76,7 @@ def write_overlays(
     return {drawings[position].file: result for position, result in results if isinstance(result, Exception)}
 
 
-def answer_text(row: Mapping[str, Any]) -> tuple[str, str]:
+def answer_text(row: Mapping[Any, Any]) -> tuple[str, str]:
     """The most probable class of an answer, and the text to draw."""
     label = max((name for name in row if name.startswith("p_")), key=lambda name: float(row[name]))
     said = f"{label.removeprefix('p_')}  {row[label]:.0%}"
