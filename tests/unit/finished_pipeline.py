@@ -80,7 +80,7 @@ def write_reference(folder: Path) -> None:
     means[:, :3] = 0.75 * np.array([COLOURS[name] for name in CLASSES])
     project = np.diag([1, 1, 1, 0, 0]).astype(float)  # not the flow
     reference = Reference(np.zeros(5), project, means)
-    write_calibration(Calibration(2.0, reference, limits=(0.5, 40)), folder)
+    write_calibration(Calibration(2.0, reference, limits=(2, 40)), folder)
 
 
 def write_clips(paths: Paths, cameras: dict[str, str], per_class: int = 4) -> None:
