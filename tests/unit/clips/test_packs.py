@@ -189,6 +189,14 @@ def test_a_picture_is_packed_once(tmp_path: Path, frames: int | None, fraction: 
         pack_clip(path, SMALL)
 
 
+def test_a_picture_is_shown_to_a_network_that_sees_no_motion(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", drifting(1)[0])
+    packed = pack_clip(path, NetworkInput.of(SMALL, Reduction(frames=4, streams="rgb")))
+    assert np.array_equal(packed.array, drifting(1)[0][None])
+    with pytest.raises(ValueError, match="too few for flow"):
+        pack_clip(path, NetworkInput.of(SMALL, Reduction(frames=4)))
+
+
 def test_flow_of_pictures_is_a_mistake_of_the_user() -> None:
     check_flow(["a.mp4", "b.avi"], SMALL)
     check_flow(["a.png"], ExtractParams(frames=1, flow="none"))

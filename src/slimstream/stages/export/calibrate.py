@@ -74,36 +74,48 @@ def fit_reference(x: Floats, truth: Ints, classes: int) -> Reference:
 
 
 def calibrate_head(
-    x: Floats, clips: SplitPart, classes: Sequence[str], strength: float, keep: float | None
+    x: Floats,
+    clips: SplitPart,
+    some: Sequence[int],
+    classes: Sequence[str],
+    strength: float,
+    keep: float | None,
 ) -> Calibration:
     """The calibration of a network of which only the head has learnt, in closed form, from all `clips`.
 
-    `x` are the features (N, F) of `clips` and `strength` is that of the head. On inner folds heads and
-    references are fitted to the other folds' clips alone.
+    `x` are the features (N, F) of the clips with the indices `some`, and `strength` is that of the head. On
+    inner folds heads and references are fitted to the other folds' clips alone.
     """
-    folds = inner_folds(clips.rows["group"].tolist(), clips.rows["twin"].tolist(), clips.truth)
+    rows, truth = clips.rows.iloc[some], clips.truth[some]
+    folds = inner_folds(rows["group"].tolist(), rows["twin"].tolist(), truth)
     judged = [Judged(folds.of_clip != i, folds.of_clip == i) for i in range(folds.count)]
-    logits = logits_left_out(x, clips.truth, folds, len(classes), strength)
-    fitted = calibrate(logits, x, clips.truth, len(classes), judged, keep)
+    logits = logits_left_out(x, truth, folds, len(classes), strength)
+    fitted = calibrate(logits, x, truth, len(classes), judged, keep)
     if fitted.limits is None:
         return fitted
-    found = tell_left_out(x, clips.truth, len(classes), judged, fitted.limits)
+    found = tell_left_out(x, truth, len(classes), judged, fitted.limits)
     return replace(fitted, left_out={classes[k]: area for k, area in found.items()})
 
 
 def calibrate_network(
-    probabilities: Floats, x: Floats | None, clips: SplitPart, classes: Sequence[str], keep: float | None
+    probabilities: Floats,
+    x: Floats | None,
+    clips: SplitPart,
+    some: Sequence[int],
+    classes: Sequence[str],
+    keep: float | None,
 ) -> Calibration:
     """The calibration of a network that has learnt from the train clips among `clips`, and is asked for val.
 
-    `probabilities` (V, n) are its answers for the val clips by a head that has not learnt from them, and `x`
-    (N, F) the features of all `clips`, or None. How well classes are told that it does not know is not
-    measured: its layers have learnt from all of them.
+    `probabilities` (V, n) are its answers for all val clips by a head that has not learnt from them, and `x`
+    (N, F) the features of the clips with the indices `some`, or None. How well classes are told that it does
+    not know is not measured: its layers have learnt from all of them.
     """
     val = clips.rows["part"].to_numpy() == "val"
     logits = np.zeros((len(val), len(classes)))
     logits[val] = np.log(np.maximum(probabilities, 1e-12))  # logits but for a constant, which does not matter
-    return calibrate(logits, x, clips.truth, len(classes), [Judged(~val, val)], keep)
+    known, held = ~val[some], val[some]
+    return calibrate(logits[some], x, clips.truth[some], len(classes), [Judged(known, held)], keep)
 
 
 def calibrate(

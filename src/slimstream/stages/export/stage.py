@@ -155,13 +155,13 @@ def run(
         ]
         chosen = choose_form(forms, export, search__margin)
         write_forms(folder, chosen, forms)
-        x = None
+        x, clips = None, judges(both)
         if isinstance(model, Classifier) and model.has_one_head:
-            x = form_answers(name, folder, chosen.runtime, both, "features")
+            x = form_answers(name, folder, chosen.runtime, both, "features", clips)
         if own is not None and x is not None and refit__strength is not None:
-            calibration = calibrate_head(x, both, classes, refit__strength, export.keep)
+            calibration = calibrate_head(x, both, clips, classes, refit__strength, export.keep)
         else:
-            calibration = calibrate_network(answers[chosen.runtime], x, both, classes, export.keep)
+            calibration = calibrate_network(answers[chosen.runtime], x, both, clips, classes, export.keep)
         write_calibration(calibration, folder)
         text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
