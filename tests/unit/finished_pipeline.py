@@ -79,7 +79,7 @@ def write_reference(folder: Path) -> None:
     means = np.zeros((2, 5))
     means[:, :3] = 0.75 * np.array([COLOURS[name] for name in CLASSES])
     project = np.diag([1, 1, 1, 0, 0]).astype(float)  # not the flow
-    reference = Reference(np.zeros(5), project, means)
+    reference = Reference(np.zeros(5), np.ones(5), project, means)
     write_calibration(Calibration(2.0, reference, limits=(2, 40)), folder)
 
 

@@ -25,8 +25,10 @@ class Reference:
 
     centre: Floats
     """(F,) mean of the features."""
+    scale: Floats
+    """(F,) standard deviation of the features."""
     projection: Floats
-    """(F, d), applied to features - centre; clips of one class then scatter by about 1 in all directions."""
+    """(F, d), of standardised features; clips of one class then scatter by about 1 in all directions."""
     means: Floats
     """(n, d): the projected mean of each class; NaN for a class without clips."""
 
@@ -44,7 +46,7 @@ class Reference:
         The features are not standardised: differences between two cameras would count as much.
         """
         size = np.linalg.norm(features, axis=1) * np.linalg.norm(self.centre)
-        return np.asarray(1 - features @ self.centre / np.maximum(size, 1e-12))
+        return np.asarray(1 - features @ self.centre / np.maximum(size, 1e-12), np.float64)
 
     def away(self, features: Floats) -> npt.NDArray[np.float64]:
         """Distance (B,) to the nearest class, divided by exp(a): large for states that are none of them.
@@ -56,11 +58,11 @@ class Reference:
         mean of the class, the largest of all.
         """
         means = self.means[np.isfinite(self.means).all(1)]
-        x = (features - self.centre) @ self.projection
+        x = (features - self.centre) / self.scale @ self.projection
         nearest = np.linalg.norm(x[:, None] - means, axis=2).min(1)
         lines = means - means.mean(0)
         along = (x - means.mean(0)) @ (lines / np.maximum((lines**2).sum(1, keepdims=True), 1e-12)).T
-        return np.asarray(nearest * np.exp(-along.max(1)))
+        return np.asarray(nearest * np.exp(-along.max(1)), np.float64)
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,14 @@ class Calibration:
 
 
 def write_calibration(calibration: Calibration, folder: Path) -> None:
-    """Write calibration.json and, if there is a reference, reference.safetensors in half precision."""
+    """Write calibration.json and, if there is a reference, reference.safetensors."""
     from safetensors.numpy import save
 
     numbers = {key: value for key, value in asdict(calibration).items() if key != "reference"}
     (folder / _NUMBERS).write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
     if calibration.reference is not None:
-        arrays = {key: value.astype(np.float16) for key, value in vars(calibration.reference).items()}
+        arrays = {key: value.astype(np.float32) for key, value in vars(calibration.reference).items()}
+        arrays["projection"] = arrays["projection"].astype(np.float16)  # the others are small
         (folder / _ARRAYS).write_bytes(save(arrays))
 
 
@@ -122,9 +125,10 @@ def read_calibration(folder: Path) -> Calibration:
 
     try:
         numbers = json.loads((folder / _NUMBERS).read_text())
-        halves = load_file(folder / _ARRAYS) if numbers["limits"] else {}
-        arrays = {name: half.astype(np.float32) for name, half in halves.items()}
-        return Calibration(**numbers, reference=Reference(**arrays) if arrays else None)
+        if numbers["limits"] is None:
+            return Calibration(**numbers)
+        arrays = {key: value.astype(np.float32) for key, value in load_file(folder / _ARRAYS).items()}
+        return Calibration(**numbers | {"limits": tuple(numbers["limits"])}, reference=Reference(**arrays))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(
             f"{folder}: {_NUMBERS} or {_ARRAYS} is damaged or missing: export it again."

@@ -9,7 +9,7 @@ from slimstream.core.errors import UserError
 from slimstream.runtimes.calibration import Calibration, Reference, read_calibration, write_calibration
 
 # Two classes at (±2, 0) of features that are projected as they are.
-REFERENCE = Reference(np.zeros(2), np.eye(2), np.array([[-2.0, 0.0], [2.0, 0.0]]))
+REFERENCE = Reference(np.zeros(2), np.ones(2), np.eye(2), np.array([[-2.0, 0.0], [2.0, 0.0]]))
 
 
 def test_probabilities_are_those_of_the_logits_divided_by_the_temperature() -> None:
@@ -26,13 +26,13 @@ def test_the_distance_from_the_classes_by_hand() -> None:
 
 
 def test_pictures_of_other_things_turn_the_features_away_from_their_mean() -> None:
-    mean = Reference(np.array([3.0, 0.0]), np.eye(2), REFERENCE.means)
+    mean = Reference(np.array([3.0, 0.0]), np.ones(2), np.eye(2), REFERENCE.means)
     features = np.array([[9.0, 0.0], [1.0, np.sqrt(3)], [0.0, 5.0], [0.0, 0.0]])
     assert mean.turned(features) == pytest.approx([0, 0.5, 1, 1]), "how large they are does not matter"
 
 
 def test_a_class_without_clips_is_not_near_to_anything() -> None:
-    gap = Reference(np.zeros(2), np.eye(2), np.vstack([REFERENCE.means, np.full((1, 2), np.nan)]))
+    gap = Reference(np.zeros(2), np.ones(2), np.eye(2), np.vstack([REFERENCE.means, np.full((1, 2), np.nan)]))
     assert gap.away(np.array([[2.0, 3.0]])) == pytest.approx(3 / np.e)
 
 
@@ -49,7 +49,7 @@ def test_written_and_read_it_answers_the_same_and_a_folder_without_is_the_defaul
 
 
 def test_what_is_turned_counts_only_beyond_its_limit() -> None:
-    mean = Reference(np.array([3.0, 0.0]), np.eye(2), np.array([[0.0, 0.0], [2.0, 0.0]]))
+    mean = Reference(np.array([3.0, 0.0]), np.ones(2), np.eye(2), np.array([[0.0, 0.0], [2.0, 0.0]]))
     half = np.array([[1.5, 1.5 * np.sqrt(3)]])
     away = 3 / np.exp(2.5)  # turned is 0.5
     assert mean.unlikeness(half, (0.6, 10)) == pytest.approx(away / 10)

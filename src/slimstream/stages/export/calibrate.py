@@ -70,13 +70,13 @@ def fit_reference(x: Floats, truth: Ints, classes: int) -> Reference:
     means = np.stack([own.mean(0) if len(own) else np.full(z.shape[1], np.nan) for own in of_class])
     covariance, _ = ledoit_wolf(z - means[truth], assume_centered=True)
     whiten = np.linalg.cholesky(np.linalg.inv(covariance + LEAST * np.eye(len(covariance))))
-    return Reference(mean, (components / scale[:, None]) @ whiten, means @ whiten)
+    return Reference(mean, scale, components @ whiten, means @ whiten)
 
 
 def calibrate_head(
     x: Floats,
     clips: SplitPart,
-    some: Sequence[int],
+    some: list[int],
     classes: Sequence[str],
     strength: float,
     keep: float | None,
@@ -101,7 +101,7 @@ def calibrate_network(
     probabilities: Floats,
     x: Floats | None,
     clips: SplitPart,
-    some: Sequence[int],
+    some: list[int],
     classes: Sequence[str],
     keep: float | None,
 ) -> Calibration:
