@@ -129,7 +129,7 @@ class _Tables:
                     finished = False
                     break
         if finished and wanted:
-            self._end_round([turn for turn in turns if turn[0] not in self.broken])
+            self._end_round(turns)
         return finished
 
     def _end_round(self, turns: Sequence[Turn]) -> None:
