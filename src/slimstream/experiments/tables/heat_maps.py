@@ -51,14 +51,14 @@ def draw_heat_maps(figure: Figure, cells: Mapping[str, Cell], file: Path) -> Non
                 title = f"{card.classes[kind]} {number + 1}, {name}: {answer}"
                 lines.append(((kind, number), title, picture, [overlay(picture, heat[0]) for heat in layers]))
     lines.sort(key=lambda line: line[0])  # stable: the networks stay in their order
-    columns = 1 + max(len(layers) for *_, layers in lines)
+    columns = 1 + max(len(heated) for *_, heated in lines)
     canvas = Canvas(figsize=(0.9 * columns, 1.1 * len(lines)), layout="constrained", dpi=80)
     axes = canvas.subplots(len(lines), columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for row, (_, title, picture, layers) in zip(axes, lines, strict=True):
+    for row, (_, title, picture, heated) in zip(axes, lines, strict=True):
         row[0].set_title(title, loc="left", fontsize=7)
-        for ax, shown in zip(row, [picture, *layers], strict=False):
+        for ax, shown in zip(row, [picture, *heated], strict=False):
             ax.imshow(shown)
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file.with_suffix(".png")) as half:
