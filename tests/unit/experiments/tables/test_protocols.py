@@ -113,6 +113,21 @@ def test_the_papers_have_settings_for_every_protocol(paper: str) -> None:
             assert row.count or not wish.quick or params.train.fit.epochs <= 1
 
 
+@pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
+def test_as_printed_weighs_no_classes_and_p3_does_not_augment(paper: str) -> None:
+    under = with_answers(load_spec(paper, Paths(ROOT)), Asked(source="/clips", as_printed=True))
+    for row in (row for table in under.tables.values() for row in table.rows if not row.count):
+        for budget in set(under.budgets) - {"paper"}:
+            params = under.params(row, budget)
+            fits = [params.train.fit, *(teacher.fit for teacher in params.teachers.values())]
+            fits += [params.prune.fit, params.distill.fit] if paper == "p1" else []
+            fits += [params.distill.fit] if paper == "p3" else []
+            assert {fit.class_balance for fit in fits} == {0.0}, row.name
+            if paper == "p3":
+                drawn = {(fit.augment.crop, fit.augment.hflip, fit.augment.vflip) for fit in fits}
+                assert drawn == {(1.0, 0.0, 0.0)} and params.distill.views == 1, row.name
+
+
 def test_rows_without_a_claim_come_last_and_have_fewer_replicates(tmp_path: Path) -> None:
     under = with_answers(spec(simulated=SIMULATED, claims=[CLAIM]), Asked())
     rows = {("t", row.name): row for row in under.tables["t"].rows}
