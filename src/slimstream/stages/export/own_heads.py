@@ -29,8 +29,8 @@ from slimstream.training.closed_form import HasMemory, fit_to_features
 from slimstream.training.inner_folds import inner_folds, predict_left_out, scores_of_folds
 from slimstream.training.metrics.classification import Ints
 
-HEAD_CLIPS = 500
-"""Clips for which a head as written is compared with the one that was fitted; more than a few take long."""
+JUDGES = 1000
+"""At most so many clips judge a form. Heads are fitted to all clips."""
 LeaveOut = Callable[[str, str], AbstractContextManager[None]]
 """A block in which any exception means that a form of the named network and runtime is not used."""
 
@@ -54,8 +54,13 @@ def takes_own_heads(model: nn.Module, clips: SplitPart) -> TypeGuard[Classifier]
         and not isinstance(model, HasMemory)
         and not isinstance(model.head, CosineHead)
         and getattr(model, "classifier", "logistic") == "logistic"
-        and clips.rows["twin"].nunique() > 1
+        and clips.rows["twin"].iloc[judges(clips)].nunique() > 1
     )
+
+
+def judges(clips: SplitPart) -> list[int]:
+    """Indices of the clips that judge, evenly spread over all."""
+    return spread_indices(len(clips), JUDGES)
 
 
 def give_own_heads(
@@ -74,37 +79,39 @@ def give_own_heads(
     `strength` the inverse L2 penalty of the head of `model`. Of forms that share their files the first, which
     is the most precise, decides the head in them, and all are judged with heads fitted to its features.
     """
-    classes = len(model.head.weight)
-    folds = inner_folds(clips.rows["group"].tolist(), clips.rows["twin"].tolist(), clips.truth)
+    classes, some = len(model.head.weight), judges(clips)
+    rows, truth = clips.rows.iloc[some], clips.truth[some]
+    folds = inner_folds(rows["group"].tolist(), rows["twin"].tolist(), truth)
 
     def predict(x: npt.NDArray[np.float32], shown: npt.NDArray[np.float32]) -> Ints:
-        return predict_left_out(x, clips.truth, folds, classes, strength, shown)
+        return predict_left_out(x, truth, folds, classes, strength, shown)
 
     def score(predicted: Ints) -> float:
-        return float(scores_of_folds(clips.truth, predicted, folds, classes)[0])
+        return float(scores_of_folds(truth, predicted, folds, classes)[0])
 
     coarse = [r for r in runtimes if not find_runtime(r).exact and not find_runtime(r).missing()]
     if not coarse:
         return {}
-    exact = answers(name, folder, REFERENCE, clips, "features")
+    exact = answers(name, folder, REFERENCE, clips, "features", some)
     expected = predict(exact, exact)
     fitted = {each.files: (model, exact) for each in RUNTIMES.values() if each.exact}
     judged = {}
     for runtime in coarse:
         with leave_out(name, runtime):
-            own = answers(name, folder, runtime, clips, "features")
             files = find_runtime(runtime).files
-            if files not in fitted:
-                head = copy.deepcopy(model)
-                fit_to_features(head, own, clips.truth, classes, strength)
+            if files in fitted:
+                own = answers(name, folder, runtime, clips, "features", some)
+            else:
+                features, head = answers(name, folder, runtime, clips, "features"), copy.deepcopy(model)
+                fit_to_features(head, features, clips.truth, classes, strength)
                 replace_head(head, known, folder, runtime)
+                own = features[some]
                 fitted[files] = head, own
             head, learnt_from = fitted[files]
             predicted = predict(learnt_from, own)
             # The head itself is written with fewer bits, too, and no inner fold knows that.
-            asked = spread_indices(len(clips), HEAD_CLIPS)
-            said = answers(name, folder, runtime, clips, "logits", asked).argmax(1)
-            off = float((said != classify(head, own[asked])).mean())
+            said = answers(name, folder, runtime, clips, "logits", some).argmax(1)
+            off = float((said != classify(head, own)).mean())
             changed = max(off, float((predicted != expected).mean()))
             judged[runtime] = Judged(changed, score(expected) - score(predicted))
     return judged

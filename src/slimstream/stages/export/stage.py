@@ -40,7 +40,7 @@ from slimstream.runtimes.base import Form, read_forms, softmax, warm_up, write_f
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 from slimstream.runtimes.same_body import have_same_layers
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
-from slimstream.stages.export.own_heads import Judged, give_own_heads, takes_own_heads
+from slimstream.stages.export.own_heads import JUDGES, Judged, give_own_heads, takes_own_heads
 from slimstream.stages.export.params import ExportParams
 from slimstream.stages.export.preprocessing import preprocessing
 from slimstream.training.params import TrainParams
@@ -133,14 +133,16 @@ def run(
             with TemporaryDirectory(dir=folder) as unlearnt:
                 formats.write_reference(before, known, Path(unlearnt))
                 written = add_forms(name, before, known, Path(unlearnt), written, [folder])
-                answers = predict(name, Path(unlearnt), val, written)
+                answers = predict(name, Path(unlearnt), val, written, range(len(val)))
         else:
             if own is not None and refit__strength is not None:
                 judged = give_own_heads(
                     name, own, known, folder, written, both, refit__strength, _leave_out_on_error
                 )
                 written = [runtime for runtime in written if find_runtime(runtime).exact or runtime in judged]
-            answers = predict(name, folder, val, written)
+            # Forms that inner folds have judged are only compared with the network: fewer clips tell enough.
+            some = spread_indices(len(val), JUDGES if own is not None else len(val))
+            answers = predict(name, folder, val, written, some)
         if not judged:  # the heads of others would be taken over with their layers
             done[folder] = card.network_input
         forms = [
@@ -208,17 +210,19 @@ def _leave_out_on_error(name: str, runtime: str) -> Iterator[None]:
         _left_out(name, runtime, formats.root_cause(error))
 
 
-def predict(name: str, folder: Path, val: SplitPart, runtimes: Sequence[str]) -> dict[str, Floats]:
-    """Probabilities (N, n) of all validation clips by REFERENCE and by each of `runtimes` that works."""
+def predict(
+    name: str, folder: Path, val: SplitPart, runtimes: Sequence[str], some: Sequence[int]
+) -> dict[str, Floats]:
+    """Probabilities (N, n) by REFERENCE and each working one of `runtimes`, of the val clips `some`."""
     networks = {REFERENCE: open_network(folder, REFERENCE)}
     for runtime in (r for r in runtimes if r != REFERENCE and not find_runtime(r).missing()):
         with _leave_out_on_error(name, runtime):
             networks[runtime] = open_network(folder, runtime, at_once=cores())
     warm_up(list(networks.values()), val.median_clip())
-    answers = {REFERENCE: val.predict(networks.pop(REFERENCE), f"{name}: {REFERENCE}")}
+    answers = {REFERENCE: val.predict(networks.pop(REFERENCE), f"{name}: {REFERENCE}", some)}
     for runtime, network in networks.items():
         with _leave_out_on_error(name, runtime):
-            answers[runtime] = val.predict(network, f"{name}: {runtime}")
+            answers[runtime] = val.predict(network, f"{name}: {runtime}", some)
     return answers
 
 
