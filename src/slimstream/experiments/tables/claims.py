@@ -92,7 +92,7 @@ class Judged:
     def ours(self) -> str:
         """What was measured: differences in points, an order, a score or a share."""
         if self.missing:
-            return f"not run: {', '.join(self.missing)}"
+            return f"not run: {'; '.join(self.missing)}"
         if self.claim.ordered:
             sides = [self._side(pair.ours.low, pair.ours.high) for pair in self.pairs]
             wrong = [f"{p.against} > {p.of}" for p, s in zip(self.pairs, sides, strict=True) if s < 0]

@@ -238,7 +238,7 @@ class Replicates(Protocol):
 
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
         for number in range(self.count):
-            yield [(where, number) for where in rows if where in self._claimed]
+            yield [(where, number) for where in self._claimed if where in rows]
 
     def last_rounds(self, rows: Mapping[Key, Row]) -> Iterator[list[Turn]]:
         """The rows that no claim is about."""
@@ -263,10 +263,13 @@ class Replicates(Protocol):
             cell.packs.delete()
 
     @cached_property
-    def _claimed(self) -> set[Key]:
-        """The rows that claims are about."""
+    def _claimed(self) -> list[Key]:
+        """The rows that claims are about, in the order in which the claims name them."""
         tables = self.spec.tables
-        return {(claim.table, name) for claim in self.spec.claims for name in claim.rows(tables[claim.table])}
+        named = (
+            (claim.table, name) for claim in self.spec.claims for name in claim.rows(tables[claim.table])
+        )
+        return list(dict.fromkeys(named))
 
     def _params(self, number: int) -> Params:
         """Settings with those of the clips, which all rows share."""

@@ -136,6 +136,14 @@ def test_rows_without_a_claim_come_last_and_have_fewer_replicates(tmp_path: Path
     assert list(plant.last_rounds(rows)) == [[(("t", "two"), number)] for number in range(2)]
 
 
+def test_the_first_claims_have_their_rows_first(tmp_path: Path) -> None:
+    claims = [{"says": "x", "table": "t", "of": "two", "above": 0.5}, CLAIM]
+    under = with_answers(spec(simulated=SIMULATED, claims=claims), Asked())
+    rows = {("t", row.name): row for row in under.tables["t"].rows}
+    (first, *_) = Replicates(under, "cpu", "rig", 3, Paths(tmp_path)).rounds(rows, None)
+    assert first == [(("t", "two"), 0), (("t", "one"), 0)]
+
+
 def test_quick_is_one_replicate_and_one_epoch() -> None:
     under = with_answers(spec(simulated=SIMULATED), Asked(quick=True))
     params = under.params(under.tables["t"].rows[0], "cpu")
