@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments import runner, stage_runs
-from slimstream.experiments.tables import run
+from slimstream.experiments.tables import cells, run
 from slimstream.experiments.tables.claims import Judged
 from slimstream.experiments.tables.score import score
 from slimstream.experiments.tables.spec import Claim, load_spec
@@ -77,7 +78,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def call(command: list[str], *_: object) -> int:
         if command[2].endswith(".score"):
-            score(command[3], Paths(Path(command[4])), Path(command[5]), Path(command[6]), command[7])
+            score(command[3], Paths(Path(command[4])), Path(command[5]), Path(command[6]), *command[7:])
             return 0
         folder, stage = Paths(Path(command[4])), command[5]
         if stage not in ("scan", "ingest", "validate", "split"):
@@ -133,8 +134,7 @@ def test_a_table_is_filled_once(
     told = tmp_path.glob(".slimstream/tables/*/*/metrics/distill.json")
     own = [json.loads(file.read_text())["distilled.seconds"] for file in told]  # neither control nor teacher
     assert table.loc["taught", "train_seconds"] == pytest.approx(np.median(own)) and len(own) == 4
-    assert set(table["other_code"]) == {"no"}
-    assert set(table["pretrained"]) == {"no"} and set(table["code"].str.len()) == {16}
+    assert set(table["pretrained"]) == {"no"}
     page = (tmp_path / "docs/results/tiny.md").read_text()
     assert "| Pruning is cheap | -1.6 points | " in page and "accuracy 97.4" in page
     assert "The order by accuracy " in page
@@ -149,24 +149,27 @@ def test_a_table_is_filled_once(
     assert main(command) == 0
     assert started == [] and (tmp_path / "docs/results/tiny.md").read_text() == page
 
-    # Other code of prune: its row is made again, unless it is kept, which the results then say.
+    # Another machine, where nothing is left but docs/results: all is done, whatever code has done it.
+    shutil.rmtree(tmp_path / ".slimstream")
     known = stage_runs.stage_code
-    monkeypatch.setattr(stage_runs, "stage_code", lambda s: "new" if s == "prune" else known(s))
+    for module in (stage_runs, cells):
+        monkeypatch.setattr(module, "stage_code", lambda s: "new" if s == "prune" else known(s))
     monkeypatch.setattr(stage_runs, "check_code", lambda *_: None)
-    assert main([*command, "--keep"]) == 0 and started == []
-    assert "Made by other code than today's: pruned.\n" in (tmp_path / "docs/results/tiny.md").read_text()
-    table = pd.read_csv(tmp_path / "docs/results/tiny-t.csv").set_index("row")
-    assert table["other_code"].to_dict() == {"whole": "no", "pruned": "yes", "taught": "no"}
-    assert main([*command, "--row", "whole"]) == 0 and started == []
-    assert "today's: pruned." in (tmp_path / "docs/results/tiny.md").read_text(), (
-        "what is there is not thrown away"
-    )
-    assert main(command) == 0 and started == ["prune"] * 4
-    assert "other code" not in (tmp_path / "docs/results/tiny.md").read_text()
+    assert main(command) == 0 and started == []
+    assert (tmp_path / "docs/results/tiny.md").read_text() == page
+    recorded = pd.read_csv(tmp_path / "docs/results/tiny-cells.csv").set_index("row")
+    assert recorded["code"].nunique() == 3 and len(recorded) == 12
+    assert main([*command, "--anew"]) == 0 and started == ["extract", *["train", "prune"] * 4]
+    again = pd.read_csv(tmp_path / "docs/results/tiny-cells.csv").set_index("row")
+    assert (again.loc["pruned", "code"] != recorded.loc["pruned", "code"]).all()
+    pd.testing.assert_frame_equal(again.loc[["whole", "taught"]], recorded.loc[["whole", "taught"]])
+    started.clear()
+    assert main([*command, "--anew"]) == 0 and started == [], "an interrupted one goes on, too"
 
 
 PLANT: dict[str, Any] = {
     "title": "Tiny",
+    "defect": "NG",
     "simulated": {
         "plant": "pellets",
         "replicates": 2,
@@ -190,6 +193,7 @@ PLANT: dict[str, Any] = {
             ],
         }
     },
+    "figures": {"f9": {"title": "Heat", "table": "t", "rows": ["fast", "slow"], "heat": True}},
     "claims": [{"says": "Fast wins", "table": "t", "of": "fast", "against": ["slow"], "above": 0.0}],
 }
 
@@ -211,16 +215,21 @@ def test_a_plant_is_rendered_anew_for_each_replicate(
     assert main(command) == 0 and sorted(started) == ["extract", *["train"] * 2]
     table = pd.read_csv(result)
     assert table["replicates"].tolist() == [2, 2] and (table["latency_p50_ms"] > 0).all()
+    assert table["defect_recall"].between(0, 1).all()
+    heat = cv2.imread(str(tmp_path / "docs/results/plant-f9-pellets.png"))
+    assert heat.shape[0] > 300 and heat.std() > 10, "two pictures of both classes, by both networks"
     assert not list(tmp_path.glob(".slimstream/tables/*/*/data/packs/index.parquet")), "packs were deleted"
     splits = [pd.read_parquet(f) for f in tmp_path.glob(".slimstream/tables/*/*/data/clips.parquet")]
     assert len({tuple(sorted(set(clips["batch"]))) for clips in splits}) == 2
     started.clear()
-    assert main(command) == 0 and started == []
+    shutil.rmtree(tmp_path / ".slimstream")  # on another machine nothing is rendered for what is finished
+    assert main(command) == 0 and started == [] and not (tmp_path / ".slimstream").exists()
 
     # With hours to spend it goes on with open claims, and stops when they are spent.
     assert main([*command, "--hours", "1"]) == 0 and started == ["extract", *["train"] * 2]
     assert pd.read_csv(result)["replicates"].tolist() == [3, 3]
     page = (tmp_path / "docs/results/plant-pellets.md").read_text()
+    assert "![Heat](plant-f9-pellets.png)" in page and "recall of the defects" in page
     assert "All clips are simulated" in page and "| Fast wins | +19.0 points |" in page
     started.clear()
     capsys.readouterr()

@@ -260,7 +260,7 @@ def process(args: argparse.Namespace, paths: Paths) -> None:
 
 def tables(args: argparse.Namespace, paths: Paths) -> int:
     """Run the tables of papers and print them. Returns 1 when a row failed."""
-    from slimstream.experiments.tables.protocols import Asked, check_folder
+    from slimstream.experiments.tables.asked import Asked, check_folder
     from slimstream.experiments.tables.run import check_request, run_tables
     from slimstream.experiments.tables.spec import listing, load_specs
 
@@ -275,7 +275,7 @@ def tables(args: argparse.Namespace, paths: Paths) -> int:
         raise UserError(f"{asks} looks at pictures: name them with --pictures, beside --source's videos.")
     for source in filter(None, (args.source, args.pictures)):
         check_folder(source, paths)
-    options = ("replicates", "folds", "as_printed", "seeds", "hours", "quick", "keep")
+    options = ("replicates", "folds", "as_printed", "seeds", "hours", "quick", "anew")
     own = {name: getattr(args, name) for name in options}
     asked = [
         Asked(source=args.pictures or args.source if spec.pictures else args.source, **own) for spec in specs

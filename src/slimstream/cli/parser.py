@@ -177,7 +177,12 @@ def _parser() -> argparse.ArgumentParser:
     folds.add_argument(
         "--count", type=_positive, help="put whole groups together into so many folds (default: one a group)"
     )
-    _add_runner_options(folds)
+    _add_jobs(folds)
+    folds.add_argument(
+        "--keep",
+        action="store_true",
+        help="use what other code has made, and mark it, instead of making it again",
+    )
     process = add(
         "process",
         "evaluate PCA, SVM and random forest on sensor logs, split by blocks of time",
@@ -235,21 +240,21 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="one replicate of tiny data and one epoch, in reports/quick: does every row run?",
     )
-    _add_runner_options(tables)
+    tables.add_argument(
+        "--anew",
+        action="store_true",
+        help="run again what other code has made, instead of taking it from docs/results",
+    )
+    _add_jobs(tables)
     tables.add_argument("--list", action="store_true", help="name tables and rows, run nothing")
     return parser
 
 
-def _add_runner_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of `experiments.runner`."""
+def _add_jobs(command: argparse.ArgumentParser) -> None:
+    """Add the option of `experiments.runner`."""
     command.add_argument(
         "--jobs",
         type=int,
         help="stages at once: as many as cores where a GPU is (default: 1; with SLIMSTREAM_DASK one a thread "
         "of the cluster's workers)",
-    )
-    command.add_argument(
-        "--keep",
-        action="store_true",
-        help="use what other code has made, and mark it, instead of making it again",
     )

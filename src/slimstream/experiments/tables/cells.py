@@ -3,12 +3,15 @@
 A folder is named after everything that its stage depends on (`experiments.stage_runs`), so rows with the same
 first stages share them. For example a network is trained once for its own row, for rows that prune it and for
 rows that it teaches. A finished stage is not run again unless its code has changed.
+
+A finished cell is a line of a CSV in docs/results (`record`) and is found there by its `key`. So the clips
+and the networks of finished cells may be gone, and a new clone goes on where the last machine stopped.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from math import nan
 from pathlib import Path
@@ -22,16 +25,17 @@ from slimstream.experiments.runner import Step, run_command
 from slimstream.experiments.stage_runs import (
     Home,
     StageRun,
-    choose,
     clips_key,
     hash_key,
     locked,
     prepare_source,
     settings_of,
 )
+from slimstream.experiments.tables.record import read_curves
 from slimstream.experiments.tables.results import FinishedCell
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
+from slimstream.tracking.repository import git
 
 STAGE_OF_MODEL = {model: stage.name for stage in STAGES.values() for model in stage.models}
 """The stage that makes each model. `refit` is not used: it would change the head that the row evaluates."""
@@ -64,38 +68,33 @@ class DataSource:
 
     source: Paths
     home: Home
-    current: bool = True
-    """Whether the clips were fetched and validated by the present code; in the checkout DVC ensures it."""
 
     @classmethod
-    def of_checkout(cls, paths: Paths, keep: bool = False) -> "DataSource":
-        """The clips of the checkout. With `keep`, results of other code are used. Raises UserError."""
+    def of_checkout(cls, paths: Paths) -> "DataSource":
+        """The clips of the checkout. Raises UserError when there are none."""
         if not paths.clips.exists():
             raise UserError(f"{paths.clips} is missing: name your clips with --source.")
-        return cls(paths, Home(paths, "tables", keep))
+        return cls(paths, Home(paths, "tables"))
 
     @classmethod
-    def planned(cls, params: Params, paths: Paths, keep: bool = False) -> "DataSource":
+    def planned(cls, params: Params, paths: Paths) -> "DataSource":
         """The clips of `ingest.source`, in a folder of their own, which may not be there yet (`ready`)."""
-        home = Home(paths, "tables", keep)
+        home = Home(paths, "tables")
         # Rows may have different settings of extract; only `bits` affects which clips are accepted.
         read = settings_of("validate", params) | {"extract": params.extract.bits}
         name = hash_key(params.ingest.source, settings_of("ingest", params), read)
         code = hash_key(stage_code("ingest"), stage_code("validate"))
-        folder = choose(home.folder, name, code, "validate.seconds", keep)
-        return cls(Paths(folder), home, folder.name == code)
+        return cls(Paths(home.folder / name / code), home)
 
     @property
     def ready(self) -> bool:
-        return self.source.clips.exists() and (self.source.root / "validate.seconds").exists()
+        """Whether its clips are there."""
+        finished = self.source is self.home.checkout or (self.source.root / "validate.seconds").exists()
+        return self.source.clips.exists() and finished
 
     def prepare(self, params: Params) -> None:
         """Scan, fetch or render, and validate the clips, unless that was done. Raises UserError."""
         prepare_source(params, self.source, params.ingest.source, self.home.checkout)
-
-    def keeping(self) -> "DataSource":
-        """The same clips with `keep`: results of other code count as finished."""
-        return replace(self, home=replace(self.home, keep=True))
 
     @cached_property
     def clips(self) -> pd.DataFrame:
@@ -114,9 +113,46 @@ class Cell:
     model: str
     fold: str
     """Name of the fold, replicate or split."""
+    number: int
+    """Of the seed, replicate or split."""
+    seed: int
+    """Of the plant that renders its clips, otherwise of its training."""
     params: Params
-    clips: pd.DataFrame
     data: DataSource
+    columns: Mapping[str, pd.Series] = field(default_factory=dict)
+    """Columns of the clips that the protocol adds, which say who is judged."""
+    rendered: str = ""
+    """Hash of the clips of a replicate, which need not be there; "" for clips that are."""
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        return self.data.clips.assign(**self.columns)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all that the scores depend on but the code: model, settings, clips and who is judged.
+
+        Settings with default values are not part of it: defaults are part of the code.
+        """
+        settings: dict[str, object] = {}
+        for stage in ("validate", *self.stages):
+            changed = settings_of(stage, self.params)
+            settings |= {name: value for name, value in changed.items() if value != {}}
+        return hash_key(self.model, settings, self.rendered or clips_key(self.clips))
+
+    @cached_property
+    def code(self) -> str:
+        """Hash of the present code of the stages that make the model, and of the score."""
+        return hash_key(_planned_score_code(), self._stages_code)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages from the accepted clips to the model, in the order in which they are run."""
+        return ("extract", *chain(stage_of_model(self.model), self.params))
+
+    @property
+    def _stages_code(self) -> str:
+        return hash_key(*(stage_code(stage) for stage in self.stages))
 
     @cached_property
     def packs(self) -> StageRun:
@@ -150,31 +186,29 @@ class Cell:
 
     @cached_property
     def score(self) -> "Score":
-        code = hash_key(_planned_score_code(), self.last.folder.name)
         mark = f"{self.model.replace('/', '-')}.json"
-        folder = choose(self.last.folder, "scores", code, mark, self.data.home.keep)
-        return Score(self.model, self.last, folder / mark, code, self.data.home.variables)
+        file = self.last.folder / "scores" / self.code / mark
+        return Score(self.model, self.last, file, self._stages_code, self.code, self.data.home.variables)
 
     @property
     def scores(self) -> Path:
         return self.score.makes
 
     @property
-    def current(self) -> bool:
-        """Whether everything from the clips on was made by the present code, without `keep`."""
-        score = self.score
-        return self.data.current and self.last.current and score.makes.parent.name == score.code
+    def here(self) -> bool:
+        """Whether it was finished on this machine, and its packs are there still."""
+        return self.data.ready and self.scores.exists() and self.packs.makes.exists()
 
     def done(self) -> FinishedCell | None:
-        """The finished cell, or None when it has not been run."""
-        if not self.scores.exists():
+        """What the present code has made of it on this machine; None when it is not finished."""
+        if not self.data.ready or not self.scores.exists():
             return None
         scores = json.loads(self.scores.read_text())
         if (timing := self.scores.with_suffix(".speed.json")).exists():
             scores |= json.loads(timing.read_text())
         spent = {stage: run.seconds() or 0.0 for stage, run in self.runs.items()}
-        curves = self.last.paths.curves(self.model)
-        return FinishedCell(self.fold, scores, self._training(spent), curves, self.current)
+        training, curves = self._training(spent), read_curves(self.last.paths.curves(self.model))
+        return FinishedCell(self.fold, self.number, self.seed, self.key, scores, training, curves)
 
     def _training(self, spent: Mapping[str, float]) -> float:
         """Seconds of the model's training and of the trainings before it; `spent` are seconds by stage.
@@ -212,8 +246,10 @@ class Score:
     model: str
     of: StageRun
     makes: Path
+    stages: str
+    """Hash of the code of the stages that make the model, at the time of planning."""
     code: str
-    """Hash of the code of the score and of all stages that made the model."""
+    """Hash of the code of the score and of these stages."""
     variables: Mapping[str, str] = field(repr=False)
 
     @property
@@ -231,12 +267,12 @@ class Score:
         with locked(self.makes.parent) as lock:
             if self.makes.exists():
                 return
-            if hash_key(score_code(), self.of.folder.name) != self.code:
+            if hash_key(score_code(), self.stages) != self.code:
                 raise UserError(
                     "the code that scores has changed since this was started; run again to go on."
                 )
             command = [sys.executable, "-m", f"{__package__}.score", self.model, str(self.of.folder)]
-            command += [self.variables["SLIMSTREAM_CACHE"], str(self.makes), self.code]
+            command += [self.variables["SLIMSTREAM_CACHE"], str(self.makes), self.code, code_version()]
             log = self.makes.with_suffix(".log") if quietly else None
             run_command(command, log, cores, lock, **self.variables)
 
@@ -261,3 +297,12 @@ def score_code() -> str:
 
 _planned_score_code = cache(score_code)
 """`score_code`, computed once in this process, because there are many cells."""
+
+
+@cache
+def code_version() -> str:
+    """The last commit that changed the code, with a + where files differ from it; "" without git."""
+    here = Paths(PACKAGE.parents[1])
+    what = ("--", "src", "requirements.lock")
+    commit = (git(here, "log", "-1", "--format=%h", *what) or "").strip()
+    return commit + "+" * bool(commit and git(here, "status", "--porcelain", *what))

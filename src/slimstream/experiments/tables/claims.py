@@ -92,7 +92,7 @@ class Judged:
     def ours(self) -> str:
         """What was measured: differences in points, an order, a score or a share."""
         if self.missing:
-            return f"not run: {', '.join(self.missing)}"
+            return f"not run: {'; '.join(self.missing)}"
         if self.claim.ordered:
             sides = [self._side(pair.ours.low, pair.ours.high) for pair in self.pairs]
             wrong = [f"{p.against} > {p.of}" for p, s in zip(self.pairs, sides, strict=True) if s < 0]
@@ -145,7 +145,7 @@ def judge(
             for each, share in zip(others, shares, strict=True)
         ]
         return Judged(claim, pairs, claim.paper, missing)
-    missing = [name for name in claim.rows(table) if not done.get(name)]
+    missing = [name for name in claim.rows(table) if not _has(done.get(name, []), claim.metric)]
     learnt = {
         name: name in missing or _learnt(done[name], claim.metric, overlap) for name in claim.rows(table)
     }
@@ -171,6 +171,11 @@ def _reported(claim: Claim, table: Table, pairs: Sequence[Pair]) -> str:
     if not claim.against:
         return ", ".join(f"{score:.3f}" for score in theirs)
     return f"{', '.join(f'{100 * points:+.1f}' for points in theirs)} points" * bool(theirs)
+
+
+def _has(seeds: Seeds, metric: str) -> bool:
+    """Whether a row has been run on clips that have `metric`: not all have the class of defects."""
+    return bool(seeds) and all(metric in cell.scores for cells in seeds for cell in cells)
 
 
 def _learnt(seeds: Seeds, metric: str, overlap: float) -> bool:

@@ -40,7 +40,7 @@ def draw(figure: Figure, done: Mapping[str, Seeds], file: Path) -> None:
 
 def curves(seeds: Seeds) -> pd.DataFrame:
     """One row per epoch: the mean over all trainings."""
-    read = [pd.read_csv(cell.curves) for cells in seeds for cell in cells]
+    read = [pd.DataFrame(cell.curves) for cells in seeds for cell in cells]
     return pd.concat(read).groupby("epoch").mean().reset_index()
 
 

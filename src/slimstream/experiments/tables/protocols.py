@@ -8,9 +8,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import ClassVar, Self
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,15 +20,14 @@ from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.core.simulated import SIMULATED
-from slimstream.experiments.stage_runs import with_source
+from slimstream.experiments.stage_runs import hash_key
 from slimstream.experiments.tables.cells import Cell, DataSource
+from slimstream.experiments.tables.record import Key
 from slimstream.experiments.tables.spec import Row, Spec
 from slimstream.pipeline.params import Params
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import components, folds
-from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.plants.source import PLANTS
-from slimstream.stages.ingest.sources import FolderSource, open_source
 
 SEEDS = 5
 """Maximum number of trainings per row and fold."""
@@ -39,8 +38,6 @@ TENTHS = 10
 FLATTERS = "flatters: same scenes in training and test"
 """Stands beside every number of random splits."""
 
-Key = tuple[str, str]
-"""Names of a table and of one of its rows."""
 Turn = tuple[Key, int]
 """A row and its seed, replicate or split: what is finished as a whole."""
 
@@ -80,16 +77,20 @@ class Protocol(ABC):
         """How the numbers were made, for their readers."""
 
     @abstractmethod
-    def keeping(self) -> Self:
-        """The same, but results of other code count as finished."""
-
-    @abstractmethod
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
         """The turns of `rows`, in rounds. A round is finished before the next one begins."""
 
+    def last_rounds(self, rows: Mapping[Key, Row]) -> Iterator[list[Turn]]:
+        """Rounds that come last, after those that `rounds` may lead to."""
+        yield from ()
+
     @abstractmethod
     def cells(self, row: Row, number: int) -> list[Cell]:
-        """The cells of a turn; nothing is run yet. Empty when its clips are not there."""
+        """The cells of a turn; nothing is run yet."""
+
+    def ready(self, number: int) -> bool:
+        """Whether the clips of turns of this number are there."""
+        return True
 
     def prepare(self, number: int) -> None:  # noqa: B027
         """Render the clips of turns of this number, if they have clips of their own. Raises UserError."""
@@ -123,9 +124,6 @@ class Folds(Protocol):
             "of whole groups."
         )
 
-    def keeping(self) -> Self:
-        return replace(self, data=self.data.keeping())
-
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
         wanted = {where: seeds or row.seeds for where, row in rows.items()}
         yield [(where, seed) for seed in range(SEEDS) for where in rows if seed < wanted[where]]
@@ -141,7 +139,7 @@ class Folds(Protocol):
             # several groups, the next fold is the validation part: otherwise it would always be the same one.
             parts = fold.where(fold.isin((test, following)), "learning") if several else fold
             split = with_split(params, group_by=["fold"], test_group=test, given=None)
-            found.append(Cell(row.model, test, split, self.data.clips.assign(fold=parts), self.data))
+            found.append(Cell(row.model, test, number, number, split, self.data, {"fold": parts}))
         return found
 
 
@@ -182,17 +180,15 @@ class Splits(Protocol):
             "the splits share most of their clips."
         )
 
-    def keeping(self) -> Self:
-        return replace(self, data=self.data.keeping())
-
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
         yield [(where, number) for number in range(self.count) for where in rows]
 
     def cells(self, row: Row, number: int) -> list[Cell]:
         params = self.spec.params(row, self.budget, number)
-        clips = self.data.clips.assign(printed=_printed(self.data, self.shares, number))
+        parts = _printed(self.data, self.shares, number)
         split = with_split(params, group_by=[], test_group=None, given="printed")
-        return [Cell(row.model, f"split{number}", split, clips, self.data)]
+        name, columns = f"split{number}", {"printed": parts}
+        return [Cell(row.model, name, number, number, split, self.data, columns)]
 
 
 @cache
@@ -214,8 +210,8 @@ class Replicates(Protocol):
     count: int
     """Number of replicates of every row; a claim may ask for more."""
     paths: Paths
-    keep: bool = False
     sources: dict[int, DataSource] = field(default_factory=dict, compare=False, repr=False)
+    plants: dict[int, tuple[int, str]] = field(default_factory=dict, compare=False, repr=False)
     unit: ClassVar[str] = "replicate"
 
     @property
@@ -240,36 +236,56 @@ class Replicates(Protocol):
             "Student's 95 % interval over them."
         )
 
-    def keeping(self) -> Self:
-        return replace(self, keep=True, sources={})
-
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
-        spec, others = self.spec, self.spec.simulated.others if self.spec.simulated else self.count
-        claimed = {(c.table, name) for c in spec.claims for name in c.rows(spec.tables[c.table])}
         for number in range(self.count):
-            yield [(where, number) for where in rows if where in claimed or number < others]
+            yield [(where, number) for where in self._claimed if where in rows]
+
+    def last_rounds(self, rows: Mapping[Key, Row]) -> Iterator[list[Turn]]:
+        """The rows that no claim is about."""
+        others = min(self.count, self.spec.simulated.others if self.spec.simulated else self.count)
+        for number in range(others):
+            yield [(where, number) for where in rows if where not in self._claimed]
 
     def prepare(self, number: int) -> None:
         self._source(number).prepare(self._params(number))
 
     def cells(self, row: Row, number: int) -> list[Cell]:
-        if not (data := self._source(number)).ready:
-            return []
-        params = self.spec.replicate(row, self.budget, number)
-        return [Cell(row.model, f"replicate{number}", params, data.clips, data)]
+        params, name = self.spec.replicate(row, self.budget, number), f"replicate{number}"
+        seed, rendered = self._plant(number)
+        return [Cell(row.model, name, number, seed, params, self._source(number), rendered=rendered)]
+
+    def ready(self, number: int) -> bool:
+        return self._source(number).ready
 
     def clear(self, cells: Iterable[Cell]) -> None:
         """Delete packs: those of all replicates would fill a disk, and `extract` can make them again."""
         for cell in cells:
             cell.packs.delete()
 
+    @cached_property
+    def _claimed(self) -> list[Key]:
+        """The rows that claims are about, in the order in which the claims name them."""
+        tables = self.spec.tables
+        named = (
+            (claim.table, name) for claim in self.spec.claims for name in claim.rows(tables[claim.table])
+        )
+        return list(dict.fromkeys(named))
+
     def _params(self, number: int) -> Params:
         """Settings with those of the clips, which all rows share."""
         return self.spec.replicate(self.spec.first_row, self.budget, number)
 
+    def _plant(self, number: int) -> tuple[int, str]:
+        """The seed of the plant and a hash of all its clips."""
+        if number not in self.plants:
+            ingest = self._params(number).ingest
+            clips = hash_key(sorted(clip.etag for clip in PLANTS[self.plant](ingest)))
+            self.plants[number] = getattr(ingest, self.plant).seed, clips
+        return self.plants[number]
+
     def _source(self, number: int) -> DataSource:
         if number not in self.sources:
-            self.sources[number] = DataSource.planned(self._params(number), self.paths, self.keep)
+            self.sources[number] = DataSource.planned(self._params(number), self.paths)
         return self.sources[number]
 
 
@@ -281,114 +297,3 @@ def simulated(plant: str) -> str:
 def with_split(params: Params, **changes: object) -> Params:
     """`params` with other settings of `split`."""
     return params.model_copy(update={"split": params.split.model_copy(update=changes)})
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user asks of a protocol."""
-
-    source: str | None = None
-    """Of the clips; None: the simulated plant of the tables or, where they have none, the checkout's."""
-    replicates: int | None = None
-    folds: int | None = None
-    as_printed: bool = False
-    seeds: int | None = None
-    hours: float | None = None
-    quick: bool = False
-    keep: bool = False
-
-
-def with_answers(spec: Spec, asked: Asked) -> Spec:
-    """`spec` with the numbers that were asked for. Raises UserError for what does not go together."""
-    plant = spec.simulated.plant if spec.simulated else ""
-    real = asked.source not in (None, plant) or not plant
-    clips = asked.source or "this checkout"
-    if asked.source in SIMULATED and asked.source != plant:
-        raise UserError(
-            f"--source {asked.source}: the tables of {spec.paper} have "
-            f"{f'the simulated plant {plant}' if plant else 'no simulated plant'}; leave --source out, and "
-            "each paper takes its own."
-        )
-    if real and (asked.replicates is not None or asked.quick):
-        option = "--quick" if asked.quick else "--replicates"
-        raise UserError(
-            f"{option}: a replicate renders new clips, and the clips of {clips} are real: leave --source out "
-            "for the simulated plant, or take --folds."
-        )
-    if not real and asked.as_printed:
-        raise UserError(
-            "--as-printed: random splits flatter, and the simulated plant has new groups for every test; "
-            "name real clips with --source."
-        )
-    if asked.seeds is not None and (asked.as_printed or not (real or asked.folds)):
-        raise UserError("--seeds: only folds have several trainings of a row; take more --replicates.")
-    if asked.folds is not None and asked.quick:
-        raise UserError("--quick is one replicate of tiny data: leave out --folds.")
-    for name, number, least, most in (
-        ("--replicates", asked.replicates, 2, MOST_REPLICATES),
-        ("--folds", asked.folds, 3, None),
-        ("--seeds", asked.seeds, 1, SEEDS),
-        ("--hours", asked.hours, 0, None),
-    ):
-        if number is not None and (number < least or (most is not None and number > most)):
-            raise UserError(f"{name} {number:g}: it is {least} to {most or 'any number'}.")
-    changes: dict[str, object] = {"tiny": asked.quick}
-    if asked.folds is not None:
-        changes["folds"] = asked.folds
-    if spec.simulated and (asked.replicates is not None or asked.quick):
-        count = asked.replicates or 1  # one of a quick run is enough to see that every row works
-        changes["simulated"] = spec.simulated.model_copy(update={"replicates": count})
-    own = spec.as_printed if asked.as_printed else None if real else spec.simulated
-    if asked.as_printed and own is None:
-        raise UserError(f"--as-printed: the tables of {spec.paper} have no section 'as_printed'.")
-    return spec.model_copy(update=changes).under(own)
-
-
-def check_plant_groups(spec: Spec, params: Params) -> None:
-    """Raise UserError when the simulated plant has too few groups for the folds or the split of `spec`."""
-    assert spec.simulated is not None
-    plant = spec.simulated.plant
-    column = params.split.group_by[0] if params.split.group_by else ""
-    groups = {clip.groups.get(column) for clip in PLANTS[plant](params.ingest)}
-    if len(groups) < spec.folds:
-        raise UserError(
-            f"--folds {spec.folds}: the simulated plant {plant} has {len(groups)} groups by {column!r}; take "
-            f"fewer folds, or raise ingest.{plant} in the section 'simulated' of the tables."
-        )
-
-
-def check_folder(source: str, paths: Paths) -> None:
-    """Raise UserError when `source` cannot be one; a plant whose name is near that of no folder is named."""
-    if source in SIMULATED or source.startswith("s3://"):
-        return
-    opened = open_source(IngestParams(), source, paths)
-    assert isinstance(opened, FolderSource)
-    opened.check()
-
-
-def open_protocol(spec: Spec, budget: str, asked: Asked, paths: Paths) -> Protocol:
-    """The protocol that was asked for, for `spec` as `with_answers` returns it.
-
-    Real clips are fetched and validated, those of a replicate only when its turn comes. Raises UserError.
-    """
-    params = spec.params(spec.first_row, budget)
-    if spec.simulated and asked.source in (None, plant := spec.simulated.plant):
-        if asked.folds is None:
-            return Replicates(spec, budget, plant, spec.simulated.replicates, paths, asked.keep)
-        check_plant_groups(spec, with_source(params, plant))
-        data = _prepared(with_source(params, plant), paths, asked.keep)
-        return Folds(spec, budget, data, plant)
-    if asked.source is None:
-        data = DataSource.of_checkout(paths, asked.keep)
-    else:
-        data = _prepared(with_source(params, asked.source), paths, asked.keep)
-    if asked.as_printed and spec.as_printed:
-        shares = (params.split.train, params.split.val, params.split.test)
-        return Splits(spec, budget, data, spec.as_printed.splits, shares)
-    return Folds(spec, budget, data)
-
-
-def _prepared(params: Params, paths: Paths, keep: bool) -> DataSource:
-    data = DataSource.planned(params, paths, keep)
-    data.prepare(params)
-    return data

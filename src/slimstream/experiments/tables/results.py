@@ -7,9 +7,8 @@ nevertheless. Random splits share training and test clips; their interval is wid
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan, sqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +19,29 @@ Seeds = Sequence[Sequence["FinishedCell"]]
 """Finished cells, by seed and then by fold; a replicate or a split is a seed with one cell."""
 POWER = 0.8
 """Chance that a test with the needed number of units shows the effect."""
+DEFECT = ("precision", "recall")
+"""Scores of the class of defects alone."""
 MOST_UNITS = 1000
 """More units than these are not counted."""
 
 
 @dataclass(frozen=True)
 class FinishedCell:
-    """A finished cell: the scores that `score` wrote, and the file of its curves."""
+    """A finished cell: a line of the CSV that `record` writes."""
 
     fold: str
+    number: int
+    """Of the seed, replicate or split."""
+    seed: int
+    """Of the plant that rendered its clips, otherwise of its training."""
+    key: str
+    """`cells.Cell.key`."""
     scores: dict[str, Any]
+    """What `score` wrote, with confusion matrix, classes, size, device, code and version."""
     training: float
     """Seconds to train its network and the networks it starts from, without teachers, which have own rows."""
-    curves: Path
-    current: bool = True
-    """Whether it was made by the present code; False for a kept result of other code."""
+    curves: dict[str, list[float]]
+    """Values over the epochs by name; empty for a model that has none or, once recorded, is in no figure."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,15 @@ def units_needed(spread: float, effect: float) -> int | None:
     return int(enough[0]) if len(enough) else None
 
 
+def with_defect(cell: FinishedCell, defect: str) -> FinishedCell:
+    """`cell` with `defect_precision` and `defect_recall`: those of the class `defect`, where it has one."""
+    if defect not in cell.scores["classes"]:
+        return cell
+    place, matrix = cell.scores["classes"].index(defect), np.array(cell.scores["confusion"])
+    own = {f"defect_{name}": float(getattr(classification, name)(matrix)[place]) for name in DEFECT}
+    return replace(cell, scores=cell.scores | own)
+
+
 def by_fold(seeds: Seeds, metric: str) -> dict[str, float]:
     """Mean over seeds of each unit's `metric`."""
     values: dict[str, list[float]] = {}
@@ -110,7 +126,11 @@ def difference(of: Seeds, against: Seeds | None, metric: str, overlap: float = 0
 
 
 def above_floor(seeds: Seeds, metric: str, overlap: float = 0.0) -> Interval:
-    """`metric` minus what whoever always names the commonest class of a unit's clips has there."""
+    """`metric` minus what whoever always names the commonest class of a unit's clips has there.
+
+    Of a class alone it is their accuracy that counts: its recall would be perfect for always naming it.
+    """
+    metric = "accuracy" if metric.startswith("defect_") else metric
     floors = {cell.fold: _floor(cell, metric) for cells in seeds for cell in cells}
     return interval([score - floors[fold] for fold, score in by_fold(seeds, metric).items()], overlap)
 

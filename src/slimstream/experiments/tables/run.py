@@ -9,21 +9,15 @@ from pathlib import Path
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import check_jobs, run_steps
-from slimstream.experiments.stage_runs import report_stale_stages
+from slimstream.experiments.tables.asked import Asked, open_protocol, with_answers
 from slimstream.experiments.tables.cells import Cell, chain, stage_of_model
 from slimstream.experiments.tables.claims import open_claims
-from slimstream.experiments.tables.protocols import (
-    Asked,
-    Key,
-    Protocol,
-    Replicates,
-    Turn,
-    open_protocol,
-    with_answers,
-)
-from slimstream.experiments.tables.results import FinishedCell, Seeds
+from slimstream.experiments.tables.heat_maps import draw_heat_maps
+from slimstream.experiments.tables.protocols import Protocol, Replicates, Turn
+from slimstream.experiments.tables.record import Key, read_cells, write_cells
+from slimstream.experiments.tables.results import FinishedCell, Seeds, with_defect
 from slimstream.experiments.tables.spec import Row, Spec
-from slimstream.experiments.tables.write import judge_claims, write_results
+from slimstream.experiments.tables.write import cells_file, figure_file, judge_claims, write_results
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.preflight import preflight
 from slimstream.pipeline.stages import STAGES
@@ -51,7 +45,9 @@ def run_tables(
     spec = check_request(spec, paths, table, row, budget, asked)
     check_jobs(jobs)
     rows = {where: r for where, r in select_rows(spec, table, row).items() if not r.count}
-    tables = _Tables(open_protocol(spec, budget, asked, paths), paths, jobs, asked.hours)
+    tables = _Tables(open_protocol(spec, budget, asked, paths), paths, jobs, asked)
+    if tables.record:
+        print(f"{spec.paper}: {len(tables.record)} finished cells are on record.", file=sys.stderr)
     for turns in tables.rounds(rows, asked.seeds):
         if not tables.run(turns):
             print(f"{spec.paper}: the {asked.hours:g} hours are spent.", file=sys.stderr, flush=True)
@@ -72,24 +68,24 @@ def check_request(
 class _Tables:
     """The tables of a paper under one protocol, while they run."""
 
-    def __init__(self, protocol: Protocol, paths: Paths, jobs: int | None, hours: float | None) -> None:
-        self.protocol, self.paths, self.jobs, self.hours = protocol, paths, jobs, hours
-        self.end = None if hours is None else time.monotonic() + 3600 * hours
+    def __init__(self, protocol: Protocol, paths: Paths, jobs: int | None, asked: Asked) -> None:
+        self.protocol, self.paths, self.jobs, self.anew = protocol, paths, jobs, asked.anew
+        self.end = None if asked.hours is None else time.monotonic() + 3600 * asked.hours
         self.rows = select_rows(protocol.spec, None, None)
+        self.trained = [where for where, row in self.rows.items() if not row.count]
         self.cells = plan_cells(self.rows, protocol)
-        # A result of other code stays in the table, with a mark, until there is one of the present code.
-        self.otherwise = plan_cells(self.rows, protocol.keeping())
+        self.record = read_cells(cells_file(protocol, paths))
         self.broken: dict[Key, str] = {}
 
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
-        """The turns of `rows`; with hours to spend, then those of claims that need more replicates."""
+        """The turns of `rows`; with hours to spend, also those of claims that need more replicates."""
         yield from self.protocol.rounds(rows, seeds)
-        if self.hours is None or not isinstance(self.protocol, Replicates):
-            return
-        for number in range(self.protocol.count, self.protocol.most):
-            if not (wanted := [where for where in self.undecided() if where in rows]):
-                return
-            yield [(where, number) for where in wanted]
+        if self.end is not None and isinstance(self.protocol, Replicates):
+            for number in range(self.protocol.count, self.protocol.most):
+                if not (wanted := [where for where in self.undecided() if where in rows]):
+                    break
+                yield [(where, number) for where in wanted]
+        yield from self.protocol.last_rounds(rows)
 
     def undecided(self) -> list[Key]:
         """The rows of the claims that more replicates may decide."""
@@ -107,14 +103,11 @@ class _Tables:
         """Run a round; False when the hours were spent before it was finished."""
         if self._late():
             return False
-        spec = self.protocol.spec
         turns = [turn for turn in turns if turn[0] not in self.broken]
-        for number in sorted({number for _, number in turns}):
+        open_turns = [turn for turn in turns if self.open_cells(turn)]
+        for number in sorted({number for _, number in open_turns}):
             self.protocol.prepare(number)
-        wanted = [(turn, cell) for turn in turns for cell in self.cells(*turn)]
-        report_stale_stages(
-            spec.paper, [run for _, cell in wanted for run in (cell.packs, *cell.runs.values())]
-        )
+        wanted = [(turn, cell) for turn in open_turns for cell in self.open_cells(turn)]
         by_scores: dict[Path, list[tuple[Turn, str]]] = {}
         for turn, cell in wanted:
             by_scores.setdefault(cell.scores, []).append((turn, cell.fold))
@@ -124,44 +117,72 @@ class _Tables:
                 served = by_scores.get(ended.step.makes, [])
                 for (where, number), fold in served:
                     which = f"seed {number}, fold {fold}" if self.protocol.unit == "fold" else fold
-                    head = f"{spec.paper} {' / '.join(where)}, {which}"
+                    head = f"{self.protocol.spec.paper} {' / '.join(where)}, {which}"
                     print(f"{head}: {ended.error or ended.left}", file=sys.stderr, flush=True)
                     self.broken |= {where: ended.error} if ended.error else {}
                 # After each row, so that a killed run leaves the results of its finished rows.
                 if not ended.error and any(
-                    all(cell.scores.exists() for cell in self.cells(*turn)) for turn, _ in served
+                    all(self.finished(cell) for cell in self.cells(*turn)) for turn, _ in served
                 ):
                     self.write()
                 if self._late():
                     finished = False
                     break
-        if finished:
-            self._end_round(wanted)
+        if finished and wanted:
+            self._end_round(turns)
         return finished
 
-    def _end_round(self, wanted: Sequence[tuple[Turn, Cell]]) -> None:
-        """Measure latencies, when nothing else runs, and delete what is needed no more."""
-        timed: set[Key] = set()
-        for (where, number), cell in wanted:
-            if number == 0 and where not in timed and where not in self.broken:
-                cell.time()
-                timed.add(where)
-        if all(cell.scores.exists() for _, cell in wanted):
-            self.protocol.clear(cell for _, cell in wanted)
+    def _end_round(self, turns: Sequence[Turn]) -> None:
+        """Measure latencies, when nothing else runs, draw heat maps, delete what is needed no more."""
+        here = {turn: [cell for cell in self.cells(*turn) if cell.here] for turn in turns}
+        for cells in (cells for (_, number), cells in here.items() if number == 0 and cells):
+            cells[0].time()
+        if isinstance(self.protocol, Replicates):
+            self._draw_heat_maps()
+        self.write()
+        if all(self.finished(cell) for turn in turns for cell in self.cells(*turn)):
+            self.protocol.clear(cell for cells in here.values() for cell in cells)
+
+    def _draw_heat_maps(self) -> None:
+        """Draw the figures of heat maps of the first replicate, if all their networks are here."""
+        for name, figure in self.protocol.spec.figures.items():
+            cells = {row: self.cells((figure.table, row), 0)[0] for row in figure.rows}
+            if figure.heat and all(cell.here for cell in cells.values()):
+                draw_heat_maps(figure, cells, figure_file(self.protocol, self.paths, name))
 
     def _late(self) -> bool:
         return self.end is not None and time.monotonic() > self.end
 
+    def finished(self, cell: Cell) -> FinishedCell | None:
+        """The cell as it was made here or is on record, whatever code has made it."""
+        found = cell.done() or self.record.get(cell.key)
+        return found and with_defect(found, self.protocol.spec.defect)
+
+    def open_cells(self, turn: Turn) -> list[Cell]:
+        """The cells of a turn that are to be run; with --anew also those that other code has made."""
+        found = [(cell, self.finished(cell)) for cell in self.cells(*turn)]
+        return [c for c, done in found if not done or (self.anew and done.scores["code"] != c.code)]
+
+    def numbers(self) -> list[int]:
+        """The numbers of turns that may have finished cells."""
+        recorded = {cell.number for cell in self.record.values()}
+        return [n for n in range(self.protocol.most) if n in recorded or self.protocol.ready(n)]
+
     def done(self) -> dict[Key, Seeds]:
-        """The finished cells of every row that is trained."""
-        numbers = range(self.protocol.most)
-        return {
-            where: finished_cells(self.cells, where, numbers, self.otherwise)
-            for where, row in self.rows.items()
-            if not row.count
-        }
+        """The finished cells of every row that is trained, of numbers with all folds."""
+        numbers = self.numbers()
+        return {where: finished_cells(self.cells, where, numbers, self.finished) for where in self.trained}
 
     def write(self) -> str:
+        """Write all finished cells, and the results of them."""
+        numbers, figures = self.numbers(), self.protocol.spec.figures.values()
+        every = {
+            where: [self.finished(cell) for number in numbers for cell in self.cells(where, number)]
+            for where in self.trained
+        }
+        alone = {where: {cell.key: cell for cell in cells if cell}.values() for where, cells in every.items()}
+        drawn = {(figure.table, row) for figure in figures if figure.curves for row in figure.rows}
+        write_cells(cells_file(self.protocol, self.paths), alone, drawn)
         return write_results(self.protocol, self.paths, self.done())
 
 
@@ -197,11 +218,11 @@ def check_rows(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> No
 
 
 def plan_cells(rows: Mapping[Key, Row], protocol: Protocol) -> Cells:
-    """A function that returns the cells of a row and a number, and remembers those whose clips are there."""
+    """A function that returns the cells of a row and a number, and remembers them."""
     known: dict[Turn, list[Cell]] = {}
 
     def cells(where: Key, number: int) -> list[Cell]:
-        if not known.get((where, number)):
+        if (where, number) not in known:
             known[where, number] = protocol.cells(rows[where], number)
         return known[where, number]
 
@@ -209,23 +230,17 @@ def plan_cells(rows: Mapping[Key, Row], protocol: Protocol) -> Cells:
 
 
 def finished_cells(
-    cells: Cells, where: Key, numbers: Iterable[int], otherwise: Cells | None = None
+    cells: Cells, where: Key, numbers: Iterable[int], finished: Callable[[Cell], FinishedCell | None]
 ) -> list[list[FinishedCell]]:
-    """The cells of every number with all folds finished. Rows without randomness have one seed.
-
-    For a seed that is not finished in `cells`, those of other code in `otherwise` are used.
-    """
+    """The cells of every number with all folds finished. Rows without randomness have one seed."""
     found: list[list[FinishedCell]] = []
-    before: Path | None = None
+    first = ""
     for number in numbers:
-        for plan in filter(None, (cells, otherwise)):
-            planned = plan(where, number)
-            if number and planned and plan is cells and planned[0].scores == before:
-                return found
-            if not number and planned and plan is cells:
-                before = planned[0].scores
-            done = [cell.done() for cell in planned]
-            if done and all(done):
-                found.append([cell for cell in done if cell])
-                break
+        planned = cells(where, number)
+        if planned[0].key == first:
+            return found
+        first = first or planned[0].key
+        done = [finished(cell) for cell in planned]
+        if all(done):
+            found.append([cell for cell in done if cell])
     return found

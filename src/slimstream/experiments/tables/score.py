@@ -20,10 +20,10 @@ from slimstream.training.metrics import classification as metrics
 from slimstream.training.study import clip_batches, predict
 
 
-def score(name: str, paths: Paths, cache: Path, file: Path, code: str) -> None:
+def score(name: str, paths: Paths, cache: Path, file: Path, code: str, version: str) -> None:
     """Evaluate the model `name` on the test clips and write scores, confusion matrix and size to `file`.
 
-    The file also records `code` and the device. Predictions are averaged over the clips of a video
+    The file also records `code`, `version` and the device. Predictions are averaged over the clips of a video
     (`metrics.classification.average_by_video`), and each video counts once. `cache` is the folder for
     features of frozen layers.
     """
@@ -46,6 +46,7 @@ def score(name: str, paths: Paths, cache: Path, file: Path, code: str) -> None:
         "pretrained": bool(card.args.get("pretrained")),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "code": code,
+        "version": version,
     }
     _write(file, row)
 
@@ -72,5 +73,5 @@ def _write(file: Path, content: object) -> None:
 
 
 if __name__ == "__main__":  # started by `cells.Score` as a separate process
-    model_, folder_, cache_, file_, code_ = sys.argv[1:]
-    score(model_, Paths(Path(folder_)), Path(cache_), Path(file_), code_)
+    model_, folder_, cache_, file_, code_, version_ = sys.argv[1:]
+    score(model_, Paths(Path(folder_)), Path(cache_), Path(file_), code_, version_)

@@ -21,13 +21,17 @@ from slimstream.pipeline.params import Params
 from slimstream.pipeline.recipes import Settings, merge, resolve
 
 FOLDER = "recipes/tables"
-Metric = Literal["accuracy", "macro_precision", "macro_recall", "macro_f1"]
+Metric = Literal[
+    "accuracy", "macro_precision", "macro_recall", "macro_f1", "defect_precision", "defect_recall"
+]
 Count = Literal["params", "macs"]
 Curve = Literal["train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr"]
 PRINTED_AS: dict[str, str] = {
     "accuracy": "accuracy",
     "macro_precision": "precision",
     "macro_recall": "recall",
+    "defect_precision": "precision",
+    "defect_recall": "recall",
     "macro_f1": "F1",
 }
 """Names of the scores in `Row.paper`."""
@@ -73,6 +77,7 @@ class Figure(Section):
     table: str
     rows: list[str]
     curves: list[Curve] = Field([], description="columns over the epochs; none: confusion matrices")
+    heat: bool = Field(False, description="Grad-CAM at every convolution instead, of simulated pictures")
 
 
 class Claim(Section):
@@ -174,6 +179,7 @@ class Spec(Section):
     paper: str = ""
     title: str
     pictures: bool = Field(False, description="its clips are pictures, so another source than videos")
+    defect: str = Field("", description="the class whose own precision and recall are shown, too")
     folds: int = Field(5, ge=3, description="folds at most; up to so many groups, each is left out in turn")
     simulated: Simulated | None = None
     as_printed: AsPrinted | None = None

@@ -1,6 +1,7 @@
 """Writes the results: CSV files, figures, a page of each protocol, and the summary in docs/results.md."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import nan
@@ -13,7 +14,8 @@ import pandas as pd
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.experiments.tables.claims import Counted, Judged, judge
 from slimstream.experiments.tables.figures import draw
-from slimstream.experiments.tables.protocols import FLATTERS, Folds, Key, Protocol, Replicates, Splits
+from slimstream.experiments.tables.protocols import FLATTERS, Folds, Protocol, Replicates, Splits
+from slimstream.experiments.tables.record import Key
 from slimstream.experiments.tables.results import Interval, Seeds, by_fold, interval
 from slimstream.experiments.tables.spec import PRINTED_AS, Claim, Metric, Row, Spec, Table
 from slimstream.pipeline.params import Params
@@ -29,7 +31,7 @@ def write_results(protocol: Protocol, paths: Paths, done: Done) -> str:
     With --quick all go to reports/quick instead of docs.
     """
     spec, name = protocol.spec, file_stem(protocol)
-    home = paths.root / ("reports/quick" if spec.tiny else "docs")
+    home = results_home(protocol, paths)
     folder = home / "results"
     folder.mkdir(parents=True, exist_ok=True)
     judged = judge_claims(protocol, done)
@@ -50,19 +52,38 @@ def write_results(protocol: Protocol, paths: Paths, done: Done) -> str:
         real = isinstance(protocol, Folds) and not protocol.plant
         printed = folder / f"{spec.paper}-{table_name}{suffix(protocol, Splits.suffix)}.csv"
         flattered = read_accuracy(printed) if real else {}
-        lines += ["", f"## {table.title}", "", *markdown(csv, flattered), *other_code(csv)]
+        lines += ["", f"## {table.title}", "", *markdown(csv, flattered), *versions(rows)]
         note = table.note_simulated if isinstance(protocol, Replicates) else table.note if real else ""
         said = [order_line(protocol, table_name, table, rows), note.strip()]
         lines += [line for text in said if text for line in ("", text)]
         for figure, f in spec.figures.items():
-            if f.table == table_name and any(rows[row] for row in f.rows):
-                drawn = f"{spec.paper}-{figure}{suffix(protocol)}"
-                draw(f, {row: rows[row] for row in f.rows if rows[row]}, folder / drawn)
-                lines += ["", f"![{f.title}]({drawn}.svg)"]
+            if f.table != table_name or not any(rows[row] for row in f.rows):
+                continue
+            drawn = figure_file(protocol, paths, figure)
+            if not f.heat:
+                draw(f, {row: rows[row] for row in f.rows if rows[row]}, drawn)
+            picture = drawn.with_suffix(".png" if f.heat else ".svg")
+            lines += ["", f"![{f.title}]({picture.name})"] if picture.exists() else []
     page = "\n".join(lines) + "\n"
     (folder / f"{name}.md").write_text(page)
     write_summary(home)
     return page
+
+
+def results_home(protocol: Protocol, paths: Paths) -> Path:
+    """The folder of results.md and of the folder `results`."""
+    return paths.root / ("reports/quick" if protocol.spec.tiny else "docs")
+
+
+def cells_file(protocol: Protocol, paths: Paths) -> Path:
+    """The CSV of all finished cells of a protocol."""
+    return results_home(protocol, paths) / "results" / f"{file_stem(protocol)}-cells.csv"
+
+
+def figure_file(protocol: Protocol, paths: Paths, name: str) -> Path:
+    """A file of the figure `name`, without its suffix."""
+    stem = f"{protocol.spec.paper}-{name}{suffix(protocol)}"
+    return results_home(protocol, paths) / "results" / stem
 
 
 def suffix(protocol: Protocol, own: str | None = None) -> str:
@@ -194,6 +215,8 @@ def csv_row(protocol: Protocol, row: Row, seeds: Seeds) -> dict[str, Any]:
         found |= {"state": "run", "seeds": many, f"{protocol.unit}s": units}
         found["runs"] = f"{many} × {units} folds" if protocol.unit == "fold" else f"{units} {protocol.unit}s"
         for metric in METRICS:
+            if not all(metric in cell.scores for cells in seeds for cell in cells):
+                continue  # of a class of defects that these clips do not have
             score = interval(list(by_fold(seeds, metric).values()), protocol.overlap)
             low, high = max(score.low, 0.0), min(score.high, 1.0)  # the t interval may exceed 0..1
             found |= {metric: score.mean, f"{metric}_low": low, f"{metric}_high": high}
@@ -206,9 +229,9 @@ def csv_row(protocol: Protocol, row: Row, seeds: Seeds) -> dict[str, Any]:
         found |= {"train_seconds": float(np.median([cell.training for cell in every]))}
         found |= {"pretrained": "yes" if every[0].scores["pretrained"] else "no"}
         found |= {
-            name: ", ".join(sorted({cell.scores[name] for cell in every})) for name in ("device", "code")
+            name: ", ".join(sorted({cell.scores[name] for cell in every if cell.scores.get(name)}))
+            for name in ("device", "version")
         }
-        found |= {"other_code": "no" if all(cell.current for cell in every) else "yes"}
     elif row.count:
         found |= {"state": "counted", "pretrained": "", **network_cost(spec, row, budget)}
     found |= {"configurations": row.configurations}
@@ -249,12 +272,16 @@ def _measured(name: str, args: str, shape: tuple[int, ...]) -> tuple[int, int]:
         return measure(create_model(name, 3, **json.loads(args) | {"pretrained": False}), shape)
 
 
+SCORES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "defect_precision": "precision of the defects",
+    "defect_recall": "recall of the defects",
+}
+"""Columns of scores, and their titles."""
 COLUMNS = (
-    "row",
-    "accuracy",
-    "macro-F1",
-    "macro precision",
-    "macro recall",
     "the paper's",
     "parameters",
     "MACs",
@@ -267,14 +294,15 @@ COLUMNS = (
 
 
 def markdown(csv: pd.DataFrame, flattered: Mapping[str, Interval]) -> list[str]:
-    """The lines of a Markdown table with the columns `COLUMNS`; `flattered` are accuracies as printed."""
-    columns = (*COLUMNS, *[f"accuracy, split as printed ({FLATTERS})"] * bool(flattered))
+    """The lines of a Markdown table; `flattered` are accuracies as printed."""
+    shown = {m: title for m, title in SCORES.items() if m in csv or not m.startswith("defect_")}
+    more = [f"accuracy, split as printed ({FLATTERS})"] * bool(flattered)
+    columns = ("row", *shown.values(), *COLUMNS, *more)
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for row in csv.to_dict("records"):
         run = row["state"] == "run"
         scores = [
-            str(Interval(row[m], row[f"{m}_low"], row[f"{m}_high"])) if run else row["state"]
-            for m in ("accuracy", "macro_f1", "macro_precision", "macro_recall")
+            str(Interval(row[m], row[f"{m}_low"], row[f"{m}_high"])) if run else row["state"] for m in shown
         ]
         cost = [
             _si(row.get("params"), 1e6, "M"),
@@ -303,11 +331,12 @@ def read_accuracy(file: Path) -> dict[str, Interval]:
     }
 
 
-def other_code(csv: pd.DataFrame) -> list[str]:
-    """Lines of a paragraph that names the rows made by other code; empty when there are none."""
-    rows = csv[csv["other_code"] == "yes"] if "other_code" in csv else csv[:0]
-    names = rows["row"].tolist()
-    return ["", f"Made by other code than today's: {', '.join(names)}."] * bool(names)
+def versions(rows: Mapping[str, Seeds]) -> list[str]:
+    """Lines of a paragraph that names the versions of the code that made the cells of a table."""
+    every = [cell for seeds in rows.values() for cells in seeds for cell in cells]
+    count = Counter(cell.scores.get("version") or "not in git" for cell in every)
+    said = ", ".join(f"{version} ({number})" for version, number in sorted(count.items()))
+    return ["", f"Made by these versions of the code (number of cells): {said}."] if said else []
 
 
 def _si(value: float | None, unit: float, name: str) -> str:

@@ -60,7 +60,8 @@ def finish(cell: Cell) -> None:
 def edit(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
     """As if the code of `stages` had been changed since."""
     known = stage_runs.stage_code
-    monkeypatch.setattr(stage_runs, "stage_code", lambda s: f"new {known(s)}" if s in stages else known(s))
+    for module in (stage_runs, cells):
+        monkeypatch.setattr(module, "stage_code", lambda s: f"new {known(s)}" if s in stages else known(s))
 
 
 def test_every_camera_is_a_fold(data: DataSource) -> None:
@@ -106,34 +107,46 @@ def test_what_a_clip_looks_like_is_part_of_the_name(data: DataSource) -> None:
     assert other.last.folder != cell(data, "original").last.folder
 
 
-def test_what_other_code_has_made_is_not_used_unless_it_is_kept(
+def test_a_stage_that_other_code_has_made_is_not_used(
     data: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = cell(data, "pruned")
     finish(before)
-    assert (done := before.done()) and done.current and done.training == 4.5
+    assert (done := before.done()) and done.training == 4.5
     edit(monkeypatch, "train")
     now = cell(data, "pruned")
     assert now.done() is None and folder(now, "split") == folder(before, "split")
     assert now.runs["train"].made_by_other_code and not now.runs["split"].made_by_other_code
-    kept = cell(data.keeping(), "pruned")
-    assert (done := kept.done()) and not done.current and kept.scores == before.scores
     monkeypatch.undo()
     assert cell(data, "pruned").done(), "nothing was deleted: a change that is taken back costs nothing"
 
 
-def test_what_goes_on_from_kept_work_is_never_taken_for_new(
+def test_the_key_of_a_cell_holds_settings_clips_and_fold_but_no_code(
     data: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish(cell(data, "original"))
+    """So a finished cell counts after a change of code, too; its code says whether that is today's."""
+    before = cell(data, "pruned")
+    one, code = before.key, before.code
+    others = [
+        cell(data, "original"),
+        cell(data, "pruned", prune={"rate": 0.3}),
+        cell(data, "pruned", train={"fit": {"seed": 1}}),
+        cell(data, "pruned", extract={"frames": 3}),
+        cells_of(data, "pruned")[1],
+    ]
+    assert len({one, *(other.key for other in others)}) == 6
+    alike = (
+        cell(data, "pruned", distill={"weight": 0.1}),  # a stage that the model does not take
+        cell(data, "pruned", prune={"rate": 0.5}),  # the default
+        cell(data, "pruned", evaluate={"latency_runs": 7}),
+    )
+    assert {other.key for other in alike} == {one}
     edit(monkeypatch, "train")
-    mixed = cell(data.keeping(), "pruned")
-    assert mixed.done() is None and not mixed.runs["prune"].current
-    finish(mixed)
-    assert cell(data, "pruned").done() is None
-    finish(cell(data, "pruned"))
-    kept = cell(data.keeping(), "pruned").done()
-    assert kept and kept.current, "where today's code has made one, it is used"
+    now = cell(data, "pruned")
+    assert now.key == one and now.code != code
+    clips = pd.read_parquet(data.source.clips)
+    clips.assign(sha256=["new", *clips["sha256"][1:]]).to_parquet(data.source.clips)
+    assert cell(DataSource.of_checkout(data.source), "pruned").key != one
 
 
 def test_other_code_of_evaluate_makes_nothing_anew(data: DataSource, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +162,7 @@ def test_other_code_that_scores_asks_the_finished_model_again(
     finish(before)
     monkeypatch.setattr(cells, "_planned_score_code", lambda: "new")
     now = cell(data, "original")
-    assert now.done() is None and now.last.makes.exists()
-    kept = cell(data.keeping(), "original").done()
-    assert kept and not kept.current and kept.scores["code"] == before.score.code != now.score.code
+    assert now.done() is None and now.last.makes.exists() and now.code != before.code
 
 
 def test_a_setting_with_its_default_is_in_no_name(data: DataSource) -> None:

@@ -122,3 +122,11 @@ def test_it_goes_on_with_what_more_replicates_may_decide() -> None:
     # It is not judged in between: what looks decided after the fifth goes on until it has what it needs.
     later = claimed(replicates(0.9, 0.91, 0.9, 0.91, 0.9), old, above=0.0)
     assert later.verdict == "borne out" and open_claims([first], [later], most=40) == [first.claim]
+
+
+def test_a_claim_on_defects_is_not_run_on_clips_without_that_class() -> None:
+    rows = [{"name": "new"}, {"name": "old"}]
+    table = Table.model_validate({"title": "", "rows": rows})
+    claim = Claim(says="x", table="t", of="new", against=["old"], metric="defect_recall", above=0.0)
+    done = {"new": replicates(0.9, 0.8), "old": replicates(0.8, 0.7)}
+    assert judge(claim, table, done, lambda *_: {}).verdict == "not run"

@@ -1,4 +1,4 @@
-"""Which clips a row learns from and is judged on, and what of a wish is refused."""
+"""Which clips a row learns from and is judged on."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,11 @@ import pytest
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments.stage_runs import hash_key
+from slimstream.experiments.tables.asked import Asked, open_protocol, with_answers
 from slimstream.experiments.tables.cells import DataSource
-from slimstream.experiments.tables.protocols import (
-    Asked,
-    Replicates,
-    Splits,
-    check_folder,
-    open_protocol,
-    with_answers,
-)
+from slimstream.experiments.tables.protocols import Replicates, Splits
 from slimstream.experiments.tables.spec import Row, Spec, load_spec
+from slimstream.stages.ingest.plants.rig import RigClip
 
 ROOT = Path(__file__).parents[4]
 REAL: dict[str, Any] = {
@@ -72,6 +67,18 @@ def test_random_splits_keep_near_twins_together_in_the_printed_shares(
     assert splits.overlap == pytest.approx(1 / 9)
 
 
+def test_a_cell_of_a_replicate_depends_on_how_its_clips_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under = with_answers(spec(simulated=SIMULATED), Asked())
+    keys = []
+    for version in (1, 2):
+        monkeypatch.setattr(RigClip, "version", version)
+        (cell,) = Replicates(under, "cpu", "rig", 3, Paths(tmp_path)).cells(Row(name="one"), 0)
+        keys.append(cell.key)
+    assert keys[0] != keys[1]
+
+
 def test_the_sections_of_a_protocol_come_after_the_budget() -> None:
     under = with_answers(spec(simulated=SIMULATED), Asked(source="/clips", as_printed=True))
     assert under.params(under.tables["t"].rows[0], "cpu").train.fit.epochs == 60
@@ -85,7 +92,10 @@ def test_a_replicate_has_its_own_clips_and_weights(tmp_path: Path) -> None:
     assert (first.ingest.source, first.ingest.rig.seed, second.ingest.rig.seed) == ("rig", 1000, 1001)
     assert (first.train.fit.seed, second.train.fit.seed) == (0, 1)
     plant = open_protocol(under, "cpu", Asked(), Paths(tmp_path))
-    assert isinstance(plant, Replicates) and plant.cells(Row(name="one"), 0) == [], "nothing is rendered yet"
+    assert isinstance(plant, Replicates)
+    (cell,), (again,), (next_,) = (plant.cells(Row(name="one"), number) for number in (0, 0, 1))
+    assert (cell.number, cell.seed, next_.seed) == (0, 1000, 1001) and cell.key == again.key != next_.key
+    assert not plant.ready(0) and cell.done() is None and not list(tmp_path.iterdir()), "nothing is rendered"
     assert plant.suffix == "-rig" and "simulated" in plant.heading
 
 
@@ -103,11 +113,35 @@ def test_the_papers_have_settings_for_every_protocol(paper: str) -> None:
             assert row.count or not wish.quick or params.train.fit.epochs <= 1
 
 
-def test_rows_without_a_claim_have_fewer_replicates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
+def test_as_printed_weighs_no_classes_and_p3_does_not_augment(paper: str) -> None:
+    under = with_answers(load_spec(paper, Paths(ROOT)), Asked(source="/clips", as_printed=True))
+    for row in (row for table in under.tables.values() for row in table.rows if not row.count):
+        for budget in set(under.budgets) - {"paper"}:
+            params = under.params(row, budget)
+            fits = [params.train.fit, *(teacher.fit for teacher in params.teachers.values())]
+            fits += [params.prune.fit, params.distill.fit] if paper == "p1" else []
+            fits += [params.distill.fit] if paper == "p3" else []
+            assert {fit.class_balance for fit in fits} == {0.0}, row.name
+            if paper == "p3":
+                drawn = {(fit.augment.crop, fit.augment.hflip, fit.augment.vflip) for fit in fits}
+                assert drawn == {(1.0, 0.0, 0.0)} and params.distill.views == 1, row.name
+
+
+def test_rows_without_a_claim_come_last_and_have_fewer_replicates(tmp_path: Path) -> None:
     under = with_answers(spec(simulated=SIMULATED, claims=[CLAIM]), Asked())
     rows = {("t", row.name): row for row in under.tables["t"].rows}
-    rounds = [len(turns) for turns in Replicates(under, "cpu", "rig", 3, Paths(tmp_path)).rounds(rows, None)]
-    assert rounds == [2, 2, 1]
+    plant = Replicates(under, "cpu", "rig", 3, Paths(tmp_path))
+    assert list(plant.rounds(rows, None)) == [[(("t", "one"), number)] for number in range(3)]
+    assert list(plant.last_rounds(rows)) == [[(("t", "two"), number)] for number in range(2)]
+
+
+def test_the_first_claims_have_their_rows_first(tmp_path: Path) -> None:
+    claims = [{"says": "x", "table": "t", "of": "two", "above": 0.5}, CLAIM]
+    under = with_answers(spec(simulated=SIMULATED, claims=claims), Asked())
+    rows = {("t", row.name): row for row in under.tables["t"].rows}
+    (first, *_) = Replicates(under, "cpu", "rig", 3, Paths(tmp_path)).rounds(rows, None)
+    assert first == [(("t", "two"), 0), (("t", "one"), 0)]
 
 
 def test_quick_is_one_replicate_and_one_epoch() -> None:
@@ -115,43 +149,6 @@ def test_quick_is_one_replicate_and_one_epoch() -> None:
     params = under.params(under.tables["t"].rows[0], "cpu")
     assert (params.train.fit.epochs, params.prune.fit.epochs, params.ingest.rig.recordings) == (1, 1, 4)
     assert under.simulated and under.simulated.replicates == 1
-
-
-@pytest.mark.parametrize(
-    ("asked", "words"),
-    [
-        (Asked(source="/clips", replicates=5), "--replicates: a replicate renders new clips, and .* /clips"),
-        (Asked(source="/clips", quick=True), "--quick: a replicate renders new clips"),
-        (Asked(source="bench"), "the tables of p have the simulated plant rig"),
-        (Asked(as_printed=True), "--as-printed: random splits flatter"),
-        (Asked(seeds=2), "--seeds: only folds"),
-        (Asked(source="/clips", seeds=0), "--seeds 0: it is 1 to 5"),
-        (Asked(replicates=1), "--replicates 1: it is 2 to 40"),
-        (Asked(folds=2), "--folds 2: it is 3 to any"),
-        (Asked(hours=-1), "--hours -1"),
-    ],
-)
-def test_what_does_not_go_together_is_one_sentence(asked: Asked, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        with_answers(spec(simulated=SIMULATED), asked)
-
-
-def test_folds_on_a_plant_need_groups_before_any_work(tmp_path: Path) -> None:
-    asked = Asked(folds=6)
-    under = with_answers(spec(simulated=SIMULATED), asked)
-    with pytest.raises(UserError, match="--folds 6: the simulated plant rig has 5 groups by 'recording'"):
-        open_protocol(under, "cpu", asked, Paths(tmp_path))
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_unknown_source_names_those_that_are_near(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="do you mean 'pellets'"):
-        check_folder("pelets", Paths(tmp_path))
-    with pytest.raises(UserError, match="ftp://… is no source"):
-        check_folder("ftp://host/clips", Paths(tmp_path))
-    (tmp_path / "clips").mkdir()
-    for source in ("rig", "s3://bucket/clips", "clips"):
-        check_folder(source, Paths(tmp_path))
 
 
 def test_few_clips_cannot_be_split_in_tenths(tmp_path: Path, clips: pd.DataFrame) -> None:

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from slimstream.experiments.tables.results import above_floor, difference, interval, units_needed
+from slimstream.experiments.tables.results import (
+    above_floor,
+    difference,
+    interval,
+    units_needed,
+    with_defect,
+)
 from tests.unit.experiments.tables.cells_by_hand import cells, replicates
 
 
@@ -38,6 +44,24 @@ def test_the_floor_is_always_naming_the_commonest_class(metric: str, floor: floa
     """Three of four clips are of the first class, whatever was predicted."""
     seeds = replicates(0.8, 0.8, confusion=[[1, 2], [0, 1]])
     assert above_floor(seeds, metric).mean == pytest.approx(0.8 - floor)
+
+
+def test_the_class_of_defects_has_its_own_precision_and_recall() -> None:
+    """3 of 4 clips of class a are found, and 3 of 4 that are called so are; no clip is NG."""
+    (cell,) = replicates(0.7, confusion=[[3, 1], [1, 2]])[0]
+    of_a = with_defect(cell, "a").scores
+    assert (of_a["defect_precision"], of_a["defect_recall"]) == (0.75, 0.75)
+    of_b = with_defect(cell, "b").scores
+    assert (of_b["defect_precision"], of_b["defect_recall"]) == pytest.approx((2 / 3, 2 / 3))
+    assert with_defect(cell, "NG") == cell
+
+
+def test_always_naming_the_defect_is_no_recall_to_be_proud_of() -> None:
+    seeds = [
+        [with_defect(cell, "a") for cell in cells]
+        for cells in replicates(0.75, 0.75, confusion=[[3, 0], [1, 0]])
+    ]
+    assert above_floor(seeds, "defect_recall").mean == pytest.approx(0.0)
 
 
 def test_so_many_replicates_show_the_effect_four_times_in_five() -> None:
