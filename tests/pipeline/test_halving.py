@@ -50,9 +50,9 @@ def without_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def nets(found: Any, *_: Any) -> list[dict[str, float]]:
         cost = [float((one.frames or 3) * one.size[0]) for one in found]
-        return [{"network_ms": each, "megabytes": 1.0, "macs": each} for each in cost]
+        return [{"network_ms": each, "spread_ms": 0.0, "megabytes": 1.0, "macs": each} for each in cost]
 
-    one = {"decode_ms": 1.0, "flow_ms": 0.0}
+    one = {"decode_ms": 1.0, "flow_ms": 0.0, "spread_ms": 0.0}
     monkeypatch.setattr(timing, "packing_times", lambda found, *_: [one] * len(found))
     monkeypatch.setattr(timing, "network_times", nets)
 

@@ -26,7 +26,7 @@ from slimstream.stages.search.work import work_folder
 from tests.pipeline import tiny_study
 
 torch.set_num_threads(1)
-NET = {"network_ms": 1.0, "megabytes": 1.0, "macs": 1.0}
+NET = {"network_ms": 1.0, "spread_ms": 0.0, "megabytes": 1.0, "macs": 1.0}
 SEARCH = {
     "streams": ["both", "rgb"],
     "frames": [3, 1],
@@ -87,6 +87,7 @@ def test_all_are_judged_timed_and_one_is_chosen(searched: tuple[Paths, dict[str,
     parts = table["decode_ms"] + table["flow_ms"] + table["network_ms"]
     assert table["file_to_answer_ms"].tolist() == pytest.approx(parts.tolist())
     assert (table["flow_ms"] >= 0).all() and (table["flow_ms"][2:] == 0).all()
+    assert (table["spread_ms"] > 0).all()
     assert (table[["decode_ms", "network_ms", "megabytes"]] > 0).all(axis=None)
     one_frame = table["macs"][3]
     assert table["macs"].tolist() == pytest.approx([n * one_frame for n in (6, 2, 3, 1)], rel=0.01)
@@ -265,7 +266,7 @@ def test_with_few_groups_it_is_said_that_a_new_group_is_not_tested(
     split = pd.read_parquet(paths.split)
     split.loc[split["part"] == "val", "part"] = "test"  # two groups are left
     split.to_parquet(paths.split)
-    one = {"decode_ms": 1.0, "flow_ms": 0.0}
+    one = {"decode_ms": 1.0, "flow_ms": 0.0, "spread_ms": 0.0}
     monkeypatch.setattr(features, "compile_network", in_torch)
     monkeypatch.setattr(timing, "packing_times", lambda found, *_: [one] * len(found))
     monkeypatch.setattr(timing, "network_times", lambda found, *_: [NET] * len(found))

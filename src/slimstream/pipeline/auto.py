@@ -3,6 +3,8 @@
 A choice that needs a reason has a sentence, which becomes a comment of params.yaml.
 """
 
+import hashlib
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -57,7 +59,11 @@ def auto_params(source: str | None, recipes: Path, paths: Paths) -> str:
         *_groups(groups),
         *([] if groups.given else _shares(len(items))),
         *(_picture_size(len(items)) if pictures else _motion(seen)),
-        (("publish", "name"), model_name(source), "the last names of the source's path"),
+        (
+            ("publish", "name"),
+            model_name(source, paths),
+            "from the path of the source, its own for each source",
+        ),
         (
             ("publish", "gate"),
             {"min_macro_f1": Params().publish.gate.min_macro_f1, "min_saving": 0.0},
@@ -134,10 +140,14 @@ def _motion(seen: Sequence[VideoInfo]) -> list[Choice]:
     ]
 
 
-def model_name(source: str) -> str:
-    """The last two parts of the source as the name of a registered model: a-clips for /data/a/clips.
+def model_name(source: str, paths: Paths) -> str:
+    """The last two parts of the source's path and a hash of all of it: a-clips-1f93 for /data/a/clips.
 
-    One alone, such as clips, would give several sources one model, whose versions would be compared.
+    So each source has a model of its own: versions from other clips would be compared with its champion.
     """
-    plain = unicodedata.normalize("NFKD", "-".join(PurePosixPath(normalise(source)).parts[-2:]))
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain.encode("ascii", "ignore").decode()).strip("-") or AUTO
+    whole = normalise(source)
+    if "://" not in whole:
+        whole = os.path.normpath(paths.source_root.resolve() / whole)
+    plain = unicodedata.normalize("NFKD", "-".join(PurePosixPath(whole).parts[-2:]))
+    words = re.sub(r"[^A-Za-z0-9_-]+", "-", plain.encode("ascii", "ignore").decode()).strip("-")
+    return f"{words or AUTO}-{hashlib.sha256(whole.encode()).hexdigest()[:4]}"

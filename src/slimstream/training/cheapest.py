@@ -37,6 +37,7 @@ def choose_on_folds(
     classes: int,
     cost: Floats,
     margin: float,
+    spread: Floats | None = None,
 ) -> tuple[Floats, Choice, str]:
     """Choose among n candidates by what each `predicted` (N,) on inner folds, at a `cost` (n,); see `choose`.
 
@@ -56,7 +57,7 @@ def choose_on_folds(
     else:
         low, high = few_groups(scores, score(leave_each_out(draws)), best)
         drawn = f"{draws.groups} groups, Student's t"
-    return scores, choose(scores, low, high, cost, margin, drawn), drawn
+    return scores, choose(scores, low, high, cost, margin, drawn, spread), drawn
 
 
 def best_of(scores: Floats, cost: Floats) -> int:
@@ -86,21 +87,36 @@ def few_groups(scores: Floats, left_out: Floats, best: int) -> tuple[Floats, Flo
     return loss - width, loss + width
 
 
-def choose(scores: Floats, low: Floats, high: Floats, cost: Floats, margin: float, folds: str) -> Choice:
+def choose(
+    scores: Floats,
+    low: Floats,
+    high: Floats,
+    cost: Floats,
+    margin: float,
+    folds: str,
+    spread: Floats | None = None,
+) -> Choice:
     """Choose the cheapest candidate whose loss against the best has an upper bound of at most `margin`.
 
     `scores`, the bounds `low` and `high` of the paired loss against the best, and `cost` are (n,). `folds`
     describes in the reason what the bounds are made of. The best one is always admitted. So where the clips
     are too few to say that a cheaper one is as good, it is kept.
+
+    `spread` (n,) is how far each cost may be from its true value; without, costs are exact. Costs whose
+    ranges meet are equal: of the candidates that cost as little as the cheapest, the best is chosen.
     """
+    apart = np.zeros_like(cost) if spread is None else spread
     best = best_of(scores, cost)
     mean = scores[best] - scores
     admitted = (high <= margin) | (np.arange(len(scores)) == best)
-    chosen = int(np.lexsort((-scores, np.where(admitted, cost, np.inf)))[0])
-    cheaper = cost < cost[chosen]
+    least = int(np.argmin(np.where(admitted, cost, np.inf)))
+    equal = admitted & (cost - apart <= cost[least] + apart[least])
+    chosen = int(np.lexsort((cost, np.where(equal, -scores, np.inf)))[0])
+    cheaper = cost + apart < cost[chosen] - apart[chosen]
     undecided = np.flatnonzero(cheaper & (mean <= margin)).tolist()
+    alike = int(equal.sum())
     return Choice(
-        chosen, best, low, high, undecided, _why(chosen, best, high, undecided, cheaper, margin, folds)
+        chosen, best, low, high, undecided, _why(chosen, best, high, undecided, cheaper, alike, margin, folds)
     )
 
 
@@ -110,16 +126,19 @@ def _why(
     high: Floats,
     undecided: list[int],
     cheaper: npt.NDArray[np.bool_],
+    alike: int,
     margin: float,
     folds: str,
 ) -> str:
+    """The reason, a sentence; `alike` is the number of candidates that cost as little as the chosen one."""
     open_question = (
         f"cheaper ones may be as good ({len(undecided)} lose at most {margin:g} on average), but the clips "
         f"are too few to say ({folds})"
     )
     if chosen != best:
+        which = "the cheapest" if alike == 1 else f"the best of the {alike} cheapest, which cost the same,"
         first = (
-            f"the cheapest whose loss against the best is at most {margin:g} (upper bound "
+            f"{which} whose loss against the best is at most {margin:g} (upper bound "
             f"{max(0.0, high[chosen]):.3f})"
         )
         return f"{first}; {open_question}." if undecided else f"{first}."

@@ -34,7 +34,7 @@ def test_videos_of_cameras(tmp_path: Path) -> None:
     assert params.recipe == "auto" and params.ingest.source == "Meine Übung"
     assert params.split.group_by == ["camera"] and params.ingest.columns
     assert params.extract.flow == "farneback" and params.extract.stride == 10  # 0.2 s
-    assert (params.split.train, params.split.test) == (0.5, 0.5) and params.publish.name == "Meine-Ubung"
+    assert (params.split.train, params.split.test) == (0.5, 0.5) and "-Meine-Ubung-" in params.publish.name
     assert params.publish.gate.min_saving == 0
     assert "auto: 12 videos of 2 classes (läuft 6, steht still 6); those looked at (5) have 64 × 64" in said
     assert "auto: The file names hold a camera by its number" in said
@@ -79,17 +79,28 @@ def test_a_bad_file_is_no_hindrance(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "name"),
+    ("source", "begin"),
     [
-        ("/data/a/clips/", "a-clips"),
-        ("/data/b/clips", "b-clips"),
-        ("../clips", "clips"),
-        ("s3://plant/2026", "plant-2026"),
-        ("/", "auto"),
+        ("/data/a/clips/", "a-clips-"),
+        ("clips", "plant-clips-"),
+        ("s3://plant/2026", "plant-2026-"),
+        ("/data/фото/видео", "auto-"),
+        ("/", "auto-"),
     ],
 )
-def test_sources_of_one_name_become_different_models(source: str, name: str) -> None:
-    assert auto.model_name(source) == name
+def test_a_model_is_named_after_its_source(tmp_path: Path, source: str, begin: str) -> None:
+    name = auto.model_name(source, Paths(tmp_path / "plant"))
+    assert name.startswith(begin) and len(name) == len(begin) + 4
+
+
+def test_sources_whose_paths_end_alike_become_different_models(tmp_path: Path) -> None:
+    home = Paths(tmp_path / "a")
+    sources = ["/x/a/clips", "/y/a/clips", "/x-a/clips", "clips", "s3://a/clips", "/b/фото", "/b/видео"]
+    assert len({auto.model_name(source, home) for source in sources}) == len(sources)
+    whole = str(tmp_path / "a/clips")
+    assert (
+        auto.model_name(whole, home) == auto.model_name("clips", home) == auto.model_name("../a/clips/", home)
+    )
 
 
 @pytest.mark.parametrize("source", [None, "rig"])

@@ -67,6 +67,18 @@ def test_the_cheapest_of_the_best_is_the_best() -> None:
     assert choice.chosen == choice.best == 2 and choice.why == "the best is also the cheapest."
 
 
+def test_of_those_whose_costs_are_equal_within_their_spread_the_best_is_chosen() -> None:
+    scores, none = np.array([0.90, 0.89, 0.885]), np.zeros(3)
+    high, cost = np.array([0, 0.011, 0.016]), np.array([100.0, 20.4, 20.0])
+
+    def chosen(apart: float) -> Choice:
+        return choose(scores, none, high, cost, 0.02, "9 groups", np.full(3, apart))
+
+    assert chosen(0.1).chosen == 2 and chosen(0.1).why.startswith("the cheapest whose loss")
+    assert chosen(0.3).chosen == 1 and not chosen(0.3).undecided
+    assert chosen(0.3).why.startswith("the best of the 2 cheapest, which cost the same, whose loss")
+
+
 def test_losses_are_paired() -> None:
     """Both vary by 0.2 over the resamples, but one is always 0.01 behind the other."""
     resampled = spread((0.7, 0.9), (0.69, 0.89))

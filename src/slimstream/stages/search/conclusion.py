@@ -63,9 +63,9 @@ def conclude(
     `entries` are those of `candidates.describe`, `costs` those of `timing.total_costs`; `predicted` are the
     classes (N,) that each candidate predicts for the clips of `judges`.
     """
-    spent = np.array([cost["file_to_answer_ms"] for cost in costs])
+    spent, spread = (np.array([cost[key] for cost in costs]) for key in ("file_to_answer_ms", "spread_ms"))
     scores, choice, drawn = choose_on_folds(
-        predicted, judges.truth, judges.folds, judges.draws, judges.classes, spent, margin
+        predicted, judges.truth, judges.folds, judges.draws, judges.classes, spent, margin, spread
     )
     leads = front(scores, spent)
     rows = [

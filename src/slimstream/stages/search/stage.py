@@ -22,7 +22,7 @@ PARAMS = ("model", "streams", "frames", "size", "depth", "grid", "backbone")
 # low and high are one-sided 95 % bounds of the loss against the best.
 MEASURED = (
     *("macro_f1", "loss", "low", "high", "decode_ms", "flow_ms", "network_ms", "file_to_answer_ms"),
-    *("megabytes", "macs"),
+    *("spread_ms", "megabytes", "macs"),
 )
 COLUMNS = ["candidate", *PARAMS, "epochs", *MEASURED, "on_front", "chosen"]
 """Columns of plots/search.csv."""

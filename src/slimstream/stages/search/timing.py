@@ -1,7 +1,9 @@
 """Times of all candidates from a raw clip to the answer: decoding, optical flow, network; on one thread.
 
 The fastest of several runs counts. Other load on the machine only adds to a time, and candidates that are
-timed minutes apart must be comparable.
+timed minutes apart must be comparable. The spread of such a time is the gap to the second fastest run: so
+much, on average, a few runs miss the time that very many would reach (Robson & Whitlock, "Estimation of a
+truncation point", 1964).
 """
 
 import json
@@ -24,6 +26,7 @@ from slimstream.runtimes.openvino import has_bf16
 from slimstream.stages.search.candidates import AnyCandidate
 from slimstream.stages.search.compiled import compiled, convert, megabytes
 from slimstream.stages.search.params import SearchParams
+from slimstream.training.metrics.classification import Floats
 
 ROUNDS = 5
 """Times that each clip is packed for each input."""
@@ -42,12 +45,20 @@ def total_costs(
     precision: str,
     work: Path,
 ) -> list[Row]:
-    """`packing_times` and `network_times` of each candidate, and their sum `file_to_answer_ms`."""
+    """`packing_times` and `network_times` of each candidate, and of both together `file_to_answer_ms`.
+
+    `spread_ms` is the spread of this sum.
+    """
     done = work / "times"
     packing = packing_times(candidates, extract, files, done)
     nets = network_times(candidates, extract, args, classes, lengths, search, precision, done)
     return [
-        {**time, **net, "file_to_answer_ms": sum(time.values()) + net["network_ms"]}
+        {
+            **time,
+            **net,
+            "file_to_answer_ms": time["decode_ms"] + time["flow_ms"] + net["network_ms"],
+            "spread_ms": time["spread_ms"] + net["spread_ms"],
+        }
         for time, net in zip(packing, nets, strict=True)
     ]
 
@@ -57,7 +68,8 @@ def packing_times(
 ) -> list[Row]:
     """`decode_ms` and `flow_ms` of each candidate: mean over the raw clips `files`, packed as it needs them.
 
-    What flow costs is the difference to packing the same frames without it. All inputs are timed in turns.
+    `spread_ms` is the spread of their sum. What flow costs is the difference to packing the same frames
+    without it. All inputs are timed in turns.
     """
     inputs = {one: one.input(extract) for one in candidates}
     alone = {one: _without_flow(found) for one, found in inputs.items()}
@@ -68,8 +80,9 @@ def packing_times(
     spent = json.loads(file.read_text())
     rows = []
     for one in candidates:
-        whole, decoding = (spent[found[one].model_dump_json()] for found in (inputs, alone))
-        rows.append({"decode_ms": min(decoding, whole), "flow_ms": max(0.0, whole - decoding)})
+        (whole, spread), (decoding, _) = (spent[found[one].model_dump_json()] for found in (inputs, alone))
+        decoding = min(decoding, whole)
+        rows.append({"decode_ms": decoding, "flow_ms": whole - decoding, "spread_ms": spread})
     return rows
 
 
@@ -83,7 +96,7 @@ def network_times(
     precision: str,
     done: Path,
 ) -> list[Row]:
-    """`network_ms`, `megabytes` and `macs` of each candidate, exported; `lengths` are those of the clips.
+    """`network_ms`, its `spread_ms`, `megabytes` and `macs` of each candidate; `lengths` are of the clips.
 
     `precision` is that of `deployed_precision`.
 
@@ -119,8 +132,13 @@ def deployed_precision(runtimes: Sequence[str]) -> str:
     return "bf16" if "openvino-bf16" in runtimes and has_bf16() else "f32"
 
 
-def _time_packing(needed: Mapping[str, NetworkInput], files: Sequence[Path]) -> Row:
-    """Milliseconds a clip by input. Inputs and clips take turns, so that other load affects all equally."""
+def _time_packing(
+    needed: Mapping[str, NetworkInput], files: Sequence[Path]
+) -> dict[str, tuple[float, float]]:
+    """Milliseconds a clip and their spread, by input.
+
+    Inputs and clips take turns, so that other load affects all equally.
+    """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -131,7 +149,14 @@ def _time_packing(needed: Mapping[str, NetworkInput], files: Sequence[Path]) -> 
             spent[i, j] = time_calls([partial(pack_clip, files[j], found) for found in needed.values()])
     finally:
         cv2.setNumThreads(threads)
-    return dict(zip(needed, spent.min(axis=0).mean(0).tolist(), strict=True))
+    fastest, spread = (each.mean(0).tolist() for each in _fastest(spent))
+    return dict(zip(needed, zip(fastest, spread, strict=True), strict=True))
+
+
+def _fastest(spent: Floats) -> tuple[Floats, Floats]:
+    """The fastest of the runs (R, …), and how much longer the second fastest took."""
+    first, second = np.sort(spent, axis=0)[:2]
+    return first, second - first
 
 
 def _time_networks(
@@ -152,16 +177,17 @@ def _time_networks(
         partial(compiled(graph, shape, 1, precision), rng.integers(0, 256, shape, np.uint8))
         for shape in shapes
     ]
-    spent = np.min([time_calls(calls) for _ in range(search.latency_runs)], axis=0)
+    spent = _fastest(np.array([time_calls(calls) for _ in range(search.latency_runs)]))
     size = megabytes(graph, folder)
     return [
         {
             # A video that is cut into several clips is answered once for each.
-            "network_ms": extract.clips * float(milliseconds),
+            "network_ms": extract.clips * float(fastest),
+            "spread_ms": extract.clips * float(spread),
             "megabytes": size,
             "macs": float(extract.clips * count_macs(model, shape)),
         }
-        for milliseconds, shape in zip(spent, shapes, strict=True)
+        for fastest, spread, shape in zip(*spent, shapes, strict=True)
     ]
 
 

@@ -78,8 +78,8 @@ def _candidate(row: Row, rows: Sequence[Row], best: float) -> Point:
         ", ".join(ranks),
         f"macro-F1 {row['macro_f1']:.3f}",
         _below(row) if loss else "",
-        f"{row['file_to_answer_ms']:.1f} ms from file to answer: decoding {row['decode_ms']:.1f}, "
-        f"flow {row['flow_ms']:.1f}, network {row['network_ms']:.1f}",
+        f"{row['file_to_answer_ms']:.1f} ± {row['spread_ms']:.1f} ms from file to answer: decoding "
+        f"{row['decode_ms']:.1f}, flow {row['flow_ms']:.1f}, network {row['network_ms']:.1f}",
         f"{row['megabytes']:.1f} MB",
     ]
     return Point(

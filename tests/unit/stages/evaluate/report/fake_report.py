@@ -32,7 +32,7 @@ def candidates() -> list[dict[str, Any]]:
                         "megabytes": 13.4,
                         "macs": 1e9 * share,
                     }
-                    | {"file_to_answer_ms": sum(times.values())}
+                    | {"file_to_answer_ms": sum(times.values()), "spread_ms": 12.4}
                 )
     best = max(row["macro_f1"] for row in rows)
     for row in rows:

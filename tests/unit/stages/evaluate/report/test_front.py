@@ -30,7 +30,7 @@ def test_every_candidate_is_a_point_that_tells_what_it_is(searched: str) -> None
     assert chosen[0] == "8 RGB frames of 96 × 96 pixels, lite0 to stage 7, averaged over 2 × 2 cells"
     assert chosen[1] == "chosen, on the front" and chosen[2] == "macro-F1 0.878"
     assert chosen[3] == "0.022 below the best (90 % interval +0.012 to +0.037)"
-    assert chosen[4] == "49.0 ms from file to answer: decoding 40.0, flow 0.0, network 9.0"
+    assert chosen[4] == "49.0 ± 12.4 ms from file to answer: decoding 40.0, flow 0.0, network 9.0"
     assert chosen[5] == "13.4 MB"
 
 
