@@ -114,7 +114,11 @@ def pictures(root: Path, out: Path) -> None:
         look(f"{mlflow}/#/experiments/1/runs?{QUERY}", "plant · ", "mlflow-runs")
         look(model, "@ champion", "mlflow-versions", 1100)
         versions = json.dumps({"plant": [1, evaluation["version"]]})
-        look(f"{mlflow}/#/compare-model-versions?name=%22plant%22&runs={versions}", "Comparing", "mlflow-compare")
+        look(
+            f"{mlflow}/#/compare-model-versions?name=%22plant%22&runs={versions}",
+            "Comparing",
+            "mlflow-compare",
+        )
         page.goto(prefect)
         password = page.locator("input[type=password]")
         password.fill(env["PREFECT_API_AUTH_STRING"])

@@ -23,9 +23,11 @@ GRACE = 10.0
 UP_TO_DATE = re.compile(r"Stage '.*' didn't change, skipping")
 FROM_CACHE = re.compile(r"Stage '.*' is cached - skipping run")
 HINT = re.compile(
-    r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`|Having any troubles)"
+    r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`|Having any troubles"
+    r"|Data and pipelines are up to date|(Generating|Updating) lock file|> python -m slimstream"
+    r"|WARNING: Process '.*' in RWLock-file '.*' had been killed\. Auto removed it)"
 )
-"""Hints that DVC always prints; they are left out of the log."""
+"""Lines of DVC that tell nothing about this run; they are left out of the log."""
 EXIT_STATUS = re.compile(r"exited with (-?\d+)")
 
 

@@ -13,6 +13,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.models import MODELS, create_model, has_pretrained, with_pretrained
 from slimstream.stages.evaluate.model_rows import model_rows, text_table
+from slimstream.stages.evaluate.report.judged import is_made_of
 
 RECOMMENDED = {
     "light_residual_net_small": "thousands of grey pictures, without pretrained weights",
@@ -92,7 +93,7 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
 def evaluated_models(paths: Paths, *, as_json: bool) -> str:
     """The models of the last run, with costs as shares of the original's: a table, or JSON.
 
-    Raises UserError when `evaluate` has not run.
+    Below the table it is said when the report that is read is of another run. Raises UserError when `evaluate` has not run.
     """
     import pandas as pd
 
@@ -101,9 +102,20 @@ def evaluated_models(paths: Paths, *, as_json: bool) -> str:
         raise UserError(f"{file} is not there; run the stage evaluate first, as `make run` does.")
     flat = json.loads(file.read_text())
     if not as_json:
-        return pd.DataFrame(text_table(flat)).to_string(index=False)
+        table = pd.DataFrame(text_table(flat)).to_string(index=False)
+        return "\n\n".join(filter(None, [table, _stale_report(paths)]))
     rows = [
         {"model": row.name, **row.scores, **{f"{cost.key}_ratio": cost.ratio for cost in row.costs}}
         for row in model_rows(flat)
     ]
     return json.dumps(rows, indent=2)
+
+
+def _stale_report(paths: Paths) -> str:
+    """A sentence where DVC restored `evaluate` from its cache, so that nothing has written the report anew."""
+    page, report = paths.report_page, paths.report
+    if not (page.exists() and report.exists()) or is_made_of(
+        report.read_text("utf-8"), page.read_text("utf-8")
+    ):
+        return ""
+    return f"{report} is of another run: `python -m slimstream publish` writes it for this one."

@@ -91,8 +91,12 @@ def run(
     _check_enough_clips(clips, classes, validate, group_by, split)
     for cue in found:
         if cue.flagged:
-            messages = f"tells {cue.label} across groups (AUC {cue.score:.2f}, p = {cue.p:.3f})"
-            print(f"validate: shortcut: {cue.cue} {messages}.", file=sys.stderr)
+            print(
+                f"validate: shortcut: the {cue.cue.replace('_', ' ')} alone tells the class {cue.label!r} in "
+                f"other groups (AUC {cue.score:.2f}, p = {cue.p:.3f}): a model may learn it instead of the "
+                "plant's state.",
+                file=sys.stderr,
+            )
     clips.to_parquet(paths.clips, index=False)
     return {
         **{name: float(summary[name]) for name in ("clips", "accepted", "quarantined", "twin_sets")},

@@ -48,7 +48,9 @@ def notes(report: Report) -> list[str]:
             f"{plain.scores['macro_f1']:.2f} here, more than the {small.scores['macro_f1']:.2f} of the "
             "compressed model: on these clips training a network has not paid off in quality."
         )
-    shortcuts = [s["cue"] for s in (report.validation or {}).get("shortcuts", []) if s["flagged"]]
+    shortcuts = [
+        s["cue"].replace("_", " ") for s in (report.validation or {}).get("shortcuts", []) if s["flagged"]
+    ]
     if shortcuts:
         told.append(
             f"Cues that no model should use predict the class in these clips: {', '.join(shortcuts)}. "
