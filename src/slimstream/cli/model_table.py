@@ -93,7 +93,8 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
 def evaluated_models(paths: Paths, *, as_json: bool) -> str:
     """The models of the last run, with costs as shares of the original's: a table, or JSON.
 
-    Below the table it is said when the report that is read is of another run. Raises UserError when `evaluate` has not run.
+    Below the table it is said when reports/index.html is of another run. Raises UserError when
+    `evaluate` has not run.
     """
     import pandas as pd
 
@@ -112,7 +113,7 @@ def evaluated_models(paths: Paths, *, as_json: bool) -> str:
 
 
 def _stale_report(paths: Paths) -> str:
-    """A sentence where DVC restored `evaluate` from its cache, so that nothing has written the report anew."""
+    """A sentence where DVC restored `evaluate` from its cache, so that nothing has written the report."""
     page, report = paths.report_page, paths.report
     if not (page.exists() and report.exists()) or is_made_of(
         report.read_text("utf-8"), page.read_text("utf-8")
