@@ -148,6 +148,6 @@ def model_name(source: str, paths: Paths) -> str:
     whole = normalise(source)
     if "://" not in whole:
         whole = os.path.normpath(paths.source_root.resolve() / whole)
-    plain = unicodedata.normalize("NFKD", "-".join(PurePosixPath(whole).parts[-2:]))
+    plain = unicodedata.normalize("NFKD", "-".join(PurePosixPath(whole).parts[-2:]).replace("ß", "ss"))
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", plain.encode("ascii", "ignore").decode()).strip("-")
     return f"{words or AUTO}-{hashlib.sha256(whole.encode()).hexdigest()[:4]}"

@@ -66,7 +66,6 @@ def outlook(items: Sequence[Item], settings: SplitParams, least: int, held_out: 
         parts = divide(clips, group_by, settings)
     except UserError as error:
         return [f"the clips cannot be split as they are: {error}"]
-    by = f"groups by {', '.join(group_by)}" if group_by else "near-twin sets at most"
     count = parts["part"].value_counts()
     of = parts.groupby("part")["group"].nunique()
     told = [
@@ -75,8 +74,11 @@ def outlook(items: Sequence[Item], settings: SplitParams, least: int, held_out: 
     ]
     few = too_few_test_clips(int(count.get("test", 0)), least, settings, group_by)
     enough = f"{count.get('test', 0)} test clips suffice for a champion ({least} are needed; {COUNTED})."
-    groups = parts["group"].nunique()
-    return [f"{groups} {by}; the split will be about: {', '.join(told)}.", few or enough]
+    by = f"groups by {', '.join(group_by)}" if group_by else "near-twin sets at most"
+    split = f"{parts['group'].nunique()} {by}; the split will be about"
+    if settings.given:
+        split = f"the split that came with the clips (column '{settings.given}') is kept, about"
+    return [f"{split}: {', '.join(told)}.", few or enough]
 
 
 def seconds(params: Params, paths: Paths, items: Sequence[Item], source: str) -> tuple[float, float]:

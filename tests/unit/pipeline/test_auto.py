@@ -84,6 +84,7 @@ def test_a_bad_file_is_no_hindrance(tmp_path: Path) -> None:
         ("/data/a/clips/", "a-clips-"),
         ("clips", "plant-clips-"),
         ("s3://plant/2026", "plant-2026-"),
+        ("/data/Guß/Übung 1", "Guss-Ubung-1-"),
         ("/data/фото/видео", "auto-"),
         ("/", "auto-"),
     ],

@@ -50,6 +50,17 @@ def test_clips_without_a_group_are_not_counted() -> None:
     assert "split will be" not in said(items(10, 3), group_by=["codec"]), "not known before ingest"
 
 
+def test_a_split_that_came_with_the_clips_is_told_as_such() -> None:
+    """As of folders called train and test; val is taken out of train."""
+    found = [
+        Item(f"{number}.png", "ab"[number % 2], FileStat(1), {"given": "test" if number < 20 else "train"})
+        for number in range(60)
+    ]
+    text = said(found, group_by=[], given="given")
+    assert "the split that came with the clips (column 'given') is kept, about: train" in text
+    assert "test 20 clips." in text and "sets" not in text
+
+
 def test_a_split_that_cannot_be_made_is_told() -> None:
     assert "cannot be split as they are: train, val and test need three" in said(
         items(2, 9), group_by=["camera"]
