@@ -7,8 +7,8 @@ from uuid import UUID
 
 from flows.announce import EVENTS
 from infra.services.runs import client
-from infra.services.servers import HEARTBEAT
 from infra.services.settings import WEBHOOK
+from slimstream.tracking.servers import HEARTBEAT
 
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
@@ -17,7 +17,7 @@ SILENT = "crash runs without a sign of life"
 NEVER_BEGAN = "begin again runs that never began"
 ALERTS = ("alert: a run failed", "alert: the champion")
 BLOCK = "slimstream-alerts"
-SILENCE = 3 * HEARTBEAT
+SILENCE = 3 * int(*HEARTBEAT.values())
 """Seconds after which a running flow run without heartbeat, or a pending one that did not start, is lost."""
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 # The key `text` is supported by Slack, Mattermost, Google Chat and most other receivers.
@@ -48,7 +48,7 @@ def ensure_automations(env: Mapping[str, str], secrets: Mapping[str, str]) -> No
 
 
 def silent() -> "AutomationCore":
-    """Sets runs to Crashed that send no heartbeat for SILENCE seconds, where one is due every HEARTBEAT."""
+    """Sets runs to Crashed that send no heartbeat for SILENCE seconds, three times as long as HEARTBEAT."""
     sign = "heartbeat"
     return _set_state_unless(
         SILENT, [sign], [sign, *ENDS], "CRASHED", f"No sign of life for {SILENCE} seconds."

@@ -19,8 +19,6 @@ from slimstream.tracking.database import sqlite_uri
 POOL = "slimstream"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 _WORK = f"worker start --pool {POOL} --type process --name {POOL} --install-policy never"
-HEARTBEAT = 30
-"""Seconds between heartbeats of a flow run; the minimum that Prefect allows."""
 RETENTION = 365 * 86_400
 """Seconds that Prefect keeps a finished flow run."""
 
@@ -132,7 +130,7 @@ def client_environment(home: Home, settings: Settings, secrets: Mapping[str, str
     """Environment for a program that uses both servers and the S3 storage. It has passwords."""
     return {
         **clients.client_environment(settings.prefect_port, settings.mlflow_port, secrets),
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
+        **clients.HEARTBEAT,
         **storage(secrets),
     }
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from prefect.context import refresh_global_settings_context
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from flows import retrain
 from flows.servers import use_own_servers
+from infra.services.automations import SILENCE
 from slimstream.core.paths import Paths
+from slimstream.tracking.servers import HEARTBEAT
 from tests.ports import free_port
 from tests.unit.tracking.test_servers import started
 
@@ -23,6 +25,7 @@ SET = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "SLIMSTREAM_TRACKING",
+    *HEARTBEAT,
 )
 
 
@@ -45,6 +48,8 @@ def test_it_uses_them_and_so_do_its_children(
         use_own_servers(Paths(tmp_path))
     assert PREFECT_API_URL.value() == os.environ["PREFECT_API_URL"] == f"http://127.0.0.1:{port}/api"
     assert os.environ["MLFLOW_TRACKING_URI"] == f"http://127.0.0.1:{port}"
+    signs = get_current_settings().flows.heartbeat_frequency
+    assert signs is not None and 2 * signs < SILENCE, "else `make up` takes the run for crashed"
     said = capsys.readouterr().out
     assert said == f"MLflow is http://127.0.0.1:{port}, the server of `make up`.\n"
 

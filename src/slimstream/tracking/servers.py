@@ -15,6 +15,8 @@ from slimstream.core.errors import Unavailable, UserError
 HOST = "127.0.0.1"
 FOLDER = ".services"
 SETTINGS, SECRETS = "settings.json", "secrets.env"
+HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+"""Seconds between signs of life of a flow run; `make up` lets runs without them crash."""
 
 
 def client_environment(prefect_port: int, mlflow_port: int, secrets: Mapping[str, str]) -> dict[str, str]:
