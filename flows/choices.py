@@ -1,4 +1,4 @@
-"""Parameters that a form of Prefect's UI offers as a choice."""
+"""Types of parameters, as forms of Prefect's UI show them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +23,25 @@ class Choice:
         return {"type": "string", "enum": self.names()}
 
 
+KEEP = "params.yaml"
+"""Instead of a recipe: params.yaml stays as it is."""
+
+
 def recipe_names() -> list[str]:
-    """`auto` and the recipes in recipes/, sorted."""
-    return [AUTO, *sorted(file.stem for file in RECIPES.glob("*.yaml"))]
+    """KEEP, `auto`, and the recipes in recipes/, sorted."""
+    return [KEEP, AUTO, *sorted(file.stem for file in RECIPES.glob("*.yaml"))]
 
 
+@dataclass(frozen=True)
+class TextField:
+    """Annotation of a text that may be left out: the form shows a plain field instead of asking for a type.
+
+    Its default is "": a form sends every default, and refuses to send None as a text.
+    """
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+Text = Annotated[str | None, TextField()]
 Recipe = Annotated[str | None, Choice(recipe_names)]

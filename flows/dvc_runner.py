@@ -25,7 +25,7 @@ FROM_CACHE = re.compile(r"Stage '.*' is cached - skipping run")
 HINT = re.compile(
     r"(To track the changes|\s+git add |To enable auto|\s+dvc config core|Use `dvc push`|Having any troubles"
     r"|Data and pipelines are up to date|(Generating|Updating) lock file|> python -m slimstream"
-    r"|WARNING: Process .* in RWLock-file .* had been killed\. Auto removed it)"
+    r"|WARNING: Process .* in RWLock-file .* had been killed\. Auto removed it|WARNING: '.*' is empty\.)"
 )
 """Lines of DVC that tell nothing about this run; they are left out of the log."""
 EXIT_STATUS = re.compile(r"exited with (-?\d+)")

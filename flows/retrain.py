@@ -34,7 +34,7 @@ from prefect.tasks import Task
 from flows import dvc_runner, pictures
 from flows import recipe as recipes
 from flows.announce import announce
-from flows.choices import Recipe
+from flows.choices import KEEP, Recipe, Text
 from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
 from flows.servers import use_own_servers
@@ -84,22 +84,22 @@ def run_stage(
 
 @flow(name="retrain", log_prints=False)
 def retrain(
-    recipe: Recipe = None,
+    recipe: Recipe = KEEP,
     force: bool = False,
     promote: bool = True,
-    source: str | None = None,
+    source: Text = "",
     isolated: bool = False,
 ) -> None:
     """Bring the model up to date with its source and settings, and promote it if the gate lets it pass.
 
     Args:
         recipe: The settings that become params.yaml: a file of recipes/, or auto, which looks at the clips
-            and needs their source. Without, params.yaml stays.
+            and needs their source. The choice params.yaml leaves that file as it is.
         force: Run every stage, even if nothing has changed for it.
-        promote: Let the gate make the new version the champion. Without, it is registered only.
-        source: Where the clips are, a folder or s3://bucket/prefix. Without, as params.yaml says.
-        isolated: Work in a checkout of its own, as a schedule does: leave a branch runs/<flow run id>, and
-            push the data to the DVC remote, if there is one.
+        promote: Let the gate make the new version the champion; otherwise it is only registered.
+        source: Where the clips are, a folder or s3://bucket/prefix. Empty: as params.yaml says.
+        isolated: Work in a checkout of its own, as a schedule does: leave a branch runs/ID, with the ID of
+            the run, and push the data to the DVC remote, if there is one.
     """
     hide_tracebacks()
     run_id = str(runtime.flow_run.id)
@@ -128,7 +128,7 @@ def _pipeline(
 ) -> None:
     env = {**env, "SLIMSTREAM_FLOW_RUN_ID": run_id}
     paths = Paths(root)
-    recipes.apply_recipe(paths, recipe, source, Paths(ROOT))
+    recipes.apply_recipe(paths, None if recipe == KEEP else recipe, source or None, Paths(ROOT))
     name = _name_run(load_params(paths.params))
     with ThreadPoolExecutor(1) as pool:
         # DVC takes seconds to start, so it runs during the scan.

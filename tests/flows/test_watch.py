@@ -90,4 +90,5 @@ def test_the_form_in_the_ui_is_typed(name: str) -> None:
 def test_recipes_are_a_choice(deployed: None) -> None:
     deployment = api("read_deployment_by_name", "retrain/weekly")
     recipe = deployment.parameter_openapi_schema["properties"]["recipe"]
+    assert recipe["default"] == recipe["enum"][0] == "params.yaml"
     assert {"rig", "tank", "casting"} <= set(recipe["enum"]) and "params.yaml" in recipe["description"]
