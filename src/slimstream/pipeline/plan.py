@@ -78,7 +78,13 @@ def outlook(items: Sequence[Item], settings: SplitParams, least: int, held_out: 
     split = f"{parts['group'].nunique()} {by}; the split will be about"
     if settings.given:
         split = f"the split that came with the clips (column '{settings.given}') is kept, about"
-    return [f"{split}: {', '.join(told)}.", few or enough]
+    told = [f"{split}: {', '.join(told)}.", few or enough]
+    if group_by and of.get("test") == 1 and not few:
+        told.append(
+            f"the test clips are of one {group_by[0]} only, which tells little about another: `make folds` "
+            "leaves out each in turn."
+        )
+    return told
 
 
 def seconds(params: Params, paths: Paths, items: Sequence[Item], source: str) -> tuple[float, float]:

@@ -50,6 +50,12 @@ def test_clips_without_a_group_are_not_counted() -> None:
     assert "split will be" not in said(items(10, 3), group_by=["codec"]), "not known before ingest"
 
 
+def test_one_test_group_is_told_to_say_little_about_another() -> None:
+    told = "the test clips are of one camera only, which tells little about another: `make folds`"
+    assert told in said(items(4, 12), group_by=["camera"])
+    assert told not in said(items(10, 12), group_by=["camera"])
+
+
 def test_a_split_that_came_with_the_clips_is_told_as_such() -> None:
     """As of folders called train and test; val is taken out of train."""
     found = [
