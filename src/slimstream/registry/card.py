@@ -30,14 +30,22 @@ def version_card(verdict: Verdict, lineage: Mapping[str, Any], paths: Paths) -> 
         "new ones.",
     }
     standing, *comparison = verdict.sentences
-    told = [f"{verdict.date[:10]}: {standing}", *([" ".join(comparison)] if comparison else [])]
+    told = [
+        _first_line(verdict.promoted, verdict.date, standing),
+        *([" ".join(comparison)] if comparison else []),
+    ]
     return "\n\n".join([*told, *(f"**{title}:** {text}" for title, text in parts.items())])
 
 
-def with_standing(card: str, date: str, sentence: str) -> str:
+def with_standing(card: str, date: str, sentence: str, *, champion: bool) -> str:
     """The description `card` with another first line, for a change of the champion after it was written."""
     _, between, rest = card.partition("\n\n")
-    return f"{date[:10]}: {sentence}{between}{rest}"
+    return f"{_first_line(champion, date, sentence)}{between}{rest}"
+
+
+def _first_line(champion: bool, date: str, sentence: str) -> str:
+    """MLflow's lists show some twenty characters, so it begins with how the version stands."""
+    return f"{'Champion' if champion else 'Not champion'}, {date[:10]}: {sentence}"
 
 
 def split_sentence(lineage: Mapping[str, Any]) -> str:

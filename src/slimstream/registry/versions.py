@@ -212,7 +212,7 @@ class Registry:
             found = self.client.get_model_version(self.name, str(number))
             sentence = f"{self.name} version {number} ({found.tags.get('model', '')}) {standing}."
             if found.description:
-                card = with_standing(found.description, utc_now(), sentence)
+                card = with_standing(found.description, utc_now(), sentence, champion=number == version)
                 self.client.update_model_version(self.name, str(number), description=card)
             for run_id in self._runs(number):
                 self.tag_run(run_id, number)

@@ -21,9 +21,13 @@ other metrics and the curves are on the stages. Tick some rows and press *Compar
 `tags.champion = "yes"` finds the pipeline whose version is in use.
 """
 """MLflow shows its first line only, until it is opened."""
+FIRST = ("macro_f1", "original_macro_f1", "file_to_answer_ms", "saving", "megabytes", "judged_clips")
+"""Metrics that fit on a screen; the others of HEADLINE follow."""
+NAME = "attributes.`Run Name`"
+"""The first column in any view; it has to show which settings differ."""
 COLUMNS = {
-    "attributes.`Models`": 130,
-    **{f"metrics.`{name}`": 100 for name in HEADLINE},
+    "attributes.`Models`": 100,
+    **{f"metrics.`{name}`": 120 for name in dict.fromkeys((*FIRST, *HEADLINE))},
     "tags.`gate`": 80,
     "tags.`champion`": 80,
 }
@@ -34,8 +38,8 @@ def tags(experiment_id: str) -> dict[str, str]:
     """The tags of the experiment."""
     state = {
         "selectedColumns": list(COLUMNS),
-        "columnOrder": list(COLUMNS),
-        "columnWidths": COLUMNS,
+        "columnOrder": [NAME, *COLUMNS],
+        "columnWidths": {NAME: 340, **COLUMNS},
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
     }

@@ -27,7 +27,8 @@ def test_the_card_says_how_the_clips_were_split(lineage: dict[str, Any], words: 
 
 
 def test_a_new_champion_changes_the_first_line_only() -> None:
-    card = "2026-01-01: tiny version 1 is registered, but not champion.\n\nIt takes 1 MB.\n\n**Use:** so."
-    assert with_standing(card, "2026-01-02T10:00", "tiny version 1 is champion.") == (
-        "2026-01-02: tiny version 1 is champion.\n\nIt takes 1 MB.\n\n**Use:** so."
+    rest = "\n\nIt takes 1 MB.\n\n**Use:** so."
+    card = f"Not champion, 2026-01-01: tiny version 1 is registered, but not champion.{rest}"
+    assert with_standing(card, "2026-01-02T10:00", "tiny version 1 is champion.", champion=True) == (
+        f"Champion, 2026-01-02: tiny version 1 is champion.{rest}"
     )

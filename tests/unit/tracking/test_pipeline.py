@@ -124,8 +124,11 @@ def test_the_experiment_opens_a_table_with_the_few_metrics_and_keeps_what_somebo
     number = experiment_id(client)
     tags = client.get_experiment(number).tags
     assert f"#/experiments/{number}/runs?viewStateShareKey=pipelines" in tags["mlflow.note.content"]
-    shown = json.loads(tags["mlflow.sharedViewState.pipelines"])["selectedColumns"]
-    assert {f"metrics.`{name}`" for name in HEADLINE} < set(shown)
+    view = json.loads(tags["mlflow.sharedViewState.pipelines"])
+    shown, order, widths = (view[key] for key in ("selectedColumns", "columnOrder", "columnWidths"))
+    assert {f"metrics.`{name}`" for name in HEADLINE} < set(shown) and len(shown) == len(set(shown))
+    # Widths apply to columns of the order alone; what a pipeline sets otherwise is in its name.
+    assert order[0] == "attributes.`Run Name`" and order[1:] == shown and widths.keys() == set(order)
     client.set_experiment_tag(number, "mlflow.note.content", "our own words")
     experiment_id(client)
     assert client.get_experiment(number).tags["mlflow.note.content"] == "our own words"
