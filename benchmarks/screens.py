@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import httpx
 from ruamel.yaml import YAML
 
 from flows.dvc_runner import environment
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parents[1]
 PLANT = HERE / "tests/faults/plant.yaml"
 CHROMIUM = "/usr/bin/chromium"
+WIDTH = 1300
+SETTLE = 6000
+"""Milliseconds for tables and charts, which fill a moment after their first words."""
+ALONE = """if (location.protocol == "http:") {
+  localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+}"""
+"""Else MLflow opens its assistant beside the first page."""
 CHANGES: list[Mapping[str, Any]] = [
     {},
     {"prune.target_params": 0.7},
@@ -90,6 +99,7 @@ def browser(env: Mapping[str, str], width: int, height: int) -> Iterator["Page"]
             http_credentials=login,  # type: ignore[arg-type]
         )
         context.set_default_timeout(180_000)
+        context.add_init_script(ALONE)
         yield context.new_page()
         chromium.close()
 
@@ -97,34 +107,43 @@ def browser(env: Mapping[str, str], width: int, height: int) -> Iterator["Page"]
 def pictures(root: Path, out: Path) -> None:
     """Take all pictures of the servers of `root` into the folder `out`."""
     env = servers_of(root)
-    mlflow, prefect = env["MLFLOW_TRACKING_URI"], env["PREFECT_API_URL"].removesuffix("/api")
-    evaluation = json.loads(Paths(root).run("publish").read_text())
-    model = f"{mlflow}/#/models/{evaluation['name']}"
-    with browser(env, 1500, 900) as page:
+    mlflow, prefect = env["MLFLOW_TRACKING_URI"] + "/#", env["PREFECT_API_URL"].removesuffix("/api")
+    with browser(env, WIDTH, 900) as page:
 
-        def look(url: str, word: str, name: str, height: int = 900) -> None:
-            """Open `url`, wait until `word` is there, and keep a picture as `name`.png."""
-            page.set_viewport_size({"width": 1500, "height": height})
+        def look(url: str, word: str, name: str, height: int, click: str = "") -> None:
+            """Open `url`, wait until `word` is there, click on `click`, and keep a picture as `name`.png."""
+            page.set_viewport_size({"width": WIDTH, "height": height})
             page.goto("about:blank")
             page.goto(url)
             page.get_by_text(word).first.wait_for()
-            page.wait_for_timeout(5000)  # tables and charts fill a moment after their first words
+            if click:
+                page.get_by_text(click, exact=True).first.click()
+            page.wait_for_timeout(SETTLE)
             page.screenshot(path=out / f"{name}.png")
 
-        look(f"{mlflow}/#/experiments/1/runs?{QUERY}", "plant · ", "mlflow-runs")
-        look(model, "@ champion", "mlflow-versions", 1100)
-        versions = json.dumps({"plant": [1, evaluation["version"]]})
+        look(f"{mlflow}/experiments/1/runs?{QUERY}", "plant · ", "mlflow-pipelines", 640)
+        look(f"{mlflow}/models/plant", "Version 2", "mlflow-versions", 900)
+        runs = json.dumps({run: number for number, run in version_runs(env).items() if number in ("1", "2")})
         look(
-            f"{mlflow}/#/compare-model-versions?name=%22plant%22&runs={versions}",
+            f"{mlflow}/compare-model-versions?name=%22plant%22&runs={quote(runs)}",
             "Comparing",
             "mlflow-compare",
+            1000,
         )
         page.goto(prefect)
         password = page.locator("input[type=password]")
         password.fill(env["PREFECT_API_AUTH_STRING"])
         page.keyboard.press("Enter")
         password.wait_for(state="detached")
-        look(f"{prefect}/runs", "retrain", "prefect-runs")
+        look(f"{prefect}/runs", "plant on rig", "prefect-run", 640, click="plant on rig")
+
+
+def version_runs(env: Mapping[str, str]) -> dict[str, str]:
+    """The run of each version of the plant, by the version's number."""
+    url = f"{env['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/model-versions/search"
+    login = (env["MLFLOW_TRACKING_USERNAME"], env["MLFLOW_TRACKING_PASSWORD"])
+    answer = httpx.get(url, params={"filter": "name='plant'"}, auth=login, trust_env=False, timeout=60)
+    return {str(one["version"]): one["run_id"] for one in answer.raise_for_status().json()["model_versions"]}
 
 
 def main() -> None:
