@@ -123,7 +123,7 @@ def pictures(root: Path, out: Path) -> None:
 
         look(f"{mlflow}/experiments/1/runs?{QUERY}", "plant · ", "mlflow-pipelines", 640)
         look(f"{mlflow}/models/plant", "Version 2", "mlflow-versions", 900)
-        runs = json.dumps({run: number for number, run in version_runs(env).items() if number in ("1", "2")})
+        runs = json.dumps({number: run for number, run in version_runs(env).items() if number in ("1", "2")})
         look(
             f"{mlflow}/compare-model-versions?name=%22plant%22&runs={quote(runs)}",
             "Comparing",
