@@ -103,8 +103,9 @@ def _quality(scores: Mapping[str, float], flat: Mapping[str, float]) -> str:
         mine += f" (95 % interval {scores['macro_f1_low']:.2f} to {scores['macro_f1_high']:.2f})"
     told = f"{mine}, {_aside(scores['macro_f1'] - whole)} the original's {whole:.3f}"
     if "delta_macro_f1_low" in scores:
-        ends = (_aside(scores[f"delta_macro_f1_{end}"], alone=True) for end in ("low", "high"))
-        told += f" (95 % interval of the difference: {' to '.join(ends)})"
+        ends = [_aside(scores[f"delta_macro_f1_{end}"], alone=True) for end in ("low", "high")]
+        between = " to ".join(ends) if ends != ["equal", "equal"] else "equal at both ends"
+        told += f" (95 % interval of the difference: {between})"
     return f"{told}."
 
 

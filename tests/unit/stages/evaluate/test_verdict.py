@@ -56,6 +56,7 @@ def test_what_it_saves_and_what_it_costs_are_told_with_intervals() -> None:
         ({"macro_f1": 0.89}, "0.060 above the original's 0.830"),
         ({"macro_f1": 0.83, "delta_macro_f1_high": -0.0002}, "equal to the original's 0.830"),
         ({"delta_macro_f1_high": -0.0002}, "0.151 below to equal"),
+        ({"delta_macro_f1_low": 0.0, "delta_macro_f1_high": 0.0}, "difference: equal at both ends)"),
         ({"file_to_answer_p50_ms": 124.1}, "124 ms from file to answer (as the original)"),
         ({"file_to_answer_p50_ms": 140.0}, "140 ms from file to answer instead of 124 ms (13 % more)"),
         (

@@ -29,7 +29,7 @@ EXPLANATIONS = {
     "baseline": "only its last layer learnt",
     "original": "not compressed",
     "slim": "chosen by the search",
-    "pruned": "lost whole channels, then fine-tuned",
+    "pruned": "channels removed as far as that costs little (perhaps none), then fine-tuned",
     "control": "trained as Distilled, but without larger networks' answers (λ = 0)",
     "distilled": "learnt from larger networks' answers, too",
     "teacher": "for distillation only; not deployed",
