@@ -186,7 +186,10 @@ def publish_artifacts(paths: Paths) -> None:
         )
     if outcome and outcome["run_url"]:  # MLflow keeps the report when this checkout is removed
         create_link_artifact(
-            outcome["run_url"], link_text="model, numbers and report in MLflow", key="mlflow"
+            outcome["run_url"],
+            link_text="model, numbers and report in MLflow",
+            key="mlflow",
+            description="The run of this pipeline in MLflow",
         )
     else:
         create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
