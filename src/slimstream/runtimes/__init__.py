@@ -6,6 +6,7 @@ be used in params.yaml, `predict`, the report and the registry.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimstream.core.errors import UserError
 from slimstream.runtimes.base import LOGITS, Network, Runtime
@@ -13,6 +14,9 @@ from slimstream.runtimes.onnx import OnnxRuntime
 from slimstream.runtimes.openvino import OpenVinoBf16, OpenVinoFloat32
 from slimstream.runtimes.openvino_int8 import OpenVinoInt8
 from slimstream.runtimes.openvino_w8 import OpenVinoW8, OpenVinoW8Bf16
+
+if TYPE_CHECKING:
+    from slimstream.runtimes.calibration import Calibration
 
 REFERENCE = "onnx"
 """The runtime that every network is exported for; the outputs of the others are compared with it."""
@@ -55,3 +59,17 @@ def open_network(
         return find_runtime(runtime).open(folder, threads=threads, at_once=at_once, outputs=outputs)
     except ModuleNotFoundError as error:
         raise UserError(f"the runtime {runtime} needs {error.name}, which is not installed.") from error
+
+
+def open_calibrated(
+    folder: Path, runtime: str, *, threads: int = 1, at_once: int = 1
+) -> "tuple[Network, Calibration]":
+    """The network in `folder` as `open_network`, with the outputs that its calibration needs, and this one.
+
+    Raises UserError as well when its calibration cannot be read.
+    """
+    from slimstream.runtimes.calibration import read_calibration  # it loads NumPy
+
+    calibration = read_calibration(folder)
+    outputs = calibration.outputs
+    return open_network(folder, runtime, threads=threads, at_once=at_once, outputs=outputs), calibration

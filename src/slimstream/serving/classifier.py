@@ -15,9 +15,8 @@ from slimstream.clips.pictures import check_visible
 from slimstream.core.errors import UserError
 from slimstream.core.paths import printable_path
 from slimstream.core.schema import parse
-from slimstream.runtimes import open_network
+from slimstream.runtimes import open_calibrated
 from slimstream.runtimes.base import read_forms
-from slimstream.runtimes.calibration import read_calibration
 from slimstream.serving.occlusion import Heat, occlusion_map
 
 FRAMES = 32
@@ -50,8 +49,7 @@ class ClipClassifier:
                 f"{folder} holds no deployed network: {file.name} is missing or not ours."
             ) from error
         self.runtime = runtime or read_forms(folder)[0].runtime
-        self._calibration = read_calibration(folder)
-        self._network = open_network(folder, self.runtime, threads=threads, outputs=self._calibration.outputs)
+        self._network, self._calibration = open_calibrated(folder, self.runtime, threads=threads)
 
     def predict(self, files: Sequence[Path]) -> list[Answer]:
         """Predict videos or pictures. Returns one answer per file, in order; clips are predicted in batches.

@@ -11,9 +11,9 @@ from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.models import create_model
 from slimstream.models.checkpoint import Card, load_model
-from slimstream.runtimes import open_network
+from slimstream.runtimes import open_calibrated
 from slimstream.runtimes.base import Form, Network, read_forms, softmax, warm_up
-from slimstream.runtimes.calibration import Calibration, read_calibration
+from slimstream.runtimes.calibration import Calibration
 from slimstream.runtimes.split_part import Floats, SplitPart
 
 
@@ -49,11 +49,8 @@ def predict(name: str, paths: Paths, test: SplitPart) -> Prediction:
     form, forms = read_forms(folder)
     seen = test.reduced(card.network_input.reduce)
     example = seen.median_clip()
-    calibration = read_calibration(folder)
-    parallel, deployed = (
-        open_network(folder, form.runtime, at_once=calls, outputs=calibration.outputs)
-        for calls in (cores(), 1)
-    )
+    parallel, calibration = open_calibrated(folder, form.runtime, at_once=cores())
+    deployed, _ = open_calibrated(folder, form.runtime)
     warm_up([parallel, deployed], example)
     outputs, classes = seen.outputs(parallel, f"{name}: test"), len(card.classes)
     answers, unlikeness = calibration.answer(outputs, classes)
