@@ -38,6 +38,8 @@ def rig_clips(address: str) -> Iterator[RigClip]:
             f"{address} is no camera of the rig: rig://NUMBER?script=STATE:SECONDS,…&fps=NUMBER, with the "
             f"states {', '.join(STATES)}."
         )
+    turn = recording % len(script)  # neighbours do not change together
+    script = script[turn:] + script[:turn]
     # Numbers that no clip of a source has: nothing here was learnt from.
     rounds = count(1_000_000)
     return (RigClip(recording, state, n, seconds, fps, 0) for n in rounds for state, seconds in script)

@@ -22,12 +22,12 @@ OPTIONS = {
 }
 PATIENCE = 10.0
 """Seconds that a stream may take to open or to send, and frames may stay away while packets come."""
-CLOCKLESS = ("mpjpeg", "mjpeg")
-"""Formats without timestamps, for which FFmpeg invents a constant rate: frames are timed by their arrival."""
+MPJPEG = "mpjpeg"
+"""JPEG pictures over HTTP: they have no timestamps, and FFmpeg invents some at a constant rate."""
 
 
 def stream_shots(address: str, lateness: Lateness) -> Shots:
-    """The frames of the stream at `address` from now to its end.
+    """The frames of the stream at `address` from now to its end, timed by its clock or, without, by arrival.
 
     Damaged frames, and those predicted from them, are left out. When the machine is too slow, packets are
     left out, too; `lateness` knows. Raises UnreadableVideo and av.error.FFmpegError (an OSError or
@@ -36,10 +36,13 @@ def stream_shots(address: str, lateness: Lateness) -> Shots:
     container = av.open(address, options=OPTIONS, timeout=(PATIENCE, PATIENCE), metadata_errors="replace")
     try:
         stream, rgb = largest_track(container), RgbConverter()
-        clockless = container.format.name in CLOCKLESS
+        kind = container.format
+        clockless = kind.name == MPJPEG or kind.flags & av.format.Flags.no_timestamps.value
         for frame in deinterlaced(_whole_frames(container, stream, lateness)):
-            stamp = time.monotonic() if clockless or frame.time is None else frame.time
-            yield stamp, partial(rgb.picture, frame)
+            if clockless:
+                yield time.monotonic(), partial(rgb.picture, frame)
+            elif frame.time is not None:  # an RTSP server may begin without
+                yield frame.time, partial(rgb.picture, frame)
     finally:
         container.close()
 

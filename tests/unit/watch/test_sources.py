@@ -14,6 +14,7 @@ from slimstream.core.media import UnreadableVideo
 from slimstream.watch import files
 from slimstream.watch.late import Lateness
 from slimstream.watch.recording import Source
+from slimstream.watch.rig import rig_clips
 from slimstream.watch.sources import captured, open_source
 from tests.unit.finished_pipeline import render
 from tests.unit.watch import tiny
@@ -78,6 +79,14 @@ def test_a_folder_is_read_oldest_first_and_never_twice(
     reading([100, 200])
     arrive("b.mp4", 300)
     reading([100, 200, 300])
+
+
+def test_cameras_of_the_rig_begin_at_different_places_of_the_script() -> None:
+    first = [next(rig_clips(f"rig://{n}?script=normal:1,air_leakage:2")) for n in (40, 41)]
+    assert [(clip.state, clip.seconds, clip.recording) for clip in first] == [
+        ("normal", 1, 40),
+        ("air_leakage", 2, 41),
+    ]
 
 
 def test_the_rig_plays_its_script_for_ever_in_real_time() -> None:
