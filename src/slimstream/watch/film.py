@@ -16,6 +16,7 @@ RATE = 4
 WIDTH = 640
 """Pixels that wider pictures are reduced to."""
 QUALITY = 80
+MILLISECOND = Fraction(1, 1000)
 
 
 class Film:
@@ -55,10 +56,9 @@ def write_film(reel: list[tuple[float, bytes]], path: Path) -> None:
     with atomic_write(path) as half, av.open(str(half), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "26"})
         stream.width, stream.height = size
-        stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, 1000)
-        stream.codec_context.time_base = stream.time_base
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", MILLISECOND
         for time, picture in pictures:
             frame = av.VideoFrame.from_ndarray(cv2.resize(picture, size), format="rgb24")
-            frame.pts, frame.time_base = round(1000 * (time - first)), stream.time_base
+            frame.pts, frame.time_base = round((time - first) / MILLISECOND), MILLISECOND
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -24,7 +24,7 @@ class Pending:
             dropped = camera in self._waiting
             # In the place of the older one: a camera whose windows are dropped does not wait longer for it.
             self._waiting[camera] = window, done
-            self._changed.notify()
+            self._changed.notify_all()
         return dropped
 
     def until_idle(self, camera: str, stop: Flag) -> None:

@@ -33,7 +33,7 @@ class Kept:
     def close(self) -> None: ...
 
 
-def reel(count: int = 6) -> list[tuple[float, bytes]]:
+def reel(count: int = 80) -> list[tuple[float, bytes]]:
     film = Film(10)
     for number in range(count):
         film.add(tiny.flat(tiny.RED, (25, 41)), 1000 + number / 4)
@@ -59,7 +59,7 @@ def test_it_comes_with_a_clip_that_plays_and_old_clips_make_room(tmp_path: Path)
     with av.open(str(tmp_path / kept[0])) as container:
         times = [frame.time for frame in container.decode(video=0)]
         assert container.streams.video[0].codec_context.name == "h264"
-    assert times == pytest.approx([i / 4 for i in range(6)])
+    assert times == pytest.approx([i / 4 for i in range(40)])
 
 
 def test_a_sink_that_fails_is_said_once_and_harms_no_other(
