@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 from paho.mqtt.client import CallbackAPIVersion, Client
 
+from infra.services.servers import services
+from infra.services.settings import Home, Settings, load_secrets
 from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
 from slimstream.registry.publish import publish
@@ -25,6 +27,7 @@ from slimstream.watch.champion import Champion
 from slimstream.watch.events import Event
 from slimstream.watch.mqtt import Mqtt
 from slimstream.watch.page.server import serving
+from slimstream.watch.secrets import PASSWORD
 from slimstream.watch.settings import CameraParams, MqttParams, WatchParams
 from slimstream.watch.watcher import Watcher
 from tests.flows.browser import CHROMIUM, QUIET
@@ -235,6 +238,33 @@ def test_a_promotion_is_taken_over_while_streams_run_and_no_window_is_lost(
         assert not any(camera.failed for camera in watcher.cameras.values())
     for camera in watcher.cameras.values():
         assert camera.answers + camera.dropped >= camera.frames / 5 - 2  # a window every five frames
+
+
+# Part of `make up`
+
+
+def test_make_up_starts_it_where_it_is_asked_to(tmp_path: Path) -> None:
+    home, port = Home(tmp_path), free_port()
+    home.make()
+    (tmp_path / "w.yaml").write_text(
+        f"model: {tiny.export(tmp_path / 'm')}\ncameras: {{a: {{source: rig://1}}}}\n"
+    )
+    secrets = load_secrets(home)
+    assert "watch" not in {service.name for service in services(home, Settings(), secrets)}
+    with home.secrets.open("a") as file:
+        file.write(f"{PASSWORD}=s3cret\n")
+    (watch,) = (
+        service
+        for service in services(home, Settings(watch="w.yaml", watch_port=port), load_secrets(home))
+        if service.name == "watch"
+    )
+    assert "s3cret" not in str([watch.command, watch.env])
+    server = subprocess.Popen(watch.command, env=watch.env, cwd=tmp_path)
+    try:
+        tiny.until(lambda: not watch.healthy())
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
 
 
 # The page

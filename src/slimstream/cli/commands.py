@@ -249,7 +249,7 @@ def watch(args: argparse.Namespace, paths: Paths) -> int:
     from slimstream.watch.watcher import Watcher
 
     settings = load_settings(args.settings, args.sources)
-    wanted = args.model or load_params(paths.params).publish.name
+    wanted = args.model or settings.model or load_params(paths.params).publish.name
     champion = Champion(wanted, paths, args.runtime, settings.window)
     watcher = Watcher(settings, champion, paths)
     with serving(watcher, args.host, args.port, secret(PASSWORD, paths.root)) as page, watcher.running():

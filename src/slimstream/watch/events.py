@@ -1,9 +1,8 @@
-"""Events: what a camera's change is told as, and how it reaches every sink."""
+"""Events: what a change of a camera is told as, and how it reaches every sink."""
 
 import json
 import os
 import queue
-import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,16 +11,14 @@ from pathlib import Path
 from threading import Thread
 from typing import Protocol
 
-from slimstream.watch.film import write_film
+from slimstream.watch.clips import Clips
+from slimstream.watch.film import Reel
+from slimstream.watch.notices import Notices
 
 SHOWN = 100
 """Events that the page can show."""
 WAITING = 1000
 """Events that wait for slow sinks at most; newer ones are dropped, and a line says so."""
-
-
-CLIPS = "????-??-??T??????.???-*.mp4"
-"""Names of clips, which begin with the time of their event."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Event:
     version: str = ""
     """Which network said so."""
     clip: str | None = None
-    """File name of the clip of the last seconds."""
+    """File name of the clip of the last seconds, which is written a moment later."""
     reason: str = ""
     """Why a camera is gone."""
 
@@ -77,65 +74,45 @@ class Sink(Protocol):
 
 
 class Outbox:
-    """Takes events from all threads, writes their clips and hands them to every sink, on a thread of its own.
+    """Takes events from all threads and hands them to every sink, on a thread of its own.
 
     What a sink cannot take is said once in the terminal, until it works again; the other sinks get it.
     """
 
-    def __init__(self, sinks: Sequence[Sink], folder: Path, clips: int) -> None:
-        """`folder` is for the clips, of which the newest `clips` are kept."""
+    def __init__(self, sinks: Sequence[Sink], clips: Clips, notices: Notices) -> None:
         self.recent: deque[Event] = deque(maxlen=SHOWN)
         self.sent = 0
-        self._sinks, self._folder, self._clips = sinks, folder, clips
-        self._failing: set[str] = set()
-        self._queue: queue.Queue[tuple[Event, list[tuple[float, bytes]]] | None] = queue.Queue(WAITING)
+        self._sinks, self._clips, self._notices = sinks, clips, notices
+        self._queue: queue.Queue[Event | None] = queue.Queue(WAITING)
         self._thread = Thread(target=self._work, name="events", daemon=True)
         self._thread.start()
 
-    def put(self, event: Event, reel: list[tuple[float, bytes]]) -> None:
+    def put(self, event: Event, reel: Reel) -> None:
         """Send an event; `reel` are the pictures of its clip (`Film.reel`), empty for none."""
+        event = replace(event, clip=self._clips.put(event.time, event.camera, reel))
         try:
-            self._queue.put_nowait((event, reel))
+            self._queue.put_nowait(event)
         except queue.Full:
-            self._say("events", f"{WAITING} events wait, so this one is lost: {event.text}")
+            self._notices.failed("events", f"{WAITING} events wait, so this one is lost: {event.text}")
 
     def close(self) -> None:
-        """Send what waits, and end all sinks."""
+        """Send what waits, write its clips, and end all sinks."""
         self._queue.put(None)
         self._thread.join()
         for sink in self._sinks:
             sink.close()
+        self._clips.close()
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            event, reel = item
-            if reel and self._clips:
-                event = self._with_clip(event, reel)
+        while (event := self._queue.get()) is not None:
             self.recent.append(event)
             self.sent += 1
             for sink in self._sinks:
                 try:
                     sink.send(event)
-                    self._failing.discard(sink.name)
+                    self._notices.worked(sink.name)
                 except Exception as error:  # whatever it is, the other sinks and the next events go on
-                    self._say(sink.name, f"{sink.name} cannot take an event: {error}")
-
-    def _with_clip(self, event: Event, reel: list[tuple[float, bytes]]) -> Event:
-        name = f"{event.time[:23].replace(':', '')}-{event.camera}.mp4"
-        try:
-            write_film(reel, self._folder / name)
-            for old in sorted(self._folder.glob(CLIPS))[: -self._clips]:
-                old.unlink()
-        except Exception as error:  # an encoder, too, has errors of its own
-            self._say("clips", f"the clip of an event cannot be written: {error}")
-            return event
-        self._failing.discard("clips")
-        return replace(event, clip=name)
-
-    def _say(self, name: str, sentence: str) -> None:
-        if name not in self._failing:
-            self._failing.add(name)
-            print(f"watch: {sentence}", file=sys.stderr, flush=True)
+                    self._notices.failed(sink.name, f"{sink.name} cannot take an event: {error}")
 
 
 class Terminal:

@@ -19,6 +19,10 @@ QUALITY = 80
 MILLISECOND = Fraction(1, 1000)
 
 
+Reel = list[tuple[float, bytes]]
+"""Pictures as JPEG, each with its time in seconds since 1970, in order."""
+
+
 class Film:
     """A few pictures a second of the last `seconds`, the newest last."""
 
@@ -43,12 +47,12 @@ class Film:
         """The newest picture as JPEG."""
         return self._shots[-1][1] if self._shots else None
 
-    def reel(self) -> list[tuple[float, bytes]]:
+    def reel(self) -> Reel:
         """All pictures with their times."""
         return list(self._shots)
 
 
-def write_film(reel: list[tuple[float, bytes]], path: Path) -> None:
+def write_film(reel: Reel, path: Path) -> None:
     """Write the pictures of a `Film` as H.264 in MP4, which browsers play. Raises OSError."""
     first, pictures = reel[0][0], [(time, simplejpeg.decode_jpeg(jpeg)) for time, jpeg in reel]
     height, width = pictures[0][1].shape[:2]

@@ -63,6 +63,9 @@ class WatchParams(Section):
     cameras: dict[Annotated[str, Field(pattern=NAME)], CameraParams] = Field(
         {}, description="cameras by name"
     )
+    model: str | None = Field(
+        None, description="what answers, as --model, which has priority; null: the champion of params.yaml"
+    )
     hop: float = Field(1.0, gt=0, description="seconds from one window to the next")
     window: float | None = Field(
         None,

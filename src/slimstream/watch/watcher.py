@@ -15,8 +15,10 @@ from slimstream.core.paths import Paths
 from slimstream.watch import secrets
 from slimstream.watch.camera import Camera
 from slimstream.watch.champion import Champion
+from slimstream.watch.clips import Clips
 from slimstream.watch.events import JsonLines, Outbox, Sink, Terminal
 from slimstream.watch.mqtt import Mqtt
+from slimstream.watch.notices import Notices
 from slimstream.watch.pending import Pending
 from slimstream.watch.settings import WatchParams
 from slimstream.watch.webhook import Webhook
@@ -34,7 +36,9 @@ class Watcher:
         self.champion = champion
         self._stop, self._pending = Flag(), Pending()
         self._told = float("-inf")
-        self.outbox = Outbox(_sinks(p, self.folder, paths.root), self.clips, p.clips)
+        notices = Notices()
+        self.clips = Clips(self.folder / "clips", p.clips, notices)
+        self.outbox = Outbox(_sinks(p, self.folder, paths.root), self.clips, notices)
         self.cameras = {
             name: Camera(
                 *(name, camera, p, self.folder, lambda: champion.model),
@@ -42,11 +46,6 @@ class Watcher:
             )
             for name, camera in p.cameras.items()
         }
-
-    @property
-    def clips(self) -> Path:
-        """Folder of the clips of events."""
-        return self.folder / "clips"
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -10,8 +10,10 @@ import av
 import pytest
 
 from slimstream.watch import webhook
+from slimstream.watch.clips import Clips
 from slimstream.watch.events import Event, JsonLines, Outbox
 from slimstream.watch.film import Film
+from slimstream.watch.notices import Notices
 from slimstream.watch.webhook import Webhook
 from tests.unit.watch import tiny
 
@@ -40,6 +42,12 @@ def reel(count: int = 80) -> list[tuple[float, bytes]]:
     return film.reel()
 
 
+def outbox_of(folder: Path, *sinks: Kept) -> Outbox:
+    """One that keeps two clips."""
+    notices = Notices()
+    return Outbox(sinks, Clips(folder, 2, notices), notices)
+
+
 def test_an_event_is_a_sentence() -> None:
     assert EVENT.text == "gate is leak instead of normal (90%, tiny 1)."
     assert Event("gate", "gone", "", reason="Connection refused").text == (
@@ -50,7 +58,7 @@ def test_an_event_is_a_sentence() -> None:
 def test_it_comes_with_a_clip_that_plays_and_old_clips_make_room(tmp_path: Path) -> None:
     (tmp_path / "mine.mp4").touch()
     sink = Kept()
-    outbox = Outbox([sink], tmp_path, clips=2)
+    outbox = outbox_of(tmp_path, sink)
     for second in range(4):
         outbox.put(replace(EVENT, time=f"2026-01-02T03:04:0{second}.678+00:00"), reel())
     outbox.close()
@@ -67,11 +75,11 @@ def test_a_sink_that_fails_is_said_once_and_harms_no_other(
 ) -> None:
     (tmp_path / "clips").touch()  # no folder: clips fail, too
     bad, good = Kept("a bad one", refuses=True), Kept()
-    outbox = Outbox([bad, good], tmp_path / "clips", clips=2)
+    outbox = outbox_of(tmp_path / "clips", bad, good)
     for _ in range(3):
         outbox.put(EVENT, reel())
     outbox.close()
-    assert good.events == [EVENT] * 3
+    assert [event.state for event in good.events] == ["leak"] * 3
     said = capsys.readouterr().err
     assert said.count("a bad one cannot take an event") == 1 and said.count("clip of an event") == 1
 

@@ -65,7 +65,7 @@ def test_its_files_are_its_own_and_name_no_other_place(ask: Callable[..., Any]) 
 
 
 def test_nothing_else_is_given_away(ask: Callable[..., Any], watcher: Watcher) -> None:
-    (watcher.clips / "other.mp4").write_bytes(b"not of an event")
+    (watcher.clips.folder / "other.mp4").write_bytes(b"not of an event")
     for path in (
         *("/pictures/other", "/clips/other.mp4", "/clips/..%2fevents.jsonl", "/clips/%2e%2e/events.jsonl"),
         *("/page.py", "/docs", "/openapi.json"),

@@ -134,3 +134,13 @@ def test_a_capture_device_is_read_by_opencv(tmp_path: Path) -> None:
     (recording,) = opened("/dev/video99").recordings(threading.Event())
     with pytest.raises(UnreadableVideo, match="/dev/video99"):
         next(recording.shots)
+
+
+def test_pictures_that_come_slower_than_ffmpeg_thinks_are_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of MJPEG it invents 25 a second; here are fewer, for longer than a slow machine is waited for."""
+    monkeypatch.setattr("slimstream.watch.late.PERIOD", 0.2)
+    monkeypatch.setattr("slimstream.watch.late.BEHIND", 0.1)
+    lateness = Lateness()
+    with tiny.http_camera(lambda: tiny.RED, fps=15) as address:
+        (recording,) = open_source(address, Path("progress"), lateness).recordings(threading.Event())
+        assert len(list(islice(recording.shots, 20))) == 20 and not lateness.behind

@@ -84,7 +84,7 @@ def make_app(watcher: Watcher, hosts: list[str], password: str | None) -> "FastA
     def clip(name: str) -> FileResponse:
         if name not in {event.clip for event in watcher.outbox.recent}:  # so no path leaves the folder
             raise HTTPException(404)
-        if not (file := watcher.clips / name).is_file():
+        if not (file := watcher.clips.folder / name).is_file():
             raise HTTPException(404)
         return FileResponse(file, media_type="video/mp4")
 
