@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -143,4 +144,8 @@ def test_pictures_that_come_slower_than_ffmpeg_thinks_are_not_late(monkeypatch: 
     lateness, pictures = Lateness(), iter([tiny.RED] * 20)
     with tiny.http_camera(lambda: next(pictures, None), fps=10) as address:
         (recording,) = open_source(address, Path("progress"), lateness).recordings(threading.Event())
-        assert len(list(recording.shots)) == 19  # the server looks once whether there are any
+        seen = 0
+        with suppress(OSError):  # the camera hangs up
+            for _ in recording.shots:
+                seen += 1
+    assert seen >= 18 and not lateness.behind  # of 20, one is asked for beforehand, and the last may be lost
