@@ -35,7 +35,7 @@ class Watcher:
         self.folder = paths.root / p.folder
         self.champion = champion
         self._stop, self._pending = Flag(), Pending()
-        self._told = float("-inf")
+        self._told, self._dropped = float("-inf"), 0
         notices = Notices()
         self.clips = Clips(self.folder / "clips", p.clips, notices)
         self.outbox = Outbox(_sinks(p, self.folder, paths.root), self.clips, notices)
@@ -94,15 +94,16 @@ class Watcher:
         }
 
     def _tell_slowness(self) -> None:
-        late = [camera.name for camera in self.cameras.values() if camera.behind]
-        if late and time.monotonic() - self._told > TOLD:
-            self._told = time.monotonic()
+        cameras = self.cameras.values()
+        late, dropped = sum(camera.behind for camera in cameras), sum(camera.dropped for camera in cameras)
+        if (late or dropped > self._dropped) and time.monotonic() - self._told > TOLD:
             print(
-                f"watch: this machine is too slow for {len(self.cameras)} cameras, so frames of {len(late)} "
-                f"are left out ({', '.join(late[:3])}{' …' * (len(late) > 3)}): give it fewer of them.",
+                f"watch: this machine is too slow for {len(cameras)} cameras: it drops windows "
+                f"({dropped - self._dropped}) or leaves out frames ({late} cameras); give it fewer.",
                 file=sys.stderr,
                 flush=True,
             )
+            self._told, self._dropped = time.monotonic(), dropped
 
 
 def _sinks(p: WatchParams, folder: Path, root: Path) -> list[Sink]:

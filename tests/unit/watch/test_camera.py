@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from threading import Thread
 
@@ -70,6 +71,24 @@ def test_a_live_stream_changes_its_state_breaks_and_comes_back(
     assert "s3cret" not in said and "hidden" not in said
     (shown,) = snapshot["cameras"]
     assert shown["breaks"] == 1 and 0 < shown["latency"] < 30 and len(shown["segments"]) == 4
+
+
+def test_a_stream_that_changes_its_size_and_sends_garbage_goes_on(tmp_path: Path) -> None:
+    sizes, jpegs, shows = count(), count(), [tiny.RED]
+    with (
+        tiny.http_camera(
+            lambda: shows[0],
+            size=lambda: (24, 32) if next(sizes) < 60 else (48, 40),
+            spoil=lambda jpeg: jpeg[: len(jpeg) // 2] if next(jpegs) % 10 == 5 else jpeg,
+        ) as address,
+        watching(tmp_path, gate=address) as watcher,
+    ):
+        camera = watcher.cameras["gate"]
+        tiny.until(lambda: camera.state == "leak")
+        tiny.until(lambda: next(sizes) > 120)
+        shows[0] = tiny.BLUE
+        tiny.until(lambda: camera.state == "normal")
+        assert camera.failed == 0
 
 
 def test_of_files_every_window_is_answered_and_the_command_ends(tmp_path: Path) -> None:

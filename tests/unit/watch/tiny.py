@@ -42,8 +42,16 @@ def flat(colour: tuple[int, int, int], size: tuple[int, int] = (24, 32)) -> Pict
 
 
 @contextmanager
-def http_camera(colour: Callable[[], tuple[int, int, int] | None], fps: float = 50) -> Iterator[str]:
-    """A camera that sends JPEG pictures of a colour over HTTP for as long as `colour` gives one."""
+def http_camera(
+    colour: Callable[[], tuple[int, int, int] | None],
+    fps: float = 50,
+    size: Callable[[], tuple[int, int]] = lambda: (24, 32),
+    spoil: Callable[[bytes], bytes] = lambda jpeg: jpeg,
+) -> Iterator[str]:
+    """A camera that sends JPEG pictures of a colour over HTTP for as long as `colour` gives one.
+
+    `size` is their height and width, `spoil` what happens to them on their way.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -54,7 +62,7 @@ def http_camera(colour: Callable[[], tuple[int, int, int] | None], fps: float = 
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             while (seen := colour()) is not None:
-                jpeg = simplejpeg.encode_jpeg(flat(seen))
+                jpeg = spoil(simplejpeg.encode_jpeg(flat(seen, size())))
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 try:
                     self.wfile.write(head.encode() + jpeg + b"\r\n")
