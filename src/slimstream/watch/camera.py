@@ -71,11 +71,11 @@ class Camera:
         self._source = open_source(self._address, folder / f"{name}.progress", self.lateness)
         self._windows = [Windows(model(), settings.hop)]  # more than one while a new network takes over
         self._last = 0.0, 0.0  # when the last frame was taken, and when it came in: see `Window`
-        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self.thread = Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self.thread.start()
 
     @property
     def state(self) -> str | None:

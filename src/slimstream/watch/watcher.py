@@ -27,6 +27,10 @@ TOLD = 60.0
 """Seconds between two sentences about a machine that is too slow."""
 
 
+PATIENCE = 5.0
+"""Seconds at the end for threads that wait for a silent camera."""
+
+
 class Watcher:
     """Everything that runs between `start` and `close`."""
 
@@ -60,6 +64,10 @@ class Watcher:
             yield
         finally:
             self._stop.set()
+            # A thread that is still within C++ when Python ends would abort the process.
+            end = time.monotonic() + PATIENCE
+            for thread in [*work, *(camera.thread for camera in self.cameras.values())]:
+                thread.join(max(0.0, end - time.monotonic()))
             self.outbox.close()
 
     def wait(self) -> bool:
