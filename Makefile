@@ -1,6 +1,6 @@
 # The only commands a newcomer needs. `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: moved help setup demo run folds tables up down status audit bench test tests test-all lint style types clean
+.PHONY: moved help setup demo run folds tables watch up down status audit bench test tests test-all lint style types clean
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -18,7 +18,8 @@ override PAPER := $(value PAPER)
 override BUDGET := $(value BUDGET)
 override JOBS := $(value JOBS)
 override HOURS := $(value HOURS)
-export RECIPE SOURCE PICTURES PAPER BUDGET JOBS HOURS
+override SETTINGS := $(value SETTINGS)
+export RECIPE SOURCE PICTURES PAPER BUDGET JOBS HOURS SETTINGS
 BIN := .venv/bin
 OURS := .venv/.made-by-slimstream
 # A .venv that was moved or copied here along with its folder imports the code, and calls the programs, of the
@@ -67,6 +68,11 @@ folds: setup  ## leave one group out at a time with the settings in params.yaml;
 tables: setup  ## the papers' tables on simulated plants; on your clips: make tables SOURCE=<videos> PICTURES=<pictures>, or PAPER=p3 SOURCE=<pictures>
 	@python -m slimstream tables "$$PAPER" $${SOURCE:+--source "$$SOURCE"} $${PICTURES:+--pictures "$$PICTURES"} $${BUDGET:+--budget "$$BUDGET"} $${JOBS:+--jobs "$$JOBS"} $${HOURS:+--hours "$$HOURS"}
 
+watch: setup  ## the champion looks at a camera: make watch SOURCE=rtsp://…, or SETTINGS=watch.yaml; without, at the simulated rig
+	@if [ -n "$$SOURCE$$SETTINGS" ]; then \
+	  python -m slimstream watch $${SETTINGS:+--settings "$$SETTINGS"} -- $${SOURCE:+"$$SOURCE"}; \
+	else python -m slimstream watch rig://40 rig://41 rig://42 rig://43; fi
+
 up: setup  ## start the servers of this box (Prefect, MLflow, a worker): docs/operations.md
 	@python -m infra.services up
 
@@ -91,7 +97,7 @@ test: setup style  ## lint, type-check and test
 tests:
 	@MAKEFLAGS= pytest $(WORKERS)
 
-test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3, a browser and ffmpeg (Debian: postgresql chromium ffmpeg)
+test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3, a browser, ffmpeg, MQTT and RTSP (Debian's packages: .ci/run)
 	@pytest $(WORKERS) -m box
 
 lint: setup style types

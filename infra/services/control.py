@@ -25,6 +25,7 @@ SIGNALS = {
     "prefect": signal.SIGTERM,
     "mlflow": signal.SIGTERM,
     "worker": signal.SIGTERM,
+    "watch": signal.SIGTERM,
 }
 """The signal that ends each server, in the order of their start."""
 

@@ -11,10 +11,11 @@ import httpx
 import psutil
 
 from infra.services import mlflow, postgres, process
-from infra.services.settings import HOST, Home, Settings, storage
+from infra.services.settings import HOST, USER, Home, Settings, storage
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.tracking import servers as clients
 from slimstream.tracking.database import sqlite_uri
+from slimstream.watch.secrets import PASSWORD
 
 POOL = "slimstream"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
@@ -100,6 +101,20 @@ def services(home: Home, settings: Settings, secrets: Mapping[str, str]) -> list
             remains=True,
         )
     )
+    if settings.watch:
+        where = f"http://{HOST}:{settings.watch_port}"
+        asked = ["watch", "--settings", settings.watch, "--port", str(settings.watch_port)]
+        found.append(
+            Service(
+                "watch",
+                "watching cameras",
+                where,
+                [sys.executable, "-m", "slimstream", *asked],
+                base | client,
+                lambda: _answers(f"{where}/state", (USER, secrets.get(PASSWORD, ""))),
+                settings.watch_port,
+            )
+        )
     return found
 
 

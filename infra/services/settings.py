@@ -13,6 +13,7 @@ from typing import Any
 from slimstream.core.errors import UserError
 from slimstream.tracking import servers
 from slimstream.tracking.servers import HOST, read_variables
+from slimstream.watch.secrets import MQTT_PASSWORD, MQTT_USER, PASSWORD
 
 USER = "admin"
 """Name of the user at both servers."""
@@ -31,6 +32,9 @@ class Settings:
     """Either postgres or sqlite, chosen by the first `up` and then kept, because the data are in it."""
     artifacts: str = ""
     """MLflow's place for artifacts, s3://bucket/prefix; empty: the folder of the servers."""
+    watch: str = ""
+    """The file of settings with the cameras that are watched (docs/watch.md); empty: none are."""
+    watch_port: int = 8780
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,10 @@ _NAMES = (
     "PREFECT_API_AUTH_STRING",
     "POSTGRES_PASSWORD",
 )
+WATCH = (PASSWORD, MQTT_USER, MQTT_PASSWORD)
 WEBHOOK = "SLIMSTREAM_WEBHOOK"
 """Variable with the address for alerts. It is kept with the passwords, because it often contains one."""
-_OPTIONAL = (WEBHOOK,)
+_OPTIONAL = (WEBHOOK, *WATCH)
 _HEAD = """\
 # Made by `make up`. Who reads this may do everything: keep it out of mails and repositories.
 # To log in at either server take user and password from here; docs/operations.md says how to change them.

@@ -57,6 +57,7 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
     assert calibration.outputs == ("logits", "features") and calibration.temperature > 0
     assert calibration.left_out is None, "its layers know all classes"
     assert not paths.export("dropped").exists()
+    assert json.loads((folder / "preprocessing.json").read_text())["seconds"] == 1.0  # of the study's clips
     chosen, forms = read_forms(folder)
     here = [name for name, runtime in RUNTIMES.items() if not runtime.missing()]
     assert [form.runtime for form in forms] == here and chosen in forms

@@ -44,7 +44,7 @@ def make(project: Path, *arguments: str, **environment: str) -> str:
 
 def tried(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     # `make test`, which may run this, exports what it was given itself.
-    given = ("RECIPE", "SOURCE", "PICTURES", "PAPER", "BUDGET", "JOBS", "HOURS")
+    given = ("RECIPE", "SOURCE", "PICTURES", "PAPER", "BUDGET", "JOBS", "HOURS", "SETTINGS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", *given))}
     return subprocess.run(
         ["make", *arguments], cwd=project, env=clean | environment, capture_output=True, text=True
@@ -70,6 +70,13 @@ def test_what_is_not_given_is_not_passed(project: Path) -> None:
     assert asked(project, "tables") == ["-m", "slimstream", "tables", "all"]
     wanted = ["-m", "slimstream", "tables", "p3", "--hours", "2"]
     assert asked(project, "tables", "PAPER=p3", "HOURS=2") == wanted
+
+
+def test_watch_looks_at_the_rig_where_nothing_is_named(project: Path) -> None:
+    watch = ["-m", "slimstream", "watch"]
+    assert asked(project, "watch") == [*watch, *(f"rig://{number}" for number in range(40, 44))]
+    assert asked(project, "watch", "SOURCE=-x $(y)") == [*watch, "--", "-x $(y)"]
+    assert asked(project, "watch", "SETTINGS=my plant.yaml") == [*watch, "--settings", "my plant.yaml", "--"]
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,28 @@ def predict(args: argparse.Namespace, paths: Paths) -> int:
     return 1 if len(bad) or undrawn else 0
 
 
+def watch(args: argparse.Namespace, paths: Paths) -> int:
+    """Watch cameras until they end or until interrupted. Returns 1 if one of ended files has no answer."""
+    from slimstream.watch.champion import Champion
+    from slimstream.watch.page.server import serving
+    from slimstream.watch.secrets import PASSWORD, secret
+    from slimstream.watch.settings import load_settings
+    from slimstream.watch.watcher import Watcher
+
+    settings = load_settings(args.settings, args.sources)
+    wanted = args.model or settings.model or load_params(paths.params).publish.name
+    champion = Champion(wanted, paths, args.runtime, settings.window)
+    watcher = Watcher(settings, champion, paths)
+    with serving(watcher, args.host, args.port, secret(PASSWORD, paths.root)) as page, watcher.running():
+        print(
+            f"watch: {champion.model.name} looks at {', '.join(watcher.cameras)}; the page is {page}",
+            file=sys.stderr,
+        )
+        with suppress(KeyboardInterrupt):
+            return int(watcher.wait())
+    return 0
+
+
 def folds(args: argparse.Namespace, paths: Paths) -> None:
     """Run the leave-one-group-out folds and print their table."""
     from slimstream.experiments.folds import run_folds

@@ -167,6 +167,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--batch", type=_positive, default=32, help="pictures per batch (default: 32)")
     predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
+    watch = add("watch", "classify live cameras, and tell every change of a state", commands.watch)
+    watch.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="rtsp://…, http://…, a file, a folder that fills, /dev/video0 or rig://NUMBER "
+        "(default: the cameras of --settings)",
+    )
+    watch.add_argument(
+        "--settings", type=Path, metavar="FILE", help="YAML: cameras, states, MQTT: docs/watch.md"
+    )
+    watch.add_argument(
+        "--model", help="as for predict; of a registered model, every new champion takes over by itself"
+    )
+    watch.add_argument("--runtime", choices=RUNTIMES, help="as for predict")
+    watch.add_argument(
+        "--host", default="127.0.0.1", help="address of the page (default: this computer only)"
+    )
+    watch.add_argument(
+        "--port", type=int, default=8780, help="port of the page (default: 8780; 0: a free one)"
+    )
     folds = add(
         "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
     )

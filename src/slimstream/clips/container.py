@@ -24,6 +24,11 @@ def open_container(path: Path) -> tuple[Any, Any]:
         container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         raise UnreadableVideo("no video stream can be opened") from error
+    return container, largest_track(container)
+
+
+def largest_track(container: Any) -> Any:
+    """The largest video track, set up for decoding. Closes it and raises UnreadableVideo if there is none."""
     streams = [
         s
         for s in container.streams.video
@@ -36,7 +41,7 @@ def open_container(path: Path) -> tuple[Any, Any]:
     stream.codec_context.thread_count = 1  # clips are decoded in parallel by processes, not by threads
     if stream.codec_context.name == "mjpeg":  # by default its decoder does not mark damaged frames
         stream.codec_context.options = {"err_detect": "explode"}
-    return container, stream
+    return stream
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ An interlaced frame holds two fields of different moments in alternate lines. Wi
 objects have combed edges, and optical flow is wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import av
 
@@ -52,6 +52,25 @@ class Deinterlacer:
                 self._surplus -= 1
             else:
                 yield ready
+
+
+def deinterlaced(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """The `frames` for display: from the first interlaced one on they pass through a Deinterlacer."""
+    filter_: Deinterlacer | None = None
+    before: av.VideoFrame | None = None
+    for frame in frames:
+        if filter_ is not None and not filter_.fits(frame):
+            yield from filter_.push(None)
+            filter_ = before = None
+        if filter_ is None and frame.interlaced_frame:
+            filter_ = Deinterlacer(frame, before)
+        if filter_ is None:
+            yield frame
+        else:
+            yield from filter_.push(frame)
+        before = frame
+    if filter_ is not None:
+        yield from filter_.push(None)
 
 
 def _shape(frame: av.VideoFrame) -> tuple[int, int, str]:

@@ -6,7 +6,7 @@ flow         ■→□     ■→□     ■→□ → pack[t, …, 3:], from th
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -98,10 +98,29 @@ def pack_clip(path: Path, p: ExtractParams) -> PackedFile:
         clip = _decode(path, p, clip.seen)
     if not clip.as_believed:
         raise UnreadableVideo("it decodes to a different number of frames each time")
-    if clip.choice.error:
-        raise clip.choice.error
-    pack, lengths = _pack(clip, p), [len(part) for part in clip.choice.pairs]
-    return PackedFile(pack, lengths, clip.choice.dropped, clip.seen.seconds, clip.peak)
+    return _packed(clip, p)
+
+
+def pack_frames(pictures: Sequence[Frame], seen: Timeline, p: ExtractParams) -> PackedFile:
+    """Pack decoded frames, with the bytes that `pack_clip` makes of a file that holds just these.
+
+    Args:
+        pictures: a picture for each time of `seen`, made by `resize` to `p.size`.
+        seen: the timeline of the pictures.
+        p: as for `pack_clip`.
+
+    Raises ValueError as `pack_clip` does.
+    """
+    p = NetworkInput.of(p)
+    small = _SmallPictures(p.size)
+    small.update(enumerate(pictures))
+    return _packed(_DecodePass(seen, seen, _choose(small, seen, p), small, peak=0), p)
+
+
+def resize(picture: Frame, size: tuple[int, int]) -> Frame:
+    """The picture (H, W, 3) averaged to (height, width) `size`, whatever its aspect ratio."""
+    small: Frame = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+    return small
 
 
 @dataclass(frozen=True)
@@ -176,7 +195,7 @@ class _SmallPictures(dict[int, Frame]):
         self.later: dict[int, Callable[[], Frame]] = {}
 
     def add(self, index: int, picture: Frame) -> None:
-        self[index] = cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA)
+        self[index] = resize(picture, self.size)
 
     def __missing__(self, index: int) -> Frame:
         self.add(index, self.later.pop(index)())
@@ -241,6 +260,13 @@ def _choose(small: _SmallPictures, seen: Timeline, p: NetworkInput) -> _Selectio
     if not p.sees_flow:
         pairs = [[(here, here) for here, _ in part] for part in pairs]
     return _Selection(dropped, pairs, frozenset(frame for part in pairs for pair in part for frame in pair))
+
+
+def _packed(clip: _DecodePass, p: NetworkInput) -> PackedFile:
+    if clip.choice.error:
+        raise clip.choice.error
+    lengths = [len(part) for part in clip.choice.pairs]
+    return PackedFile(_pack(clip, p), lengths, clip.choice.dropped, clip.seen.seconds, clip.peak)
 
 
 def _pack(clip: _DecodePass, p: NetworkInput) -> Pack:

@@ -51,6 +51,8 @@ class PictureReader:
 
     interlaced = 0
     """Number of deinterlaced frames."""
+    seconds = None
+    """A picture has no timestamp."""
 
     def __init__(self, path: Path, bits: int | None = None) -> None:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we report errors ourselves

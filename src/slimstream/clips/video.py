@@ -13,7 +13,7 @@ from typing import Self
 import av
 
 from slimstream.clips.container import empty_packet
-from slimstream.clips.deinterlace import Deinterlacer
+from slimstream.clips.deinterlace import deinterlaced
 from slimstream.clips.pictures import PictureReader
 from slimstream.clips.rgb import RgbConverter
 from slimstream.clips.timeline import Timeline, timeline
@@ -125,6 +125,11 @@ class VideoReader:
             return None
         return self._track.index.frame_of.get(frame.pts)
 
+    @property
+    def seconds(self) -> float | None:
+        """The timestamp of the last decoded frame, None when it has none."""
+        return None if self._frame is None else self._frame.time
+
     def picture(self) -> Frame:
         """The last decoded frame, (H, W, 3) uint8 RGB. Raises UnreadableVideo when it cannot be converted."""
         assert self._frame is not None, "iterate first"
@@ -136,23 +141,14 @@ class VideoReader:
         return partial(self._rgb.picture, self._frame)
 
     def _shown(self) -> Iterator[av.VideoFrame]:
-        """Frames for display: from the first interlaced one on they pass through a deinterlacer."""
-        filter_: Deinterlacer | None = None
-        before: av.VideoFrame | None = None
-        for frame in self._decoded():
-            if filter_ is not None and not filter_.fits(frame):
-                yield from filter_.push(None)
-                filter_ = before = None
-            if filter_ is None and frame.interlaced_frame:
-                filter_ = Deinterlacer(frame, before)
-            self.interlaced += frame.interlaced_frame
-            if filter_ is None:
+        """Frames for display; counts interlaced ones."""
+
+        def counted() -> Iterator[av.VideoFrame]:
+            for frame in self._decoded():
+                self.interlaced += frame.interlaced_frame
                 yield frame
-            else:
-                yield from filter_.push(frame)
-            before = frame
-        if filter_ is not None:
-            yield from filter_.push(None)
+
+        return deinterlaced(counted())
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames as the decoder returns them; records their timestamps and counts damaged ones."""

@@ -44,6 +44,7 @@ class ClipClassifier:
             card = json.loads(file.read_text())
             self.classes: list[str] = card["classes"]
             self.extract = parse(card["extract"], NetworkInput, str(file))
+            self.seconds: float | None = card.get("seconds")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{folder} holds no deployed network: {file.name} is missing or not ours."
@@ -81,6 +82,11 @@ class ClipClassifier:
             error_answer(file, errors[number]) if number in errors else self._answer(file, found[number])
             for number, file in enumerate(files)
         ]
+
+    def answer(self, name: Path, clips: Sequence[Pack]) -> Answer:
+        """The answer for the packed `clips` of one video, as `predict` gives it for the file `name`."""
+        answers = (self._run_network(clip[None]) for clip in clips)
+        return self._answer(name, [(p[0], float(unlikeness[0])) for p, unlikeness in answers])
 
     def explain(self, file: Path, label: str) -> Heat:
         """Where in the picture of `file` lies what speaks for the class `label`: see `occlusion_map`.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from slimstream.core.progress import progress_bar
 from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, error_answer
 from slimstream.serving.trained import deploy, is_trained
+
+if TYPE_CHECKING:
+    from slimstream.registry.versions import Registry
 
 TABLE_HEADS = ("path,label,", '[\n  {\n    "path":')
 """First characters of the output, as CSV and as JSON."""
@@ -77,7 +80,7 @@ def find_clips(given: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
-            found |= dict.fromkeys(sorted(_walk(path)))
+            found |= dict.fromkeys(sorted(clips_below(path)))
         else:
             found[path] = None
     if not found:
@@ -85,7 +88,8 @@ def find_clips(given: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def clips_below(folder: Path) -> Iterator[Path]:
+    """All videos and pictures below `folder`, without hidden and system files, in no order."""
     for root, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [
             name for name in folders if not hidden_part(Path(name))
@@ -109,6 +113,15 @@ def deployed_model(name: str, paths: Paths) -> Path:
         return Path(name)
     if is_trained(Path(name)):
         return deploy(Path(name), paths.cache / "served")
+    registry, version = find_version(name, paths)
+    return registry.fetch(version, paths.cache / "served")
+
+
+def find_version(name: str, paths: Paths) -> tuple["Registry", int]:
+    """The registry and the version that `name` means: `<model>/<version>`, or the champion of `<model>`.
+
+    Raises UserError when there is none.
+    """
     from slimstream.registry.versions import Registry
 
     registered, _, number = name.partition("/")
@@ -122,7 +135,7 @@ def deployed_model(name: str, paths: Paths) -> Path:
             f"{registered} has no {what}; `python -m slimstream versions` lists what there is, and --model "
             "takes a folder of exports/ or models/, too."
         )
-    return registry.fetch(version, paths.cache / "served")
+    return registry, version
 
 
 def _chunks(files: Sequence[Path], size: int) -> Iterator[tuple[Path, ...]]:

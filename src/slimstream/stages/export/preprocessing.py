@@ -5,10 +5,11 @@ from typing import Any
 from slimstream.models.checkpoint import Card
 
 
-def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
+def preprocessing(card: Card, clip: tuple[int, ...], seconds: float | None = None) -> dict[str, Any]:
     """Description of the network's input and output, for people and programs; written to preprocessing.json.
 
-    `clip` is the shape (1, T, C, H, W) of a batch.
+    `clip` is the shape (1, T, C, H, W) of a batch; `seconds` is the usual length of the clips that it learnt
+    from, where that is known.
     """
     p = card.network_input
     flow = ["flow x", "flow y"]
@@ -34,6 +35,7 @@ def preprocessing(card: Card, clip: tuple[int, ...]) -> dict[str, Any]:
     return {
         "classes": card.classes,
         "extract": card.input,
+        "seconds": seconds,
         "steps": steps,
         "input": {
             "name": "clip",

@@ -100,6 +100,7 @@ def run(
         raise UserError(f"{paths.final} holds no model to export; run the stages train and refit first.")
     shutil.rmtree(paths.exports, ignore_errors=True)  # removes models that the recipe no longer has
     runtimes = [runtime for runtime in RUNTIMES if runtime in export.runtimes]  # the most precise first
+    seconds = usual_seconds(split, paths)
     metrics: dict[str, float] = {}
     networks: dict[Identity, str] = {}
     done: dict[Path, NetworkInput] = {}
@@ -163,10 +164,16 @@ def run(
         else:
             calibration = calibrate_network(answers[chosen.runtime], x, both, clips, classes, export.keep)
         write_calibration(calibration, folder)
-        text = json.dumps(preprocessing(card, known[0].shape), indent=2, ensure_ascii=False)
+        text = json.dumps(preprocessing(card, known[0].shape, seconds), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
         metrics |= numbers(name, folder)
     return metrics
+
+
+def usual_seconds(split: pd.DataFrame, paths: Paths) -> float:
+    """Median length in seconds of the videos of train; 0 for pictures."""
+    index = pd.read_parquet(paths.packs / "index.parquet", columns=["id", "seconds"])
+    return float(index.loc[index["id"].isin(split.loc[split["part"] == "train", "id"]), "seconds"].median())
 
 
 def identity(folder: Path, card: Card, own_heads: bool, before: nn.Module | None) -> Identity:

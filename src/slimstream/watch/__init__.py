@@ -1,0 +1,1 @@
+"""The champion at work on live cameras: windows, answers, states, events and a page."""

@@ -1,0 +1,1 @@
+"""The page of `watch` for a browser, and /metrics."""

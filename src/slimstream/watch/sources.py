@@ -1,0 +1,70 @@
+"""Sources by their address: files, folders, streams, capture devices and the simulated rig."""
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from slimstream.core.errors import UserError
+from slimstream.core.media import UnreadableVideo
+from slimstream.watch.files import file_recording, folder_recordings
+from slimstream.watch.late import Lateness
+from slimstream.watch.recording import Recording, Shots, Source
+from slimstream.watch.rig import rgb, rig_clips, rig_frames
+from slimstream.watch.stream import stream_shots
+
+STREAMS = ("rtsp", "rtsps", "http", "https")
+
+
+def open_source(address: str, progress: Path, lateness: Lateness) -> Source:
+    """The source at `address`; nothing is opened before its recordings are asked for.
+
+    Args:
+        address: see `CameraParams.source`, with its variables replaced.
+        progress: a file where a folder notes how far it was read.
+        lateness: told of the packets of a stream.
+
+    Raises UserError for an address that cannot be a source, and for a file that is not there.
+    """
+    scheme = address.partition("://")[0] if "://" in address else ""
+    if scheme == "rig":
+        next(rig_clips(address))
+        return _live(partial(rig_frames, address))
+    if scheme in STREAMS:
+        return _live(partial(stream_shots, address, lateness))
+    if scheme:
+        raise UserError(f"{scheme}:// is no source; there are {', '.join(STREAMS)}, rig, files and folders.")
+    if re.fullmatch(r"/dev/video\d+", address):
+        return _live(partial(_device_shots, address))
+    path = Path(address)
+    if path.is_dir():
+        return Source(partial(folder_recordings, path, progress), live=False)
+    if not path.is_file():
+        raise UserError(f"{path} is neither a file nor a folder.")
+    return Source(lambda stop: iter([file_recording(path)]), live=False)
+
+
+def _live(shots: Callable[[], Shots]) -> Source:
+    return Source(lambda stop: iter([Recording(shots())]), live=True)
+
+
+def _device_shots(device: str) -> Shots:
+    """The frames of a capture device, by OpenCV: FFmpeg in PyAV's packages has no such devices."""
+    return captured(cv2.VideoCapture(device, cv2.CAP_V4L2), device)
+
+
+def captured(capture: cv2.VideoCapture, name: str) -> Shots:
+    """The frames of an open `capture`, timed by their arrival. Raises UnreadableVideo if it is not open."""
+    try:
+        if not capture.isOpened():
+            raise UnreadableVideo(f"{name} cannot be opened as a capture device")
+        while True:
+            there, picture = capture.read()
+            if not there:
+                return
+            yield time.monotonic(), partial(rgb, picture)
+    finally:
+        capture.release()

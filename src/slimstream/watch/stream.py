@@ -1,0 +1,75 @@
+"""Frames of a live stream (RTSP, HTTP) by PyAV, each decoded once and with the bytes of `clips.video`."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import av
+
+from slimstream.clips.container import CONTAINERS, largest_track
+from slimstream.clips.deinterlace import deinterlaced
+from slimstream.clips.rgb import RgbConverter
+from slimstream.core.media import UnreadableVideo
+from slimstream.watch.late import Lateness
+from slimstream.watch.recording import Shots
+
+OPTIONS = {
+    "format_whitelist": f"{CONTAINERS},rtsp,rtp,sdp,mpjpeg,hls",
+    # No `file`: a playlist of another computer must not name files of this one.
+    "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,httpproxy,crypto,hls",
+    "rtsp_transport": "tcp",  # a lost packet of UDP would damage frames up to the next key frame
+}
+PATIENCE = 10.0
+"""Seconds that a stream may take to open or to send, and frames may stay away while packets come."""
+MPJPEG = "mpjpeg"
+"""JPEG pictures over HTTP: they have no timestamps, and FFmpeg invents some at a constant rate."""
+
+
+def stream_shots(address: str, lateness: Lateness) -> Shots:
+    """The frames of the stream at `address` from now to its end, timed by its clock or, without, by arrival.
+
+    Damaged frames, and those predicted from them, are left out. When the machine is too slow, packets of a
+    stream with a clock are left out, too; `lateness` knows. Raises UnreadableVideo and
+    av.error.FFmpegError, whose message may hold the address.
+    """
+    container: Any = av.open(
+        address, options=OPTIONS, timeout=(PATIENCE, PATIENCE), metadata_errors="replace"
+    )
+    try:
+        stream, rgb = largest_track(container), RgbConverter()
+        kind = container.format
+        clockless = kind.name == MPJPEG or kind.flags & av.format.Flags.no_timestamps.value
+        for frame in deinterlaced(_whole_frames(container, stream, None if clockless else lateness)):
+            if clockless:
+                yield time.monotonic(), partial(rgb.picture, frame)
+            elif frame.time is not None:  # an RTSP server may begin without
+                yield frame.time, partial(rgb.picture, frame)
+    finally:
+        container.close()
+
+
+def _whole_frames(container: Any, stream: Any, lateness: Lateness | None) -> Iterator[av.VideoFrame]:
+    spoilt, skipped, last = False, False, time.monotonic()
+    for packet in container.demux(stream):
+        now = time.monotonic()
+        if now - last > PATIENCE:
+            raise UnreadableVideo("packets come, but no whole frame")
+        if lateness is not None and packet.dts is not None:
+            stamp = float(packet.dts * packet.time_base)
+            if lateness.leaves_out(now, stamp, packet.is_keyframe):
+                skipped, last = True, now
+                continue
+        if skipped:
+            stream.codec_context.flush_buffers()
+            spoilt = skipped = False
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            spoilt = True
+            continue
+        for frame in frames:
+            spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
+            if not spoilt:
+                last = now
+                yield frame

@@ -1,0 +1,145 @@
+"""`watch`: cameras, answers, events, the champion and the page, put together."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+from typing import Any
+
+from slimstream.core.parallel import cores
+from slimstream.core.paths import Paths
+from slimstream.watch import secrets
+from slimstream.watch.camera import Camera
+from slimstream.watch.champion import Champion
+from slimstream.watch.clips import Clips
+from slimstream.watch.events import JsonLines, Outbox, Sink, Terminal
+from slimstream.watch.mqtt import Mqtt
+from slimstream.watch.notices import Notices
+from slimstream.watch.pending import Pending
+from slimstream.watch.settings import WatchParams
+from slimstream.watch.webhook import Webhook
+
+TOLD = 60.0
+"""Seconds between two sentences about a machine that is too slow."""
+
+
+PATIENCE = 5.0
+"""Seconds at the end for threads that wait for a silent camera."""
+
+
+class Watcher:
+    """Everything that runs between `start` and `close`."""
+
+    def __init__(self, p: WatchParams, champion: Champion, paths: Paths) -> None:
+        """Raises UserError for a source that cannot be one; nothing runs yet."""
+        self.folder = paths.root / p.folder
+        self.champion = champion
+        self._stop, self._pending = Flag(), Pending()
+        self._told, self._dropped = float("-inf"), 0
+        notices = Notices()
+        self.clips = Clips(self.folder / "clips", p.clips, notices)
+        self.outbox = Outbox(_sinks(p, self.folder, paths.root), self.clips, notices)
+        self.cameras = {
+            name: Camera(
+                *(name, camera, p, self.folder, lambda: champion.model),
+                *(self._pending, self.outbox, self._stop),
+            )
+            for name, camera in p.cameras.items()
+        }
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run everything in threads; at the end of the block all ends and waiting events are sent."""
+        calls = [*[self._pending.answer_all] * cores(), self.champion.follow]
+        work = [Thread(target=call, args=[self._stop], daemon=True) for call in calls]
+        for thread in work:
+            thread.start()
+        for camera in self.cameras.values():
+            camera.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            # A thread that is still within C++ when Python ends would abort the process.
+            end = time.monotonic() + PATIENCE
+            for thread in [*work, *(camera.thread for camera in self.cameras.values())]:
+                thread.join(max(0.0, end - time.monotonic()))
+            self.outbox.close()
+
+    def wait(self) -> bool:
+        """Wait until all sources have ended, which live ones never do; say when the machine is too slow.
+
+        Returns whether something of them had no answer.
+        """
+        while not all(camera.ended for camera in self.cameras.values()):
+            self._stop.wait(0.2)
+            self._tell_slowness()
+        return any(camera.failed for camera in self.cameras.values())
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the page and the metrics show, as JSON."""
+        model = self.champion.model
+        return {
+            "now": time.time(),
+            "model": {
+                "name": model.name,
+                "classes": model.classifier.classes,
+                "runtime": model.classifier.runtime,
+                "window": model.seconds,
+                "since": self.champion.since,
+                "gate": model.tags.get("gate", ""),
+                "reasons": model.tags.get("gate_reasons", ""),
+                "macro_f1": model.tags.get("macro_f1", ""),
+                "problem": self.champion.problem,
+            },
+            "cameras": [_shown(camera) for camera in self.cameras.values()],
+            "events": [asdict(event) | {"text": event.text} for event in reversed(self.outbox.recent)],
+            "events_sent": self.outbox.sent,
+        }
+
+    def _tell_slowness(self) -> None:
+        cameras = self.cameras.values()
+        late, dropped = sum(camera.behind for camera in cameras), sum(camera.dropped for camera in cameras)
+        if (late or dropped > self._dropped) and time.monotonic() - self._told > TOLD:
+            print(
+                f"watch: this machine is too slow for {len(cameras)} cameras: it drops windows "
+                f"({dropped - self._dropped}) or leaves out frames ({late} cameras); give it fewer.",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._told, self._dropped = time.monotonic(), dropped
+
+
+def _sinks(p: WatchParams, folder: Path, root: Path) -> list[Sink]:
+    sinks: list[Sink] = [Terminal(), JsonLines(folder / "events.jsonl")]
+    if url := secrets.secret(secrets.WEBHOOK, root):
+        sinks.append(Webhook(url))
+    if p.mqtt is not None:
+        user, password = (secrets.secret(name, root) for name in (secrets.MQTT_USER, secrets.MQTT_PASSWORD))
+        sinks.append(Mqtt(p.mqtt, p.cameras, user, password))
+    return sinks
+
+
+def _shown(camera: Camera) -> dict[str, Any]:
+    answer = camera.answer or {}
+    return {
+        "name": camera.name,
+        "address": camera.address,
+        "status": camera.status,
+        "since": camera.since,
+        "reason": camera.reason,
+        "behind": camera.behind,
+        "state": camera.state,
+        "label": answer.get("label"),
+        "probabilities": {key[2:]: value for key, value in answer.items() if key.startswith("p_")},
+        "unlikeness": answer.get("unlikeness"),
+        "answered_by": camera.answered_by,
+        "latency": camera.latency,
+        "fps": camera.fps,
+        "segments": list(camera.segments),
+        **{name: getattr(camera, name) for name in ("frames", "answers", "dropped", "failed", "breaks")},
+    }
