@@ -128,6 +128,7 @@ NOT_RUN = {
     "python -m benchmarks slim": "takes a minute; tests/unit/test_benchmarks.py runs small comparisons",
     "python -m benchmarks diagnosis slim": "takes minutes; tests/unit/test_benchmarks.py has small ones",
     "python -m benchmarks pruned": "takes minutes; tests/unit/test_benchmarks.py runs small comparisons",
+    "python -m benchmarks.watch_page": "needs a champion; tests/flows/test_watching.py looks at the page",
     "python -m benchmarks.screens": "a quarter of an hour with servers and a browser",
     "python -m tests.faults": "an hour or two; docs/faults.md holds what came of it",
     "mlflow gc": "MLflow's own; docs/operations.md says how it was tried",
