@@ -49,11 +49,15 @@ class Judged:
     """Rows that have not been run."""
     independent: bool = True
     """Whether more units would make the intervals narrower, as those of random splits would not."""
+    first: int = 0
+    """Units by which it is judged at first. With fewer there is no verdict: see `open_claims`."""
 
     @property
     def verdict(self) -> str:
         if self.missing:
             return "not run"
+        if self.units < self.first:
+            return "not decided"
         if any(self._side(pair.ours.low, pair.ours.high) < 0 for pair in self.pairs if pair.testable):
             return "contradicted"
         if not all(pair.testable for pair in self.pairs):
@@ -112,6 +116,8 @@ class Judged:
         if self.verdict != "not decided":
             return self.verdict
         has = f"{self.units} {unit}{'s' * (self.units != 1)}"
+        if self.units < self.first:
+            return f"not decided yet: {has} of the {self.first} that judge first"
         if self.needed == 0:
             return f"not decided by {has}"
         if self.needed is None or (most is not None and self.needed > most):
@@ -128,11 +134,16 @@ def points(found: Interval) -> str:
 
 
 def judge(
-    claim: Claim, table: Table, done: Mapping[str, Seeds], counted: Counted, overlap: float = 0.0
+    claim: Claim,
+    table: Table,
+    done: Mapping[str, Seeds],
+    counted: Counted,
+    overlap: float = 0.0,
+    first: int = 0,
 ) -> Judged:
     """The verdict on `claim` by the finished cells `done` of the rows of its table.
 
-    `overlap` is that of `results.interval`.
+    `overlap` is that of `results.interval`; `first` that of `Judged`, for claims that no counting answers.
     """
     if claim.counts:
         names = [claim.of, *claim.against]
@@ -159,7 +170,7 @@ def judge(
             ours = difference(done[of], done[against] if against else None, claim.metric, overlap)
         pairs.append(Pair(of, against, ours, theirs, learnt[of] or bool(against and learnt[against])))
     reported = claim.paper or _reported(claim, table, pairs)
-    return Judged(claim, pairs, reported, missing, independent=overlap == 0)
+    return Judged(claim, pairs, reported, missing, independent=overlap == 0, first=first)
 
 
 def _reported(claim: Claim, table: Table, pairs: Sequence[Pair]) -> str:

@@ -62,6 +62,11 @@ class Protocol(ABC):
         return 0.0
 
     @property
+    def first(self) -> int:
+        """Units by which a claim is judged at first, where units are added until it is decided; else 0."""
+        return 0
+
+    @property
     @abstractmethod
     def suffix(self) -> str:
         """End of the names of its files of results."""
@@ -217,6 +222,10 @@ class Replicates(Protocol):
     @property
     def most(self) -> int:
         return max(self.count, MOST_REPLICATES)
+
+    @property
+    def first(self) -> int:
+        return self.count
 
     @property
     def suffix(self) -> str:

@@ -105,7 +105,7 @@ def judge_claims(protocol: Protocol, done: Done) -> list[Judged]:
         table = spec.tables[claim.table]
         rows = {row.name: done.get((claim.table, row.name), []) for row in table.rows}
         counted = _counted(spec, table, rows)
-        found.append(judge(claim, table, rows, counted, protocol.overlap))
+        found.append(judge(claim, table, rows, counted, protocol.overlap, protocol.first))
     return found
 
 

@@ -50,6 +50,16 @@ def test_below_is_the_mirror_of_above() -> None:
     assert claimed(replicates(0.9, 0.91, 0.9), old, below=0.01).verdict == "contradicted"
 
 
+def test_the_first_replicates_judge_together_or_not_at_all() -> None:
+    """Whoever looks after each one and stops when it pleases finds what is not there."""
+    table = Table.model_validate({"title": "", "rows": [{"name": "new"}, {"name": "old"}]})
+    claim = Claim(says="x", table="t", of="new", against=["old"], above=0.0)
+    done = {"new": replicates(0.9, 0.91, 0.9), "old": replicates(0.8, 0.8, 0.8)}
+    three, ten = (judge(claim, table, done, lambda *_: {}, first=first) for first in (3, 10))
+    assert three.verdict == "borne out" and ten.verdict == "not decided"
+    assert ten.status("replicate", 40) == "not decided yet: 3 replicates of the 10 that judge first"
+
+
 def test_one_replicate_decides_nothing() -> None:
     found = claimed(replicates(0.9), replicates(0.4), above=0.0)
     assert found.verdict == "not decided" and found.ours == "+50.0"
