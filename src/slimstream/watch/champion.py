@@ -4,10 +4,14 @@ import sys
 import time
 from pathlib import Path
 from threading import Event as Flag
+from typing import TYPE_CHECKING
 
 from slimstream.core.paths import Paths
 from slimstream.serving.predict import deployed_model, find_version
 from slimstream.watch.model import Model, load_model
+
+if TYPE_CHECKING:
+    from slimstream.registry.versions import Registry
 
 LOOK = 15.0
 """Seconds between two looks at the registry."""
@@ -34,7 +38,9 @@ class Champion:
         if Path(self._wanted).exists():
             folder = deployed_model(self._wanted, self._paths)
             return load_model(folder, self._wanted, self._runtime, self._window)
-        registry, version = find_version(self._wanted, self._paths)
+        return self._fetch(*find_version(self._wanted, self._paths))
+
+    def _fetch(self, registry: "Registry", version: int) -> Model:
         folder = registry.fetch(version, self._paths.cache / "served")
         name = f"{registry.name} {version}"
         return load_model(folder, name, self._runtime, self._window, registry.tags()[version])
@@ -52,7 +58,7 @@ class Champion:
             if f"{registry.name} {version}" == self.model.name:
                 self.problem = ""
                 return
-            model = self._load()
+            model = self._fetch(registry, version)
         except Exception as error:  # whatever is wrong with a new version, the old one goes on
             what = f"{self._wanted} {version} is champion and" if version else "The registry"
             self._say(f"{what} cannot be used: {str(error) or type(error).__name__}")
