@@ -7,8 +7,8 @@ from uuid import UUID
 
 from flows.announce import EVENTS
 from infra.services.runs import client
-from infra.services.settings import WEBHOOK
 from slimstream.tracking.servers import HEARTBEAT
+from slimstream.watch.secrets import WEBHOOK
 
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore

@@ -13,7 +13,7 @@ from typing import Any
 from slimstream.core.errors import UserError
 from slimstream.tracking import servers
 from slimstream.tracking.servers import HOST, read_variables
-from slimstream.watch.secrets import MQTT_PASSWORD, MQTT_USER, PASSWORD
+from slimstream.watch.secrets import MQTT_PASSWORD, MQTT_USER, PASSWORD, WEBHOOK
 
 USER = "admin"
 """Name of the user at both servers."""
@@ -164,8 +164,6 @@ _NAMES = (
     "POSTGRES_PASSWORD",
 )
 WATCH = (PASSWORD, MQTT_USER, MQTT_PASSWORD)
-WEBHOOK = "SLIMSTREAM_WEBHOOK"
-"""Variable with the address for alerts. It is kept with the passwords, because it often contains one."""
 _OPTIONAL = (WEBHOOK, *WATCH)
 _HEAD = """\
 # Made by `make up`. Who reads this may do everything: keep it out of mails and repositories.

@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 from slimstream.tracking.servers import FOLDER, SECRETS, read_variables
 
-PASSWORD, WEBHOOK = "SLIMSTREAM_WATCH_PASSWORD", "SLIMSTREAM_WEBHOOK"
+PASSWORD = "SLIMSTREAM_WATCH_PASSWORD"
+WEBHOOK = "SLIMSTREAM_WEBHOOK"
+"""Variable with the address for alerts. It is kept with the passwords, because it often contains one."""
 MQTT_USER, MQTT_PASSWORD = "SLIMSTREAM_MQTT_USER", "SLIMSTREAM_MQTT_PASSWORD"
 
 
