@@ -17,6 +17,7 @@ from slimstream.core.paths import printable_path
 from slimstream.core.schema import parse
 from slimstream.runtimes import open_calibrated
 from slimstream.runtimes.base import read_forms
+from slimstream.runtimes.calibration import Floats
 from slimstream.serving.occlusion import Heat, occlusion_map
 
 FRAMES = 32
@@ -83,10 +84,16 @@ class ClipClassifier:
             for number, file in enumerate(files)
         ]
 
-    def answer(self, name: Path, clips: Sequence[Pack]) -> Answer:
-        """The answer for the packed `clips` of one video, as `predict` gives it for the file `name`."""
-        answers = (self._run_network(clip[None]) for clip in clips)
-        return self._answer(name, [(p[0], float(unlikeness[0])) for p, unlikeness in answers])
+    def answer(self, name: Path, clips: Sequence[Pack]) -> tuple[Answer, Floats]:
+        """The answer for the packed `clips` of one video, as `predict` gives it for the file `name`.
+
+        Also returns the features (F,) that its unlikeness was judged by, the mean over the clips; F is 0 for
+        a network without a reference.
+        """
+        outputs = np.concatenate([self._outputs(clip[None]) for clip in clips])
+        judged = self._calibration.answer(outputs, len(self.classes))
+        answer = self._answer(name, [(p, float(unlikeness)) for p, unlikeness in zip(*judged, strict=True)])
+        return answer, outputs[:, len(self.classes) :].mean(0)
 
     def explain(self, file: Path, label: str) -> Heat:
         """Where in the picture of `file` lies what speaks for the class `label`: see `occlusion_map`.
@@ -100,8 +107,11 @@ class ClipClassifier:
 
     def _run_network(self, clips: Pack) -> tuple[Probabilities, Probabilities]:
         """(B, T, H, W, C) uint8 to probabilities (B, classes) and unlikeness (B,)."""
-        outputs = self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))
-        return self._calibration.answer(outputs, len(self.classes))
+        return self._calibration.answer(self._outputs(clips), len(self.classes))
+
+    def _outputs(self, clips: Pack) -> Floats:
+        """(B, T, H, W, C) uint8 to logits and features (B, classes + F)."""
+        return self._network(np.ascontiguousarray(clips.transpose(0, 1, 4, 2, 3)))
 
     def _probabilities(self, clips: Pack) -> Probabilities:
         return self._run_network(clips)[0]

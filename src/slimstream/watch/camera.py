@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -13,6 +13,7 @@ from slimstream.serving.classifier import Answer
 from slimstream.watch.events import Event, Outbox, iso
 from slimstream.watch.film import Film
 from slimstream.watch.late import Lateness
+from slimstream.watch.looks import Look, Observer
 from slimstream.watch.model import Model
 from slimstream.watch.pending import Pending
 from slimstream.watch.recording import Recording
@@ -43,6 +44,7 @@ class Camera:
         pending: Pending,
         outbox: Outbox,
         stop: Flag,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """`folder` is for its progress; `model` gives the network in use. Raises UserError for its source."""
         self.name = name
@@ -65,7 +67,7 @@ class Camera:
         """Frames looked at; windows answered, dropped on a slow machine, without an answer; breaks."""
         self.lateness = Lateness()
         self._camera, self._settings, self._stop = camera, settings, stop
-        self._model, self._pending, self._outbox = model, pending, outbox
+        self._model, self._pending, self._outbox, self._observers = model, pending, outbox, observers
         self._address = expand(camera.source)
         self.address = shown(self._address)
         self._source = open_source(self._address, folder / f"{name}.progress", self.lateness)
@@ -178,7 +180,7 @@ class Camera:
     def _judge(self, window: Window) -> None:
         """Ask the network, and tell a change of state. Called by a thread that answers."""
         try:
-            answer = window.answer()
+            answer, features = window.answer()
         except Exception as error:  # each runtime has exceptions of its own
             self.failed += 1
             self.reason = self._plain(error)
@@ -189,6 +191,8 @@ class Camera:
         self.answers += 1
         if self.status == "live":
             self.reason = ""
+        for observe in self._observers:
+            observe(Look(self.name, window, answer, features, self.film.reel))
         change = self._state.see(answer["label"], probability)
         if change is not None:
             self.segments.append((window.time, change.state))

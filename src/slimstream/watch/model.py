@@ -11,6 +11,7 @@ from slimstream.clips.timeline import Timeline
 from slimstream.core.errors import UserError
 from slimstream.core.media import Frame
 from slimstream.core.parallel import cores
+from slimstream.runtimes.calibration import Floats
 from slimstream.serving.classifier import Answer, ClipClassifier
 
 
@@ -31,10 +32,11 @@ class Model:
         """Height and width that frames are resized to."""
         return self.classifier.extract.size
 
-    def answer(self, pictures: Sequence[Frame], seconds: Sequence[float]) -> Answer:
+    def answer(self, pictures: Sequence[Frame], seconds: Sequence[float]) -> tuple[Answer, Floats]:
         """The answer for the frames of a window, made by `packs.resize`, and their increasing times.
 
-        Raises ValueError when the network's input cannot be made of them.
+        Also returns its features (F,): see `ClipClassifier.answer`. Raises ValueError when the network's
+        input cannot be made of them.
         """
         packed = pack_frames(pictures, Timeline(np.array(seconds)), self.classifier.extract)
         return self.classifier.answer(Path(), packed.clips)

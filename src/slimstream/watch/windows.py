@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slimstream.clips.packs import resize
 from slimstream.core.media import Frame
+from slimstream.runtimes.calibration import Floats
 from slimstream.serving.classifier import Answer
 from slimstream.watch.model import Model
 
@@ -24,7 +25,8 @@ class Window:
     came: float
     """When its last frame came in, in seconds of `time.monotonic`."""
 
-    def answer(self) -> Answer:
+    def answer(self) -> tuple[Answer, Floats]:
+        """See `Model.answer`."""
         return self.model.answer(self.pictures, self.seconds)
 
 

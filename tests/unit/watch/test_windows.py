@@ -129,7 +129,7 @@ def test_of_pictures_each_is_a_window(tmp_path: Path) -> None:
     assert due(windows, [0.0, 0.2, 0.4, 0.6, 1.2]) == [0.0, 0.6, 1.2]
     window = windows.window(0.0, 0.0)
     assert window is not None and len(window.pictures) == 1
-    assert window.answer()["label"] == "leak"
+    assert window.answer()[0]["label"] == "leak"
 
 
 def test_a_new_network_of_the_same_size_goes_on_with_the_frames_there_are(tmp_path: Path) -> None:
