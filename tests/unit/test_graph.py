@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import networkx
 import pytest
 from ruamel.yaml import YAML
 
@@ -164,6 +165,20 @@ def test_the_graph_can_be_read_at_a_sitting() -> None:
     """More means that code several stages need is spread over too many places."""
     deps = [dep for stage in GRAPH.values() for dep in stage["deps"] if dep.startswith("src/")]
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 220 and len(deps) <= 80
+
+
+def test_the_drawing_of_the_graph_is_true_and_leaves_out_what_follows() -> None:
+    """Arrows that follow from others (a → c, where a → b → c) are left out: nobody can read all of them."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    lines = text.split("flowchart LR\n")[1].split("```")[0].splitlines()
+    sides = [[side.split(" & ") for side in line.strip().split(" --> ")] for line in lines]
+    drawn = {(before, after) for befores, afters in sides for before in befores for after in afters}
+    outs = {stage: [*of["outs"], *of.get("metrics", [])] for stage, of in GRAPH.items()}
+    # An output with a setting of its own is a mapping with one key.
+    made_by = {out if isinstance(out, str) else next(iter(out)): s for s, all in outs.items() for out in all}
+    arrows = {(made_by[dep], stage) for stage, of in GRAPH.items() for dep in of["deps"] if dep in made_by}
+    assert drawn == set(networkx.transitive_reduction(networkx.DiGraph(sorted(arrows))).edges)
+    assert f"all {len(arrows)} arrows" in text
 
 
 def test_dvc_shows_few_numbers_and_plots_that_say_what_they_are() -> None:
