@@ -170,8 +170,8 @@ class Box:
         ]
 
     def networks(self) -> list[str]:
-        """The sha256 of the network of every version."""
-        return [tags["network_sha256"] for tags in self.registry()]
+        """The sha256 of the deployed form of every version."""
+        return [tags["form_sha256"] for tags in self.registry()]
 
     def clips(self) -> tuple[int, int]:
         """Clips in the store, and how many of them are not what their name says."""

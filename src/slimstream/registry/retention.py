@@ -157,7 +157,7 @@ def _needed_by_versions(paths: Paths, uris: list[str]) -> set[str]:
         with _client(paths, uri) as client:
             for version in _search_all(client.search_model_versions):
                 needed |= {version.tags.get("git_commit"), version.run_id}
-                if "network_sha256" in version.tags:  # published by slimstream
+                if "form_sha256" in version.tags:  # published by slimstream
                     model = f"models:/{version.name}/{version.version}"
                     lineage = artifacts.read_artifact(uri, model, "lineage.json")
                     needed |= set(lineage["mlflow_runs"].values())

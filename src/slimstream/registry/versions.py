@@ -264,12 +264,10 @@ class Registry:
         info = artifacts.log_model(self.uri, self.name, run_id, files)
         self.client.update_registered_model(self.name, model_description(self.name, chosen, paths))
         version = int(info.registered_model_version)
-        short = (
-            *("network_sha256", "form_sha256", "runtime", "model"),
-            *("split_hash", "git_commit", "recipe", "source", "flow_run_id"),
-        )
-        self.tag(version, **{key: str(lineage[key]) for key in short if lineage[key]})
-        self.tag(version, macro_f1=f"{scores[f'{chosen}.macro_f1']:.4f}")
+        # MLflow's list shows all tags of all versions: only those that are looked for or compared.
+        self.tag(version, model=chosen, macro_f1=f"{scores[f'{chosen}.macro_f1']:.4f}")
+        looked_for = ("recipe", "git_commit", "form_sha256", "split_hash", "flow_run_id")
+        self.tag(version, **{key: str(lineage[key]) for key in looked_for if lineage[key]})
         return version
 
 

@@ -90,7 +90,7 @@ class Plant:
         client.log_text(self.runs["publish"], json.dumps(lineage), "m/artifacts/lineage.json")
         source = f"{client.get_run(self.runs['publish']).info.artifact_uri}/m"
         client.create_registered_model("m")
-        tags = {"git_commit": self.commits["registered"], "network_sha256": "x"}
+        tags = {"git_commit": self.commits["registered"], "form_sha256": "x"}
         client.create_model_version("m", source, self.runs["publish"], tags=tags)
         aged(paths.run("train"), LONG_AGO).write_text(json.dumps({"run_id": self.runs["checkout"]}))
 
