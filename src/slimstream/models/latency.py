@@ -1,5 +1,6 @@
 """Latency of calls: percentiles over single timed calls."""
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def latency(call: Callable[[], object], runs: int, warm_up: int = 3) -> Latency:
 
 
 def latencies(calls: Mapping[str, Callable[[], object]], runs: int, warm_up: int = 3) -> dict[str, Latency]:
-    """Time several calls alternately; see `time_in_turns`."""
+    """Time several calls in turns; see `time_in_turns`."""
     return {name: percentiles(spent) for name, spent in time_in_turns(calls, runs, warm_up).items()}
 
 
@@ -44,7 +45,13 @@ def time_in_turns(
 ) -> dict[str, tuple[float, ...]]:
     """Wall times in ms of `runs` calls each, after `warm_up` calls that are not counted.
 
-    The calls alternate, so that other load on the machine affects all equally.
+    Each turn has its own order, so that other load on the machine affects all equally, and so does what the
+    call before has left in the caches. The orders are the same every time.
     """
-    turns = [time_calls(list(calls.values())) for _ in range(warm_up + runs)][warm_up:]
-    return dict(zip(calls, zip(*turns, strict=True), strict=True))
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    order, orders = list(calls), random.Random(0)
+    for _ in range(warm_up + runs):
+        orders.shuffle(order)
+        for name, milliseconds in zip(order, time_calls([calls[name] for name in order]), strict=True):
+            spent[name].append(milliseconds)
+    return {name: tuple(times[warm_up:]) for name, times in spent.items()}
