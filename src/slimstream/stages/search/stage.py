@@ -8,6 +8,7 @@ clip to the answer, measured on this machine. The test part is never read.
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any, cast
 
 from slimstream.clips.params import ExtractParams
@@ -108,13 +109,23 @@ def trials(paths: Paths) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
 
 
 def preflight(
-    search: SearchParams, train: TrainParams, extract: ExtractParams, distill__attention: float
+    search: SearchParams,
+    train: TrainParams,
+    extract: ExtractParams,
+    distill__attention: float,
+    publish__models: Sequence[str],
 ) -> None:
     """Raise UserError for an axis that cannot be searched, and candidates that the packs cannot serve.
 
     Attention transfer compares maps stream by stream, so that it needs one choice of streams and networks.
+    `publish__models` may not name the network of the search alone where nothing is searched.
     """
     if not search.active:
+        if list(publish__models) == ["slim"]:
+            raise UserError(
+                "params.yaml: publish.models names only slim, the network that search finds, and search has "
+                "nothing to try; give it lists (search.frames, search.sizes …), or name pruned or distilled."
+            )
         return
     from slimstream.stages.search.checks import check_networks  # torch takes seconds to import
 

@@ -46,6 +46,18 @@ def test_attention_is_compared_among_networks_of_the_same_streams(streams: list[
         preflight(resolve(settings, "recipe"), Paths(Path("nowhere")), [STAGES["search"]])
 
 
+@pytest.mark.parametrize("search", [{}, {"frames": [8, 4]}])
+def test_the_network_of_the_search_alone_is_published_only_where_there_is_one(search: dict[str, Any]) -> None:
+    settings = {
+        "extract": {"frames": 8, "size": [64, 64]},
+        "train": {"model": LITE, "fit": {"epochs": 0, "head": 1.0}},
+        "search": search,
+        "publish": {"models": ["slim"]},
+    }
+    with nullcontext() if search else pytest.raises(UserError, match=r"publish\.models names only slim"):
+        preflight(resolve(settings, "recipe"), Paths(Path("nowhere")), [STAGES["search"]])
+
+
 def test_every_combination_is_a_candidate_and_a_missing_list_is_as_train_says() -> None:
     search = SearchParams(frames=[8, 4, 4], sizes=[(64, 64), (32, 48)])
     found = candidates(
