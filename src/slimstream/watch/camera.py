@@ -21,6 +21,7 @@ from slimstream.watch.secrets import shown, without_address
 from slimstream.watch.settings import CameraParams, WatchParams, expand
 from slimstream.watch.sources import open_source
 from slimstream.watch.states import State
+from slimstream.watch.turns import Turns
 from slimstream.watch.windows import Window, Windows
 
 PAUSES = (1.0, 60.0)
@@ -44,6 +45,7 @@ class Camera:
         pending: Pending,
         outbox: Outbox,
         stop: Flag,
+        turns: Turns,
         observers: Sequence[Observer] = (),
     ) -> None:
         """`folder` is for its progress; `model` gives the network in use. Raises UserError for its source."""
@@ -65,7 +67,7 @@ class Camera:
         """Seconds from the last frame of a window to its answer."""
         self.frames = self.answers = self.dropped = self.failed = self.breaks = 0
         """Frames looked at; windows answered, dropped on a slow machine, without an answer; breaks."""
-        self.lateness = Lateness()
+        self.lateness = Lateness(lambda: turns.has(name))
         self._camera, self._settings, self._stop = camera, settings, stop
         self._model, self._pending, self._outbox, self._observers = model, pending, outbox, observers
         self._address = expand(camera.source)
@@ -93,6 +95,11 @@ class Camera:
     def behind(self) -> bool:
         """Whether the machine is too slow for it, so that frames are left out."""
         return self.lateness.behind
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether it is looked at now; on a machine that is too slow cameras take turns."""
+        return self.lateness.in_turn()
 
     @property
     def fps(self) -> float:

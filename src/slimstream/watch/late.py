@@ -1,5 +1,7 @@
 """Whether this machine is too slow for a stream, told by how late its packets are read."""
 
+from collections.abc import Callable
+
 BEHIND, CAUGHT_UP = 2.0, 0.5
 """Seconds: packets that are read later than the first are left out until they are read less late than the
 second."""
@@ -14,8 +16,11 @@ RESET = 10.0
 class Lateness:
     """Tells which packets to leave out so that a slow machine stays in time."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_turn: Callable[[], bool] = lambda: True) -> None:
+        """`in_turn` tells whether the stream is looked at now: see `Turns`."""
+        self.in_turn = in_turn
         self.behind = False
+        self._waits = False  # for its turn, and then for a key frame
         self._seen = 0.0  # when the last packet was read
         self._delay: float | None = None  # its reading time minus its timestamp
         self._least = 0.0  # the same of a packet that was read in time
@@ -30,6 +35,9 @@ class Lateness:
             stamp: seconds, its timestamp.
             key: whether decoding can begin with it.
         """
+        if not self.in_turn():
+            self._waits, self.behind, self._delay = True, False, None
+            return True
         delay = now - stamp
         if self._delay is None or abs(delay - self._delay) > RESET + now - self._seen:
             self._least, self._until, self._best, self.behind = delay, now + PERIOD, 0.0, False
@@ -43,4 +51,5 @@ class Lateness:
             self._until, self._best = now + PERIOD, late
         if self.behind and key and late < CAUGHT_UP:
             self.behind = False
-        return self.behind
+        self._waits = self._waits and not key
+        return self.behind or self._waits

@@ -19,6 +19,11 @@ from slimstream.watch.stream import stream_shots
 STREAMS = ("rtsp", "rtsps", "http", "https")
 
 
+def is_stream(address: str) -> bool:
+    """Whether the source at `address` is a stream of packets, as of a camera in the network."""
+    return address.partition("://")[0] in STREAMS
+
+
 def open_source(address: str, progress: Path, lateness: Lateness) -> Source:
     """The source at `address`; nothing is opened before its recordings are asked for.
 
@@ -33,7 +38,7 @@ def open_source(address: str, progress: Path, lateness: Lateness) -> Source:
     if scheme == "rig":
         next(rig_clips(address))
         return _live(partial(rig_frames, address))
-    if scheme in STREAMS:
+    if is_stream(address):
         return _live(partial(stream_shots, address, lateness))
     if scheme:
         raise UserError(f"{scheme}:// is no source; there are {', '.join(STREAMS)}, rig, files and folders.")

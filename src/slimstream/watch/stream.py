@@ -29,9 +29,9 @@ MPJPEG = "mpjpeg"
 def stream_shots(address: str, lateness: Lateness) -> Shots:
     """The frames of the stream at `address` from now to its end, timed by its clock or, without, by arrival.
 
-    Damaged frames, and those predicted from them, are left out. When the machine is too slow, packets of a
-    stream with a clock are left out, too; `lateness` knows. Raises UnreadableVideo and
-    av.error.FFmpegError, whose message may hold the address.
+    Damaged frames, and those predicted from them, are left out; so are packets while other streams have
+    their turn and, of a stream with a clock, when the machine is too slow: `lateness` knows. Raises
+    UnreadableVideo and av.error.FFmpegError, whose message may hold the address.
     """
     container: Any = av.open(
         address, options=OPTIONS, timeout=(PATIENCE, PATIENCE), metadata_errors="replace"
@@ -40,7 +40,7 @@ def stream_shots(address: str, lateness: Lateness) -> Shots:
         stream, rgb = largest_track(container), RgbConverter()
         kind = container.format
         clockless = kind.name == MPJPEG or kind.flags & av.format.Flags.no_timestamps.value
-        for frame in deinterlaced(_whole_frames(container, stream, None if clockless else lateness)):
+        for frame in deinterlaced(_whole_frames(container, stream, lateness, clockless)):
             if clockless:
                 yield time.monotonic(), partial(rgb.picture, frame)
             elif frame.time is not None:  # an RTSP server may begin without
@@ -49,17 +49,23 @@ def stream_shots(address: str, lateness: Lateness) -> Shots:
         container.close()
 
 
-def _whole_frames(container: Any, stream: Any, lateness: Lateness | None) -> Iterator[av.VideoFrame]:
+def _whole_frames(
+    container: Any, stream: Any, lateness: Lateness, clockless: bool
+) -> Iterator[av.VideoFrame]:
     spoilt, skipped, last = False, False, time.monotonic()
     for packet in container.demux(stream):
         now = time.monotonic()
         if now - last > PATIENCE:
             raise UnreadableVideo("packets come, but no whole frame")
-        if lateness is not None and packet.dts is not None:
-            stamp = float(packet.dts * packet.time_base)
-            if lateness.leaves_out(now, stamp, packet.is_keyframe):
-                skipped, last = True, now
-                continue
+        if clockless:
+            left_out = not lateness.in_turn()
+        else:
+            left_out = packet.dts is not None and lateness.leaves_out(
+                now, float(packet.dts * packet.time_base), packet.is_keyframe
+            )
+        if left_out:
+            skipped, last = True, now
+            continue
         if skipped:
             stream.codec_context.flush_buffers()
             spoilt = skipped = False

@@ -21,6 +21,8 @@ from slimstream.watch.mqtt import Mqtt
 from slimstream.watch.notices import Notices
 from slimstream.watch.pending import Pending
 from slimstream.watch.settings import WatchParams
+from slimstream.watch.sources import is_stream
+from slimstream.watch.turns import Turns
 from slimstream.watch.webhook import Webhook
 
 TOLD = 60.0
@@ -39,6 +41,9 @@ class Watcher:
         self.folder = paths.root / p.folder
         self.champion = champion
         self._stop, self._pending = Flag(), Pending()
+        streams = [name for name, camera in p.cameras.items() if is_stream(camera.source)]
+        # Long enough for a key frame, a window and a few answers.
+        self.turns = Turns(streams, 15 + 2 * champion.model.seconds)
         self._told, self._dropped = float("-inf"), 0
         notices = Notices()
         self.clips = Clips(self.folder / "clips", p.clips, notices)
@@ -46,7 +51,7 @@ class Watcher:
         self.cameras = {
             name: Camera(
                 *(name, camera, p, self.folder, lambda: champion.model),
-                *(self._pending, self.outbox, self._stop),
+                *(self._pending, self.outbox, self._stop, self.turns),
             )
             for name, camera in p.cameras.items()
         }
@@ -77,7 +82,9 @@ class Watcher:
         """
         while not all(camera.ended for camera in self.cameras.values()):
             self._stop.wait(0.2)
-            self._tell_slowness()
+            late = [name for name, camera in self.cameras.items() if camera.behind]
+            self.turns.look(time.monotonic(), late)
+            self._tell_slowness(len(late))
         return any(camera.failed for camera in self.cameras.values())
 
     def snapshot(self) -> dict[str, Any]:
@@ -101,13 +108,15 @@ class Watcher:
             "events_sent": self.outbox.sent,
         }
 
-    def _tell_slowness(self) -> None:
-        cameras = self.cameras.values()
-        late, dropped = sum(camera.behind for camera in cameras), sum(camera.dropped for camera in cameras)
-        if (late or dropped > self._dropped) and time.monotonic() - self._told > TOLD:
+    def _tell_slowness(self, late: int) -> None:
+        dropped, turns = sum(camera.dropped for camera in self.cameras.values()), self.turns
+        slow = late or dropped > self._dropped or not turns.all_at_once
+        if slow and time.monotonic() - self._told > TOLD:
+            in_turns = f", looks at {turns.at_once} at once for {turns.seconds:.0f} s each"
             print(
-                f"watch: this machine is too slow for {len(cameras)} cameras: it drops windows "
-                f"({dropped - self._dropped}) or leaves out frames ({late} cameras); give it fewer.",
+                f"watch: this machine is too slow for {len(self.cameras)} cameras: it drops windows "
+                f"({dropped - self._dropped}), leaves out frames ({late} cameras)"
+                f"{'' if turns.all_at_once else in_turns}; give it fewer.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -133,6 +142,7 @@ def _shown(camera: Camera) -> dict[str, Any]:
         "since": camera.since,
         "reason": camera.reason,
         "behind": camera.behind,
+        "in_turn": camera.in_turn,
         "state": camera.state,
         "label": answer.get("label"),
         "probabilities": {key[2:]: value for key, value in answer.items() if key.startswith("p_")},

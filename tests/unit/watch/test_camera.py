@@ -18,6 +18,7 @@ from slimstream.watch.model import Model
 from slimstream.watch.pending import Pending
 from slimstream.watch.recording import Recording
 from slimstream.watch.settings import CameraParams, WatchParams
+from slimstream.watch.turns import Turns
 from slimstream.watch.watcher import Watcher
 from slimstream.watch.windows import Window
 from tests.unit.finished_pipeline import render
@@ -173,7 +174,7 @@ def test_a_new_network_takes_over_without_a_window_lost(tmp_path: Path, size: tu
     settings = WatchParams(cameras={"a": params}, hop=0.1)
     camera = Camera(
         *("a", params, settings, tmp_path, lambda: models[-1], Asked()),
-        *(None, module.Flag()),  # type: ignore[arg-type]
+        *(None, module.Flag(), Turns([], 20)),  # type: ignore[arg-type]
     )
 
     def shots() -> Iterator[tuple[float, object]]:

@@ -53,6 +53,7 @@ function notice(camera) {
   if (camera.status === "gone") return `No picture since ${clock(camera.since)}: ${camera.reason}`;
   if (camera.status === "starting") return "Waits for the first picture";
   if (camera.status === "ended") return camera.reason ? `Ended: ${camera.reason}` : "Ended";
+  if (!camera.in_turn) return "This machine is too slow for all cameras: waits for its turn";
   if (camera.behind) return "This machine is too slow: frames are left out";
   return camera.reason && `No answer: ${camera.reason}`;
 }
