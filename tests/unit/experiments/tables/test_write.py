@@ -10,8 +10,9 @@ from slimstream.core.paths import Paths
 from slimstream.experiments.tables.cells import DataSource
 from slimstream.experiments.tables.protocols import FLATTERS, Folds, Replicates, Splits
 from slimstream.experiments.tables.results import Seeds
+from slimstream.experiments.tables.rows import network_cost
 from slimstream.experiments.tables.spec import Spec
-from slimstream.experiments.tables.write import network_cost, replace_section, write_results
+from slimstream.experiments.tables.write import replace_section, write_results
 from tests.unit.experiments.tables.cells_by_hand import cells, replicates
 
 CONTENT: dict[str, Any] = {
