@@ -66,6 +66,17 @@ def test_the_daily_look_finds_labelled_windows_and_ingest_fetches_them(paths: Pa
     assert look(paths).removed == [f"{PREFIX}{GATE.clip}"]
 
 
+def test_the_daily_look_works_in_a_worktree_of_its_own(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(paths)
+    labels.label(Store(paths.root / "watched/inbox"), GATE.id, "leak")
+    (tmp_path / "worktree").mkdir()
+    (tmp_path / "worktree/source.lock.json").write_bytes(paths.source_lock.read_bytes())
+    monkeypatch.setenv("SLIMSTREAM_SOURCE_ROOT", str(tmp_path))
+    assert look(Paths(tmp_path / "worktree"), write=False).new == [f"{PREFIX}{GATE.clip}"]
+
+
 def test_groups_of_other_names_are_the_camera(paths: Paths) -> None:
     labels.label(Store(paths.root / "watched/inbox"), ROOF.id, "leak")
     found = scan(INGEST, ["shift"], paths)
