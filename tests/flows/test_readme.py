@@ -84,6 +84,7 @@ ELSEWHERE = {
     "make up": "tests/flows/test_services.py::test_up_starts_what_is_missing_and_nothing_else",
     "make watch": "tests/unit/test_makefile.py::test_watch_looks_at_the_rig_where_nothing_is_named",
     "python -m slimstream watch": "tests/unit/watch/test_command.py",
+    "python -m slimstream inbox": "tests/unit/watch/inbox/test_handoff.py",
     "make status": "tests/flows/test_services.py::test_all_are_well_and_secrets_stay_secret",
     "make down": "tests/flows/test_services.py::test_down_leaves_no_process",
     "make bench": "tests/unit/test_benchmarks.py",

@@ -28,7 +28,7 @@ from slimstream.watch.events import Event
 from slimstream.watch.mqtt import Mqtt
 from slimstream.watch.page.server import serving
 from slimstream.watch.secrets import PASSWORD
-from slimstream.watch.settings import CameraParams, MqttParams, WatchParams
+from slimstream.watch.settings import CameraParams, InboxParams, MqttParams, WatchParams
 from slimstream.watch.watcher import Watcher
 from tests.flows.browser import CHROMIUM, QUIET
 from tests.ports import free_port
@@ -300,3 +300,53 @@ def test_the_page_shows_cameras_states_and_clips(tmp_path: Path, size: tuple[int
         page.screenshot(path=tmp_path / "page.png")
         chromium.close()
     assert not faults
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)], ids=["laptop", "telephone"])
+def test_a_person_labels_in_the_inbox(tmp_path: Path, size: tuple[int, int]) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    champion = Champion(str(tiny.export(tmp_path / "model", 1.0, red=1.0)), Paths(tmp_path), None, None)
+    cameras = {name: CameraParams(source=f"rig://{name[-1]}?fps=10") for name in ("east3", "west4")}
+    settings = WatchParams(cameras=cameras, agree=2, inbox=InboxParams(margin=0.9))
+    watcher = Watcher(settings, champion, Paths(tmp_path))
+    width, height = size
+    with watcher.running(), serving(watcher, "127.0.0.1", 0, "secret") as address, sync_playwright() as play:
+        assert watcher.desk is not None
+        tiny.until(lambda: watcher.desk.count >= 4)
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = chromium.new_page(
+            viewport={"width": width, "height": height},
+            http_credentials={"username": "admin", "password": "secret"},
+        )
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address)
+        page.locator("#inbox").click()
+        tiny.until(lambda: page.evaluate("document.querySelector('video')?.currentTime ?? 0") > 0.1)
+        count = page.locator("#count")
+        page.keyboard.press("1")
+        expect(count).to_contain_text("· 1 labelled")
+        page.keyboard.press("n")
+        page.keyboard.type("foam on top")
+        page.keyboard.press("Enter")
+        expect(count).to_contain_text("· 2 labelled")
+        page.locator("#dismiss").click()
+        expect(page.locator("#decided li").first).to_contain_text("nonsense")
+        page.keyboard.press("u")  # the nonsense
+        expect(page.locator("#decided li")).to_have_count(2)
+        page.keyboard.press("u")  # the foam
+        expect(count).to_contain_text("· 1 labelled")
+        page.get_by_role("button", name="normal").click()
+        expect(count).to_contain_text("· 2 labelled")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width > 1000:
+            assert page.evaluate("document.documentElement.scrollHeight") <= height
+        page.screenshot(path=tmp_path / "inbox.png")
+        chromium.close()
+    assert not faults
+    table = (tmp_path / "watched/inbox/metadata.csv").read_text().splitlines()
+    assert table[0] == "path,label,camera,day,time" and {line.split(",")[1] for line in table[1:]} == {
+        "leak",
+        "normal",
+    }

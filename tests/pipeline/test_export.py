@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -51,8 +52,10 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
     folder = paths.export("pruned")
     names = {file for runtime in RUNTIMES.values() for file in runtime.files}
     assert {file.name for file in folder.iterdir()} == names | {
-        *("preprocessing.json", "runtimes.json", "calibration.json", "reference.safetensors")
+        *("preprocessing.json", "runtimes.json", "calibration.json", "reference.safetensors", "suspects.json")
     }
+    judged = json.loads((folder / "suspects.json").read_text())["judged"]
+    assert judged == (pd.read_parquet(paths.split)["part"] == "val").sum(), "its layers know the train clips"
     calibration = read_calibration(folder)
     assert calibration.outputs == ("logits", "features") and calibration.temperature > 0
     assert calibration.left_out is None, "its layers know all classes"

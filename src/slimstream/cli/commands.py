@@ -262,6 +262,21 @@ def watch(args: argparse.Namespace, paths: Paths) -> int:
     return 0
 
 
+def inbox(args: argparse.Namespace, paths: Paths) -> None:
+    """List the open windows of the inbox, export all, or take in labels."""
+    from slimstream.watch.inbox import handoff
+    from slimstream.watch.inbox.store import Store
+    from slimstream.watch.settings import WatchParams
+
+    store = Store(args.folder or paths.root / WatchParams().folder / "inbox")
+    if args.does == "export":
+        print(f"{handoff.export(store, args.to, args.out)} windows are in {args.out}.")
+    elif args.does == "import":
+        print(handoff.import_labels(store, args.file))
+    else:
+        print(handoff.listed(store))
+
+
 def folds(args: argparse.Namespace, paths: Paths) -> None:
     """Run the leave-one-group-out folds and print their table."""
     from slimstream.experiments.folds import run_folds

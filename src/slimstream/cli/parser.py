@@ -14,7 +14,7 @@ from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES
 from slimstream.tracking.address import store_sentence
 
-WITHOUT_REGISTRY = ("models", "clean", "folds", "process", "tables")
+WITHOUT_REGISTRY = ("models", "clean", "folds", "inbox", "process", "tables")
 """Commands that neither record runs nor read versions; all others say where the registry is."""
 SENSORS_HELP = """\
 A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
@@ -188,6 +188,19 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--port", type=int, default=8780, help="port of the page (default: 8780; 0: a free one)"
     )
+    inbox = add(
+        "inbox", "list, hand out and take in the doubtful windows that watch has kept", commands.inbox
+    )
+    inbox.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="the inbox (default: watched/inbox, as watch's)"
+    )
+    does = inbox.add_subparsers(dest="does", metavar="WHAT")
+    does.add_parser("list", help="what is open, the likeliest most useful first (default)")
+    export = does.add_parser("export", help="write all windows for a labelling tool")
+    export.add_argument("--to", choices=("label-studio", "cvat"), required=True, help="which tool")
+    export.add_argument("out", type=Path, metavar="OUT", help="a folder that is not there yet")
+    take = does.add_parser("import", help="label windows as an export of such a tool says")
+    take.add_argument("file", type=Path, metavar="FILE", help="JSON of Label Studio, XML or ZIP of CVAT")
     folds = add(
         "folds", "leave one group out at a time: the honest number for a handful of cameras", commands.folds
     )

@@ -281,8 +281,9 @@ def prepare_source(params: Params, home: Paths, source: str, paths: Paths) -> No
 
 
 def with_source(params: Params, source: str) -> Params:
-    """`params` with another ingest.source."""
-    return params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": source})})
+    """`params` with another ingest.source, which no clips labelled in `watch` join."""
+    ingest = params.ingest.model_copy(update={"source": source, "labelled": None})
+    return params.model_copy(update={"ingest": ingest})
 
 
 def check_code(stage: str, code: str | None) -> None:

@@ -18,6 +18,7 @@ from slimstream.pipeline.params import Params
 from slimstream.splits.columns import COUNTED, effective_group_by, too_few_test_clips
 from slimstream.splits.given import divide
 from slimstream.splits.params import SplitParams
+from slimstream.stages.ingest.labelled import PREFIX
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.stages.ingest.sources import open_source, samples
 
@@ -94,7 +95,8 @@ def seconds(params: Params, paths: Paths, items: Sequence[Item], source: str) ->
     """
     if len(items) < FEW:
         return FIRST, WHOLE
-    with samples(open_source(params.ingest, source, paths), items, TIMED) as files:
+    own = [item for item in items if not item.key.startswith(PREFIX)]
+    with samples(open_source(params.ingest, source, paths), own, TIMED) as files:
         times = _clip_seconds(files, params)
     if times is None:
         return FIRST, WHOLE

@@ -48,6 +48,10 @@ class Reference:
         size = np.linalg.norm(features, axis=1) * np.linalg.norm(self.centre)
         return np.asarray(1 - features @ self.centre / np.maximum(size, 1e-12), np.float64)
 
+    def place(self, features: Floats) -> Floats:
+        """Features (B, F) as (B, d), where clips of one class scatter by about 1 in all directions."""
+        return np.asarray((features - self.centre) / self.scale @ self.projection)
+
     def away(self, features: Floats) -> npt.NDArray[np.float64]:
         """Distance (B,) to the nearest class, divided by exp(a): large for states that are none of them.
 
@@ -58,7 +62,7 @@ class Reference:
         mean of the class, the largest of all.
         """
         means = self.means[np.isfinite(self.means).all(1)]
-        x = (features - self.centre) / self.scale @ self.projection
+        x = self.place(features)
         nearest = np.linalg.norm(x[:, None] - means, axis=2).min(1)
         lines = means - means.mean(0)
         along = (x - means.mean(0)) @ (lines / np.maximum((lines**2).sum(1, keepdims=True), 1e-12)).T

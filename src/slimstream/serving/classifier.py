@@ -50,6 +50,7 @@ class ClipClassifier:
             raise UserError(
                 f"{folder} holds no deployed network: {file.name} is missing or not ours."
             ) from error
+        self.folder = folder
         self.runtime = runtime or read_forms(folder)[0].runtime
         self._network, self._calibration = open_calibrated(folder, self.runtime, threads=threads)
 
@@ -94,6 +95,14 @@ class ClipClassifier:
         judged = self._calibration.answer(outputs, len(self.classes))
         answer = self._answer(name, [(p, float(unlikeness)) for p, unlikeness in zip(*judged, strict=True)])
         return answer, outputs[:, len(self.classes) :].mean(0)
+
+    def place(self, features: Floats) -> Floats:
+        """Where a clip with these features (F,) lies among those learnt from: see `Reference.place`.
+
+        (d,), or (0,) for a network without a reference.
+        """
+        reference = self._calibration.reference
+        return np.zeros(0) if reference is None else reference.place(features[None])[0]
 
     def explain(self, file: Path, label: str) -> Heat:
         """Where in the picture of `file` lies what speaks for the class `label`: see `occlusion_map`.

@@ -12,6 +12,7 @@ from slimstream.core.media import Frame
 from slimstream.serving.classifier import Answer
 from slimstream.watch.events import Event, Outbox, iso
 from slimstream.watch.film import Film
+from slimstream.watch.inbox.clip import compress
 from slimstream.watch.late import Lateness
 from slimstream.watch.looks import Look, Observer
 from slimstream.watch.model import Model
@@ -172,8 +173,9 @@ class Camera:
         if (model := self._model()) is not self._windows[-1].model:
             self._windows = [self._windows[0], Windows(model, self._settings.hop, self._windows[0])]
         seen = _cut(picture, self._camera.region)
+        original = compress(seen) if self._settings.inbox.per_day else b""
         for windows in self._windows:
-            windows.add(seen, seconds)
+            windows.add(seen, seconds, original)
         if self._windows[-1].full:  # before, the former network goes on
             self._windows = self._windows[-1:]
 
@@ -199,7 +201,7 @@ class Camera:
         if self.status == "live":
             self.reason = ""
         for observe in self._observers:
-            observe(Look(self.name, window, answer, features, self.film.reel))
+            observe(Look(self.name, window, answer, features, self.film.reel, self.state))
         change = self._state.see(answer["label"], probability)
         if change is not None:
             self.segments.append((window.time, change.state))

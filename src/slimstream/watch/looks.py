@@ -20,6 +20,8 @@ class Look:
     """(F,) of the window; F is 0 for a network without a reference."""
     reel: Callable[[], Reel]
     """Gives the pictures of the last seconds, for a clip of them."""
+    state: str | None = None
+    """The agreed state of the camera before this answer."""
 
 
 Observer = Callable[[Look], None]

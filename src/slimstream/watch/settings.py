@@ -57,6 +57,17 @@ class MqttParams(Section):
     )
 
 
+class InboxParams(Section):
+    """Doubtful windows that are kept to be labelled."""
+
+    per_day: int = Field(20, ge=0, description="windows kept a day and camera; 0: there is no inbox")
+    most: int = Field(500, ge=1, description="windows kept in all, those that were labelled not counted")
+    gigabytes: float = Field(2.0, gt=0, description="the same by the bytes of their clips")
+    margin: Fraction = Field(
+        0.2, description="the two best probabilities of an uncertain window differ by less than this"
+    )
+
+
 class WatchParams(Section):
     """Everything about `watch`."""
 
@@ -77,6 +88,7 @@ class WatchParams(Section):
     folder: Path = Field(Path("watched"), description="where events and their clips are kept")
     clips: int = Field(500, ge=0, description="number of clips of events kept; older ones are deleted")
     clip_seconds: float = Field(10.0, gt=0, le=60, description="length of the clip of an event")
+    inbox: InboxParams = InboxParams()
     mqtt: MqttParams | None = Field(None, description="where events and states are published; null: nowhere")
 
 

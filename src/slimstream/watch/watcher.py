@@ -17,6 +17,9 @@ from slimstream.watch.camera import Camera
 from slimstream.watch.champion import Champion
 from slimstream.watch.clips import Clips
 from slimstream.watch.events import JsonLines, Outbox, Sink, Terminal
+from slimstream.watch.inbox.desk import Desk
+from slimstream.watch.inbox.inbox import Inbox
+from slimstream.watch.inbox.suspects import Suspects
 from slimstream.watch.mqtt import Mqtt
 from slimstream.watch.notices import Notices
 from slimstream.watch.pending import Pending
@@ -48,10 +51,17 @@ class Watcher:
         notices = Notices()
         self.clips = Clips(self.folder / "clips", p.clips, notices)
         self.outbox = Outbox(_sinks(p, self.folder, paths.root), self.clips, notices)
+        self.inbox = Inbox(self.folder / "inbox", p.inbox, notices) if p.inbox.per_day else None
+        observers = [self.inbox.observe] if self.inbox else []
+        self.desk = (
+            Desk(self.inbox.store, Suspects(paths, self.inbox.store.folder), lambda: champion.model)
+            if self.inbox
+            else None
+        )
         self.cameras = {
             name: Camera(
                 *(name, camera, p, self.folder, lambda: champion.model),
-                *(self._pending, self.outbox, self._stop, self.turns),
+                *(self._pending, self.outbox, self._stop, self.turns, observers),
             )
             for name, camera in p.cameras.items()
         }
@@ -74,6 +84,8 @@ class Watcher:
             for thread in [*work, *(camera.thread for camera in self.cameras.values())]:
                 thread.join(max(0.0, end - time.monotonic()))
             self.outbox.close()
+            if self.inbox:
+                self.inbox.close()
 
     def wait(self) -> bool:
         """Wait until all sources have ended, which live ones never do; say when the machine is too slow.
@@ -106,6 +118,7 @@ class Watcher:
             "cameras": [_shown(camera) for camera in self.cameras.values()],
             "events": [asdict(event) | {"text": event.text} for event in reversed(self.outbox.recent)],
             "events_sent": self.outbox.sent,
+            "inbox": self.desk.count if self.desk else None,
         }
 
     def _tell_slowness(self, late: int) -> None:

@@ -80,8 +80,10 @@ def calibrate_head(
     classes: Sequence[str],
     strength: float,
     keep: float | None,
-) -> Calibration:
+) -> tuple[Calibration, Floats]:
     """The calibration of a network of which only the head has learnt, in closed form, from all `clips`.
+
+    Also returns the probabilities (N, n) of these clips by heads that have not learnt from their groups.
 
     `x` are the features (N, F) of the clips with the indices `some`, and `strength` is that of the head. On
     inner folds heads and references are fitted to the other folds' clips alone.
@@ -91,10 +93,11 @@ def calibrate_head(
     judged = [Judged(folds.of_clip != i, folds.of_clip == i) for i in range(folds.count)]
     logits = logits_left_out(x, truth, folds, len(classes), strength)
     fitted = calibrate(logits, x, truth, len(classes), judged, keep)
+    probabilities = softmax(logits / fitted.temperature)
     if fitted.limits is None:
-        return fitted
+        return fitted, probabilities
     found = tell_left_out(x, truth, len(classes), judged, fitted.limits)
-    return replace(fitted, left_out={classes[k]: area for k, area in found.items()})
+    return replace(fitted, left_out={classes[k]: area for k, area in found.items()}), probabilities
 
 
 def calibrate_network(

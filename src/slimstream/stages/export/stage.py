@@ -47,6 +47,7 @@ from slimstream.stages.export.own_heads import JUDGES, Judged, give_own_heads, j
 from slimstream.stages.export.own_heads import answers as form_answers
 from slimstream.stages.export.params import ExportParams
 from slimstream.stages.export.preprocessing import preprocessing
+from slimstream.stages.export.suspects import find_suspects, write_suspects
 from slimstream.training.params import TrainParams
 
 PARITY = 1e-4
@@ -160,10 +161,13 @@ def run(
         if isinstance(model, Classifier) and model.has_one_head:
             x = form_answers(name, folder, chosen.runtime, both, "features", clips)
         if own is not None and x is not None and refit__strength is not None:
-            calibration = calibrate_head(x, both, clips, classes, refit__strength, export.keep)
+            calibration, said = calibrate_head(x, both, clips, classes, refit__strength, export.keep)
+            ids, truth = both.rows["id"].iloc[clips], both.truth[clips]
         else:
-            calibration = calibrate_network(answers[chosen.runtime], x, both, clips, classes, export.keep)
+            said, ids, truth = answers[chosen.runtime], val.rows["id"], val.truth
+            calibration = calibrate_network(said, x, both, clips, classes, export.keep)
         write_calibration(calibration, folder)
+        write_suspects(find_suspects(said, truth, ids.tolist(), classes), len(truth), folder)
         text = json.dumps(preprocessing(card, known[0].shape, seconds), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
         metrics |= numbers(name, folder)

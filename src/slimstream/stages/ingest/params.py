@@ -50,6 +50,9 @@ class IngestParams(Section):
     source: str = Field(
         "rig", description="a folder, s3://bucket/prefix, or a simulated plant: rig, bench, pellets"
     )
+    labelled: str | None = Field(
+        "watched/inbox", description="folder of clips labelled in watch, which join the source; null: none"
+    )
     endpoint_url: str | None = Field(
         None, description="an S3 server for clips alone; AWS_ENDPOINT_URL is for all"
     )

@@ -15,6 +15,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.stages.ingest.held_out import HeldOut, last_split
+from slimstream.stages.ingest.labelled import WithLabelled, with_labelled
 from slimstream.stages.ingest.name_columns import with_name_columns
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested
@@ -83,6 +84,8 @@ def scan(
 ) -> ScanResult:
     """List `source` (or ingest.source) and update source.lock.json when something has changed.
 
+    The clips of ingest.labelled join those of ingest.source, and of no other source.
+
     `group_by` is split.group_by: clips of groups that were test stay test. Without `write` the file is not
     written. `ask` is called when the lock or the last split is missing: it returns further clips and groups
     known to have been in a test part, and messages about them. Raises UserError when the source cannot be
@@ -92,6 +95,9 @@ def scan(
     source_ = open_source(ingest, uri, paths)
     check_ingested(paths)
     listing = with_name_columns(source_.list(), ingest.columns)
+    both = with_labelled(source_, uri, ingest, paths, group_by)
+    if uri == normalise(ingest.source) and isinstance(both, WithLabelled):
+        listing = both.join(listing)
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
     found = {item.key: item for item in listing.items}

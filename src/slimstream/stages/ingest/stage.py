@@ -16,6 +16,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log, progress_bar
+from slimstream.stages.ingest.labelled import with_labelled
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested
 from slimstream.stages.ingest.scan import read_lock
@@ -29,7 +30,7 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
     Raises UserError when source.lock.json does not belong to the settings.
     """
     lock = read_lock(paths.source_lock)
-    source = open_source(ingest, lock.source, paths)
+    source = with_labelled(open_source(ingest, lock.source, paths), lock.source, ingest, paths)
     outdated = source.outdated(lock.listing) or lock.columns != ingest.columns
     if lock.source != normalise(ingest.source) or outdated:
         raise UserError(

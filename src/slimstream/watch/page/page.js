@@ -151,6 +151,8 @@ async function look() {
     get("cameras").style.setProperty("--columns", columns);
     for (const camera of state.cameras) showCamera(camera, state.now);
     showEvents(state.events);
+    get("inbox").hidden = state.inbox === null;
+    get("inbox").textContent = `Inbox ${state.inbox}`;
     get("clock").textContent = clock(state.now);
   } catch (error) {
     alarm(`This page gets no news from watch (${error.message}): what it shows is old.`);

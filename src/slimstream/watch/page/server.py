@@ -1,4 +1,7 @@
-"""The HTTP server of `watch`: the page, its data, pictures, clips and metrics. It only answers questions."""
+"""The HTTP server of `watch`: the page, its data, pictures, clips and metrics.
+
+It only answers questions, but for the inbox, whose decisions `page.inbox` takes.
+"""
 
 import os
 import secrets
@@ -13,6 +16,7 @@ from slimstream.core.errors import UserError
 from slimstream.core.proxy import LOOPBACK
 from slimstream.tracking.servers import HOST
 from slimstream.watch.metrics import WatchCollector
+from slimstream.watch.page.inbox import add_inbox
 from slimstream.watch.secrets import PASSWORD
 from slimstream.watch.watcher import Watcher
 
@@ -87,6 +91,9 @@ def make_app(watcher: Watcher, hosts: list[str], password: str | None) -> "FastA
         if not (file := watcher.clips.folder / name).is_file():
             raise HTTPException(404)
         return FileResponse(file, media_type="video/mp4")
+
+    if watcher.desk:
+        add_inbox(app, watcher.desk)
 
     @app.get("/metrics")
     def metrics_page() -> Response:

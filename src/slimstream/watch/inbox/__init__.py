@@ -1,0 +1,1 @@
+"""The inbox: doubtful windows, kept to be labelled; labelled ones become clips of the source."""
