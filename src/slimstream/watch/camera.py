@@ -76,6 +76,8 @@ class Camera:
         self._model, self._pending, self._outbox, self._observers = model, pending, outbox, observers
         self._address = expand(camera.source)
         self.address = shown(self._address)
+        self.region = camera.region
+        """The part of the picture that the network sees."""
         self._source = open_source(
             self._address, folder / f"{name}.progress", self.lateness, settings.inbox.per_day > 0
         )
@@ -177,7 +179,7 @@ class Camera:
             self.film.add(picture, now)
         if (model := self._model()) is not self._windows[-1].model:
             self._windows = [self._windows[0], Windows(model, self._settings.hop, self._windows[0])]
-        seen = cut(picture, self._camera.region)
+        seen = cut(picture, self.region)
         for windows in self._windows:
             windows.add(seen, seconds)
         if self._windows[-1].full:  # before, the former network goes on
@@ -188,7 +190,7 @@ class Camera:
         if window is None:
             return
         if footage and (take := footage.take(window.seconds)):
-            window = replace(window, originals=partial(cut_all, take, self._camera.region))
+            window = replace(window, originals=partial(cut_all, take, self.region))
         if not self._source.live:
             self._pending.until_idle(self.name, self._stop)
         self.dropped += self._pending.put(self.name, window, self._judge)

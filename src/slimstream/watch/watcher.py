@@ -151,6 +151,7 @@ def _shown(camera: Camera) -> dict[str, Any]:
     return {
         "name": camera.name,
         "address": camera.address,
+        "region": camera.region,
         "status": camera.status,
         "since": camera.since,
         "reason": camera.reason,
