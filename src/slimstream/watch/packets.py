@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -49,7 +50,7 @@ class Packets:
         self._bytes = 0
         self._shown: deque[tuple[float, float]] = deque()
         """The timestamp of each frame by the container, and its time in the recording."""
-        self._codec, self._time_base, self._settings = "", None, dict[str, Any]()
+        self._codec, self._time_base, self._settings = "", Fraction(1), dict[str, Any]()
 
     def open(self, stream: Any) -> None:
         """The packets to come are of this stream of PyAV."""
