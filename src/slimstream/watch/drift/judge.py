@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from slimstream.runtimes.appearance import APPEARANCE
 from slimstream.runtimes.seen import FEATURES
-from slimstream.watch.drift.blocks import NAMES
+from slimstream.watch.drift.blocks import ALIKE, NAMES
 
 Values = npt.NDArray[np.float64]
 FALSE = 0.1
@@ -39,6 +39,10 @@ DIM = 0.25
 """A covered lens leaves at most this share of the brightness."""
 BLURRED = 0.6
 """Or takes so much of the sharpness, in powers of ten: to a quarter."""
+
+
+MOVED = 0.75
+"""A camera that has moved by a fiftieth of its picture leaves less than this share of the alikeness."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def kind(found: Mapping[str, Difference], now: Values, before: Values) -> str | 
     blurred = "sharpness" in fell and now[sharp] < before[sharp] - BLURRED
     if (dark or blurred) and fell & {"alike", "worst part"}:
         return "covered"
-    if "alike" in fell:
+    if "alike" in fell and now[ALIKE] < MOVED * before[ALIKE]:
         return "moved"
     if found.keys() & (set(APPEARANCE) - {"sharpness"}):
         return "light"

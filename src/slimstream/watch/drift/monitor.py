@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slimstream.runtimes.seen import NETWORK
 from slimstream.watch.drift.blocks import NAMES, Block, Blocks, Measured
 from slimstream.watch.drift.days import Day, judge_day
 from slimstream.watch.drift.judge import GROUP, LOOKS, Difference, Values, differences, kind
@@ -33,8 +34,8 @@ SAVE = 30
 """Blocks, an hour, after which what is known is written; events are written at once."""
 AGAIN = 24 * 3600.0
 """Seconds after which a disturbance that lasts is told again."""
-QUIET = 2
-"""Looks in a row without a difference that end a disturbance."""
+QUIET = 6
+"""Looks in a row, an hour, without a difference that end a disturbance."""
 
 
 class Monitor:
@@ -176,8 +177,12 @@ class Monitor:
         self._daily(day)
         said = {
             "its first day": [d.text for d in day.unlike_first_day],
+            # A new camera may be brighter than all that were learnt from; it matters if the network sees it.
             "what was learnt": [
-                f"{d.text} where it is {s}" for s, several in day.unlike_learnt.items() for d in several
+                f"{d.text} where it is {s}"
+                for s, several in day.unlike_learnt.items()
+                for d in several
+                if d.name in NETWORK
             ],
         }
         before, known.unlike = known.unlike, [name for name, texts in said.items() if texts]

@@ -74,6 +74,7 @@ def test_a_new_group_may_differ_as_much_as_the_known_ones_do() -> None:
         ({"sharpness": -0.3, "alike": 0.1}, "covered"),
         ({"alike": 0.1, "brightness": 0.4}, "moved"),
         ({"alike": 0.1, "sharpness": 0.2}, "moved"),
+        ({"alike": 0.45, "worst part": 0.2}, "drift"),
         ({"brightness": 0.1}, "light"),
         ({"red": 0.6, "unlikeness": 2.0}, "light"),
         ({"worst part": 0.1}, "drift"),

@@ -107,14 +107,17 @@ def test_a_day_is_compared_with_what_was_learnt(stream: Stream) -> None:
     group, truth = np.arange(120) % 8, np.arange(120) // 60
     values = 0.5 + 0.02 * RNG.normal(size=(120, len(MEASURES)))
     stream.model = model(seen=Seen(values, truth, group))
+    values[:, MEASURES.index("contrast")] -= 0.4  # in the summary, and no event
     assert stream.show(25) == []
+    assert [d.name for d in stream.days[0].unlike_learnt["normal"]] == ["contrast"]
     values[truth == 1, MEASURES.index("unlikeness")] -= 0.9
     stream.model = model(seen=Seen(values, truth, group))
     (event,) = stream.show(24)
     assert event.kind == "drift" and "on 2026-01-02 it was unlike what was learnt: unlikeness" in event.reason
     assert stream.show(24) == []  # told once
     assert list(stream.days[1].unlike_learnt) == ["normal"] == list(stream.days[2].unlike_learnt)
-    assert asdict(stream.days[2])["unlike_learnt"]["normal"][0]["name"] == "unlikeness"
+    names = [found["name"] for found in asdict(stream.days[2])["unlike_learnt"]["normal"]]
+    assert names == ["contrast", "unlikeness"]
 
 
 def test_the_share_of_states_of_a_day_is_compared(stream: Stream) -> None:
