@@ -2,6 +2,8 @@
 
 from prefect.events import emit_event
 
+RETRAINING = "retrain/weekly"
+"""The deployment that retrains."""
 EVENTS = ("promoted", "refused", "rolled-back")
 
 

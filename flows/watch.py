@@ -17,6 +17,7 @@ from prefect.deployments import run_deployment
 from pydantic import Field
 
 from flows import dvc_runner
+from flows.announce import RETRAINING
 from flows.logs import hide_tracebacks
 from flows.retries import DELAYS, is_worth_retrying
 from flows.worktree import worktree
@@ -24,7 +25,6 @@ from slimstream.core.paths import Paths
 from slimstream.registry.champion_check import COMMAND
 
 ROOT = Path(__file__).resolve().parent.parent
-RETRAINING = "retrain/weekly"
 
 
 @flow(name="ingest-watch", flow_run_name="look for new clips")

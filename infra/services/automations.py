@@ -1,21 +1,25 @@
-"""Automations of the Prefect server: for runs whose processes died, and for alerts."""
+"""Automations of the Prefect server: for runs whose processes died, for alerts, for cameras that drift."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from flows.announce import EVENTS
+from flows.announce import EVENTS, RETRAINING
 from infra.services.runs import client
 from slimstream.tracking.servers import HEARTBEAT
+from slimstream.watch.drift.kinds import KINDS, PREFECT
 from slimstream.watch.secrets import WEBHOOK
 
 if TYPE_CHECKING:
-    from prefect.events.schemas.automations import AutomationCore
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
 SILENT = "crash runs without a sign of life"
 NEVER_BEGAN = "begin again runs that never began"
-ALERTS = ("alert: a run failed", "alert: the champion")
+ALERTS = ("alert: a run failed", "alert: the champion", "alert: cameras drift")
+RETRAIN = "retrain: cameras drift"
+ENOUGH, WITHIN = 3, timedelta(days=3)
+"""So many events of `watch` within so long ask for a retraining; a drift that lasts is told once a day."""
 BLOCK = "slimstream-alerts"
 SILENCE = 3 * int(*HEARTBEAT.values())
 """Seconds after which a running flow run without heartbeat, or a pending one that did not start, is lost."""
@@ -26,6 +30,10 @@ FAILED = """{"text": {{ (
     ~ " " ~ (flow_run|ui_url)
 ) | tojson }}}"""
 CHAMPION = """{"text": {{ event.payload.text | tojson }}}"""
+DRIFTS = """{"text": {{ (
+    "Cameras no longer show what they showed before; a retraining has been asked for. The last one: "
+    ~ event.payload.text
+) | tojson }}}"""
 
 
 def ensure_automations(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
@@ -47,6 +55,33 @@ def ensure_automations(env: Mapping[str, str], secrets: Mapping[str, str]) -> No
                 prefect.create_automation(automation)
 
 
+def ensure_retraining(env: Mapping[str, str]) -> None:
+    """Create the automation RETRAIN if it does not exist by name, and there is what it starts."""
+    from prefect.exceptions import ObjectNotFound
+
+    with client(env) as prefect:
+        if prefect.read_automations_by_name(RETRAIN):
+            return
+        try:
+            deployment = prefect.read_deployment_by_name(RETRAINING)
+        except ObjectNotFound:
+            return
+        prefect.create_automation(retrain(deployment.id))
+
+
+def retrain(deployment: UUID) -> "AutomationCore":
+    """Runs `deployment` when cameras have drifted ENOUGH times. Not for covered lenses: those are wiped."""
+    from prefect.events.actions import RunDeployment
+    from prefect.events.schemas.automations import AutomationCore
+
+    return AutomationCore(
+        name=RETRAIN,
+        description=_MADE,
+        trigger=_drifts(),
+        actions=[RunDeployment(source="selected", deployment_id=deployment)],
+    )
+
+
 def silent() -> "AutomationCore":
     """Sets runs to Crashed that send no heartbeat for SILENCE seconds, three times as long as HEARTBEAT."""
     sign = "heartbeat"
@@ -63,7 +98,7 @@ def never_began() -> "AutomationCore":
 
 
 def alerts(block: UUID) -> Iterator["AutomationCore"]:
-    """Calls the webhook `block` when a run fails or crashes, and for events about the champion."""
+    """Calls the webhook `block` when a run fails, for events about the champion, and when cameras drift."""
     from prefect.events.actions import CallWebhook
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
@@ -78,13 +113,21 @@ def alerts(block: UUID) -> Iterator["AutomationCore"]:
     news = EventTrigger(
         expect={f"slimstream.{event}" for event in EVENTS}, posture=Posture.Reactive, threshold=1
     )
-    for name, trigger, payload in zip(ALERTS, (failures, news), (FAILED, CHAMPION), strict=True):
+    triggers, payloads = (failures, news, _drifts()), (FAILED, CHAMPION, DRIFTS)
+    for name, trigger, payload in zip(ALERTS, triggers, payloads, strict=True):
         yield AutomationCore(
             name=name,
             description=_MADE,
             trigger=trigger,
             actions=[CallWebhook(block_document_id=block, payload=payload)],
         )
+
+
+def _drifts() -> "EventTrigger":
+    from prefect.events.schemas.automations import EventTrigger, Posture
+
+    kinds = {PREFECT + kind for kind in KINDS if kind != "covered"}
+    return EventTrigger(expect=kinds, posture=Posture.Reactive, threshold=ENOUGH, within=WITHIN)
 
 
 def _set_state_unless(

@@ -62,6 +62,7 @@ def up(home: Home, log_line: Tell) -> None:
         env = client_environment(home, settings, secrets)
         automations.ensure_automations(env, secrets)
         deployments.deploy(home, base_environment(home) | env)
+        automations.ensure_retraining(env)
 
 
 def down(home: Home, log_line: Tell) -> None:

@@ -48,6 +48,7 @@ def main() -> int:
     try:
         automations.ensure_automations(os.environ, os.environ)
         deploy(Home(ROOT), os.environ, Path(os.environ["PREFECT_HOME"]) / "deployed")
+        automations.ensure_retraining(os.environ)
     except UserError as error:
         print(f"deployments: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ from infra.services.runs import client
 from infra.services.servers import client_environment
 from infra.services.settings import Home, Settings, check_free, load, load_secrets
 from slimstream.core.errors import UserError
+from slimstream.watch.events import Event
+from slimstream.watch.prefect_events import PrefectEvents
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -54,12 +57,20 @@ def hello(name: str = "from the worker", fail: bool = False) -> None:
 @flow
 def tick() -> None:
     pass
+
+@flow
+def retrain() -> None:
+    pass
 """
 DEPLOYMENTS = """
 name: small
 deployments:
   - name: now
     entrypoint: hello.py:hello
+    work_pool:
+      name: slimstream
+  - name: weekly
+    entrypoint: hello.py:retrain
     work_pool:
       name: slimstream
   - name: minutely
@@ -247,6 +258,26 @@ def test_failures_and_news_of_the_champion_reach_a_webhook(
     home.secrets.write_text(home.secrets.read_text().replace("SLIMSTREAM_WEBHOOK=", "# "))
     assert main(["up"], home.root) == 0
     assert not prefect(home, "read_automations_by_name", automations.ALERTS[0])
+
+
+def test_cameras_that_drift_ask_for_a_retraining(home: Home) -> None:
+    deployment = prefect(home, "read_deployment_by_name", automations.RETRAINING)
+    begun = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}})
+    sink = PrefectEvents(env(home))
+    now = datetime.now(UTC)
+    kinds = ["covered"] * automations.ENOUGH + ["drift"] * (automations.ENOUGH - 1)
+    for minutes, kind in enumerate(kinds):
+        sink.send(Event("gate", kind, (now - timedelta(minutes=10 - minutes)).isoformat()))
+    time.sleep(3)
+    with client(env(home)) as found:
+        assert not found.read_flow_runs(flow_run_filter=begun)
+        sink.send(Event("roof", "moved", now.isoformat(), reason="alike 0.10 instead of 0.90"))
+        sink.close()
+        for _ in range(300):
+            if runs := found.read_flow_runs(flow_run_filter=begun):
+                break
+            time.sleep(0.2)
+    assert len(runs) == 1
 
 
 def test_up_starts_what_is_missing_and_nothing_else(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

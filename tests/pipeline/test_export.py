@@ -21,9 +21,12 @@ from slimstream.models.latency import Latency, latencies
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.runtimes import RUNTIMES, open_network
+from slimstream.runtimes.appearance import APPEARANCE
 from slimstream.runtimes.base import LOGITS, Form, Network, Runtime, read_forms, side_by_side
 from slimstream.runtimes.calibration import read_calibration
 from slimstream.runtimes.onnx import OnnxModel
+from slimstream.runtimes.seen import FILE as SEEN
+from slimstream.runtimes.seen import MEASURES, read_seen
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
 from slimstream.stages.export import own_heads
@@ -52,13 +55,25 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
     folder = paths.export("pruned")
     names = {file for runtime in RUNTIMES.values() for file in runtime.files}
     assert {file.name for file in folder.iterdir()} == names | {
-        *("preprocessing.json", "runtimes.json", "calibration.json", "reference.safetensors", "suspects.json")
+        *(
+            "preprocessing.json",
+            "runtimes.json",
+            "calibration.json",
+            "reference.safetensors",
+            "suspects.json",
+        ),
+        SEEN,
     }
     judged = json.loads((folder / "suspects.json").read_text())["judged"]
     assert judged == (pd.read_parquet(paths.split)["part"] == "val").sum(), "its layers know the train clips"
     calibration = read_calibration(folder)
     assert calibration.outputs == ("logits", "features") and calibration.temperature > 0
     assert calibration.left_out is None, "its layers know all classes"
+    seen = read_seen(folder)
+    assert seen is not None and len(seen.values) == len(seen.truth) == len(seen.group)
+    assert np.isfinite(seen.values[:, : len(APPEARANCE)]).all()
+    known = np.isfinite(seen.values[:, MEASURES.index("confidence")])  # of val clips alone
+    assert 0 < known.sum() < len(known)
     assert not paths.export("dropped").exists()
     assert json.loads((folder / "preprocessing.json").read_text())["seconds"] == 1.0  # of the study's clips
     chosen, forms = read_forms(folder)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from slimstream.core.errors import UserError
 from slimstream.runtimes.base import LOGITS, softmax
+from slimstream.runtimes.seen import FILE as SEEN
 
 Floats = npt.NDArray[np.floating[Any]]
 _NUMBERS, _ARRAYS = "calibration.json", "reference.safetensors"
@@ -114,7 +115,7 @@ def write_calibration(calibration: Calibration, folder: Path) -> None:
 
 def calibration_files(folder: Path) -> list[Path]:
     """The files of the calibration in `folder`; none for a network that was exported before there was any."""
-    return [file for file in (folder / _NUMBERS, folder / _ARRAYS) if file.exists()]
+    return [file for file in (folder / _NUMBERS, folder / _ARRAYS, folder / SEEN) if file.exists()]
 
 
 def read_calibration(folder: Path) -> Calibration:
@@ -122,7 +123,7 @@ def read_calibration(folder: Path) -> Calibration:
 
     Raises UserError when the files are not ours.
     """
-    if not calibration_files(folder):
+    if not (folder / _NUMBERS).exists() and not (folder / _ARRAYS).exists():
         return Calibration()
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

@@ -18,6 +18,7 @@ from slimstream.core.schema import parse
 from slimstream.runtimes import open_calibrated
 from slimstream.runtimes.base import read_forms
 from slimstream.runtimes.calibration import Floats
+from slimstream.runtimes.seen import Seen, read_seen
 from slimstream.serving.occlusion import Heat, occlusion_map
 
 FRAMES = 32
@@ -53,6 +54,8 @@ class ClipClassifier:
         self.folder = folder
         self.runtime = runtime or read_forms(folder)[0].runtime
         self._network, self._calibration = open_calibrated(folder, self.runtime, threads=threads)
+        self.seen: Seen | None = read_seen(folder)
+        """A sample of what it was made from; None for a network that was exported without one."""
 
     def predict(self, files: Sequence[Path]) -> list[Answer]:
         """Predict videos or pictures. Returns one answer per file, in order; clips are predicted in batches.

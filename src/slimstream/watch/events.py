@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Protocol
 
 from slimstream.watch.clips import Clips
+from slimstream.watch.drift.kinds import SAYS
 from slimstream.watch.film import Reel
 from slimstream.watch.notices import Notices
 
@@ -27,7 +28,9 @@ class Event:
 
     camera: str
     kind: str
-    """`state`: it changed; `gone`: no pictures come any more; `back`: they come again."""
+    """`state`: it changed; `gone`: no pictures come any more; `back`: they come again.
+
+    `covered`, `moved`, `light`, `drift`: what it shows differs from before; `as_before`: not any more."""
     time: str
     """When, ISO 8601 in UTC: of the last frame that was looked at."""
     state: str | None = None
@@ -43,7 +46,7 @@ class Event:
     clip: str | None = None
     """File name of the clip of the last seconds, which is written a moment later."""
     reason: str = ""
-    """Why a camera is gone."""
+    """Why a camera is gone, or what differs."""
 
     @property
     def text(self) -> str:
@@ -52,6 +55,8 @@ class Event:
             return f"{self.camera} sends no pictures: {self.reason}."
         if self.kind == "back":
             return f"{self.camera} sends pictures again."
+        if self.kind in SAYS:
+            return f"{self.camera} {SAYS[self.kind]}{': ' + self.reason if self.reason else ''}."
         before = f" instead of {self.before}" if self.before else ""
         return f"{self.camera} is {self.state}{before} ({self.probability:.0%}, {self.version})."
 

@@ -40,8 +40,13 @@ class WatchCollector(Collector):
         unlikeness = GaugeMetricFamily(
             f"{PREFIX}_unlikeness", "How unlike the window is to what was learnt", labels=["camera"]
         )
+        drift = GaugeMetricFamily(
+            f"{PREFIX}_drift", "1 while the camera differs from before, and how", labels=["camera", "kind"]
+        )
         for camera in found["cameras"]:
             name = camera["name"]
+            if camera["drift"]:
+                drift.add_metric([name, camera["drift"]], 1.0)
             up.add_metric([name], float(camera["status"] == "live"))
             latency.add_metric([name], camera["latency"])
             if camera["state"]:
@@ -50,7 +55,7 @@ class WatchCollector(Collector):
                 probability.add_metric([name, label], value)
             if camera["unlikeness"] is not None:
                 unlikeness.add_metric([name], camera["unlikeness"])
-        yield from (up, latency, state, probability, unlikeness)
+        yield from (up, latency, state, probability, unlikeness, drift)
         yield CounterMetricFamily(f"{PREFIX}_events", "Number of events", value=found["events_sent"])
         model = GaugeMetricFamily(f"{PREFIX}_model", "1 for the network that answers", labels=["model"])
         model.add_metric([found["model"]["name"]], 1.0)

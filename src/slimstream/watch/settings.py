@@ -89,6 +89,7 @@ class WatchParams(Section):
     clips: int = Field(500, ge=0, description="number of clips of events kept; older ones are deleted")
     clip_seconds: float = Field(10.0, gt=0, le=60, description="length of the clip of an event")
     inbox: InboxParams = InboxParams()
+    drift: bool = Field(True, description="say when a camera shows something else than before")
     mqtt: MqttParams | None = Field(None, description="where events and states are published; null: nowhere")
 
 

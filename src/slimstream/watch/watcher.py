@@ -18,6 +18,7 @@ from slimstream.watch import secrets
 from slimstream.watch.camera import Camera
 from slimstream.watch.champion import Champion
 from slimstream.watch.clips import Clips
+from slimstream.watch.drift.observer import Drift
 from slimstream.watch.events import JsonLines, Outbox, Sink, Terminal
 from slimstream.watch.inbox.desk import Desk
 from slimstream.watch.inbox.inbox import Inbox
@@ -25,6 +26,7 @@ from slimstream.watch.inbox.suspects import Suspects
 from slimstream.watch.mqtt import Mqtt
 from slimstream.watch.notices import Notices
 from slimstream.watch.pending import Pending
+from slimstream.watch.prefect_events import PrefectEvents, prefect_server
 from slimstream.watch.settings import WatchParams
 from slimstream.watch.sources import is_stream
 from slimstream.watch.turns import Turns
@@ -54,7 +56,8 @@ class Watcher:
         self.clips = Clips(self.folder / "clips", p.clips, notices)
         self.outbox = Outbox(_sinks(p, self.folder, paths.root), self.clips, notices)
         self.inbox = Inbox(self.folder / "inbox", p.inbox, notices) if p.inbox.per_day else None
-        observers = [self.inbox.observe] if self.inbox else []
+        self.drift = Drift(p.cameras if p.drift else [], self.folder, self.outbox, notices)
+        observers = [self.drift.see, *([self.inbox.observe] if self.inbox else [])]
         self.desk = (
             Desk(self.inbox.store, Suspects(paths, self.inbox.store.folder), lambda: champion.model)
             if self.inbox
@@ -120,7 +123,7 @@ class Watcher:
                 "macro_f1": model.tags.get("macro_f1", ""),
                 "problem": self.champion.problem,
             },
-            "cameras": [_shown(camera) for camera in self.cameras.values()],
+            "cameras": [_shown(camera) | self.drift.shown(name) for name, camera in self.cameras.items()],
             "events": [asdict(event) | {"text": event.text} for event in reversed(self.outbox.recent)],
             "events_sent": self.outbox.sent,
             "inbox": self.desk.count if self.desk else None,
@@ -145,6 +148,8 @@ def _sinks(p: WatchParams, folder: Path, root: Path) -> list[Sink]:
     sinks: list[Sink] = [Terminal(), JsonLines(folder / "events.jsonl")]
     if url := secrets.secret(secrets.WEBHOOK, root):
         sinks.append(Webhook(url))
+    if p.drift and (server := prefect_server(root)):
+        sinks.append(PrefectEvents(server))
     if p.mqtt is not None:
         user, password = (secrets.secret(name, root) for name in (secrets.MQTT_USER, secrets.MQTT_PASSWORD))
         sinks.append(Mqtt(p.mqtt, p.cameras, user, password))

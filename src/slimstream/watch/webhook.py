@@ -58,7 +58,7 @@ class Webhook:
                 except (OSError, ValueError) as error:
                     said = type(error).__name__  # the message may hold the address, which is a secret
             else:
-                print(f"watch: the webhook did not take an event ({said}).", file=sys.stderr, flush=True)
+                print(f"watch: {self.name} did not take an event ({said}).", file=sys.stderr, flush=True)
 
     def _post(self, event: Event) -> None:
         body = json.dumps({"text": event.text, **asdict(event)}).encode()

@@ -83,6 +83,16 @@ def test_metrics_are_prometheus(ask: Callable[..., Any]) -> None:
     assert found["slimstream_watch_events_total"].value == 1
 
 
+def test_a_camera_that_has_moved_is_shown(
+    ask: Callable[..., Any], watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = {"drift": "moved", "notice": "gate has moved."}
+    monkeypatch.setattr(watcher.drift, "shown", lambda _: moved)
+    (camera,) = ask("/state").json()["cameras"]
+    assert camera.items() >= moved.items()
+    assert 'slimstream_watch_drift{camera="gate",kind="moved"} 1.0' in ask("/metrics").text
+
+
 def test_another_name_for_this_computer_is_refused(ask: Callable[..., Any]) -> None:
     assert ask("/state", headers={"Host": "evil.example"}).status_code == 400
 

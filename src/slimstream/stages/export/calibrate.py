@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from slimstream.runtimes.base import softmax
 from slimstream.runtimes.calibration import Calibration, Floats, Reference
+from slimstream.runtimes.seen import FEATURES, NETWORK
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.training.closed_form import standardisation
 from slimstream.training.inner_folds import inner_folds, logits_left_out
@@ -31,6 +32,17 @@ class Judged:
 
     known: Mask
     held: Mask
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A calibration, and what heads and references say of held clips whose groups they do not know."""
+
+    calibration: Calibration
+    probabilities: Floats
+    """(N, classes), calibrated; of no meaning for clips that were never held."""
+    numbers: Floats
+    """(N, len(NETWORK)) of `runtimes.seen`; NaN for clips that were never held, and where there is none."""
 
 
 def fit_temperature(logits: Floats, truth: Ints) -> float:
@@ -80,10 +92,8 @@ def calibrate_head(
     classes: Sequence[str],
     strength: float,
     keep: float | None,
-) -> tuple[Calibration, Floats]:
+) -> Fitted:
     """The calibration of a network of which only the head has learnt, in closed form, from all `clips`.
-
-    Also returns the probabilities (N, n) of these clips by heads that have not learnt from their groups.
 
     `x` are the features (N, F) of the clips with the indices `some`, and `strength` is that of the head. On
     inner folds heads and references are fitted to the other folds' clips alone.
@@ -93,11 +103,11 @@ def calibrate_head(
     judged = [Judged(folds.of_clip != i, folds.of_clip == i) for i in range(folds.count)]
     logits = logits_left_out(x, truth, folds, len(classes), strength)
     fitted = calibrate(logits, x, truth, len(classes), judged, keep)
-    probabilities = softmax(logits / fitted.temperature)
-    if fitted.limits is None:
-        return fitted, probabilities
-    found = tell_left_out(x, truth, len(classes), judged, fitted.limits)
-    return replace(fitted, left_out={classes[k]: area for k, area in found.items()}), probabilities
+    if (limits := fitted.calibration.limits) is None:
+        return fitted
+    found = tell_left_out(x, truth, len(classes), judged, limits)
+    left_out = {classes[k]: area for k, area in found.items()}
+    return replace(fitted, calibration=replace(fitted.calibration, left_out=left_out))
 
 
 def calibrate_network(
@@ -107,7 +117,7 @@ def calibrate_network(
     some: list[int],
     classes: Sequence[str],
     keep: float | None,
-) -> Calibration:
+) -> Fitted:
     """The calibration of a network that has learnt from the train clips among `clips`, and is asked for val.
 
     `probabilities` (V, n) are its answers for all val clips by a head that has not learnt from them, and `x`
@@ -123,7 +133,7 @@ def calibrate_network(
 
 def calibrate(
     logits: Floats, x: Floats | None, truth: Ints, classes: int, judged: list[Judged], keep: float | None
-) -> Calibration:
+) -> Fitted:
     """The calibration of a network with these logits (N, classes) of clips that it has not learnt from.
 
     Only the rows of `held` clips are read of `logits`. Without features `x` (N, F), or without `keep`, it has
@@ -132,15 +142,23 @@ def calibrate(
     """
     held = np.any([each.held for each in judged], axis=0)
     temperature = fit_temperature(logits[held], truth[held])
+    probabilities = softmax(logits / temperature)
+    said = np.full((len(truth), len(NETWORK)), np.nan)
+    said[held, 1] = probabilities[held].max(1)
     if x is None or keep is None:
-        return Calibration(temperature)
-    others = [(fit_reference(x[j.known], truth[j.known], classes), x[j.held]) for j in judged]
+        return Fitted(Calibration(temperature), probabilities, said)
+    others = [(fit_reference(x[j.known], truth[j.known], classes), j.held) for j in judged]
     # Pictures of other things are turned further than any of these clips, so that `away` decides the share.
-    turned = max(float(reference.turned(shown).max()) for reference, shown in others)
-    away = np.quantile(np.concatenate([reference.away(shown) for reference, shown in others]), keep)
+    turned = max(float(reference.turned(x[shown]).max()) for reference, shown in others)
+    away = np.quantile(np.concatenate([reference.away(x[shown]) for reference, shown in others]), keep)
+    limits = max(turned, LEAST), max(float(away), LEAST)
     known = np.any([each.known for each in judged], axis=0)
     reference = fit_reference(x[known], truth[known], classes)
-    return Calibration(temperature, reference, (max(turned, LEAST), max(float(away), LEAST)))
+    for other, shown in others:
+        said[shown, 0] = other.unlikeness(x[shown], limits)
+    few = reference.place(x[held])[:, :FEATURES]
+    said[held, 2 : 2 + few.shape[1]] = few
+    return Fitted(Calibration(temperature, reference, limits), probabilities, said)
 
 
 def tell_left_out(

@@ -41,12 +41,14 @@ from slimstream.runtimes.base import Form, read_forms, softmax, warm_up, write_f
 from slimstream.runtimes.calibration import write_calibration
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
 from slimstream.runtimes.same_body import have_same_layers
+from slimstream.runtimes.seen import write_seen
 from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.calibrate import calibrate_head, calibrate_network
 from slimstream.stages.export.own_heads import JUDGES, Judged, give_own_heads, judges, takes_own_heads
 from slimstream.stages.export.own_heads import answers as form_answers
 from slimstream.stages.export.params import ExportParams
 from slimstream.stages.export.preprocessing import preprocessing
+from slimstream.stages.export.sample import seen_sample
 from slimstream.stages.export.suspects import find_suspects, write_suspects
 from slimstream.training.params import TrainParams
 
@@ -161,13 +163,14 @@ def run(
         if isinstance(model, Classifier) and model.has_one_head:
             x = form_answers(name, folder, chosen.runtime, both, "features", clips)
         if own is not None and x is not None and refit__strength is not None:
-            calibration, said = calibrate_head(x, both, clips, classes, refit__strength, export.keep)
-            ids, truth = both.rows["id"].iloc[clips], both.truth[clips]
+            fitted = calibrate_head(x, both, clips, classes, refit__strength, export.keep)
+            ids, truth, said = both.rows["id"].iloc[clips], both.truth[clips], fitted.probabilities
         else:
-            said, ids, truth = answers[chosen.runtime], val.rows["id"], val.truth
-            calibration = calibrate_network(said, x, both, clips, classes, export.keep)
-        write_calibration(calibration, folder)
+            ids, truth, said = val.rows["id"], val.truth, answers[chosen.runtime]
+            fitted = calibrate_network(said, x, both, clips, classes, export.keep)
+        write_calibration(fitted.calibration, folder)
         write_suspects(find_suspects(said, truth, ids.tolist(), classes), len(truth), folder)
+        write_seen(seen_sample(parts[2], clips, fitted.numbers), folder)
         text = json.dumps(preprocessing(card, known[0].shape, seconds), indent=2, ensure_ascii=False)
         (folder / "preprocessing.json").write_text(text + "\n")
         metrics |= numbers(name, folder)

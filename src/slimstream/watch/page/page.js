@@ -55,6 +55,7 @@ function notice(camera) {
   if (camera.status === "ended") return camera.reason ? `Ended: ${camera.reason}` : "Ended";
   if (!camera.in_turn) return "This machine is too slow for all cameras: waits for its turn";
   if (camera.behind) return "This machine is too slow: frames are left out";
+  if (camera.notice) return camera.notice;
   return camera.reason && `No answer: ${camera.reason}`;
 }
 
@@ -123,6 +124,7 @@ function showEvents(events) {
     item.querySelector("time").dateTime = event.time;
     item.querySelector("span").textContent = event.kind === "gone" ? `no picture: ${event.reason}`
       : event.kind === "back" ? "sends pictures again"
+      : event.kind !== "state" ? event.text
       : `${words(event.state)} ${percent(event.probability)}${event.before ? `, was ${words(event.before)}` : ""}`;
     paint(item, event.state);
     item.classList.toggle("gone", event.kind === "gone");

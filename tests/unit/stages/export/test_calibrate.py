@@ -28,7 +28,7 @@ def test_the_temperature_is_the_factor_by_which_logits_are_too_large() -> None:
 
 
 def test_the_wanted_share_of_clips_of_unseen_groups_is_kept_and_others_are_told() -> None:
-    found = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=0.9)
+    found = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=0.9).calibration
     unseen = [
         fit_reference(X[j.known], TRUTH[j.known], 3).unlikeness(X[j.held], found.limits) for j in JUDGED
     ]
@@ -39,20 +39,32 @@ def test_the_wanted_share_of_clips_of_unseen_groups_is_kept_and_others_are_told(
 
 
 def test_clips_that_all_look_the_same_are_no_error() -> None:
-    found = calibrate(np.eye(3)[TRUTH], np.ones_like(X), TRUTH, 3, JUDGED, keep=0.95)
+    found = calibrate(np.eye(3)[TRUTH], np.ones_like(X), TRUTH, 3, JUDGED, keep=0.95).calibration
     _, unlikeness = found.answer(np.hstack([np.zeros((1, 3)), np.ones((1, 20))]), 3)
     assert unlikeness[0] <= 1
 
 
 def test_without_a_share_to_keep_nothing_is_unknown() -> None:
-    assert calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=None).reference is None
+    found = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, JUDGED, keep=None).calibration
+    assert found.reference is None
 
 
 def test_only_held_clips_fit_the_temperature() -> None:
     held = GROUP == 0
     logits = np.where(held[:, None], np.eye(3)[TRUTH], np.nan)
-    found = calibrate(logits, X, TRUTH, 3, [Judged(~held, held)], keep=0.95)
+    found = calibrate(logits, X, TRUTH, 3, [Judged(~held, held)], keep=0.95).calibration
     assert np.isfinite(found.temperature)
+
+
+def test_it_says_what_it_says_of_clips_that_it_does_not_know() -> None:
+    held = GROUP == 0
+    fitted = calibrate(np.eye(3)[TRUTH], X, TRUTH, 3, [Judged(~held, held)], keep=0.9)
+    found, said = fitted.calibration, fitted.numbers
+    assert np.isnan(said[~held]).all() and np.isfinite(said[held]).all()
+    assert found.reference is not None and found.limits is not None
+    other = fit_reference(X[~held], TRUTH[~held], 3)  # the reference itself may know more clips
+    assert said[held, 0] == pytest.approx(other.unlikeness(X[held], found.limits))
+    assert said[held, 1] == pytest.approx(found.answer(np.hstack([np.eye(3)[TRUTH], X]), 3)[0][held].max(1))
 
 
 def test_a_class_that_was_left_out_is_told_where_it_lies_elsewhere() -> None:
