@@ -11,7 +11,7 @@ from slimstream.core.threads import use_passive_waiting
 
 PARTS = (
     *("extract", "decoding", "load", "training", "inference", "pruned", "students"),
-    *("diagnosis", "slim", "search", "int8", "watch", "drift", "busy", "overhead"),
+    *("diagnosis", "slim", "search", "int8", "watch", "endurance", "drift", "busy", "overhead"),
 )
 BEGIN, END = "<!-- measured: written by python -m benchmarks --demo --write -->", "<!-- measured: end -->"
 

@@ -269,6 +269,18 @@ def test_make_up_starts_it_where_it_is_asked_to(tmp_path: Path) -> None:
 
 # The page
 
+FRAMED = """rects => rects.map(rect => {
+  const shown = rect.closest("figure"), picture = shown.querySelector("img");
+  const figure = shown.getBoundingClientRect(), drawn = rect.getBoundingClientRect();
+  if (!drawn.width) return null;
+  const scale = Math.min(figure.width / picture.naturalWidth, figure.height / picture.naturalHeight);
+  const width = scale * picture.naturalWidth, height = scale * picture.naturalHeight;
+  const left = figure.left + (figure.width - width) / 2, top = figure.top + (figure.height - height) / 2;
+  return [(drawn.left - left) / width, (drawn.top - top) / height,
+          (drawn.right - left) / width, (drawn.bottom - top) / height];
+})"""
+"""The sides of each frame as shares of the picture as it is shown; null for none."""
+
 
 @pytest.mark.parametrize("size", [(1920, 1080), (390, 844)], ids=["wall", "telephone"])
 def test_the_page_shows_cameras_states_and_clips(tmp_path: Path, size: tuple[int, int]) -> None:
@@ -277,6 +289,7 @@ def test_the_page_shows_cameras_states_and_clips(tmp_path: Path, size: tuple[int
     champion = Champion(str(tiny.export(tmp_path / "model")), Paths(tmp_path), None, None)
     sources = {"east": "rig://1?fps=10", "west": "rig://2?fps=10", "gate": "rtsp://127.0.0.1:9/door"}
     cameras = {name: CameraParams(source=source) for name, source in sources.items()}
+    cameras["west"] = CameraParams(source=sources["west"], region=(0.25, 0.1, 0.75, 0.9))
     watcher = Watcher(WatchParams(cameras=cameras, agree=1), champion, Paths(tmp_path))
     width, height = size
     with watcher.running(), serving(watcher, "127.0.0.1", 0, "secret") as address, sync_playwright() as play:
@@ -295,6 +308,10 @@ def test_the_page_shows_cameras_states_and_clips(tmp_path: Path, size: tuple[int
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         if width > 1000:  # nothing to scroll on a wall
             assert page.evaluate("document.documentElement.scrollHeight") <= height
+        framed = page.locator("article .region rect").evaluate_all(FRAMED)
+        west = list(watcher.cameras).index("west")
+        assert framed[west] == pytest.approx([0.25, 0.1, 0.75, 0.9], abs=0.01)
+        assert [sides for place, sides in enumerate(framed) if place != west] == [None, None]
         page.locator("#events button:not([hidden])").first.click()
         tiny.until(lambda: page.evaluate("document.querySelector('video').currentTime") > 0.2)
         page.screenshot(path=tmp_path / "page.png")

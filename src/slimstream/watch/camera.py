@@ -4,6 +4,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -12,12 +14,13 @@ from slimstream.core.media import Frame
 from slimstream.serving.classifier import Answer
 from slimstream.watch.events import Event, Outbox, iso
 from slimstream.watch.film import Film
-from slimstream.watch.inbox.clip import compress
+from slimstream.watch.footage import Footage
 from slimstream.watch.late import Lateness
 from slimstream.watch.looks import Look, Observer
 from slimstream.watch.model import Model
 from slimstream.watch.pending import Pending
 from slimstream.watch.recording import Recording
+from slimstream.watch.region import cut, cut_all
 from slimstream.watch.secrets import shown, without_address
 from slimstream.watch.settings import CameraParams, WatchParams, expand
 from slimstream.watch.sources import open_source
@@ -73,7 +76,11 @@ class Camera:
         self._model, self._pending, self._outbox, self._observers = model, pending, outbox, observers
         self._address = expand(camera.source)
         self.address = shown(self._address)
-        self._source = open_source(self._address, folder / f"{name}.progress", self.lateness)
+        self.region = camera.region
+        """The part of the picture that the network sees."""
+        self._source = open_source(
+            self._address, folder / f"{name}.progress", self.lateness, settings.inbox.per_day > 0
+        )
         self._windows = [Windows(model(), settings.hop)]  # more than one while a new network takes over
         self._last = 0.0, 0.0  # when the last frame was taken, and when it came in: see `Window`
         self.thread = Thread(target=self._run, name=name, daemon=True)
@@ -140,7 +147,7 @@ class Camera:
             print(f"watch: {self.name}: {self.reason}", file=sys.stderr, flush=True)
             return
         if not self._source.live and not asked:  # shorter than a window: it is a clip as a whole
-            self._ask(self._windows[0].window(*self._last))
+            self._ask(recording.footage)
 
     def _look(self, recording: Recording) -> bool:
         """Look at all frames. Returns whether a window was asked."""
@@ -156,7 +163,7 @@ class Camera:
             self._take(picture(), seconds, now)
             if self._windows[0].due():
                 asked = True
-                self._ask(self._windows[0].window(*self._last))
+                self._ask(recording.footage)
         return asked
 
     def _take(self, picture: Frame, seconds: float, now: float) -> None:
@@ -172,16 +179,18 @@ class Camera:
             self.film.add(picture, now)
         if (model := self._model()) is not self._windows[-1].model:
             self._windows = [self._windows[0], Windows(model, self._settings.hop, self._windows[0])]
-        seen = _cut(picture, self._camera.region)
-        original = compress(seen) if self._settings.inbox.per_day else b""
+        seen = cut(picture, self.region)
         for windows in self._windows:
-            windows.add(seen, seconds, original)
+            windows.add(seen, seconds)
         if self._windows[-1].full:  # before, the former network goes on
             self._windows = self._windows[-1:]
 
-    def _ask(self, window: Window | None) -> None:
+    def _ask(self, footage: Footage | None) -> None:
+        window = self._windows[0].window(*self._last)
         if window is None:
             return
+        if footage and (take := footage.take(window.seconds)):
+            window = replace(window, originals=partial(cut_all, take, self.region))
         if not self._source.live:
             self._pending.until_idle(self.name, self._stop)
         self.dropped += self._pending.put(self.name, window, self._judge)
@@ -238,11 +247,3 @@ class Camera:
     def _plain(self, error: Exception) -> str:
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return without_address(said, self._address).removesuffix(".")
-
-
-def _cut(picture: Frame, region: tuple[float, float, float, float]) -> Frame:
-    """The part of a picture (H, W, 3) between left, top, right and bottom (0..1), at least a pixel."""
-    height, width = picture.shape[:2]
-    left, top = min(int(region[0] * width), width - 1), min(int(region[1] * height), height - 1)
-    right, bottom = max(round(region[2] * width), left + 1), max(round(region[3] * height), top + 1)
-    return picture[top:bottom, left:right]

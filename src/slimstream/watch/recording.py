@@ -3,8 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event as Flag
+from typing import TYPE_CHECKING
 
 from slimstream.core.media import Frame
+
+if TYPE_CHECKING:
+    from slimstream.watch.footage import Footage
 
 Shots = Iterator[tuple[float, Callable[[], Frame]]]
 """Frames in order: seconds on the clock of the recording, and a call that gives (H, W, 3) uint8 RGB."""
@@ -18,6 +22,8 @@ class Recording:
     """Raises UnreadableVideo or OSError where the recording cannot be read, or not any more."""
     began: float | None = None
     """When the clock was zero, in seconds since 1970; None: the frames are of the moment they come in."""
+    footage: "Footage | None" = None
+    """Gives its last frames again; None where nobody asks for them."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from slimstream.clips.deinterlace import deinterlaced
 from slimstream.clips.rgb import RgbConverter
 from slimstream.core.media import UnreadableVideo
 from slimstream.watch.late import Lateness
+from slimstream.watch.packets import Packets
 from slimstream.watch.recording import Shots
 
 OPTIONS = {
@@ -26,31 +27,36 @@ MPJPEG = "mpjpeg"
 """JPEG pictures over HTTP: they have no timestamps, and FFmpeg invents some at a constant rate."""
 
 
-def stream_shots(address: str, lateness: Lateness) -> Shots:
+def stream_shots(address: str, lateness: Lateness, packets: Packets | None = None) -> Shots:
     """The frames of the stream at `address` from now to its end, timed by its clock or, without, by arrival.
 
     Damaged frames, and those predicted from them, are left out; so are packets while other streams have
-    their turn and, of a stream with a clock, when the machine is too slow: `lateness` knows. Raises
-    UnreadableVideo and av.error.FFmpegError, whose message may hold the address.
+    their turn and, of a stream with a clock, when the machine is too slow: `lateness` knows. All
+    others are put into `packets`. Raises UnreadableVideo and av.error.FFmpegError, whose message may hold the
+    address.
     """
     container: Any = av.open(
         address, options=OPTIONS, timeout=(PATIENCE, PATIENCE), metadata_errors="replace"
     )
     try:
         stream, rgb = largest_track(container), RgbConverter()
+        if packets:
+            packets.open(stream)
         kind = container.format
         clockless = kind.name == MPJPEG or kind.flags & av.format.Flags.no_timestamps.value
-        for frame in deinterlaced(_whole_frames(container, stream, lateness, clockless)):
-            if clockless:
-                yield time.monotonic(), partial(rgb.picture, frame)
-            elif frame.time is not None:  # an RTSP server may begin without
-                yield frame.time, partial(rgb.picture, frame)
+        for frame in deinterlaced(_whole_frames(container, stream, lateness, clockless, packets)):
+            seconds = time.monotonic() if clockless else frame.time
+            if seconds is None:  # an RTSP server may begin without
+                continue
+            if packets:
+                packets.show(frame.time, seconds)
+            yield seconds, partial(rgb.picture, frame)
     finally:
         container.close()
 
 
 def _whole_frames(
-    container: Any, stream: Any, lateness: Lateness, clockless: bool
+    container: Any, stream: Any, lateness: Lateness, clockless: bool, kept: Packets | None
 ) -> Iterator[av.VideoFrame]:
     spoilt, skipped, last = False, False, time.monotonic()
     for packet in container.demux(stream):
@@ -66,6 +72,10 @@ def _whole_frames(
         if left_out:
             skipped, last = True, now
             continue
+        if kept and packet.size:
+            stamp = packet.dts if packet.pts is None else packet.pts
+            begins = now if clockless else float("inf") if stamp is None else float(stamp * packet.time_base)
+            kept.add(packet, begins)
         if skipped:
             stream.codec_context.flush_buffers()
             spoilt = skipped = False

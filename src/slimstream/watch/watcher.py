@@ -10,6 +10,8 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
+import cv2
+
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.watch import secrets
@@ -72,6 +74,8 @@ class Watcher:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run everything in threads; at the end of the block all ends and waiting events are sent."""
+        before = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # cameras are threads already, and those of OpenCV wait for each other busily
         calls = [*[self._pending.answer_all] * cores(), self.champion.follow]
         work = [Thread(target=call, args=[self._stop], daemon=True) for call in calls]
         for thread in work:
@@ -86,6 +90,7 @@ class Watcher:
             end = time.monotonic() + PATIENCE
             for thread in [*work, *(camera.thread for camera in self.cameras.values())]:
                 thread.join(max(0.0, end - time.monotonic()))
+            cv2.setNumThreads(before)
             self.outbox.close()
             if self.inbox:
                 self.inbox.close()
@@ -156,6 +161,7 @@ def _shown(camera: Camera) -> dict[str, Any]:
     return {
         "name": camera.name,
         "address": camera.address,
+        "region": camera.region,
         "status": camera.status,
         "since": camera.since,
         "reason": camera.reason,

@@ -1,13 +1,13 @@
 """The last seconds of a camera as windows: what a clip of this length would hold."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimstream.clips.packs import resize
 from slimstream.core.media import Frame
 from slimstream.runtimes.calibration import Floats
 from slimstream.serving.classifier import Answer
+from slimstream.watch.footage import Take
 from slimstream.watch.model import Model
 
 STALL = 2.0
@@ -25,8 +25,8 @@ class Window:
     """Of its last frame, in seconds since 1970."""
     came: float
     """When its last frame came in, in seconds of `time.monotonic`."""
-    originals: Sequence[bytes] = ()
-    """Its frames at the camera's size, see `inbox.clip.compress`; empty without an inbox."""
+    originals: Take | None = None
+    """Gives its frames again, as the network's were before they were resized; None: they are not kept."""
 
     def answer(self) -> tuple[Answer, Floats]:
         """See `Model.answer`."""
@@ -42,7 +42,6 @@ class Windows:
         known = before if before is not None and before.model.size == model.size else None
         self._pictures: deque[Frame] = deque(known._pictures if known else ())
         self._seconds: deque[float] = deque(known._seconds if known else ())
-        self._originals: deque[bytes] = deque(known._originals if known else ())
         self._next: float = known._next if known else float("-inf")
 
     @property
@@ -63,27 +62,21 @@ class Windows:
             return False
         return self._seconds[-1] - self._seconds[0] + 1.5 * self._period >= self.model.seconds
 
-    def add(self, picture: Frame, seconds: float, original: bytes = b"") -> None:
-        """Add a frame (H, W, 3) uint8 RGB; after a break in the clock it is the first one of new windows.
-
-        `original` is the same frame for the inbox, empty where there is none.
-        """
+    def add(self, picture: Frame, seconds: float) -> None:
+        """Add a frame (H, W, 3) uint8 RGB; after a break in the clock it is the first one of new windows."""
         if self._seconds and not 0 < seconds - self._seconds[-1] <= max(STALL, self.model.seconds / 2):
             self.clear()
         self._pictures.append(resize(picture, self.model.size))
         self._seconds.append(seconds)
-        self._originals.append(original)
         half = self._period / 2
         while len(self._seconds) > 1 and self._seconds[0] <= seconds - self.model.seconds + half:
             self._pictures.popleft()
             self._seconds.popleft()
-            self._originals.popleft()
 
     def clear(self) -> None:
         """Forget all frames: what comes next does not follow them."""
         self._pictures.clear()
         self._seconds.clear()
-        self._originals.clear()
         self._next = float("-inf")
 
     def due(self) -> bool:
@@ -99,5 +92,4 @@ class Windows:
         """The frames of now as a window, None when there are none."""
         if not self._seconds:
             return None
-        originals = list(self._originals) if all(self._originals) else []
-        return Window(self.model, list(self._pictures), list(self._seconds), time, came, originals)
+        return Window(self.model, list(self._pictures), list(self._seconds), time, came)

@@ -1,5 +1,6 @@
 """A promotion or rollback is taken over while watch runs; what does not load changes nothing."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ class Registry:
         return self, self.leads
 
     def fetch(self, version: int, cache: Path) -> Path:
-        return self.root / str(version)
+        if not cache.exists() or not (cache / str(version)).exists():
+            shutil.copytree(self.root / str(version), cache / str(version))
+        return cache / str(version)
 
     def tags(self) -> dict[int, dict[str, str]]:
         return {number: {"gate": "passed", "macro_f1": f"0.{number}"} for number in range(10)}
@@ -79,6 +82,38 @@ def test_a_registry_that_is_away_changes_nothing(registry: Registry) -> None:
     registry.away, registry.leads = False, 2
     champion.look()
     assert champion.model.name == "plant 2" and not champion.problem
+
+
+def test_with_the_registry_away_at_the_start_the_last_version_goes_on(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.leads, paths = 2, Paths(registry.root)
+    Champion("plant", paths, None, None)
+    registry.away = True
+    champion = Champion("plant", paths, None, None)
+    assert champion.model.name == "plant 2" and champion.model.tags["macro_f1"] == "0.2"
+    assert "does not answer" in champion.problem
+    assert capsys.readouterr().err.count("plant 2, which answered last, goes on") == 1
+    registry.away = False
+    champion.look()
+    assert champion.model.name == "plant 2" and not champion.problem
+    registry.leads = 1
+    champion.look()
+    assert champion.model.name == "plant 1" and champion.model.tags["macro_f1"] == "0.1"
+
+
+@pytest.mark.parametrize("kept", ["nothing", "another", "damaged", "gone"])
+def test_without_a_version_of_before_there_is_no_start(registry: Registry, kept: str) -> None:
+    paths = Paths(registry.root)
+    if kept != "nothing":
+        Champion("tank" if kept == "another" else "plant", paths, None, None)
+    if kept == "damaged":
+        (paths.cache / "served" / module.LAST).write_text("[1]")
+    if kept == "gone":
+        shutil.rmtree(paths.cache / "served/1")
+    registry.away = True
+    with pytest.raises(Unavailable, match="does not answer"):
+        Champion("plant", paths, None, None)
 
 
 def test_a_folder_is_not_followed_and_needs_a_length(registry: Registry) -> None:

@@ -20,7 +20,7 @@ from slimstream.watch.settings import InboxParams
 APART = 5.0
 """Seconds between two windows of a camera that are kept, at least; and windows never overlap."""
 WAITING = 8
-"""Windows that wait to be written at most; some megabytes each."""
+"""Windows that wait to be written at most; a megabyte or so each, of a camera without packets some more."""
 DISMISSED = timedelta(days=1)
 """How long a dismissed window can be had back."""
 DIGITS = 4
@@ -76,12 +76,12 @@ class Inbox:
 
     def keep(self, found: Doubtful) -> None:
         """Write a window if it is to be kept; others make room. Raises OSError or an error of FFmpeg."""
-        new, window = _item(found), found.look.window
+        new, frames = _item(found), found.look.window.originals
         with self.store.lock:
             alike = [i for i in self.store.items().values() if (i.camera, i.day) == (new.camera, new.day)]
             leaves = leaving(alike, new, self._settings.per_day)
-        if leaves is not new:
-            self.store.add(new, lambda path: write_clip(window.originals, window.seconds, path))
+        if frames and leaves is not new:
+            self.store.add(new, lambda path: write_clip(frames(), path))
             self._make_room(leaves)
 
     def _make_room(self, leaves: Item | None) -> None:

@@ -81,6 +81,15 @@ function strip(camera, now) {
   });
 }
 
+function frameRegion(shown, [left, top, right, bottom]) {
+  const { naturalWidth: width, naturalHeight: height } = shown.querySelector("img");
+  const all = left === 0 && top === 0 && right === 1 && bottom === 1;
+  const frame = shown.querySelector(".region");
+  frame.setAttribute("viewBox", `0 0 ${width} ${height}`); // fits as `object-fit: contain` of the picture does
+  const sides = { x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height };
+  for (const [name, value] of Object.entries(sides)) frame.firstElementChild.setAttribute(name, all ? 0 : value);
+}
+
 function showCamera(camera, now) {
   const shown = tile(camera);
   const find = selector => shown.querySelector(selector);
@@ -96,7 +105,10 @@ function showCamera(camera, now) {
   if (!camera.frames || (camera.status !== "live" && find("img").src)) return;
   const next = new Image(); // swapped when it is whole, so that nothing flickers
   next.alt = `${camera.name}: ${camera.state ?? "no state yet"}`;
-  next.onload = () => find("img").replaceWith(next);
+  next.onload = () => {
+    find("img").replaceWith(next);
+    frameRegion(shown, camera.region);
+  };
   next.src = `pictures/${encodeURIComponent(camera.name)}?${Date.now()}`;
 }
 

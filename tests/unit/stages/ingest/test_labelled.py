@@ -18,7 +18,7 @@ from slimstream.stages.ingest.labelled import PREFIX
 from slimstream.stages.ingest.params import IngestParams, RigParams
 from slimstream.stages.ingest.scan import ScanResult, scan
 from slimstream.watch.inbox import labels
-from slimstream.watch.inbox.clip import compress, write_clip
+from slimstream.watch.inbox.clip import write_clip
 from slimstream.watch.inbox.store import Store
 from tests.unit.finished_pipeline import render
 from tests.unit.watch import tiny
@@ -37,9 +37,9 @@ def paths(tmp_path: Path) -> Paths:
         rows.append(f"{n}.mp4,{label},{camera},day,{'test' if camera == 'door' else 'train'}")
     (tmp_path / "plant/metadata.csv").write_text("\n".join(rows))
     store = Store(tmp_path / "watched/inbox")
-    pictures = [compress(tiny.flat(tiny.RED))] * 8
+    shown = [(n / 25, tiny.flat(tiny.RED)) for n in range(8)]
     for each in (GATE, ROOF):
-        store.add(each, lambda path: write_clip(pictures, [n / 25 for n in range(8)], path))
+        store.add(each, lambda path: write_clip(shown, path))
     return Paths(tmp_path)
 
 
@@ -107,7 +107,7 @@ def test_a_simulated_plant_takes_them_too(paths: Paths) -> None:
 
 def test_pictures_and_videos_do_not_mix(paths: Paths) -> None:
     store, picture = Store(paths.root / "watched/inbox"), replace(item(3), suffix=".png")
-    store.add(picture, lambda path: write_clip([compress(tiny.flat(tiny.RED))], [0.0], path))
+    store.add(picture, lambda path: write_clip([(0.0, tiny.flat(tiny.RED))], path))
     labels.label(store, picture.id, "leak")
     assert look(paths).rejected == {f"{PREFIX}{picture.clip}": "no video, as the clips of the source are"}
 

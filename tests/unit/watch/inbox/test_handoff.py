@@ -11,21 +11,22 @@ import pytest
 from slimstream.cli.parser import main
 from slimstream.core.errors import UserError
 from slimstream.watch.inbox import handoff, labels
-from slimstream.watch.inbox.clip import compress, write_clip
+from slimstream.watch.inbox.clip import write_clip
 from slimstream.watch.inbox.store import Store
 from tests.unit.watch import tiny
 from tests.unit.watch.inbox.windows import item
 
 ONE, TWO, THREE = item(1), item(2), item(3)
 
+SHOWN = [(second, tiny.flat(tiny.RED)) for second in (0.0, 0.1, 0.2)]
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Three windows, of which the second is labelled."""
     store = Store(tmp_path / "watched/inbox")
-    pictures = [compress(tiny.flat(tiny.RED))] * 3
     for each in (ONE, TWO, THREE):
-        store.add(each, lambda path: write_clip(pictures, [0.0, 0.1, 0.2], path))
+        store.add(each, lambda path: write_clip(SHOWN, path))
     labels.label(store, TWO.id, "foam")
     return store
 
@@ -34,7 +35,7 @@ def other(folder: Path) -> Store:
     """The same three windows, none labelled."""
     store = Store(folder)
     for each in (ONE, TWO, THREE):
-        store.add(each, lambda path: write_clip([compress(tiny.flat(tiny.RED))] * 2, [0.0, 0.1], path))
+        store.add(each, lambda path: write_clip(SHOWN[:2], path))
     return store
 
 

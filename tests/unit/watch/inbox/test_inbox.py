@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from slimstream.clips.video import open_clip
+from slimstream.core.media import Frame
 from slimstream.core.paths import Paths
 from slimstream.watch.champion import Champion
 from slimstream.watch.inbox import inbox as module
@@ -101,10 +102,10 @@ def test_a_full_disk_is_said_once_and_windows_are_kept_again_later(
     write = module.write_clip
     full: list[bool] = [True]
 
-    def write_clip(pictures: list[bytes], seconds: list[float], path: Path) -> None:
+    def write_clip(frames: Iterator[tuple[float, Frame]], path: Path) -> None:
         if full:
             raise OSError(28, "No space left on device")
-        write(pictures, seconds, path)
+        write(frames, path)
 
     monkeypatch.setattr(module, "write_clip", write_clip)
     with inbox_in(tmp_path) as inbox:

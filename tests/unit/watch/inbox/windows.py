@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from slimstream.watch.inbox.clip import compress
 from slimstream.watch.inbox.item import Item, item_id
 from slimstream.watch.inbox.store import Store
 from slimstream.watch.looks import Look
@@ -39,7 +38,8 @@ def look(
     }
     picture = tiny.flat(tiny.RED)
     seconds = [number / 25 for number in range(8)]
-    window = Window(model, [picture] * 8, seconds, time, 0.0, [compress(picture)] * 8)
+    shown = [(second, picture) for second in seconds]
+    window = Window(model, [picture] * 8, seconds, time, 0.0, lambda: iter(shown))
     return Look(camera, window, answer, np.asarray(features, float), list, state)
 
 
