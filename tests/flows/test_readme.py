@@ -90,6 +90,8 @@ ELSEWHERE = {
     "make bench": "tests/unit/test_benchmarks.py",
     "python -m infra.services": "tests/flows/test_services.py",
     "python -m slimstream predict": "tests/unit/serving/test_predict.py",
+    "python -m slimstream bundle": "tests/unit/bundle/test_make.py",
+    "python -m slimstream verify": "tests/unit/bundle/test_make.py",
     "python -m slimstream publish": "tests/unit/registry/test_versions.py",
     "python -m slimstream tables": "tests/pipeline/test_tables.py",
     "python -m slimstream process": "tests/unit/sensors/test_table.py",

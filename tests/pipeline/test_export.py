@@ -369,7 +369,7 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
     assert metrics["pruned.toy.megabytes"] == metrics["pruned.onnx.megabytes"]
     assert ClipClassifier(folder).runtime == chosen.runtime
     clip = next(paths.ingested.glob("*.mp4"))
-    assert predict([clip], folder, "toy", workers=1)["error"].tolist() == [""]
+    assert predict([clip], folder, "toy", workers=1)[0]["error"] == ""
 
 
 def test_only_the_forms_of_the_recipe_are_tried(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from slimstream.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = {
     "id": "str",  # safe as a file name, stable per key
@@ -44,6 +45,8 @@ def write_manifest(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     The same rows give the same bytes. Raises UserError when two keys have the same id.
     """
+    import pandas as pd
+
     groups = sorted({name for row in rows for name in row} - set(COLUMNS))
     empty: dict[str, Any] = {"str": "", "int64": 0, "float64": 0.0, "bool": False}
     table = pd.DataFrame(
@@ -62,13 +65,15 @@ def write_manifest(rows: Sequence[dict[str, Any]], path: Path) -> None:
     table.to_parquet(path, index=False)
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_manifest(path: Path) -> "pd.DataFrame":
     """Read a manifest: one row per clip, COLUMNS and group columns. Raises UserError when it is missing."""
     if not path.is_file():
         raise UserError(f"{path} is missing: run the ingest stage first (dvc repro ingest).")
+    import pandas as pd
+
     return pd.read_parquet(path)
 
 
-def group_columns(table: pd.DataFrame) -> list[str]:
+def group_columns(table: "pd.DataFrame") -> list[str]:
     """Return the group columns of a manifest or of data/clips.parquet."""
     return [name for name in table.columns if name not in RESERVED]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from slimstream.cli import torchrun
 from slimstream.core.environment import training_processes
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths, printable_path
+from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params, load_params
 from slimstream.pipeline.stages import STAGES
 
@@ -204,62 +204,6 @@ def clean(args: argparse.Namespace, paths: Paths) -> None:
     for out in left:
         print(f"{out} was left alone: a link leads there, or it lies outside of the project.")
     print(f"{len(deleted)} of the files and folders that the stages made were deleted.")
-
-
-def predict(args: argparse.Namespace, paths: Paths) -> int:
-    """Predict clips with a deployed model. Returns 1 when a clip could not be predicted or drawn on."""
-    from slimstream.core.overwrite import check_overwrite
-    from slimstream.serving import overlay
-    from slimstream.serving import predict as serving
-
-    if args.out:
-        check_overwrite(args.out, *serving.TABLE_HEADS)
-    if args.overlay:
-        overlay.check_folder(args.overlay)
-    files = serving.find_clips(args.files)
-    model = serving.deployed_model(args.model or load_params(paths.params).publish.name, paths)
-    if args.out:  # before the work: a path that cannot be written is found at once
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.touch()
-    table = serving.predict(files, model, args.runtime, batch=args.batch, workers=args.workers)
-    said = table.to_json(orient="records", indent=2) if args.json else table.to_csv(index=False)
-    if args.out:
-        args.out.write_text(said)
-    else:
-        print(said, end="" if said.endswith("\n") else "\n")
-    bad = table[table["label"].isna()]
-    for row in bad.itertuples():
-        print(f"slimstream predict: {row.path}: {row.error}", file=sys.stderr)
-    undrawn = {}
-    if args.overlay:
-        undrawn = overlay.write_overlays(files, table, model, args.runtime, args.overlay, args.workers)
-    for file, error in undrawn.items():
-        print(
-            f"slimstream predict: {printable_path(file)} is not in {args.overlay}: {error}", file=sys.stderr
-        )
-    return 1 if len(bad) or undrawn else 0
-
-
-def watch(args: argparse.Namespace, paths: Paths) -> int:
-    """Watch cameras until they end or until interrupted. Returns 1 if one of ended files has no answer."""
-    from slimstream.watch.champion import Champion
-    from slimstream.watch.page.server import serving
-    from slimstream.watch.secrets import PASSWORD, secret
-    from slimstream.watch.settings import load_settings
-    from slimstream.watch.watcher import Watcher
-
-    settings = load_settings(args.settings, args.sources)
-    wanted = args.model or settings.model or load_params(paths.params).publish.name
-    champion = Champion(wanted, paths, args.runtime, settings.window)
-    watcher = Watcher(settings, champion, paths)
-    with serving(watcher, args.host, args.port, secret(PASSWORD, paths.root)) as page, watcher.running():
-        print(
-            f"watch: {champion.model.name} looks at {', '.join(watcher.cameras)}; the page is {page}",
-            file=sys.stderr,
-        )
-        with suppress(KeyboardInterrupt):
-            return int(watcher.wait())
-    return 0
 
 
 def inbox(args: argparse.Namespace, paths: Paths) -> None:

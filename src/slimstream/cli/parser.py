@@ -1,20 +1,20 @@
 """`python -m slimstream COMMAND`: the argument parser and error messages; `commands` does the work."""
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
-from slimstream.cli import commands, torchrun
-from slimstream.core.errors import UserError
+from slimstream.cli import bundles, commands, serving, torchrun
+from slimstream.cli.exits import call
+from slimstream.cli.serving import positive
+from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import use_passive_waiting
 from slimstream.pipeline.stages import STAGES
-from slimstream.runtimes import RUNTIMES
 from slimstream.tracking.address import store_sentence
 
-WITHOUT_REGISTRY = ("models", "clean", "folds", "inbox", "process", "tables")
+WITHOUT_REGISTRY = ("models", "clean", "folds", "inbox", "process", "tables", "verify")
 """Commands that neither record runs nor read versions; all others say where the registry is."""
 SENSORS_HELP = """\
 A log is a CSV file with a row per moment, numeric sensor columns and a column that names the plant's state:
@@ -45,38 +45,22 @@ def main(argv: list[str] | None = None) -> int:
     paths = Paths(args.root)
     bypass_for_loopback()  # MLflow and S3 may be on this machine
     use_passive_waiting()  # also in processes that a stage starts
-    # SIGTERM has the effect of an interrupt: the stage closes its run and leaves no half-written file.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+
+    def work() -> int | None:
         if args.command not in WITHOUT_REGISTRY and torchrun.is_main_process():
             _tell_store(args.command, paths)
-        return int(args.run(args, paths) or 0)
-    except UserError as error:
-        print(f"slimstream {args.command}: {error}", file=sys.stderr)
+        status: int | None = args.run(args, paths)
+        return status
+
+    status = call(args.command, work, paths.root)
+    if status in (UserError.status, Unavailable.status):
         torchrun.let_main_report()
-        return error.status
-    except OSError as error:
-        # No space or no permission: the system's message and the file are more helpful than a traceback.
-        if error.filename is None and error.errno is None:
-            raise
-        where, mend = error.filename or paths.root, "; mend it and run again, what is finished is kept."
-        print(f"slimstream {args.command}: {error.strerror}: {where}{mend}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"slimstream {args.command}: interrupted; run it again to go on.", file=sys.stderr)
-        return 130
+    return status
 
 
 def _tell_store(command: str, paths: Paths) -> None:
     if sentence := store_sentence(paths):
         print(f"slimstream {command}: {sentence}", file=sys.stderr)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,9 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--evaluated", action="store_true", help="those of the last run instead: score, time and size"
     )
-    models.add_argument("--classes", type=_positive, default=3, help="number of classes (default: 3)")
+    models.add_argument("--classes", type=positive, default=3, help="number of classes (default: 3)")
     models.add_argument(
-        "--frames", type=_positive, default=1, help="frames per clip that MACs are counted for (default: 1)"
+        "--frames", type=positive, default=1, help="frames per clip that MACs are counted for (default: 1)"
     )
     publish = add(
         "publish", "register the compressed model and let the gate decide on `champion`", commands.publish
@@ -145,49 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         help="the finished folds or tables, too: hours of work, which are done again when asked for",
     )
     add("clean", "delete the outs that dvc.yaml names and the report, nothing else", commands.clean)
-    predict = add(
-        "predict", "predict clips with a deployed model: labels and probabilities", commands.predict
-    )
-    predict.add_argument("files", type=Path, nargs="+", metavar="CLIP", help="videos, pictures or folders")
-    predict.add_argument(
-        "--model",
-        help="a registered model for its champion, NAME/VERSION, or exports/MODEL (default: params.yaml)",
-    )
-    predict.add_argument(
-        "--runtime", choices=RUNTIMES, help="what runs it (default: what the export stage chose)"
-    )
-    predict.add_argument("--json", action="store_true", help="JSON instead of CSV")
-    predict.add_argument("--out", type=Path, help="write there (default: the terminal)")
-    predict.add_argument(
-        "--overlay",
-        type=Path,
-        metavar="FOLDER",
-        help="draw label, probability and what they depend on into copies of the clips there; 50 more calls "
-        "of the network a clip",
-    )
-    predict.add_argument("--batch", type=_positive, default=32, help="pictures per batch (default: 32)")
-    predict.add_argument("--workers", type=_positive, help="processes (default: one a core)")
-    watch = add("watch", "classify live cameras, and tell every change of a state", commands.watch)
-    watch.add_argument(
-        "sources",
-        nargs="*",
-        metavar="SOURCE",
-        help="rtsp://…, http://…, a file, a folder that fills, /dev/video0 or rig://NUMBER "
-        "(default: the cameras of --settings)",
-    )
-    watch.add_argument(
-        "--settings", type=Path, metavar="FILE", help="YAML: cameras, states, MQTT: docs/watch.md"
-    )
-    watch.add_argument(
-        "--model", help="as for predict; of a registered model, every new champion takes over by itself"
-    )
-    watch.add_argument("--runtime", choices=RUNTIMES, help="as for predict")
-    watch.add_argument(
-        "--host", default="127.0.0.1", help="address of the page (default: this computer only)"
-    )
-    watch.add_argument(
-        "--port", type=int, default=8780, help="port of the page (default: 8780; 0: a free one)"
-    )
+    serving.add_commands(add)
+    bundles.add_commands(add)
     inbox = add(
         "inbox", "list, hand out and take in the doubtful windows that watch has kept", commands.inbox
     )
@@ -209,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     folds.add_argument("--only", help="this group alone")
     folds.add_argument(
-        "--count", type=_positive, help="put whole groups together into so many folds (default: one a group)"
+        "--count", type=positive, help="put whole groups together into so many folds (default: one a group)"
     )
     _add_jobs(folds)
     folds.add_argument(

@@ -30,4 +30,10 @@ class PublishParams(Section):
         min_length=1,
         description="which models may be published; the one with the best validation score is",
     )
+    not_for: str | None = Field(
+        None, description="uses that the model is not made for, in your words, for its card; null: none named"
+    )
+    licence: str | None = Field(
+        None, description="under which the network may be used, for its card; null: none named"
+    )
     gate: GateParams = GateParams()

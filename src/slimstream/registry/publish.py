@@ -70,7 +70,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             commit_url=commit_page(paths, commit),
             dirty=origin["dirty"],
         )
-        registry.describe(verdict, origin, paths)
+        registry.describe(verdict, origin, params.publish, paths)
         registry.tag_run(run.run_id, version)
         describe_pipeline(registry.client, run.run_id, verdict, lineage, params, paths)
         if paths.report_page.exists():

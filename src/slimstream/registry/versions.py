@@ -19,6 +19,9 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.card import model_description, version_card, with_standing
+from slimstream.registry.params import PublishParams
+from slimstream.registry.scores import FILE as SCORES
+from slimstream.registry.scores import count_scores
 from slimstream.stages.evaluate.verdict import Verdict
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking.address import tracking_uri
@@ -192,9 +195,15 @@ class Registry:
         word = "passed" if decision.passed else "refused"
         self.tag(version, gate=word, gate_reasons="\n".join(decision.reasons))
 
-    def describe(self, verdict: Verdict, lineage: Mapping[str, Any], paths: Paths) -> None:
+    def description(self, version: int) -> str:
+        """The card of the version, without its tables: see `registry.card`."""
+        return str(self.client.get_model_version(self.name, str(version)).description or "")
+
+    def describe(
+        self, verdict: Verdict, lineage: Mapping[str, Any], publish: PublishParams, paths: Paths
+    ) -> None:
         """Write the verdict and the card to the version, as its description; `lineage` is the version's."""
-        text = version_card(verdict, lineage, paths)
+        text = version_card(verdict, lineage, publish, count_scores(paths, verdict.model), paths)
         self.client.update_model_version(self.name, str(verdict.version), description=text)
 
     def promote(self, version: int) -> None:
@@ -257,6 +266,7 @@ class Registry:
         files = {
             **{file.name: file.read_bytes() for file in sorted(paths.export(chosen).iterdir())},
             "card.json": (paths.final_model(chosen) / "model.json").read_bytes(),
+            SCORES: count_scores(paths, chosen).to_json().encode(),
             "lineage.json": json.dumps(lineage, indent=2).encode(),
         }
         if lineage["dirty"]:

@@ -10,7 +10,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import pandas as pd
 
 from slimstream.catalog.names import UNKNOWN
 from slimstream.clips.video import open_clip
@@ -19,7 +18,7 @@ from slimstream.core.files import atomic_write
 from slimstream.core.media import Frame, is_picture
 from slimstream.core.parallel import parallel_map
 from slimstream.core.progress import progress_bar
-from slimstream.serving.classifier import ClipClassifier
+from slimstream.serving.classifier import Answer, ClipClassifier
 from slimstream.serving.occlusion import Heat
 from slimstream.stages.evaluate.report.images import overlay
 
@@ -48,7 +47,7 @@ def check_folder(folder: Path) -> None:
 
 def write_overlays(
     files: Sequence[Path],
-    table: pd.DataFrame,
+    answers: Sequence[Answer],
     model: Path,
     runtime: str | None,
     folder: Path,
@@ -58,7 +57,7 @@ def write_overlays(
 
     Args:
         files: as given to `predict.predict`.
-        table: its answers, a row per file; files without a label are left out.
+        answers: what it returned, one per file; files without a label are left out.
         model: the model that gave them; `runtime` likewise.
         folder: see `check_folder`.
         workers: number of processes; None for one per core.
@@ -66,17 +65,16 @@ def write_overlays(
     Returns the files for which that failed, with the reasons.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    answers = zip(files, _names(files), table.to_dict("records"), strict=True)
     drawings = [
-        _Drawing(file, folder / name, *answer_text(row), model, runtime)
-        for file, name, row in answers
-        if isinstance(row["label"], str)
+        _Drawing(file, folder / name, *answer_text(answer), model, runtime)
+        for file, name, answer in zip(files, _names(files), answers, strict=True)
+        if answer["label"] is not None
     ]
     results = progress_bar(parallel_map(_draw, drawings, workers), "overlay", len(drawings))
     return {drawings[position].file: result for position, result in results if isinstance(result, Exception)}
 
 
-def answer_text(row: Mapping[Any, Any]) -> tuple[str, str]:
+def answer_text(row: Mapping[str, Any]) -> tuple[str, str]:
     """The most probable class of an answer, and the text to draw."""
     label = max((name for name in row if name.startswith("p_")), key=lambda name: float(row[name]))
     said = f"{label.removeprefix('p_')}  {row[label]:.0%}"

@@ -1,5 +1,8 @@
 """The command `predict`: predict files with an exported model, one process per core."""
 
+import csv
+import io
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -7,8 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from slimstream.catalog.hidden_files import hidden_part
 from slimstream.core.errors import UserError
@@ -18,6 +19,7 @@ from slimstream.core.paths import Paths
 from slimstream.core.progress import progress_bar
 from slimstream.runtimes import find_runtime
 from slimstream.serving.classifier import Answer, ClipClassifier, error_answer
+from slimstream.serving.sealed import Sealed
 from slimstream.serving.trained import deploy, is_trained
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def predict(
     *,
     batch: int = 32,
     workers: int | None = None,
-) -> pd.DataFrame:
-    """Predict videos or pictures. Returns one row per file, in order.
+) -> list[Answer]:
+    """Predict videos or pictures. Returns one answer per file, in order.
 
     Args:
         files: see `find_clips`.
@@ -51,8 +53,8 @@ def predict(
         batch: number of pictures per batch.
         workers: number of processes; None for one per core.
 
-    The columns are those of `classifier.Answer`. A file that fails has no label
-    and the reason in `error`; other files are not affected. Raises UserError when the model cannot be run.
+    All answers have the same names, those of `classifier.Answer`. A file that fails has the reason in `error`
+    and None for the rest; other files are not affected. Raises UserError when the model cannot be run.
     """
     classifier = ClipClassifier(model, runtime)  # or every process would say what is wrong with it
     if missing := find_runtime(classifier.runtime).missing():
@@ -68,7 +70,22 @@ def predict(
     else:
         answers = (pair for b in batches for pair in _paired(b, classifier.predict(b.files)))
     rows = dict(progress_bar(answers, "predict", len(files)))
-    return pd.DataFrame([rows[file] for file in files], columns=classifier.columns())
+    names = classifier.columns()
+    return [{name: rows[file].get(name) for name in names} for file in files]
+
+
+def as_csv(answers: Sequence[Answer]) -> str:
+    """Answers with the same names as CSV, with a header."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(answers[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(answers)
+    return text.getvalue()
+
+
+def as_json(answers: Sequence[Answer]) -> str:
+    """Answers as JSON: a list with an object per file."""
+    return json.dumps(answers, indent=2) + "\n"
 
 
 def find_clips(given: Sequence[Path]) -> list[Path]:
@@ -102,17 +119,20 @@ def _raise(error: OSError) -> None:
     raise UserError(f"{error.filename}: {error.strerror}; all of a folder must be readable.")
 
 
-def deployed_model(name: str, paths: Paths) -> Path:
+def deployed_model(name: str, paths: Paths, public_key: Path | None = None) -> Path:
     """Return the folder of an exported network.
 
     `name` is such a folder (`exports/<model>`), a folder with a trained network (`models/<model>`), a
-    registered model (its champion) or `<model>/<version>`. What is trained only is exported, and files from
-    the registry are downloaded, to the cache and once. Raises UserError for an unknown model.
+    registered model (its champion), `<model>/<version>` or a bundle, whose signature is checked if there is a
+    `public_key`. What is trained only is exported, files from the registry are downloaded, and a bundle is
+    unpacked, to the cache and once. Raises UserError for an unknown model.
     """
     if (Path(name) / "preprocessing.json").is_file():
         return Path(name)
     if is_trained(Path(name)):
         return deploy(Path(name), paths.cache / "served")
+    if Path(name).is_file():
+        return Sealed(Path(name), public_key).model(paths.cache / "served")
     registry, version = find_version(name, paths)
     return registry.fetch(version, paths.cache / "served")
 

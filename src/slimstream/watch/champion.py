@@ -11,6 +11,7 @@ from slimstream.core.errors import Unavailable
 from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.serving.predict import deployed_model, find_version
+from slimstream.serving.sealed import Sealed
 from slimstream.watch.model import Model, load_model
 
 if TYPE_CHECKING:
@@ -25,12 +26,21 @@ LAST = "last-used.json"
 class Champion:
     """The network that `wanted` means, as in `predict`; a registered model stands for its champion."""
 
-    def __init__(self, wanted: str, paths: Paths, runtime: str | None, window: float | None) -> None:
-        """Load it; for `runtime` and `window` see `load_model`. Raises UserError when there is none.
+    def __init__(
+        self,
+        wanted: str,
+        paths: Paths,
+        runtime: str | None,
+        window: float | None,
+        public_key: Path | None = None,
+    ) -> None:
+        """Load it; for `runtime` and `window` see `load_model`, for `public_key` `serving.sealed`.
 
-        When the registry does not answer, the version that answered last for `wanted` goes on.
+        When the registry does not answer, the version that answered last for `wanted` goes on. Raises
+        UserError when there is none.
         """
         self._wanted, self._paths, self._runtime, self._window = wanted, paths, runtime, window
+        self._public_key = public_key
         self.since = time.time()
         """When it began to answer, in seconds since 1970."""
         self.problem = ""
@@ -43,6 +53,10 @@ class Champion:
         return "/" not in self._wanted and not Path(self._wanted).exists()
 
     def _load(self) -> Model:
+        if Path(self._wanted).is_file():
+            sealed = Sealed(Path(self._wanted), self._public_key)
+            folder = sealed.model(self._paths.cache / "served")
+            return load_model(folder, sealed.name, self._runtime, self._window, sealed.tags)
         if Path(self._wanted).exists():
             folder = deployed_model(self._wanted, self._paths)
             return load_model(folder, self._wanted, self._runtime, self._window)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from slimstream.bundle.make import make_bundle
 from slimstream.clips.params import NetworkInput, Reduction
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
@@ -18,6 +19,7 @@ from slimstream.registry.params import PublishParams
 from slimstream.registry.publish import publish
 from slimstream.registry.versions import Registry, held_out, promote, rollback, versions
 from slimstream.serving.predict import deployed_model, predict
+from slimstream.serving.sealed import CARD, Sealed
 from slimstream.stages.ingest.held_out import HeldOut
 from slimstream.tracking.address import readable_stores, stores, tracking_uri
 from slimstream.tracking.repository import git
@@ -215,7 +217,7 @@ def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:
     assert list(answers["error"][-2:]) == ["the file is empty", "the file is missing"]
     assert answers["label"].isna().tolist() == [False] * len(test) + [True, True]
     said, other = answers.head(len(test)), test.assign(p_leak=test["p_leak"] + 2e-4)
-    artifacts.check_parity(test["id"], said, test, "onnx")
+    artifacts.check_parity(test["id"], pd.DataFrame(said), test, "onnx")
     with pytest.raises(RuntimeError, match="off the probabilities"):
         artifacts.check_parity(test["id"], said, other, "onnx")
     with pytest.raises(UserError, match="processor"):  # which rounds in its own way
@@ -246,7 +248,14 @@ def test_predict_asks_the_champion_and_needs_the_registry_once(
     assert deployed_model(f"tiny/{champion}", project) == model
     test = pd.read_parquet(project.predictions)
     said = predict([project.ingested / f"{name}.mp4" for name in test["id"]], model, workers=1)
-    artifacts.check_parity(test["id"], said, test, "onnx")
+    artifacts.check_parity(test["id"], pd.DataFrame(said), test, "onnx")
+    make_bundle(f"tiny/{champion}", project, file := project.root / "tiny.pyz")
+    card = Sealed(file).read(CARD).decode()
+    description = Registry("tiny", project).description(champion or 0)
+    assert card.startswith(f"# tiny {champion}\n\n{description}\n\n## By group\n"), (
+        "one card, with its tables"
+    )
+    assert "**Groups:** right test clips by group" in description and "**Not for:** " in description
 
 
 def test_a_slim_version_answers_from_its_own_part_of_a_clip(
@@ -269,7 +278,7 @@ def test_a_slim_version_answers_from_its_own_part_of_a_clip(
         deployed_model("slim/1", project),
         workers=1,
     )
-    artifacts.check_parity(test["id"], said, test, "onnx")
+    artifacts.check_parity(test["id"], pd.DataFrame(said), test, "onnx")
     card = artifacts.read_artifact(tracking_uri(project), "models:/slim/1", "card.json")
     assert card["input"]["reduce"] == {"frames": 1, "size": [16, 16], "streams": "rgb"}
 

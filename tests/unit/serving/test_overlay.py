@@ -66,14 +66,12 @@ def test_an_unknown_clip_shows_its_most_probable_class() -> None:
 
 
 def test_a_picture_becomes_a_picture(plant: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pandas as pd
-
     monkeypatch.setattr(overlay, "parallel_map", lambda work, jobs, workers: enumerate(map(work, jobs)))
     monkeypatch.setattr(ClipClassifier, "explain", lambda self, file, label: np.eye(CELLS))
     file = tmp_path / "Lüftung 1.png"
     cv2.imencode(".png", np.full((500, 300, 3), 128, np.uint8))[1].tofile(file)
-    table = pd.DataFrame([{"label": "leak", "p_leak": 0.93}])
-    assert not overlay.write_overlays([file], table, plant.export("distilled"), None, tmp_path / "out")
+    said = [{"label": "leak", "p_leak": 0.93}]
+    assert not overlay.write_overlays([file], said, plant.export("distilled"), None, tmp_path / "out")
     drawn = cv2.imdecode(np.fromfile(tmp_path / "out/Lüftung 1.png", np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape == (548, 300, 3)
     spread = drawn[48:].astype(int).max(2) - drawn[48:].astype(int).min(2)

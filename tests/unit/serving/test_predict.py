@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,14 @@ from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.runtimes import RUNTIMES
 from slimstream.serving import predict as module
-from slimstream.serving.predict import deployed_model, find_clips, predict
+from slimstream.serving.predict import deployed_model, find_clips
 from tests.unit.finished_pipeline import render, write_clips, write_evaluation, write_reference
 from tests.unit.serving import crashing_decoder
+
+
+def predict(*args: Any, **options: Any) -> pd.DataFrame:
+    """The answers as a table."""
+    return pd.DataFrame(module.predict(*args, **options))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The page of the inbox: what it shows, and what a person decides on it. Only pages of this server decide."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slimstream.core.errors import UserError
 from slimstream.watch.inbox.desk import Desk
+from slimstream.watch.page.parts import read_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,18 +42,18 @@ def is_same_site(headers: "Mapping[str, str]") -> bool:
 
 def add_inbox(app: "FastAPI", desk: Desk) -> None:
     """Add the page, its data and its decisions to `app`."""
-    from fastapi import HTTPException, Request
+    from fastapi import HTTPException, Request, Response
     from fastapi.responses import FileResponse
 
     @app.get("/inbox")
-    def inbox_page() -> FileResponse:
-        return FileResponse(Path(__file__).with_name("inbox.html"), media_type="text/html")
+    def inbox_page() -> Response:
+        return Response(read_part("inbox.html"), media_type="text/html")
 
     @app.get("/inbox.{kind}")
-    def inbox_part(kind: str) -> FileResponse:
+    def inbox_part(kind: str) -> Response:
         if (name := f"inbox.{kind}") not in FILES:
             raise HTTPException(404)
-        return FileResponse(Path(__file__).with_name(name), media_type=FILES[name])
+        return Response(read_part(name), media_type=FILES[name])
 
     @app.get("/inbox/items")
     def items() -> dict[str, Any]:

@@ -8,7 +8,6 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from slimstream.core.proxy import LOOPBACK
 from slimstream.tracking.servers import HOST
 from slimstream.watch.metrics import WatchCollector
 from slimstream.watch.page.inbox import add_inbox
+from slimstream.watch.page.parts import read_part
 from slimstream.watch.secrets import PASSWORD
 from slimstream.watch.watcher import Watcher
 
@@ -60,15 +60,15 @@ def make_app(watcher: Watcher, hosts: list[str], password: str | None) -> "FastA
         response.headers.update(HEADERS)
         return response
 
-    def page_file(name: str) -> FileResponse:
-        return FileResponse(Path(__file__).with_name(name), media_type=FILES[name])
+    def page_file(name: str) -> Response:
+        return Response(read_part(name), media_type=FILES[name])
 
     @app.get("/")
-    def page() -> FileResponse:
+    def page() -> Response:
         return page_file("page.html")
 
     @app.get("/page.{kind}")
-    def part(kind: str) -> FileResponse:
+    def part(kind: str) -> Response:
         if (name := f"page.{kind}") not in FILES:
             raise HTTPException(404)
         return page_file(name)

@@ -7,8 +7,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimstream.runtimes.split_part import spread_indices
-
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
@@ -39,6 +37,8 @@ def rgb_view(frame: npt.NDArray[np.uint8]) -> Picture:
 
 def contact_sheet(pack: npt.NDArray[np.uint8], aspect: float, count: int = 6) -> list[str]:
     """At most `count` evenly spaced frames of a pack (T, H, W, C) uint8, first to last, as data URIs."""
+    from slimstream.runtimes.split_part import spread_indices  # it loads PyTorch
+
     return [jpeg_uri(resize_for_display(rgb_view(pack[t]), aspect)) for t in spread_indices(len(pack), count)]
 
 

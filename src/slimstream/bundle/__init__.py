@@ -1,0 +1,1 @@
+"""A registered version as one signed file that runs without the rest of slimstream."""
