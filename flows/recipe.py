@@ -83,7 +83,7 @@ def check_clips(paths: Paths) -> None:
     """
     params = load_params(paths.params)
     if params.ingest.source not in SIMULATED and "://" not in params.ingest.source:
-        needs = Needs.of(params.validate_, params.split)
+        needs = Needs.of(params.validate_.min_clips, params.split.given)
         found = scan(params.ingest, params.split.group_by, paths, write=False, needs=needs)
         check_columns(found.items, params.split, params.validate_.classes)
 

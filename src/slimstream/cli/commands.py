@@ -79,7 +79,7 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
         args.source,
         not args.dry_run,
         partial(_held_out_before, params, paths),
-        Needs.of(params.validate_, params.split),
+        Needs.of(params.validate_.min_clips, params.split.given),
     )
     if not args.json:
         print(result, flush=True)

@@ -8,9 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from slimstream.catalog.listing import LABELLED, Item, Listing
-from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest.held_out import HeldOut, group
-from slimstream.stages.validate.params import ValidateParams
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,9 @@ class Needs:
     """Two where the split is made here: one to learn from and one to be judged on."""
 
     @classmethod
-    def of(cls, validate: ValidateParams, split: SplitParams) -> "Needs":
-        return cls(validate.min_clips, 1 if split.given else 2)
+    def of(cls, min_clips: int, given: str | None) -> "Needs":
+        """For these values of validate.min_clips and split.given."""
+        return cls(min_clips, 1 if given else 2)
 
 
 NOTHING = Needs()

@@ -60,7 +60,7 @@ def run(
         # Near twins in different parts of a given split are reported as leaks, not as a wrong group name.
         sets = clips["twin"] if part is None else clips["twin"] + " " + part[clips.index]
         # Nobody has written the groups of clips from `watch`: there near twins join groups, in the split.
-        sets = sets.where(~clips["key"].str.startswith(LABELLED), clips["id"])
+        sets = sets.where(~clips["key"].str.startswith(LABELLED), clips["key"])
         strays = twins.straying_twins(sets.tolist(), group_names(clips, group_by).tolist())
         reasons |= dict.fromkeys(clips.index[strays], f"a near twin has another {' and '.join(group_by)}")
         clips = clips.drop(clips.index[strays])

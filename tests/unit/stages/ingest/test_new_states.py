@@ -3,12 +3,10 @@
 import pytest
 
 from slimstream.catalog.listing import LABELLED, FileStat, Item, Listing
-from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest.held_out import HeldOut, group
 from slimstream.stages.ingest.new_states import Needs, without_few
-from slimstream.stages.validate.params import ValidateParams
 
-NEEDS = Needs.of(ValidateParams(min_clips=3), SplitParams())
+NEEDS = Needs.of(3, None)
 BY = ["camera"]
 
 
@@ -61,6 +59,6 @@ def test_without_groups_each_clip_is_one() -> None:
 
 
 def test_with_a_split_of_its_own_the_source_needs_no_second_group() -> None:
-    needs = Needs.of(ValidateParams(min_clips=2), SplitParams(given="part"))
+    needs = Needs.of(2, "part")
     kept, _ = without_few(listing("gate", "gate"), [], needs, BY, HeldOut)
     assert len(kept.items) == 5
