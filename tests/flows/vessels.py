@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from slimstream.watch.inbox.clip import compress, write_clip
+from slimstream.watch.inbox.clip import write_clip
 from tests.unit.watch import tiny
 
 Colour = tuple[int, int, int]
@@ -43,7 +43,8 @@ def write_source(folder: Path, recordings: int = 6, clips: int = 3) -> None:
             for number in range(clips):
                 name = f"r{recording}/{label}_{number}.mp4"
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                write_clip([compress(vessel.draw(STATES[label])) for _ in times], times, folder / name)
+                frames = ((time, vessel.draw(STATES[label])) for time in times)
+                write_clip(frames, folder / name)
                 rows.append(f"{name},{label},r{recording}")
     (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
 
