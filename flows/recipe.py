@@ -24,6 +24,7 @@ from slimstream.pipeline.params import load_params
 from slimstream.pipeline.params_file import from_recipe, inline
 from slimstream.pipeline.recipes import AUTO
 from slimstream.splits.columns import check_columns
+from slimstream.stages.ingest.new_states import Needs
 from slimstream.stages.ingest.params import IngestParams, holds_credentials
 from slimstream.stages.ingest.reserved_folders import check_ingested, check_source
 from slimstream.stages.ingest.scan import scan
@@ -82,7 +83,8 @@ def check_clips(paths: Paths) -> None:
     """
     params = load_params(paths.params)
     if params.ingest.source not in SIMULATED and "://" not in params.ingest.source:
-        found = scan(params.ingest, params.split.group_by, paths, write=False)
+        needs = Needs.of(params.validate_.min_clips, params.split.given)
+        found = scan(params.ingest, params.split.group_by, paths, write=False, needs=needs)
         check_columns(found.items, params.split, params.validate_.classes)
 
 

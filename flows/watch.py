@@ -41,6 +41,7 @@ def ingest_watch(
     found = json.loads(said)
     fresh = sorted([*found["new"], *found["changed"]])
     told = f"{found['source']}: {len(fresh)} new or changed clips, {enough} start a retraining."
+    told += "".join(f" {sentence[0].upper()}{sentence[1:]}" for sentence in found["inbox"])
     if len(fresh) >= enough:
         # The same clips must not start a second retraining while the first is running.
         request_retraining("ingest-watch", *fresh)

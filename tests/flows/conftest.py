@@ -67,7 +67,7 @@ def deployed(prefect_server: dict[str, str]) -> None:
         temporary_settings({PREFECT_API_URL: prefect_server["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
-        client.create_work_pool(WorkPoolCreate(name="slimstream", type="process"))
+        client.create_work_pool(WorkPoolCreate(name="slimstream", type="process"), overwrite=True)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     subprocess.run(command, env=prefect_server, cwd=PROJECT, check=True, capture_output=True)
 

@@ -18,7 +18,7 @@ if wish[:1] == ["fail"]:
         sys.exit(print("params.yaml: 'alpha' is too large; choose less.", file=sys.stderr) or int(wish[1]))
 if name == "scan" and "--dry-run" in sys.argv:
     found = (home / "new.txt").read_text().split()
-    print(json.dumps({"source": "plant", "new": found, "changed": []}))
+    print(json.dumps({"source": "plant", "new": found, "changed": [], "inbox": []}))
 elif name == "evaluate-champion":
     health = {"name": "m", "version": 1, "macro_f1": 0.4, "dropped": sys.argv[3] == "winter"}
     pathlib.Path("runs").mkdir(exist_ok=True)

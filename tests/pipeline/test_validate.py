@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slimstream.catalog.listing import LABELLED
 from slimstream.catalog.manifest import clip_id, write_manifest
 from slimstream.clips.video import probe
 from slimstream.core.errors import UserError
@@ -244,6 +245,29 @@ def test_clips_of_one_video_are_kept_together(
     parts = pd.read_parquet(paths.split)
     assert (parts["video"] == parts["id"].map(clips.set_index("id")["video"])).all()
     assert (parts.groupby("video")["part"].nunique() == 1).all() and parts["part"].nunique() == 3
+
+
+@pytest.mark.usefixtures("in_process")
+def test_clips_of_the_inbox_bring_a_class_and_near_twins_of_them_join_groups(
+    clean: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """Nobody has written their groups, so that none is wrong."""
+    raw, rows = clean
+    paths = lay_out(tmp_path, [])
+    shutil.copytree(raw, paths.ingested)
+    alike = [np.clip(p.astype(int) + 1, 0, 255).astype(np.uint8) for p in clip(seed=0)]
+    for name, pictures in (("a", alike), ("b", clip(seed=950))):
+        key = f"{LABELLED}{name}.avi"
+        path = write_video(paths.ingested / f"{clip_id(key)}.avi", pictures, "MJPG")
+        rows = [*rows, row(key, path, "foam", f"gate {name}")]
+    write_manifest(rows, paths.manifest)
+    settings = params(classes=["leak", "normal"], min_clips=2)
+    assert STAGES["validate"].run(settings, paths, null_log)["quarantined"] == 0
+    STAGES["split"].run(settings, paths, null_log)
+    parts = pd.read_parquet(paths.split)
+    assert {"c0+gate a", "gate b"} <= set(parts["group"])
+    summary = json.loads((paths.validation / "summary.json").read_text())
+    assert summary["classes"] == {"foam": 2, "leak": 6, "normal": 6}
 
 
 @pytest.mark.usefixtures("in_process")

@@ -19,6 +19,9 @@ from slimstream.core.errors import UserError
 from slimstream.core.media import PICTURES, VIDEOS, is_picture
 
 METADATA = "metadata.csv"
+LABELLED = ".labelled/"
+"""Begins the keys of clips that were labelled in `watch`. In a source, names that begin with a dot are never
+clips."""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.pipeline.plan import plan
     from slimstream.pipeline.preflight import check_settings, preflight
     from slimstream.stages.ingest import scan as source
+    from slimstream.stages.ingest.new_states import Needs
 
     params = load_params(paths.params)
     # Wrong settings are reported before anything is listed; a dry run writes nothing, not even what passed.
@@ -78,16 +79,19 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
         args.source,
         not args.dry_run,
         partial(_held_out_before, params, paths),
+        Needs.of(params.validate_.min_clips, params.split.given),
     )
-    answer = {name: value for name, value in asdict(result).items() if name != "items"}
-    print(json.dumps(answer) if args.json else result, flush=True)
+    if not args.json:
+        print(result, flush=True)
     classes, keys = sorted({item.label for item in result.items}), [item.key for item in result.items]
-    told = preflight(params, paths, items=result.items, keys=keys, classes=classes)
+    told = result.inbox + preflight(params, paths, items=result.items, keys=keys, classes=classes)
     if not args.dry_run:
         known = paths.split.exists() and not result.differs
         told += plan(params, paths, result.items, None if known else result.source)
     for sentence in told:
-        print(f"scan: {sentence}", file=sys.stderr)
+        print(f"scan: {sentence}", file=sys.stderr, flush=True)
+    if args.json:  # the last line, for who reads both streams as one
+        print(json.dumps({name: value for name, value in asdict(result).items() if name != "items"}))
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from slimstream.catalog.listing import Item
+from slimstream.catalog.listing import LABELLED, Item
 from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
 from slimstream.core.media import UnreadableVideo, is_picture
@@ -18,7 +18,6 @@ from slimstream.pipeline.params import Params
 from slimstream.splits.columns import COUNTED, effective_group_by, too_few_test_clips
 from slimstream.splits.given import divide
 from slimstream.splits.params import SplitParams
-from slimstream.stages.ingest.labelled import PREFIX
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.stages.ingest.sources import open_source, samples
 
@@ -95,7 +94,7 @@ def seconds(params: Params, paths: Paths, items: Sequence[Item], source: str) ->
     """
     if len(items) < FEW:
         return FIRST, WHOLE
-    own = [item for item in items if not item.key.startswith(PREFIX)]
+    own = [item for item in items if not item.key.startswith(LABELLED)]
     with samples(open_source(params.ingest, source, paths), own, TIMED) as files:
         times = _clip_seconds(files, params)
     if times is None:

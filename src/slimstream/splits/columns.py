@@ -6,7 +6,7 @@ from math import ceil
 
 import pandas as pd
 
-from slimstream.catalog.listing import METADATA, Item
+from slimstream.catalog.listing import LABELLED, METADATA, Item
 from slimstream.catalog.manifest import COLUMNS
 from slimstream.catalog.names import UNKNOWN, normal_form, similar_names
 from slimstream.catalog.part_names import GIVEN_COLUMN
@@ -66,12 +66,23 @@ def too_few_test_clips(clips: int, least: int, settings: SplitParams, group_by: 
     )
 
 
+def allowed_labels(labels: Iterable[str], keys: Iterable[str], classes: Iterable[str]) -> list[str]:
+    """Return `classes` with the states that were named in the inbox of `watch`, sorted; [] without classes.
+
+    There a new state has a key of its own, so it is no slip. `labels` are those of the clips with `keys`.
+    """
+    allowed = {normal_form(label) for label in classes}
+    named = {label for label, key in zip(labels, keys, strict=True) if key.startswith(LABELLED)}
+    return sorted(allowed | named) if allowed else []
+
+
 def check_labels(labels: Iterable[str], keys: Iterable[str], classes: Sequence[str]) -> None:
-    """Raise UserError for a label that is not in `classes`, and for `unknown`, which is no class.
+    """Raise UserError for a label that `allowed_labels` does not hold, and for `unknown`, which is no class.
 
     An empty `classes` allows all other labels.
     """
-    allowed = sorted({normal_form(label) for label in classes})
+    labels, keys = list(labels), list(keys)
+    allowed = allowed_labels(labels, keys, classes)
     example: dict[str, str] = {}
     for label, key in zip(labels, keys, strict=True):
         example.setdefault(label, key)

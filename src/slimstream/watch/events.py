@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Protocol
 
+from slimstream.catalog.names import UNKNOWN
 from slimstream.watch.clips import Clips
 from slimstream.watch.drift.kinds import SAYS
 from slimstream.watch.film import Reel
@@ -38,7 +39,7 @@ class Event:
     before: str | None = None
     """The state that it was."""
     probability: float | None = None
-    """Of the state, 0..1, mean over the answers that agreed."""
+    """Of the state, or if that is unknown of the likest class, 0..1, mean over the answers that agreed."""
     unlikeness: float | None = None
     """How unlike the last window is to what was learnt, for a network that tells."""
     version: str = ""
@@ -58,7 +59,10 @@ class Event:
         if self.kind in SAYS:
             return f"{self.camera} {SAYS[self.kind]}{': ' + self.reason if self.reason else ''}."
         before = f" instead of {self.before}" if self.before else ""
-        return f"{self.camera} is {self.state}{before} ({self.probability:.0%}, {self.version})."
+        sure = f"{self.probability:.0%}"
+        if self.state == UNKNOWN and self.unlikeness is not None:
+            sure = f"unlikeness {self.unlikeness:.2f}"
+        return f"{self.camera} is {self.state}{before} ({sure}, {self.version})."
 
 
 def iso(seconds: float) -> str:

@@ -61,6 +61,18 @@ def test_a_first_scan_asks_no_registry_and_a_lost_lock_asks_git(
     assert {i["groups"]["recording"] for i in content["items"] if "held_out" in i} == set()
 
 
+def test_the_list_for_programs_is_the_last_line(tmp_path: Path) -> None:
+    """The daily look reads both streams as one, and warnings come, too."""
+    (tmp_path / "params.yaml").write_text(f"{{ingest: {{source: clips}}, {QUICK}}}\n")
+    for name in ("a/1.mp4", "b/2.mp4"):
+        (tmp_path / "clips" / name).parent.mkdir(parents=True)
+        (tmp_path / "clips" / name).touch()
+    command = [sys.executable, "-m", "slimstream", "--root", str(tmp_path), "scan", "--dry-run", "--json"]
+    out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    warning, found = out.stdout.splitlines()
+    assert "near-twin sets are the groups" in warning and json.loads(found)["new"] == ["a/1.mp4", "b/2.mp4"]
+
+
 def test_all_tables_want_videos_and_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     root = Path(__file__).parents[3]
     assert main(["--root", str(root), "tables", "all", "--source", "clips"]) == 2

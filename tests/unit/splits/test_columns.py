@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slimstream.catalog.listing import FileStat, Item
+from slimstream.catalog.listing import LABELLED, FileStat, Item
 from slimstream.core.errors import UserError
 from slimstream.splits.columns import check_columns, effective_group_by
 from slimstream.splits.params import SplitParams
@@ -108,3 +108,11 @@ def test_groups_that_differ_in_case_or_spacing_are_told() -> None:
 def test_a_given_split_and_a_test_group_exclude_one_another() -> None:
     with pytest.raises(ValueError, match="'given' or 'test_group', not both"):
         SplitParams(given="split", test_group="c1")
+
+
+def test_a_state_that_was_named_in_the_inbox_is_allowed_and_a_slip_in_the_source_is_not() -> None:
+    named = Item(f"{LABELLED}a.mp4", "foam", FileStat(1), {"camera": "gate"})
+    own = items("ok", "bad", camera=["gate", "roof"])
+    assert said([*own, named], ["ok", "bad"], group_by=["camera"]) == []
+    with pytest.raises(UserError, match=r"unknown labels 'foam' .* allows bad, ok:"):
+        said([*own, *items("foam", camera=["roof"])], ["ok", "bad"], group_by=["camera"])

@@ -50,6 +50,8 @@ def outbox_of(folder: Path, *sinks: Kept) -> Outbox:
 
 def test_an_event_is_a_sentence() -> None:
     assert EVENT.text == "gate is leak instead of normal (90%, tiny 1)."
+    unknown = replace(EVENT, state="unknown", unlikeness=1.5)  # the probability is that of the likest class
+    assert unknown.text == "gate is unknown instead of normal (unlikeness 1.50, tiny 1)."
     assert Event("gate", "gone", "", reason="Connection refused").text == (
         "gate sends no pictures: Connection refused."
     )

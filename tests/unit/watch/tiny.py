@@ -47,10 +47,12 @@ def http_camera(
     fps: float = 50,
     size: Callable[[], tuple[int, int]] = lambda: (24, 32),
     spoil: Callable[[bytes], bytes] = lambda jpeg: jpeg,
+    draw: Callable[[tuple[int, int, int], tuple[int, int]], Picture] = flat,
 ) -> Iterator[str]:
     """A camera that sends JPEG pictures of a colour over HTTP for as long as `colour` gives one.
 
-    `size` is their height and width, `spoil` what happens to them on their way.
+    `size` is their height and width, `spoil` what happens to them on their way,
+    `draw` makes a picture of a colour and a size.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -62,7 +64,7 @@ def http_camera(
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             while (seen := colour()) is not None:
-                jpeg = spoil(simplejpeg.encode_jpeg(flat(seen, size())))
+                jpeg = spoil(simplejpeg.encode_jpeg(draw(seen, size())))
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 try:
                     self.wfile.write(head.encode() + jpeg + b"\r\n")

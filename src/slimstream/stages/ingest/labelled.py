@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from slimstream.catalog.listing import METADATA, FileStat, Item, Listing
+from slimstream.catalog.listing import LABELLED, METADATA, FileStat, Item, Listing
 from slimstream.catalog.metadata import read_metadata
 from slimstream.catalog.names import normal_form
 from slimstream.catalog.part_names import part_named
@@ -20,11 +20,9 @@ from slimstream.core.simulated import SIMULATED
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.sources import FolderSource, Source, open_source
 
-PREFIX = ".labelled/"
-"""Begins the keys of these clips. In a source, names that begin with a dot are never clips."""
 CORRECTIONS = "corrections.csv"
 """Columns `path`, a key in the source, `was`, its label there, and `label`, the right one."""
-CAMERA, TRAIN = "camera", "train"
+CAMERA, DAY, TRAIN = "camera", "day", "train"
 
 
 class WithLabelled:
@@ -54,7 +52,9 @@ class WithLabelled:
         return replace(
             own,
             items=sorted([*own.items, *items], key=lambda item: item.key),
-            rejected=dict(sorted((own.rejected | {PREFIX + k: why for k, why in rejected.items()}).items())),
+            rejected=dict(
+                sorted((own.rejected | {LABELLED + k: why for k, why in rejected.items()}).items())
+            ),
         )
 
     def list(self) -> Listing:
@@ -63,22 +63,24 @@ class WithLabelled:
 
     def outdated(self, listing: Listing) -> bool:
         """See `Source.outdated`."""
-        own = [item for item in listing.items if not item.key.startswith(PREFIX)]
-        kept = {key: why for key, why in listing.rejected.items() if not key.startswith(PREFIX)}
+        own = [item for item in listing.items if not item.key.startswith(LABELLED)]
+        kept = {key: why for key, why in listing.rejected.items() if not key.startswith(LABELLED)}
         return self._source.outdated(replace(listing, items=own, rejected=kept))
 
     def fetch(self, key: str, stat: FileStat, target: Path) -> None:
         """See `Source.fetch`."""
-        if key.startswith(PREFIX):
-            self._inbox.fetch(key.removeprefix(PREFIX), stat, target)
+        if key.startswith(LABELLED):
+            self._inbox.fetch(key.removeprefix(LABELLED), stat, target)
         else:
             self._source.fetch(key, stat, target)
 
     def _grouped(self, item: Item, own: Listing) -> Item:
         """A labelled clip with the columns of the source, which has no others.
 
-        A column that the inbox has not is the camera if clips are grouped by it, so that those of one camera
-        stay together. One that names parts of a split says train. Any other has a value for each clip.
+        A column that the inbox has not is the camera with the day if clips are grouped by it: like a
+        recording, a day of a camera has a beginning and an end. With the camera alone all that it ever shows
+        would be one group, and nothing of it learnt from once that was in the test part. A column that names
+        parts of a split says train. Any other has a value for each clip.
         """
         columns = sorted({column for each in own.items for column in each.groups})
         values = {column: item.groups.get(column, "") for column in columns}
@@ -86,10 +88,10 @@ class WithLabelled:
             if all(part_named(each.groups.get(column, "")) for each in own.items):
                 values[column] = TRAIN
             elif column in self._group_by:
-                values[column] = item.groups.get(CAMERA, "")
+                values[column] = " ".join(item.groups.get(name, "") for name in (CAMERA, DAY)).strip()
             else:
                 values[column] = PurePosixPath(item.key).stem
-        return replace(item, key=PREFIX + item.key, groups=values)
+        return replace(item, key=LABELLED + item.key, groups=values)
 
 
 def with_labelled(

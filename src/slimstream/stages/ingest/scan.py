@@ -17,6 +17,7 @@ from slimstream.core.paths import Paths
 from slimstream.stages.ingest.held_out import HeldOut, last_split
 from slimstream.stages.ingest.labelled import WithLabelled, with_labelled
 from slimstream.stages.ingest.name_columns import with_name_columns
+from slimstream.stages.ingest.new_states import NOTHING, Needs, without_few
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.reserved_folders import check_ingested
 from slimstream.stages.ingest.sources import normalise, open_source
@@ -54,6 +55,8 @@ class ScanResult:
     notes: list[str]
     """Messages about clips that were test before, one line each."""
     items: list[Item]
+    inbox: list[str] = field(default_factory=list)
+    """Sentences about states that were named in the inbox and that no clip of the source has."""
 
     def __str__(self) -> str:
         parts = [f"{self.source}: {self.clips} clips"]
@@ -81,10 +84,12 @@ def scan(
     source: str | None = None,
     write: bool = True,
     ask: HeldOutLookup | None = None,
+    needs: Needs = NOTHING,
 ) -> ScanResult:
     """List `source` (or ingest.source) and update source.lock.json when something has changed.
 
-    The clips of ingest.labelled join those of ingest.source, and of no other source.
+    The clips of ingest.labelled join those of ingest.source, and of no other source. A state that only these
+    have joins with as many clips and groups as it `needs`.
 
     `group_by` is split.group_by: clips of groups that were test stay test. Without `write` the file is not
     written. `ask` is called when the lock or the last split is missing: it returns further clips and groups
@@ -96,10 +101,16 @@ def scan(
     check_ingested(paths)
     listing = with_name_columns(source_.list(), ingest.columns)
     both = with_labelled(source_, uri, ingest, paths, group_by)
-    if uri == normalise(ingest.source) and isinstance(both, WithLabelled):
-        listing = both.join(listing)
     old = read_lock(paths.source_lock) if paths.source_lock.exists() else None
     known = {item.key: item for item in old.listing.items} if old and old.source == uri else {}
+    inbox: list[str] = []
+    if uri == normalise(ingest.source) and isinstance(both, WithLabelled):
+        labels = {item.label for item in known.values()}
+
+        def tested() -> HeldOut:
+            return last_split(paths).held_out | (old.memory if old else HeldOut())
+
+        listing, inbox = without_few(both.join(listing), labels, needs, group_by, tested)
     found = {item.key: item for item in listing.items}
     differs = old is None or old.source != uri or old.listing != listing or old.columns != ingest.columns
     notes: list[str] = []
@@ -117,6 +128,7 @@ def scan(
         differs=differs,
         notes=notes,
         items=listing.items,
+        inbox=inbox,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import RLock
 
+from slimstream.catalog.listing import LABELLED
 from slimstream.catalog.manifest import clip_id
 from slimstream.clips.video import open_clip
 from slimstream.core.errors import UserError
@@ -18,7 +19,7 @@ from slimstream.core.media import is_picture
 from slimstream.core.paths import Paths
 from slimstream.core.simulated import SIMULATED
 from slimstream.stages.export.suspects import FILE, Suspect
-from slimstream.stages.ingest.labelled import CORRECTIONS, PREFIX, read_corrections
+from slimstream.stages.ingest.labelled import CORRECTIONS, read_corrections
 from slimstream.stages.ingest.scan import read_lock
 from slimstream.watch.film import Film, write_film
 
@@ -111,7 +112,7 @@ def _read(file: Path, lock: Path) -> dict[str, tuple[Suspect, str]]:
         return {}  # of another version, or half a merge: `scan` and the export say what is wrong
     if source.source in SIMULATED:
         return {}
-    own = [item for item in source.listing.items if not item.key.startswith(PREFIX)]
+    own = [item for item in source.listing.items if not item.key.startswith(LABELLED)]
     labels = {clip_id(item.key): item for item in own}
     return {
         suspect.id: (suspect, labels[suspect.id].key)

@@ -112,6 +112,11 @@ function showCamera(camera, now) {
   next.src = `pictures/${encodeURIComponent(camera.name)}?${Date.now()}`;
 }
 
+function sure(event) {
+  const told = event.state === "unknown" && event.unlikeness !== null;
+  return told ? `(unlikeness ${event.unlikeness.toFixed(2)})` : percent(event.probability);
+}
+
 function showEvents(events) {
   const key = events.length ? events[0].time + events.length : "";
   if (key === shownEvents) return;
@@ -125,7 +130,7 @@ function showEvents(events) {
     item.querySelector("span").textContent = event.kind === "gone" ? `no picture: ${event.reason}`
       : event.kind === "back" ? "sends pictures again"
       : event.kind !== "state" ? event.text
-      : `${words(event.state)} ${percent(event.probability)}${event.before ? `, was ${words(event.before)}` : ""}`;
+      : `${words(event.state)} ${sure(event)}${event.before ? `, was ${words(event.before)}` : ""}`;
     paint(item, event.state);
     item.classList.toggle("gone", event.kind === "gone");
     const button = item.querySelector("button");

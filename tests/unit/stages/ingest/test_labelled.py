@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from slimstream.catalog.listing import LABELLED
 from slimstream.catalog.manifest import read_manifest
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
@@ -14,7 +15,6 @@ from slimstream.pipeline.params import Params
 from slimstream.splits.columns import check_columns
 from slimstream.splits.params import SplitParams
 from slimstream.stages.ingest import stage
-from slimstream.stages.ingest.labelled import PREFIX
 from slimstream.stages.ingest.params import IngestParams, RigParams
 from slimstream.stages.ingest.scan import ScanResult, scan
 from slimstream.watch.inbox import labels
@@ -53,17 +53,17 @@ def test_the_daily_look_finds_labelled_windows_and_ingest_fetches_them(paths: Pa
     labels.label(store, GATE.id, "leak")
     labels.label(store, ROOF.id, "foam")
     found = look(paths, write=False)
-    assert found.new == [f"{PREFIX}{GATE.clip}", f"{PREFIX}{ROOF.clip}"] and not found.rejected
+    assert found.new == [f"{LABELLED}{GATE.clip}", f"{LABELLED}{ROOF.clip}"] and not found.rejected
     look(paths)
     assert stage.run(INGEST, paths, lambda *_: None)["problems"] == 0
     table = read_manifest(paths.manifest).set_index("key")
-    assert table.loc[f"{PREFIX}{ROOF.clip}", "label"] == "foam" and len(table) == 5
-    assert table.loc[f"{PREFIX}{GATE.clip}", "frames"] == 8
+    assert table.loc[f"{LABELLED}{ROOF.clip}", "label"] == "foam" and len(table) == 5
+    assert table.loc[f"{LABELLED}{GATE.clip}", "frames"] == 8
     # A column that the inbox has not is train, or different for each clip.
-    groups = table.loc[[f"{PREFIX}{each.clip}" for each in (GATE, ROOF)], ["camera", "shift", "part"]]
+    groups = table.loc[[f"{LABELLED}{each.clip}" for each in (GATE, ROOF)], ["camera", "shift", "part"]]
     assert groups.to_numpy().tolist() == [["gate", GATE.id, "train"], ["roof", ROOF.id, "train"]]
     labels.undo(store, GATE.id)
-    assert look(paths).removed == [f"{PREFIX}{GATE.clip}"]
+    assert look(paths).removed == [f"{LABELLED}{GATE.clip}"]
 
 
 def test_the_daily_look_works_in_a_worktree_of_its_own(
@@ -74,14 +74,14 @@ def test_the_daily_look_works_in_a_worktree_of_its_own(
     (tmp_path / "worktree").mkdir()
     (tmp_path / "worktree/source.lock.json").write_bytes(paths.source_lock.read_bytes())
     monkeypatch.setenv("SLIMSTREAM_SOURCE_ROOT", str(tmp_path))
-    assert look(Paths(tmp_path / "worktree"), write=False).new == [f"{PREFIX}{GATE.clip}"]
+    assert look(Paths(tmp_path / "worktree"), write=False).new == [f"{LABELLED}{GATE.clip}"]
 
 
-def test_groups_of_other_names_are_the_camera(paths: Paths) -> None:
+def test_groups_of_other_names_are_a_camera_and_a_day(paths: Paths) -> None:
     labels.label(Store(paths.root / "watched/inbox"), ROOF.id, "leak")
     found = scan(INGEST, ["shift"], paths)
-    (roof,) = (each for each in found.items if each.key.startswith(PREFIX))
-    assert roof.groups["shift"] == "roof" and roof.groups["camera"] == "roof"
+    (roof,) = (each for each in found.items if each.key.startswith(LABELLED))
+    assert roof.groups["shift"] == f"roof {ROOF.day}" and roof.groups["camera"] == "roof"
     assert not check_columns(found.items, SplitParams(group_by=["shift"], given="part"), [])
 
 
@@ -90,7 +90,7 @@ def test_class_folders_take_no_columns(paths: Paths) -> None:
     render(paths.root / "folders/leak/a.mp4", "leak", 1.0)
     found = look(paths, ingest=IngestParams(source="folders"))
     assert [(each.key, dict(each.groups)) for each in found.items] == [
-        (f"{PREFIX}{ROOF.clip}", {}),
+        (f"{LABELLED}{ROOF.clip}", {}),
         ("leak/a.mp4", {}),
     ]
 
@@ -99,17 +99,17 @@ def test_a_simulated_plant_takes_them_too(paths: Paths) -> None:
     labels.label(Store(paths.root / "watched/inbox"), GATE.id, "leak")
     rig = IngestParams(source="rig", rig=RigParams(recordings=2, clips=1, seconds=0.2, fps=10))
     found = scan(rig, ["recording"], paths)
-    (gate,) = (each for each in found.items if each.key.startswith(PREFIX))
-    assert gate.groups["recording"] == "gate"
+    (gate,) = (each for each in found.items if each.key.startswith(LABELLED))
+    assert gate.groups["recording"] == f"gate {GATE.day}"
     assert stage.run(rig, paths, lambda *_: None)["problems"] == 0
-    assert f"{PREFIX}{GATE.clip}" in set(pd.read_parquet(paths.manifest)["key"])
+    assert f"{LABELLED}{GATE.clip}" in set(pd.read_parquet(paths.manifest)["key"])
 
 
 def test_pictures_and_videos_do_not_mix(paths: Paths) -> None:
     store, picture = Store(paths.root / "watched/inbox"), replace(item(3), suffix=".png")
     store.add(picture, lambda path: write_clip([(0.0, tiny.flat(tiny.RED))], path))
     labels.label(store, picture.id, "leak")
-    assert look(paths).rejected == {f"{PREFIX}{picture.clip}": "no video, as the clips of the source are"}
+    assert look(paths).rejected == {f"{LABELLED}{picture.clip}": "no video, as the clips of the source are"}
 
 
 def test_other_sources_and_null_take_none(paths: Paths) -> None:
