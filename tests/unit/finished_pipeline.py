@@ -38,7 +38,7 @@ def render(path: Path, label: str, strength: float) -> None:
     """A red (leak) or blue (normal) clip of eight noisy frames, 32 × 24 pixels; no two are alike."""
     rng = np.random.default_rng(zlib.crc32(path.stem.encode()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (32, 24))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (32, 24))
     for _ in range(8):
         noise = rng.integers(-20, 20, (24, 32, 3))
         writer.write(np.clip(strength * np.array(COLOURS[label])[::-1] + noise, 0, 255).astype(np.uint8))
