@@ -31,8 +31,12 @@ from tests.unit.watch import tiny
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Two retrainings: ten minutes are little on a box where other work runs.
-pytestmark = [pytest.mark.box, pytest.mark.timeout(2400)]
+# Two trainings with all servers: it took a quarter of an hour and more on a box where other work ran.
+pytestmark = [
+    pytest.mark.box,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(not os.environ.get("SLIMSTREAM_CIRCLE"), reason="long: SLIMSTREAM_CIRCLE=1 runs it"),
+]
 
 CAMERAS = ("east", "gate", "roof", "west")
 NEW = "overflow"
