@@ -82,8 +82,8 @@ down:  ## end them; runs under way begin again with the next up
 status:  ## how they are and where
 	@python -m infra.services status
 
-audit: setup  ## ask PyPI for known holes in what requirements.lock pins: docs/security.md
-	@pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+audit: setup  ## ask PyPI for known holes in what is pinned, for bundles too: docs/security.md
+	@pip-audit --strict --require-hashes --disable-pip $(addprefix -r ,requirements.lock $(wildcard src/slimstream/bundle/*.lock))
 
 bench: setup  ## measure each part against what one would use instead: benchmarks/README.md
 	@python -m benchmarks --demo $(PARTS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-BEHIND, CAUGHT_UP = 2.0, 0.5
+BEHIND, CAUGHT_UP = 1.0, 0.5
 """Seconds: packets that are read later than the first are left out until they are read less late than the
 second."""
 PERIOD = 10.0
