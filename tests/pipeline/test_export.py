@@ -29,8 +29,7 @@ from slimstream.runtimes.seen import FILE as SEEN
 from slimstream.runtimes.seen import MEASURES, read_seen
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
-from slimstream.stages.export import own_heads
-from slimstream.stages.export import stage as export
+from slimstream.stages.export import choice, comparison, own_heads, stage
 from slimstream.stages.export.params import ExportParams
 from slimstream.training.closed_form import fit_to_features
 from tests.pipeline import tiny_study
@@ -82,7 +81,7 @@ def test_every_form_is_there_and_measured(exported: Exported) -> None:
     size = {form.runtime: form.megabytes for form in forms}
     assert size["openvino-int8"] < 0.7 * size["onnx"]
     assert metrics["pruned.onnx.changed"] == metrics["pruned.onnx.off"] == 0
-    assert metrics["pruned.openvino.off"] < export.PARITY < metrics["pruned.openvino-int8.off"]
+    assert metrics["pruned.openvino.off"] < choice.PARITY < metrics["pruned.openvino-int8.off"]
     assert metrics["pruned.speedup"] == pytest.approx(forms[0].latency_p50_ms / chosen.latency_p50_ms)
 
 
@@ -124,7 +123,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a network whose head cannot be fitted to given features."""
-    monkeypatch.setattr(export, "takes_own_heads", lambda *_: False)
+    monkeypatch.setattr(stage, "takes_own_heads", lambda *_: False)
     paths = tiny_study.study(
         tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}
     )
@@ -139,7 +138,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     untrained(paths, "other", 0, network="two_stream_mobilevit")
     (paths.final_model("other")).rename(paths.model("pruned"))
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
-    assert metrics["pruned.openvino-int8.off"] > export.PARITY
+    assert metrics["pruned.openvino-int8.off"] > choice.PARITY
     clip = tiny_study.pack("left", np.random.default_rng(7)).transpose(0, 3, 1, 2)[None].copy()
     folder = paths.export("pruned")
     for form in read_forms(folder)[1]:  # while those of the refitted network are deployed
@@ -153,16 +152,16 @@ def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.Monke
     untrained(paths, "pruned", 0)
     paths.final_model("pruned").rename(paths.model("pruned"))
     untrained(paths, "pruned", 0)
-    monkeypatch.setattr(export, "takes_own_heads", lambda *_: False)
+    monkeypatch.setattr(stage, "takes_own_heads", lambda *_: False)
 
     def opens(folder: Path, runtime: str, **how: int) -> Network:
         network = open_network(folder, runtime, **how)
         wrong = folder == paths.export("pruned") and runtime == "openvino"
         return (lambda clip: network(clip)[:, ::-1]) if wrong else network
 
-    monkeypatch.setattr(export, "open_network", opens)
+    monkeypatch.setattr(comparison, "open_network", opens)
     metrics = STAGES["export"].run(load_params(paths.params), paths, null_log)
-    assert metrics["pruned.openvino.changed"] == 0 and metrics["pruned.openvino.off"] > export.PARITY
+    assert metrics["pruned.openvino.changed"] == 0 and metrics["pruned.openvino.off"] > choice.PARITY
     assert read_forms(paths.export("pruned"))[0].runtime == "onnx"
 
 
@@ -268,7 +267,7 @@ def form(
 )
 def test_the_fastest_that_answers_alike_is_chosen(others: list[Form], chosen: int) -> None:
     forms = [form("onnx", 0, 10), *others]
-    assert export.choose_form(forms, POLICY, 0.01) is forms[chosen + 1]
+    assert choice.choose_form(forms, POLICY, 0.01) is forms[chosen + 1]
 
 
 def with_runtimes(paths: Paths, *runtimes: str) -> Params:
@@ -281,7 +280,7 @@ def test_a_graph_that_computes_otherwise_is_an_error(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, _ = exported
-    monkeypatch.setattr(export, "PARITY", -1.0)
+    monkeypatch.setattr(comparison, "PARITY", -1.0)
     with pytest.raises(RuntimeError, match="off the network's"):
         STAGES["export"].run(with_runtimes(paths, "onnx"), paths, null_log)
 
@@ -300,7 +299,7 @@ def test_a_form_that_cannot_run_a_network_is_left_out(
 
         return fails if runtime == "openvino" else open_network(folder, runtime)
 
-    monkeypatch.setattr(export, "open_network", opens)
+    monkeypatch.setattr(comparison, "open_network", opens)
     metrics = STAGES["export"].run(params, paths, null_log)
     assert "pruned.openvino.off" not in metrics and "pruned.openvino-w8.off" in metrics
     said = "openvino does not run pruned and is left out (the kernel is larger than the clip)"
@@ -363,8 +362,8 @@ def test_a_runtime_that_is_added_to_the_list_is_exported_checked_timed_and_chose
     chosen, forms = read_forms(folder)
     assert [form.runtime for form in forms] == names and chosen.runtime in ("toy", "coarse")
     # Fewer bits explain a small difference; 32-bit floats do not.
-    assert [export.is_faithful(form, params.export, 0.01) for form in forms] == [True, False, True, True]
-    assert metrics["pruned.toy.off"] == 0 and export.PARITY < metrics["pruned.off.off"] < export.MAX_CHANGED
+    assert [choice.is_faithful(form, params.export, 0.01) for form in forms] == [True, False, True, True]
+    assert metrics["pruned.toy.off"] == 0 and choice.PARITY < metrics["pruned.off.off"] < choice.MAX_CHANGED
     assert metrics["pruned.toy.latency_p50_ms"] < 0.5 * metrics["pruned.onnx.latency_p50_ms"]
     assert metrics["pruned.toy.megabytes"] == metrics["pruned.onnx.megabytes"]
     assert ClipClassifier(folder).runtime == chosen.runtime
@@ -389,7 +388,7 @@ def test_networks_with_the_same_layers_are_timed_once(
         timed.append(list(calls))
         return latencies(calls, runs)
 
-    monkeypatch.setattr(export, "latencies", counted)
+    monkeypatch.setattr(comparison, "latencies", counted)
     paths = tiny_study.study(tmp_path, export={"runtimes": ["onnx"], "latency_runs": 5})
     untrained(paths, "original", 0, network="two_stream_squeezenet")
     untrained(paths, "pruned", 1, network="two_stream_squeezenet")
@@ -405,9 +404,9 @@ def test_networks_with_the_same_layers_are_timed_once(
 
 def test_a_network_is_timed_when_an_earlier_one_lacks_a_form_or_saw_other_clips() -> None:
     folder, speed = Path("missing"), {"onnx": Latency(2, 3)}
-    timings = [export.Timing(folder, (1, 8, 5, 32, 32), speed)]
-    assert export.known_speed(timings, folder, (1, 4, 5, 32, 32), ["onnx"]) is None
-    assert export.known_speed(timings, folder, (1, 8, 5, 32, 32), ["onnx", "openvino"]) is None
+    timings = [comparison.Timing(folder, (1, 8, 5, 32, 32), speed)]
+    assert comparison.known_speed(timings, folder, (1, 4, 5, 32, 32), ["onnx"]) is None
+    assert comparison.known_speed(timings, folder, (1, 8, 5, 32, 32), ["onnx", "openvino"]) is None
 
 
 def test_no_model_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -12,38 +12,33 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import nn
 
 from slimstream.clips.params import NetworkInput
 from slimstream.core.errors import UserError
-from slimstream.core.parallel import cores
 from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.progress import Log
 from slimstream.models import create_model
 from slimstream.models.base import Classifier
 from slimstream.models.checkpoint import Card, load_model, weight_hash
-from slimstream.models.latency import Latency, latencies
-from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
+from slimstream.runtimes import RUNTIMES, find_runtime
 from slimstream.runtimes import export as formats
-from slimstream.runtimes.base import Form, read_forms, softmax, warm_up, write_forms
+from slimstream.runtimes.base import read_forms, write_forms
 from slimstream.runtimes.calibration import write_calibration
 from slimstream.runtimes.onnx import FILE as ONNX_FILE
-from slimstream.runtimes.same_body import have_same_layers
 from slimstream.runtimes.seen import write_seen
-from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
+from slimstream.runtimes.split_part import SplitPart, spread_indices
 from slimstream.stages.export.calibrate import calibrate_head, calibrate_network
+from slimstream.stages.export.choice import choose_form
+from slimstream.stages.export.comparison import Timing, leave_out_on_error, left_out, measure, predict
 from slimstream.stages.export.own_heads import JUDGES, Judged, give_own_heads, judges, takes_own_heads
 from slimstream.stages.export.own_heads import answers as form_answers
 from slimstream.stages.export.params import ExportParams
@@ -52,29 +47,8 @@ from slimstream.stages.export.sample import seen_sample
 from slimstream.stages.export.suspects import find_suspects, write_suspects
 from slimstream.training.params import TrainParams
 
-PARITY = 1e-4
-"""Largest allowed difference of a probability between the network and a form with 32-bit floats."""
-MAX_CHANGED = 0.1
-"""Largest allowed difference of a probability for a form with less precise numbers.
-
-There may be only a dozen validation clips. Where a probability changes by this much without a new predicted
-class, other clips nearer to the decision boundary would get a new one."""
-PARITY_CLIPS = 32
-"""Clips that the network itself predicts; in PyTorch it is slower than all forms."""
-SIMILAR = 0.95
-"""Forms of which the fastest takes at least this share of their time are about as fast."""
-
 Identity = tuple[str, str, bool, str]
 """Equal for networks of which one export does for both, see `identity`."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Latencies of the forms of the network in `folder`, by runtime, for one clip of the shape `clip`."""
-
-    folder: Path
-    clip: tuple[int, ...]
-    speed: dict[str, Latency]
 
 
 def run(
@@ -145,7 +119,7 @@ def run(
         else:
             if own is not None and refit__strength is not None:
                 judged = give_own_heads(
-                    name, own, known, folder, written, both, refit__strength, _leave_out_on_error
+                    name, own, known, folder, written, both, refit__strength, leave_out_on_error
                 )
                 written = [runtime for runtime in written if find_runtime(runtime).exact or runtime in judged]
             # Forms that inner folds have judged are only compared with the network: fewer clips tell enough.
@@ -220,121 +194,5 @@ def add_forms(
     """
     failed = formats.add_forms(model, known, folder, runtimes, alike)
     for runtime, reason in failed.items():
-        _left_out(name, runtime, reason)
+        left_out(name, runtime, reason)
     return [runtime for runtime in runtimes if runtime not in failed]
-
-
-def _left_out(name: str, runtime: str, reason: str) -> None:
-    print(f"export: {runtime} does not run {name} and is left out ({reason}).", file=sys.stderr)
-
-
-@contextmanager
-def _leave_out_on_error(name: str, runtime: str) -> Iterator[None]:
-    """Any exception inside means that the form for `runtime` of the model `name` is not used."""
-    try:
-        yield
-    except Exception as error:  # such as I3D for clips shorter than its windows; REFERENCE predicts all
-        _left_out(name, runtime, formats.root_cause(error))
-
-
-def predict(
-    name: str, folder: Path, val: SplitPart, runtimes: Sequence[str], some: Sequence[int]
-) -> dict[str, Floats]:
-    """Probabilities (N, n) by REFERENCE and each working one of `runtimes`, of the val clips `some`."""
-    networks = {REFERENCE: open_network(folder, REFERENCE)}
-    for runtime in (r for r in runtimes if r != REFERENCE and not find_runtime(r).missing()):
-        with _leave_out_on_error(name, runtime):
-            networks[runtime] = open_network(folder, runtime, at_once=cores())
-    warm_up(list(networks.values()), val.median_clip())
-    answers = {REFERENCE: val.predict(networks.pop(REFERENCE), f"{name}: {REFERENCE}", some)}
-    for runtime, network in networks.items():
-        with _leave_out_on_error(name, runtime):
-            answers[runtime] = val.predict(network, f"{name}: {runtime}", some)
-    return answers
-
-
-def measure(
-    model: nn.Module,
-    folder: Path,
-    val: SplitPart,
-    answers: Mapping[str, Floats],
-    p: ExportParams,
-    timings: list[Timing],
-) -> list[Form]:
-    """Time the forms of `model` in `folder`, and compare them and their `answers` with those of REFERENCE.
-
-    `timings` are those of earlier networks; a new one is appended. Raises RuntimeError when the probabilities
-    of REFERENCE differ from those of `model` by more than PARITY.
-    """
-    networks = {runtime: open_network(folder, runtime) for runtime in answers}
-    clip = val.median_clip()
-    warm_up(list(networks.values()), clip)
-    speed = known_speed(timings, folder, clip.shape, list(networks))
-    if speed is None:
-        speed = latencies({r: partial(n, clip) for r, n in networks.items()}, p.latency_runs)
-        timings.append(Timing(folder, clip.shape, speed))
-    some = spread_indices(len(val), PARITY_CLIPS)
-    with ThreadPoolExecutor(cores()) as pool:  # each of these networks uses one core
-        expected = pool.submit(probabilities, model, val, some)
-        predictions = {r: pool.submit(val.predict, n, f"{r}, as deployed", some) for r, n in networks.items()}
-    deployed = {runtime: prediction.result() for runtime, prediction in predictions.items()}
-    if not (off := largest_change(expected.result(), deployed[REFERENCE])) <= PARITY:
-        raise RuntimeError(
-            f"{folder}: probabilities are {off:.2g} off the network's; at most {PARITY:g} is allowed."
-        )
-    return [
-        Form(
-            runtime,
-            changed=float((answers[runtime].argmax(1) != answers[REFERENCE].argmax(1)).mean()),
-            off=float(np.max([largest_change(of[runtime], of[REFERENCE]) for of in (answers, deployed)])),
-            megabytes=sum(file.stat().st_size for file in find_runtime(runtime).paths(folder)) / 1e6,
-            latency_p50_ms=speed[runtime].p50,
-            latency_p95_ms=speed[runtime].p95,
-        )
-        for runtime in networks
-    ]
-
-
-def known_speed(
-    timings: Sequence[Timing], folder: Path, clip: tuple[int, ...], runtimes: Sequence[str]
-) -> dict[str, Latency] | None:
-    """Latencies of an earlier network with the same layers as the one in `folder`; None if there is none.
-
-    Weights do not change the time, so networks with the same layers and clips are timed once.
-    """
-    for earlier in timings:
-        same = earlier.clip == clip and set(earlier.speed) == set(runtimes)
-        if same and have_same_layers(earlier.folder / ONNX_FILE, folder / ONNX_FILE):
-            return earlier.speed
-    return None
-
-
-def choose_form(forms: Sequence[Form], p: ExportParams, margin: float) -> Form:
-    """The fastest faithful form; of forms of similar speed the smallest, of equal ones the most precise."""
-    faithful = [forms[0], *(form for form in forms[1:] if is_faithful(form, p, margin))]
-    limit = min(form.latency_p50_ms for form in faithful) / SIMILAR
-    return min((f for f in faithful if f.latency_p50_ms <= limit), key=lambda form: form.megabytes)
-
-
-def is_faithful(form: Form, p: ExportParams, margin: float) -> bool:
-    """Whether a form predicts as the network does.
-
-    With 32-bit floats all probabilities must agree to PARITY. With less precise numbers a share `max_changed`
-    of the clips may get another class. Besides, on inner folds the macro-F1 may be lower by `margin`; on
-    validation clips no probability may change by more than MAX_CHANGED.
-    """
-    if find_runtime(form.runtime).exact:
-        return form.off <= PARITY
-    close = form.off <= MAX_CHANGED if form.lost is None else form.lost <= margin and np.isfinite(form.off)
-    return form.changed <= p.max_changed and close
-
-
-@torch.inference_mode()
-def probabilities(model: nn.Module, val: SplitPart, some: Sequence[int]) -> Floats:
-    """Probabilities (N, n) of the network itself for the clips with the indices `some`."""
-    return softmax(np.concatenate([model(torch.from_numpy(val.batch(i))).float().numpy() for i in some]))
-
-
-def largest_change(one: Floats, other: Floats) -> float:
-    """Largest difference of a probability; NaN if any of them is NaN."""
-    return float(np.abs(one - other).max())
