@@ -98,7 +98,7 @@ tests:
 	@MAKEFLAGS= pytest $(WORKERS)
 
 test-all: setup  ## what make test leaves out: the whole plant, with PostgreSQL, S3, a browser, ffmpeg, MQTT and RTSP (Debian's packages: .ci/run)
-	@pytest $(WORKERS) -m box
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) pytest $(WORKERS) -m box  # they often wait
 
 lint: setup style types
 
