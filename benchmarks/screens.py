@@ -131,11 +131,10 @@ def pictures(root: Path, out: Path) -> None:
             1000,
         )
         page.goto(prefect)
-        password = page.locator("input[type=password]")
-        password.fill(env["PREFECT_API_AUTH_STRING"])
+        page.locator("input[type=password]").fill(env["PREFECT_API_AUTH_STRING"])
         page.keyboard.press("Enter")
-        password.wait_for(state="detached")
-        look(f"{prefect}/runs", "plant on rig", "prefect-run", 640, click="plant on rig")
+        page.get_by_text("Flow Runs").first.wait_for()
+        look(f"{prefect}/v2/runs", "plant on rig", "prefect-run", 640, click="plant on rig")
 
 
 def version_runs(env: Mapping[str, str]) -> dict[str, str]:
