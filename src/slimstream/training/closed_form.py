@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
 from slimstream.models.layers.heads import CosineHead
+from slimstream.training.feature_cache import in_pieces
 from slimstream.training.objectives import Batch
 
 Array = npt.NDArray[Any]
@@ -60,7 +61,7 @@ def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int,
     (widths of parts of the features), one classifier is fitted to each part. `strength` is the inverse of the
     L2 penalty (scikit-learn's C); a memory ignores it. A class without clips is never predicted.
     """
-    seen = [(model.features(batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
+    seen = [(in_pieces(model.features, batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
     x, y = (np.concatenate(column) for column in zip(*seen, strict=True))
     if isinstance(model, HasMemory):
         center, scale = standardisation(x)
