@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimstream.cli import torchrun
+from slimstream.cli.memory import keep_freed_memory
 from slimstream.core.environment import training_processes
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
@@ -29,6 +30,7 @@ def stage(args: argparse.Namespace, paths: Paths) -> int:
     from slimstream.tracking.child import child_run
     from slimstream.tracking.run import NullRun
 
+    keep_freed_memory()
     params, stage = load_params(paths.params), STAGES[args.command]
     if not torchrun.under_torchrun():
         if stage.trains and training_processes() > 1:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from slimstream.core.errors import UserError
 from slimstream.models.layers.heads import CosineHead
-from slimstream.training.feature_cache import in_pieces
 from slimstream.training.objectives import Batch
 
 Array = npt.NDArray[Any]
@@ -61,7 +60,7 @@ def fit_head(model: HasHead | HasMemory, batches: Iterable[Batch], classes: int,
     (widths of parts of the features), one classifier is fitted to each part. `strength` is the inverse of the
     L2 penalty (scikit-learn's C); a memory ignores it. A class without clips is never predicted.
     """
-    seen = [(in_pieces(model.features, batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
+    seen = [(model.features(batch.clip).numpy(), batch.labels.numpy()) for batch in batches]
     x, y = (np.concatenate(column) for column in zip(*seen, strict=True))
     if isinstance(model, HasMemory):
         center, scale = standardisation(x)

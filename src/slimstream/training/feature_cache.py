@@ -23,9 +23,6 @@ from slimstream.core.fingerprint import PACKAGE, code_key
 from slimstream.datasets.dataset import Batch
 from slimstream.models.checkpoint import weight_hash
 
-AT_ONCE = 8 * 3 * 224 * 224
-"""Numbers of clips that a network computes at once on a CPU: eight frames of ImageNet's size."""
-
 
 @runtime_checkable
 class HasFrozenLayers(Protocol):
@@ -88,16 +85,9 @@ def _cached(batches: Iterable[Batch], make: Callable[[Batch], Tensor], folder: P
 @torch.inference_mode()  # and no more within it: a training could not learn from the batch
 def _made(model: nn.Module, layers: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
     """Run `layers` of `model` on `clips`. Returns half precision on the CPU."""
-    return in_pieces(layers, clips.to(next(model.parameters()).device)).half().cpu()
-
-
-def in_pieces(network: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
-    """`network` of clips (B, ...), on a CPU some at a time.
-
-    A processor's caches hold the maps of few large frames: of eight clips one at a time takes half the time.
-    """
-    size = len(clips) if clips.is_cuda else AT_ONCE // clips[0].numel() if len(clips) else 1
-    return torch.cat([network(piece) for piece in clips.split(max(1, size))])
+    device = next(model.parameters()).device
+    # Clip by clip: a CPU's caches hold the maps of one, and it takes half the time.
+    return torch.cat([layers(clip.to(device)).half().cpu() for clip in clips.split(1)])
 
 
 def digest(pixels: np.ndarray) -> str:

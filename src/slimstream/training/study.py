@@ -35,7 +35,7 @@ from slimstream.models.checkpoint import Card, save_model
 from slimstream.models.cost import count_macs, count_params
 from slimstream.training import distributed
 from slimstream.training.closed_form import fit_head, require_head
-from slimstream.training.feature_cache import cache_frozen_features, in_pieces
+from slimstream.training.feature_cache import cache_frozen_features
 from slimstream.training.loop import Row, fit
 from slimstream.training.metrics.classification import accuracy, brier, confusion, macro_f1
 from slimstream.training.objectives import Objective, build_objective, check_training
@@ -283,10 +283,7 @@ def predict_batches(model: nn.Module, batches: Iterable[Batch]) -> list[tuple[Te
     """Return indices (B,), logits (B, n) and labels (B,) of each batch."""
     device = next(model.parameters()).device
     model.eval()
-    return [
-        (batch.indices, in_pieces(model, batch.clip.to(device)).float().cpu(), batch.labels)
-        for batch in batches
-    ]
+    return [(batch.indices, model(batch.clip.to(device)).float().cpu(), batch.labels) for batch in batches]
 
 
 def with_prefix(prefix: str, row: Mapping[str, float]) -> Row:
