@@ -261,6 +261,15 @@ def main(argv: list[str] | None = None) -> int:
     except (UserError, dvc_runner.StageFailed) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
         return error.status
+    except RuntimeError as error:
+        if "ephemeral Prefect API server" not in str(error):
+            raise
+        print(
+            "\nretrain: Prefect's server did not start within four minutes, because this machine is busy. "
+            "Run it again later, or start a server that stays: `make up`.",
+            file=sys.stderr,
+        )
+        return 3
     except KeyboardInterrupt:
         print("\nretrain: interrupted; run it again to go on where it stopped.", file=sys.stderr)
         return 130

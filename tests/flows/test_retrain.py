@@ -122,6 +122,18 @@ def test_what_stays_away_ends_the_run_with_its_status(root: Path, capsys: pytest
     git(root, "checkout", "-q", "wish.txt")
 
 
+def test_a_server_that_does_not_start_is_one_sentence(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def busy(*_: object) -> None:
+        """As the flow."""
+        raise RuntimeError("Timed out while attempting to connect to ephemeral Prefect API server.")
+
+    monkeypatch.setattr(module, "retrain", busy)
+    assert module.main([]) == 3
+    assert "did not start within four minutes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("code", "mistake"), [("print('listed')", False), ("exit('no; mend it')", True)])
 def test_the_scan_that_runs_while_the_server_starts_is_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, mistake: bool
