@@ -5,7 +5,6 @@ from xdist.scheduler import LoadFileScheduling
 
 FIRST = (
     "tests/flows/test_story.py",
-    "tests/flows/test_circle.py",
     "tests/pipeline/test_tables.py",
 )
 """They take longest in `make test-all`: begun last, they would leave the other workers idle at the end."""
