@@ -3,10 +3,7 @@
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-FIRST = (
-    "tests/flows/test_story.py",
-    "tests/pipeline/test_tables.py",
-)
+FIRST = ("tests/flows/test_story.py", "tests/pipeline/test_tables.py")
 """They take longest in `make test-all`: begun last, they would leave the other workers idle at the end."""
 TOGETHER = tuple(f"tests/flows/test_{name}.py" for name in ("kubernetes", "reproduce", "retrain", "watch"))
 """They use one Prefect server, which a worker starts once."""
