@@ -133,7 +133,7 @@ def name_what_is_open(page: "Page") -> Counter[str]:
         elif known := numbers.get(*states):
             page.keyboard.press(known)
         else:
-            assert states == {NEW} and not seen, numbers
+            assert states == {NEW} and not seen.total(), numbers
             page.keyboard.press("n")
             page.keyboard.type(NEW)
             page.keyboard.press("Enter")

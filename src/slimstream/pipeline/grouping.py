@@ -50,13 +50,16 @@ class Grouping:
 
 def suggest(items: Sequence[Item]) -> Grouping:
     """Return the groups for the clips `items`."""
+    refused = ""
     for grouping in _candidates(items):
         (column,) = grouping.group_by
         if grouping.columns and column in items[0].groups:
             continue
         named = with_name_columns(Listing(list(items), {}), grouping.columns).items
-        if _is_suitable(named, column, CLIPS_PER_GROUP if grouping.columns else 0):
+        if not (reason := _unsuitable(named, column, CLIPS_PER_GROUP if grouping.columns else 0)):
             return grouping
+        if not grouping.columns and not refused:
+            refused = f"The column {column} is no group: {reason}. "
     if GIVEN_COLUMN in items[0].groups and _can_be_used(items):
         return Grouping(
             [],
@@ -65,8 +68,9 @@ def suggest(items: Sequence[Item]) -> Grouping:
         )
     return Grouping(
         [],
-        why="Neither a column nor the file names tell which clips belong together, so clips that are almost "
-        "equal form the groups: scores may be flattered. A camera for each clip in a metadata.csv mends it.",
+        why=f"{refused}Neither a column nor the file names give suitable groups, so clips that are almost "
+        "equal form them: scores may be flattered. At least three cameras, one for each clip in a "
+        "metadata.csv, mend it.",
     )
 
 
@@ -115,19 +119,27 @@ def _is_measured(items: Iterable[Item], column: str) -> bool:
     return any(re.fullmatch(r"[-+]?\d*[.,]\d+(e[-+]?\d+)?", item.groups.get(column, "")) for item in items)
 
 
-def _is_suitable(items: Sequence[Item], column: str, of_a_class: int) -> bool:
-    """Whether clips can be split by `column`. Groups must have `of_a_class` clips of a class, on average."""
+def _unsuitable(items: Sequence[Item], column: str, of_a_class: int) -> str:
+    """Why clips cannot be split by `column`, or "".
+
+    A group must have `of_a_class` clips of each of its classes on average.
+    """
     values = [item.groups.get(column, "") for item in items]
     pairs = set(zip(values, (item.label for item in items), strict=True))
-    if not all(values) or len(items) < CLIPS_PER_GROUP * len(set(values)):
-        return False
-    if len(items) < of_a_class * len(pairs) or min(Counter(label for _, label in pairs).values()) < 2:
-        return False
+    if not all(values):
+        return f"it is empty for some clips ({values.count('')})"
+    if len(items) < CLIPS_PER_GROUP * len(set(values)):
+        return f"its {len(set(values))} values have fewer than {CLIPS_PER_GROUP} clips on average"
+    if len(items) < of_a_class * len(pairs):
+        return f"its values have fewer than {of_a_class} clips of a class on average"
+    groups = Counter(label for _, label in pairs)
+    if single := sorted(label for label, count in groups.items() if count < 2):
+        return f"all clips of {', '.join(single)} have the same value of it"
     try:
         split(clip_table(items), [column], 0.7, 0.0, 0.3)
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return str(error).partition(": add ")[0].partition("; add ")[0].removesuffix(".")
+    return ""
 
 
 def _can_be_used(items: Sequence[Item]) -> bool:

@@ -157,7 +157,7 @@ def split_sentence(lineage: Mapping[str, Any]) -> str:
         return f"split by {' and '.join(lineage['group_by'])}"
     if missing := lineage.get("without"):
         return (
-            f"split by near-twin sets, for they have no column {' or '.join(missing)}: clips of one "
+            f"split by near-twin sets, not by {' or '.join(missing)}: clips of one "
             f"{missing[0]} may lie in training and in test, and the scores may be flattered"
         )
     return "split by near-twin sets"

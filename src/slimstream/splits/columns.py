@@ -32,7 +32,7 @@ def effective_group_by(columns: Iterable[str], split: SplitParams) -> list[str]:
 
 
 def lacking_columns(group_by: Sequence[str], split: SplitParams) -> list[str]:
-    """Return the columns that the clips lack to be grouped; empty when they are grouped, or given a split."""
+    """Return the columns by which clips should be grouped; empty when they are grouped, or given a split."""
     if group_by or (split.given and not split.group_by):
         return []
     return split.group_by or ["camera", "recording"]
@@ -43,9 +43,9 @@ def ungrouped_warning(group_by: Sequence[str], split: SplitParams) -> str:
     if not (lacking := lacking_columns(group_by, split)):
         return ""
     return (
-        f"the clips have no column {' or '.join(lacking)}, so near-twin sets are the groups: clips of "
-        f"one {lacking[0]} may lie in train and in test, and scores may be flattered; a {METADATA} "
-        "can name it."
+        f"the clips are not split by {' or '.join(lacking)}, so near-twin sets are the groups: clips of "
+        f"one {lacking[0]} may lie in train and in test, and scores may be flattered; a column of "
+        f"{METADATA} can tell it, and split.group_by names the column."
     )
 
 

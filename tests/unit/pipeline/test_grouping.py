@@ -92,6 +92,22 @@ def test_without_groups_it_is_said_that_scores_may_be_flattered(keys: list[str])
     assert "scores may be flattered" in found.why
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (["north", "south"] * 12, "train, val and test need three groups and there are 2"),
+        ([key.split("/")[0] for key in PLAIN], "all clips of bad, ok have the same value"),
+        ([str(n) for n in range(len(PLAIN))], "its 24 values have fewer than 2 clips"),
+        (["", *"nsw" * 8][: len(PLAIN)], "it is empty for some clips (1)"),
+    ],
+)
+def test_of_a_column_that_cannot_be_used_the_reason_is_told(values: list[str], reason: str) -> None:
+    keys = [f"{label}/Hof ({n}).mp4" for label in ("ok", "bad") for n in range(12)]
+    found = suggest(items(keys, {"camera": values}))
+    assert found.group_by == []
+    assert found.why.startswith(f"The column camera is no group: {reason}"), found.why
+
+
 def test_a_split_of_folders_is_kept_unless_groups_are_known() -> None:
     keys = [f"{part}/{label}/{n:02d}.png" for part in ("train", "test") for label in "ab" for n in range(6)]
     given = [key.split("/")[0] for key in keys]

@@ -17,7 +17,7 @@ CAMERA: dict[str, Any] = {"group_by": ["camera"], "given": None, "without": []}
         ({**CAMERA, "group_by": [], "given": "part"}, "split as the column 'part' of the source says"),
         (
             {**CAMERA, "group_by": [], "without": ["camera", "recording"]},
-            "split by near-twin sets, for they have no column camera or recording: clips of one camera may "
+            "split by near-twin sets, not by camera or recording: clips of one camera may "
             "lie in training and in test, and the scores may be flattered",
         ),
         ({"group_by": []}, "split by near-twin sets"),  # a version of an earlier time

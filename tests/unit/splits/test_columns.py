@@ -41,9 +41,11 @@ def test_groups_are_columns_or_near_twin_sets(columns: list[str], settings: Any,
 
 def test_a_folder_per_class_is_grouped_by_near_twins_and_that_is_said() -> None:
     (sentence,) = said(items("ok", "bad"), group_by=["camera"])
-    assert "no column camera, so near-twin sets are the groups" in sentence and "may be flattered" in sentence
+    assert (
+        "not split by camera, so near-twin sets are the groups" in sentence and "may be flattered" in sentence
+    )
     (sentence,) = said(items("ok", "bad"))
-    assert "no column camera or recording" in sentence, "also when none is asked for"
+    assert "not split by camera or recording" in sentence, "also when none is asked for"
     assert said(items("ok", "bad"), group_by=["id"]) == []
 
 

@@ -20,7 +20,7 @@ def notes(report: Report) -> list[str]:
         )
     if without := report.split.get("without"):
         told.append(
-            f"The clips have no column {' or '.join(without)}: groups are near-twin sets, so clips of one "
+            f"The clips are not split by {' or '.join(without)}: groups are near-twin sets, so clips of one "
             f"{without[0]} may lie in train and in test, and the scores may be flattered."
         )
     if leaking := report.split.get("leaks", {}).get("test"):

@@ -127,7 +127,7 @@ def test_a_split_that_flatters_is_said() -> None:
     made = report(names=("baseline",))
     given = {**made.split, "without": ["camera"], "given": "set", "leaks": {"val": [], "test": ["a", "b"]}}
     html = page.render(dataclasses.replace(made, split=given))
-    assert "The clips have no column camera: groups are near-twin sets" in html
+    assert "The clips are not split by camera: groups are near-twin sets" in html
     assert "2 test clips have a near twin" in html and "(column set)" in html
     assert "left as the given split has them" in html and "kept within one part" in page.render(made)
 
