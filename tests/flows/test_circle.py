@@ -31,12 +31,8 @@ from tests.unit.watch import tiny
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Two trainings with all servers: nine minutes, and twice as long beside other tests.
-pytestmark = [
-    pytest.mark.box,
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(not os.environ.get("SLIMSTREAM_CIRCLE"), reason="long: SLIMSTREAM_CIRCLE=1 runs it"),
-]
+# Two trainings with all servers: five minutes on an idle machine.
+pytestmark = [pytest.mark.box, pytest.mark.timeout(2400)]
 
 CAMERAS = ("east", "gate", "roof", "west")
 NEW = "overflow"
