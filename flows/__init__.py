@@ -12,13 +12,16 @@ from slimstream.core.proxy import bypass_for_loopback
 from slimstream.core.threads import use_passive_waiting
 from slimstream.tracking.database import sqlite_uri
 
+SERVER_STARTS = 240
+"""Seconds that the temporary server may take to start, unless the environment says otherwise."""
+
 bypass_for_loopback()
 use_passive_waiting()
 for _name, _value in {
     "PREFECT_HOME": str(Path(__file__).resolve().parent.parent / ".prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(SERVER_STARTS),
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "DO_NOT_TRACK": "1",
 }.items():
