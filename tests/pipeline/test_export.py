@@ -29,7 +29,7 @@ from slimstream.runtimes.seen import FILE as SEEN
 from slimstream.runtimes.seen import MEASURES, read_seen
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
-from slimstream.stages.export import choice, comparison, own_heads, stage
+from slimstream.stages.export import choice, comparison, own_heads, subject
 from slimstream.stages.export.params import ExportParams
 from slimstream.training.closed_form import fit_to_features
 from tests.pipeline import tiny_study
@@ -123,7 +123,7 @@ def test_with_refit_forms_are_judged_by_heads_that_have_not_learnt_from_validati
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a network whose head cannot be fitted to given features."""
-    monkeypatch.setattr(stage, "takes_own_heads", lambda *_: False)
+    monkeypatch.setattr(subject, "takes_own_heads", lambda *_: False)
     paths = tiny_study.study(
         tmp_path, export={"calibration_clips": 4, "latency_runs": 5}, refit={"strength": 0.003}
     )
@@ -152,7 +152,7 @@ def test_what_is_deployed_is_asked_too(tmp_path: Path, monkeypatch: pytest.Monke
     untrained(paths, "pruned", 0)
     paths.final_model("pruned").rename(paths.model("pruned"))
     untrained(paths, "pruned", 0)
-    monkeypatch.setattr(stage, "takes_own_heads", lambda *_: False)
+    monkeypatch.setattr(subject, "takes_own_heads", lambda *_: False)
 
     def opens(folder: Path, runtime: str, **how: int) -> Network:
         network = open_network(folder, runtime, **how)

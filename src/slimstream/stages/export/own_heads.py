@@ -6,8 +6,7 @@ by heads that have not learnt from its group, the exact form's and the coarse fo
 """
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,14 +24,13 @@ from slimstream.runtimes import REFERENCE, RUNTIMES, find_runtime, open_network
 from slimstream.runtimes import export as formats
 from slimstream.runtimes.base import warm_up
 from slimstream.runtimes.split_part import SplitPart, spread_indices
+from slimstream.stages.export.comparison import leave_out_on_error
 from slimstream.training.closed_form import HasMemory, fit_to_features
 from slimstream.training.inner_folds import inner_folds, predict_left_out, scores_of_folds
 from slimstream.training.metrics.classification import Ints
 
 JUDGES = 1000
 """At most so many clips judge a form. Heads are fitted to all clips."""
-LeaveOut = Callable[[str, str], AbstractContextManager[None]]
-"""A block in which any exception means that a form of the named network and runtime is not used."""
 
 
 @dataclass(frozen=True)
@@ -63,58 +61,65 @@ def judges(clips: SplitPart) -> list[int]:
     return spread_indices(len(clips), JUDGES)
 
 
-def give_own_heads(
-    name: str,
-    model: Classifier,
-    known: Sequence[npt.NDArray[np.uint8]],
-    folder: Path,
-    runtimes: Sequence[str],
-    clips: SplitPart,
-    strength: float,
-    leave_out: LeaveOut,
-) -> dict[str, Judged]:
-    """Judge the inexact ones of `runtimes`; replace their heads in `folder`. Absent are those that fail.
+@dataclass(frozen=True)
+class OwnHeads:
+    """Fits heads to what the forms of `model` compute."""
 
-    `clips` are the train and val clips, `known` the calibration batches that `folder` was written with, and
-    `strength` the inverse L2 penalty of the head of `model`. Of forms that share their files the first, which
-    is the most precise, decides the head in them, and all are judged with heads fitted to its features.
-    """
-    classes, some = len(model.head.weight), judges(clips)
-    rows, truth = clips.rows.iloc[some], clips.truth[some]
-    folds = inner_folds(rows["group"].tolist(), rows["twin"].tolist(), truth)
+    model: Classifier
+    strength: float
+    """Inverse L2 penalty of its head."""
 
-    def predict(x: npt.NDArray[np.float32], shown: npt.NDArray[np.float32]) -> Ints:
-        return predict_left_out(x, truth, folds, classes, strength, shown)
+    def give(
+        self,
+        name: str,
+        known: Sequence[npt.NDArray[np.uint8]],
+        folder: Path,
+        runtimes: Sequence[str],
+        clips: SplitPart,
+    ) -> dict[str, Judged]:
+        """Judge the inexact ones of `runtimes`; replace their heads in `folder`. Absent are those that fail.
 
-    def score(predicted: Ints) -> float:
-        return float(scores_of_folds(truth, predicted, folds, classes)[0])
+        `clips` are the train and val clips, `known` the calibration batches that `folder` was written with.
+        Of forms that share their files the first, which is the most precise, decides the head in them, and
+        all are judged with heads fitted to its features.
+        """
+        model, strength = self.model, self.strength
+        classes, some = len(model.head.weight), judges(clips)
+        rows, truth = clips.rows.iloc[some], clips.truth[some]
+        folds = inner_folds(rows["group"].tolist(), rows["twin"].tolist(), truth)
 
-    coarse = [r for r in runtimes if not find_runtime(r).exact and not find_runtime(r).missing()]
-    if not coarse:
-        return {}
-    exact = answers(name, folder, REFERENCE, clips, "features", some)
-    expected = predict(exact, exact)
-    fitted = {each.files: (model, exact) for each in RUNTIMES.values() if each.exact}
-    judged = {}
-    for runtime in coarse:
-        with leave_out(name, runtime):
-            files = find_runtime(runtime).files
-            if files in fitted:
-                own = answers(name, folder, runtime, clips, "features", some)
-            else:
-                features, head = answers(name, folder, runtime, clips, "features"), copy.deepcopy(model)
-                fit_to_features(head, features, clips.truth, classes, strength)
-                replace_head(head, known, folder, runtime)
-                own = features[some]
-                fitted[files] = head, own
-            head, learnt_from = fitted[files]
-            predicted = predict(learnt_from, own)
-            # The head itself is written with fewer bits, too, and no inner fold knows that.
-            said = answers(name, folder, runtime, clips, "logits", some).argmax(1)
-            off = float((said != classify(head, own)).mean())
-            changed = max(off, float((predicted != expected).mean()))
-            judged[runtime] = Judged(changed, score(expected) - score(predicted))
-    return judged
+        def predict(x: npt.NDArray[np.float32], shown: npt.NDArray[np.float32]) -> Ints:
+            return predict_left_out(x, truth, folds, classes, strength, shown)
+
+        def score(predicted: Ints) -> float:
+            return float(scores_of_folds(truth, predicted, folds, classes)[0])
+
+        coarse = [r for r in runtimes if not find_runtime(r).exact and not find_runtime(r).missing()]
+        if not coarse:
+            return {}
+        exact = answers(name, folder, REFERENCE, clips, "features", some)
+        expected = predict(exact, exact)
+        fitted = {each.files: (model, exact) for each in RUNTIMES.values() if each.exact}
+        judged = {}
+        for runtime in coarse:
+            with leave_out_on_error(name, runtime):
+                files = find_runtime(runtime).files
+                if files in fitted:
+                    own = answers(name, folder, runtime, clips, "features", some)
+                else:
+                    features, head = answers(name, folder, runtime, clips, "features"), copy.deepcopy(model)
+                    fit_to_features(head, features, clips.truth, classes, strength)
+                    replace_head(head, known, folder, runtime)
+                    own = features[some]
+                    fitted[files] = head, own
+                head, learnt_from = fitted[files]
+                predicted = predict(learnt_from, own)
+                # The head itself is written with fewer bits, too, and no inner fold knows that.
+                said = answers(name, folder, runtime, clips, "logits", some).argmax(1)
+                off = float((said != classify(head, own)).mean())
+                changed = max(off, float((predicted != expected).mean()))
+                judged[runtime] = Judged(changed, score(expected) - score(predicted))
+        return judged
 
 
 def answers(
