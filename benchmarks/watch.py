@@ -26,6 +26,8 @@ from benchmarks.compare import Result, ratio_result
 from benchmarks.diagnosis import decode_av, deployed, inputs, slim_network
 from benchmarks.inference import present, seen
 from benchmarks.streams import CLOCK
+from slimstream.cli.memory import share_memory
+from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.watch.champion import Champion
 from slimstream.watch.events import Event
@@ -47,6 +49,7 @@ FPS = 25
 
 def run() -> list[Result]:
     torch.manual_seed(0)
+    share_memory(cores())  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         video = encode(root / "gate.mp4", "libx264", {"crf": "23", "g": "50", "bf": "0"})

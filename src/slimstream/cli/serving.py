@@ -123,12 +123,15 @@ def run_predict(args: argparse.Namespace, paths: Paths) -> int:
 
 def run_watch(args: argparse.Namespace, paths: Paths) -> int:
     """Watch cameras until they end or until interrupted. Returns 1 if one of ended files has no answer."""
+    from slimstream.cli.memory import share_memory
+    from slimstream.core.parallel import cores
     from slimstream.watch.champion import Champion
     from slimstream.watch.page.server import serving
     from slimstream.watch.secrets import PASSWORD, secret
     from slimstream.watch.settings import load_settings
     from slimstream.watch.watcher import Watcher
 
+    share_memory(cores())
     settings = load_settings(args.settings, args.sources)
     wanted = args.model or settings.model or _registered(paths)
     champion = Champion(wanted, paths, args.runtime, settings.window, args.public_key)

@@ -1,4 +1,4 @@
-"""Memory that is freed and asked for again is not cleared again."""
+"""Memory that is freed and asked for again is not cleared again, and threads find what others freed."""
 
 import subprocess
 import sys
@@ -31,3 +31,38 @@ def page_faults(keep: bool) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_freed_memory_is_used_again() -> None:
     assert page_faults(keep=True) < 0.1 * page_faults(keep=False)
+
+
+SHARED = """
+import ctypes
+import threading
+from slimstream.cli.memory import share_memory
+if {share}:
+    share_memory(2)
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+ready = threading.Barrier(8)
+def work():
+    ready.wait()
+    libc.malloc(1000)
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+out = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.malloc_info(0, out)
+libc.fclose(out)
+"""
+
+
+def pools(share: bool) -> int:
+    """Pools of memory (glibc's arenas) that eight threads have made."""
+    program = SHARED.format(share=share)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return answer.stdout.count("<heap nr=")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_threads_share_memory() -> None:
+    assert pools(share=True) <= 2 < pools(share=False)
