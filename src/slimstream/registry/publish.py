@@ -3,8 +3,6 @@
 import json
 import math
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -14,7 +12,8 @@ from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.card import describe_pipeline
-from slimstream.registry.lineage import build_lineage, training_data
+from slimstream.registry.challenger import Challenger, find_challenger
+from slimstream.registry.lineage import training_data
 from slimstream.registry.links import commit_page, run_page
 from slimstream.registry.versions import Registry, utc_now
 from slimstream.stages.evaluate.model_rows import cost_of
@@ -23,7 +22,6 @@ from slimstream.stages.evaluate.verdict import Verdict, compare_with_original
 from slimstream.tracking import run as tracking
 from slimstream.tracking.address import tracking_off
 from slimstream.tracking.store import experiment_id
-from slimstream.training.metrics.classification import preferred_model
 
 
 def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promote: bool = True) -> Verdict:
@@ -34,35 +32,27 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     Writes the verdict to runs/publish.json, the report and the version. Raises UserError when there is no
     model to publish or no registry.
     """
-    scores = _scores(paths)
-    chosen = preferred_model(scores, params.publish.models)
-    if chosen is None:
-        wanted = " or ".join(params.publish.models)
-        raise UserError(
-            f"{paths.metrics('evaluate')} scores no model {wanted} (publish.models); run `dvc repro` first."
-        )
     if tracking_off():
         raise UserError("SLIMSTREAM_TRACKING is off, and publishing needs the registry; unset it.")
-    flow_run_id = flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID")
-    lineage = build_lineage(params, paths, chosen, flow_run_id)
+    challenger = find_challenger(params, paths, flow_run_id or os.environ.get("SLIMSTREAM_FLOW_RUN_ID"))
     registry = Registry(params.publish.name, paths)
     experiment = experiment_id(registry.client)  # raises a specific error when runs cannot be created
-    with tracking.pipeline_run(params, paths, scores) as run:
+    with tracking.pipeline_run(params, paths, challenger.scores) as run:
         if run.run_id is None:
             raise Unavailable("MLflow became unavailable while publishing; publish again.")
-        version = registry.find(lineage) or registry.add(run.run_id, params, paths, chosen, scores, lineage)
+        version = registry.find(challenger.lineage) or registry.add(run.run_id, challenger)
         before = registry.champion()
-        reasons = _judge(registry, version, params, paths, chosen, scores, lineage, promote)
+        reasons = _judge(registry, version, challenger, promote)
         origin = registry.lineage(version)  # of a version that was there before: the code that made it
         now, commit = registry.champion(), origin["git_commit"] or ""
         verdict = Verdict(
             name=registry.name,
             version=version,
-            model=chosen,
+            model=challenger.model,
             champion=now,
             changed=now != before,
             reasons=tuple(reasons),
-            comparison=tuple(compare_with_original(scores, chosen)),
+            comparison=tuple(compare_with_original(challenger.scores, challenger.model)),
             date=utc_now(),
             run_id=run.run_id,
             run_url=run_page(registry.uri, experiment, run.run_id),
@@ -72,7 +62,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
         )
         registry.describe(verdict, origin, params.publish, paths)
         registry.tag_run(run.run_id, version)
-        describe_pipeline(registry.client, run.run_id, verdict, lineage, params, paths)
+        describe_pipeline(registry.client, run.run_id, verdict, challenger.lineage, params, paths)
         if paths.report_page.exists():
             with atomic_write(paths.report) as half:
                 half.write_text(judged(paths.report_page.read_text("utf-8"), verdict), encoding="utf-8")
@@ -82,16 +72,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
     return verdict
 
 
-def _judge(
-    registry: Registry,
-    version: int,
-    params: Params,
-    paths: Paths,
-    chosen: str,
-    scores: Mapping[str, float],
-    lineage: Mapping[str, Any],
-    promote: bool,
-) -> list[str]:
+def _judge(registry: Registry, version: int, challenger: Challenger, promote: bool) -> list[str]:
     """Apply the gate and promote what passes, if `promote`; returns the reasons.
 
     The champion, and what was rolled back, are not judged again.
@@ -104,7 +85,7 @@ def _judge(
         return [by_hand if tags.get("gate") == "refused" else same, *filter(None, known)]
     if "rolled_back_at" in tags:
         return ["it was champion and has been rolled back; train a new one"]
-    decision = _apply_gate(registry, version, params, paths, chosen, scores, lineage)
+    decision = _apply_gate(registry, version, challenger)
     registry.record(version, decision)
     if decision.passed and promote:
         registry.promote(version)
@@ -113,17 +94,10 @@ def _judge(
     return decision.reasons
 
 
-def _apply_gate(
-    registry: Registry,
-    version: int,
-    params: Params,
-    paths: Paths,
-    chosen: str,
-    scores: Mapping[str, float],
-    lineage: Mapping[str, Any],
-) -> gate.Decision:
+def _apply_gate(registry: Registry, version: int, challenger: Challenger) -> gate.Decision:
     """Run challenger, champion and best version on the same raw test clips and apply the gate."""
-    policy = params.publish.gate
+    policy, paths = challenger.params.publish.gate, challenger.paths
+    chosen, scores, lineage = challenger.model, challenger.scores, challenger.lineage
     everything = pd.read_parquet(paths.clips)
     split = pd.read_parquet(paths.split)
     test = everything[everything["id"].isin(split[split["part"] == "test"]["id"])]
@@ -165,7 +139,3 @@ def _apply_gate(
     )
     classes = tracking.read_json(paths.split_info)["classes"]
     return gate.decide_promotion(clips, candidate, policy, classes, recorded)
-
-
-def _scores(paths: Paths) -> dict[str, float]:
-    return {key: float(value) for key, value in tracking.read_json(paths.metrics("evaluate")).items()}

@@ -16,9 +16,9 @@ import pandas as pd
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.files import make_once
 from slimstream.core.paths import Paths
-from slimstream.pipeline.params import Params
 from slimstream.registry import artifacts, gate
 from slimstream.registry.card import model_description, version_card, with_standing
+from slimstream.registry.challenger import Challenger
 from slimstream.registry.params import PublishParams
 from slimstream.registry.scores import FILE as SCORES
 from slimstream.registry.scores import count_scores
@@ -250,19 +250,12 @@ class Registry:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, str(version), key, value[:TAG_LENGTH])
 
-    def add(
-        self,
-        run_id: str,
-        params: Params,
-        paths: Paths,
-        chosen: str,
-        scores: Mapping[str, float],
-        lineage: Mapping[str, Any],
-    ) -> int:
+    def add(self, run_id: str, challenger: Challenger) -> int:
         """Log the deployed form as a LoggedModel and register it as a new version.
 
         MLflow gives the LoggedModel the settings and metrics of the run, which is that of the pipeline.
         """
+        paths, chosen, lineage = challenger.paths, challenger.model, challenger.lineage
         files = {
             **{file.name: file.read_bytes() for file in sorted(paths.export(chosen).iterdir())},
             "card.json": (paths.final_model(chosen) / "model.json").read_bytes(),
@@ -275,7 +268,7 @@ class Registry:
         self.client.update_registered_model(self.name, model_description(self.name, chosen, paths))
         version = int(info.registered_model_version)
         # MLflow's list shows all tags of all versions: only those that are looked for or compared.
-        self.tag(version, model=chosen, macro_f1=f"{scores[f'{chosen}.macro_f1']:.4f}")
+        self.tag(version, model=chosen, macro_f1=f"{challenger.scores[f'{chosen}.macro_f1']:.4f}")
         looked_for = ("recipe", "git_commit", "form_sha256", "split_hash", "flow_run_id")
         self.tag(version, **{key: str(lineage[key]) for key in looked_for if lineage[key]})
         return version

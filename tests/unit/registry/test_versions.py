@@ -327,7 +327,7 @@ def test_a_registry_that_cannot_tell_who_was_test_is_said(
 ) -> None:
     monkeypatch.setattr(Registry, "tags", lambda self: {1: {}, 2: {}})
     monkeypatch.setattr(Registry, "lineage", lambda self, version: {"training_clips": []})
-    assert held_out("tiny", project, stores(project)) == (
+    assert held_out("tiny", project, [tracking_uri(project)]) == (
         HeldOut(),
         ["tiny 1, 2 does not record its test clips: they may be learnt from now."],
     )
