@@ -1,9 +1,10 @@
 """The search among networks that learn: few epochs for all, more for the better ones, judged on val clips."""
 
 import json
-from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -39,6 +40,16 @@ def miniature(root: Path, **search: Any) -> tuple[Paths, Params]:
     return paths, load_params(paths.params)
 
 
+class Searched(NamedTuple):
+    """A search that is done."""
+
+    paths: Paths
+    metrics: dict[str, float]
+    trained: list[str]
+    """Titles of its trainings."""
+    told: str
+
+
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLIMSTREAM_CACHE", raising=False)
@@ -58,26 +69,29 @@ def without_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Paths, dict[str, float], list[str]]]:
-    """One search, timed for real, and its trainings."""
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """One search, timed for real."""
     trained: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()) as told:
         patch.delenv("SLIMSTREAM_CACHE", raising=False)
         patch.setattr(halving, "LEAST", 2)
         real = halving.fit
         patch.setattr(halving, "fit", lambda *a, **k: trained.append(k["title"]) or real(*a, **k))
         paths, params = miniature(tmp_path_factory.mktemp("study"))
         metrics = STAGES["search"].run(params, paths, null_log)
-    yield paths, metrics, trained
+    return Searched(paths, metrics, trained, told.getvalue())
 
 
-def test_all_learn_a_little_and_half_go_on(searched: tuple[Paths, dict[str, float], list[str]]) -> None:
-    paths, metrics, trained = searched
+def test_all_learn_a_little_and_half_go_on(searched: Searched) -> None:
+    paths, metrics, trained, told = searched
     table = pd.read_csv(paths.curves("search"))
     assert list(table) == COLUMNS and metrics["candidates"] == 4
     assert [title.split(", ")[1] for title in trained] == ["1 epochs"] * 4 + ["3 epochs"] * 2
     assert table["epochs"].tolist() == [3, 3, 1, 1]
     last, left = table[:2], table[2:]
+    guessing = 1 / len(json.loads(paths.split_info.read_text())["classes"])
+    assert "search: 2 of 4 go on to 3 epochs; after 1 all have macro-F1 " in told
+    assert f"(guessing: {guessing:.2f})" in told
     assert {f"{name}, 3 epochs" for name in last["candidate"]} == set(trained[4:])
     assert last["high"].notna().all() and left["loss"].isna().all() and not left["chosen"].any()
     assert table["model"].eq("tiny_two_stream").all() and table["depth"].isna().all()
@@ -89,16 +103,16 @@ def test_all_learn_a_little_and_half_go_on(searched: tuple[Paths, dict[str, floa
 
 
 def test_tracking_has_no_loss_of_those_left_behind(
-    searched: tuple[Paths, dict[str, float], list[str]],
+    searched: Searched,
 ) -> None:
-    runs = STAGES["search"].trials(searched[0])
+    runs = STAGES["search"].trials(searched.paths)
     assert [run[1]["epochs"] for run in runs] == [3, 3, 1, 1]
     assert all("loss" in metrics for _, _, metrics in runs[:2])
     assert not any("loss" in metrics or "depth" in params for _, params, metrics in runs[2:])
 
 
-def test_train_takes_the_choice(searched: tuple[Paths, dict[str, float], list[str]]) -> None:
-    paths, *_ = searched
+def test_train_takes_the_choice(searched: Searched) -> None:
+    paths = searched.paths
     from slimstream.training.choice import read_choices
 
     choice = read_choices(paths)["chosen"]
