@@ -46,10 +46,10 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
         raise UserError("The source names credentials: they belong in the environment, not in an address.")
     if recipe is not None:
         wanted = _text(paths, recipe, source, home)
+        if recipe == AUTO and _has_own_settings(paths, source, wanted):
+            print(f"auto: {paths.params} has edits of yours for {source} and is used as it is.")
+            return apply_recipe(paths, None, None, home)
         if paths.params.exists() and _is_edited(paths, wanted):
-            if recipe == AUTO and _made_for(paths) == (AUTO, source):
-                print(f"auto: {paths.params} has edits of yours for {source} and is used as it is.")
-                return apply_recipe(paths, None, None, home)
             edits, keep = "uncommitted edits", "commit them, or "
             if not in_git(paths):
                 edits, keep = "edits", ""
@@ -100,10 +100,16 @@ def _text(paths: Paths, recipe: str, source: str | None, home: Paths) -> str:
     return with_source(from_recipe(file), source)
 
 
-def _made_for(paths: Paths) -> tuple[str, str]:
-    """Recipe and source of params.yaml. Raises UserError when it is wrong."""
-    params = load_params(paths.params)
-    return params.recipe, params.ingest.source
+def _has_own_settings(paths: Paths, source: str | None, wanted: str) -> bool:
+    """Whether params.yaml is for the recipe `auto` and `source`, with edits, committed or not."""
+    last = paths.made_params
+    try:
+        text = paths.params.read_text(encoding="utf-8")
+        params = load_params(paths.params)
+    except (OSError, ValueError, UserError):  # a file that cannot be read as text, too
+        return False
+    made = [wanted, *([last.read_text(encoding="utf-8")] if last.is_file() else [])]
+    return (params.recipe, params.ingest.source) == (AUTO, source) and text not in made
 
 
 def with_source(text: str, source: str | None) -> str:

@@ -212,6 +212,10 @@ def test_auto_makes_params_for_the_source_and_edits_of_them_are_used(
     paths.params.write_text(edited)
     recipe.apply_recipe(paths, "auto", "../clips")
     assert paths.params.read_text() == edited and "edits of yours" in capsys.readouterr().out
+    commit(paths.root)
+    recipe.apply_recipe(paths, "auto", "../clips")
+    assert paths.params.read_text() == edited, "a scheduled run needs the commit"
+    paths.params.write_text(edited.replace("epochs: 1", "epochs: 2"))
     with pytest.raises(UserError, match=r"To run with them as they are: python -m flows\.retrain"):
         recipe.apply_recipe(paths, "tank", "../clips")
     shutil.copytree(paths.root.parent / "clips", paths.root.parent / "others")
