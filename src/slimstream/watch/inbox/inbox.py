@@ -78,7 +78,10 @@ class Inbox:
         """Write a window if it is to be kept; others make room. Raises OSError or an error of FFmpeg."""
         new, frames = _item(found), found.look.window.originals
         with self.store.lock:
-            alike = [i for i in self.store.items().values() if (i.camera, i.day) == (new.camera, new.day)]
+            items = self.store.items()
+            if new.id in items:  # the recording was watched before, and a person may have decided
+                return
+            alike = [i for i in items.values() if (i.camera, i.day) == (new.camera, new.day)]
             leaves = leaving(alike, new, self._settings.per_day)
         if frames and leaves is not new:
             self.store.add(new, lambda path: write_clip(frames(), path))

@@ -44,6 +44,7 @@ def inbox_in(folder: Path, **settings: float) -> Iterator[Inbox]:
 def watch_file(root: Path, **settings: object) -> Store:
     """Let a network that is never sure watch a red file."""
     render(root / "a.mp4", "leak", 1.0)
+    os.utime(root / "a.mp4", (MORNING, MORNING))
     champion = Champion(str(tiny.export(root / "model", red=0.1)), Paths(root), None, None)
     gate = CameraParams(source=str(root / "a.mp4"), region=(0.0, 0.0, 0.5, 1.0))
     params = WatchParams.model_validate({"cameras": {"gate": gate}, "agree": 1, "clips": 0, **settings})
@@ -61,6 +62,14 @@ def test_a_doubtful_window_becomes_a_clip_of_what_the_network_saw(tmp_path: Path
         seen = [clip.picture() for _ in clip]
     assert len(seen) == 8 and seen[0].shape == (24, 16, 3)  # all frames, of the region alone
     assert np.abs(np.mean(seen, (0, 1, 2)) - tiny.RED).max() < 12
+
+
+def test_what_a_person_said_stays_when_a_file_is_watched_again(tmp_path: Path) -> None:
+    (found,) = watch_file(tmp_path).items().values()
+    labels.label(Store(tmp_path / "watched/inbox"), found.id, "overflow")
+    (again,) = watch_file(tmp_path).items().values()
+    assert (again.id, again.label) == (found.id, "overflow")
+    assert found.clip in (tmp_path / "watched/inbox/metadata.csv").read_text()
 
 
 def test_without_an_inbox_no_frame_is_kept(tmp_path: Path) -> None:
