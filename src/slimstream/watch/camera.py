@@ -117,13 +117,15 @@ class Camera:
     def _run(self) -> None:
         pause, longest = PAUSES
         while not self._stop.is_set():
-            reason = "the stream ended"
+            reason, broken = "the stream ended", False
             try:
                 for recording in self._source.recordings(self._stop):
                     self._play(recording)
             except Exception as error:  # whatever it is, other cameras and the next try go on
-                reason = self._plain(error)
-            if not self._source.live:
+                reason, broken = self._plain(error), True
+            if broken and not (self._source.live or self._source.fills):
+                self._fail(reason)
+            if not (self._source.live or (broken and self._source.fills)):
                 break
             if self.status == "live" and time.time() - self.since > STEADY:
                 pause = PAUSES[0]
@@ -142,9 +144,7 @@ class Camera:
         except Exception as error:
             if self._source.live:
                 raise
-            self.failed += 1
-            self.reason = self._plain(error)
-            print(f"watch: {self.name}: {self.reason}", file=sys.stderr, flush=True)
+            self._fail(self._plain(error))
             return
         if not self._source.live and not asked:  # shorter than a window: it is a clip as a whole
             self._ask(recording.footage)
@@ -226,6 +226,12 @@ class Camera:
                     window.model.name,
                 )
             )
+
+    def _fail(self, reason: str) -> None:
+        """Say that something of the source has no answer."""
+        self.failed += 1
+        self.reason = reason
+        print(f"watch: {self.name}: {reason}", file=sys.stderr, flush=True)
 
     def _tell(self, event: Event) -> None:
         self._outbox.put(event, self.film.reel())

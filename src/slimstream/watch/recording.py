@@ -35,3 +35,5 @@ class Source:
     live: bool
     """Whether frames come by themselves. If so, what is not looked at in time is lost, and an end is a break,
     after which the source is opened again. Otherwise nothing is lost, and the source may end."""
+    fills: bool = False
+    """Whether it waits for more recordings. If so, an error is a break as well."""

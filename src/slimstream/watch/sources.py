@@ -49,7 +49,7 @@ def open_source(address: str, progress: Path, lateness: Lateness, again: bool = 
         return _live(partial(_device_shots, address), again)
     path = Path(address)
     if path.is_dir():
-        return Source(partial(folder_recordings, path, progress), live=False)
+        return Source(partial(folder_recordings, path, progress), live=False, fills=True)
     if not path.is_file():
         raise UserError(f"{path} is neither a file nor a folder.")
     return Source(lambda stop: iter([file_recording(path)]), live=False)

@@ -1,6 +1,7 @@
 """A camera at work: states from a live stream, breaks, a machine that is too slow, a network that changes."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ import pytest
 
 from slimstream.core.paths import Paths
 from slimstream.watch import camera as module
+from slimstream.watch import files
 from slimstream.watch.camera import Camera
 from slimstream.watch.champion import Champion
 from slimstream.watch.model import Model
@@ -103,6 +105,26 @@ def test_of_files_every_window_is_answered_and_the_command_ends(tmp_path: Path) 
     assert [shown[f"file{n}"]["label"] for n in range(3)] == ["leak", "normal", "leak"]
     assert [shown[f"file{n}"]["answers"] for n in range(3)] == [1, 1, 1]
     assert shown["bad"]["failed"] == 1 and "no video stream" in shown["bad"]["reason"]
+
+
+def test_a_folder_that_is_away_for_a_while_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(files, "LOOK", 0.05)
+    folder = tmp_path / "share"
+    render(folder / "a.mp4", "leak", 1.0)
+    with watching(tmp_path, gate=str(folder)) as watcher:
+        camera = watcher.cameras["gate"]
+        tiny.until(lambda: camera.answers > 0)
+        shutil.move(folder, tmp_path / "away")
+        tiny.until(lambda: camera.status == "gone")
+        assert str(folder) in camera.reason
+        shutil.move(tmp_path / "away", folder)
+        before = camera.answers
+        render(folder / "b.mp4", "normal", 1.0)
+        tiny.until(lambda: camera.answers > before and camera.status == "live")
+    assert {"gone", "back"} <= {event["kind"] for event in events(tmp_path)}
 
 
 def test_a_file_shorter_than_a_window_is_a_clip_as_a_whole(tmp_path: Path) -> None:
