@@ -60,9 +60,11 @@ def _separator(text: str) -> str:
     first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
 
     def found(separator: str) -> tuple[int, int]:
-        header = _known_columns(
-            [normal_form(column) for column in next(csv.reader([first], delimiter=separator), [])]
-        )
+        try:
+            columns = next(csv.reader([first], delimiter=separator), [])
+        except csv.Error:  # a cell of more than 128 KiB; read_metadata names the line
+            return 0, 0
+        header = _known_columns([normal_form(column) for column in columns])
         return len({*REQUIRED_COLUMNS} & {*header}), len(header)
 
     return max(SEPARATORS, key=found)

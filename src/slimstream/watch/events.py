@@ -101,6 +101,7 @@ class Outbox:
         event = replace(event, clip=self._clips.put(event.time, event.camera, reel))
         try:
             self._queue.put_nowait(event)
+            self._notices.worked("events")
         except queue.Full:
             self._notices.failed("events", f"{WAITING} events wait, so this one is lost: {event.text}")
 

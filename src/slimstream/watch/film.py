@@ -61,8 +61,10 @@ def write_film(reel: Reel, path: Path) -> None:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "26"})
         stream.width, stream.height = size
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", MILLISECOND
+        pts = -1
         for time, picture in pictures:
             frame = av.VideoFrame.from_ndarray(cv2.resize(picture, size), format="rgb24")
-            frame.pts, frame.time_base = round((time - first) / MILLISECOND), MILLISECOND
+            pts = max(round((time - first) / MILLISECOND), pts + 1)  # the clock may have been set back
+            frame.pts, frame.time_base = pts, MILLISECOND
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -38,6 +38,8 @@ class Turns:
 
         `late` are those of them of which the machine leaves out frames.
         """
+        if not self._names:
+            return
         if self._changed is None:
             self._changed = self._began = now
         if late and now - self._changed >= SETTLE:

@@ -27,7 +27,7 @@ from slimstream.watch.mqtt import Mqtt
 from slimstream.watch.notices import Notices
 from slimstream.watch.pending import Pending
 from slimstream.watch.prefect_events import PrefectEvents, prefect_server
-from slimstream.watch.settings import WatchParams
+from slimstream.watch.settings import WatchParams, expand
 from slimstream.watch.sources import is_stream
 from slimstream.watch.turns import Turns
 from slimstream.watch.webhook import Webhook
@@ -48,7 +48,7 @@ class Watcher:
         self.folder = paths.root / p.folder
         self.champion = champion
         self._stop, self._pending = Flag(), Pending()
-        streams = [name for name, camera in p.cameras.items() if is_stream(camera.source)]
+        streams = [name for name, camera in p.cameras.items() if is_stream(expand(camera.source))]
         # Long enough for a key frame, a window and a few answers.
         self.turns = Turns(streams, 15 + 2 * champion.model.seconds)
         self._told, self._dropped = float("-inf"), 0
@@ -124,7 +124,7 @@ class Watcher:
                 "problem": self.champion.problem,
             },
             "cameras": [_shown(camera) | self.drift.shown(name) for name, camera in self.cameras.items()],
-            "events": [asdict(event) | {"text": event.text} for event in reversed(self.outbox.recent)],
+            "events": [asdict(event) | {"text": event.text} for event in reversed(list(self.outbox.recent))],
             "events_sent": self.outbox.sent,
             "inbox": self.desk.count if self.desk else None,
         }

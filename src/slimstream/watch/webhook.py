@@ -55,7 +55,7 @@ class Webhook:
                 try:
                     self._post(event)
                     break
-                except (OSError, ValueError) as error:
+                except Exception as error:  # http.client has errors of its own; the next event goes on
                     said = type(error).__name__  # the message may hold the address, which is a secret
             else:
                 print(f"watch: {self.name} did not take an event ({said}).", file=sys.stderr, flush=True)

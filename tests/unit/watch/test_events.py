@@ -1,6 +1,7 @@
 """Events reach every sink, with a clip that plays; what fails costs no other event."""
 
 import json
+import socket
 from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -119,6 +120,26 @@ def test_the_webhook_gets_events_and_one_that_is_away_for_a_while_loses_none(
         sink.close()
         server.shutdown()
     assert [event["state"] for event in got] == ["leak", "normal"] and got[0]["text"] == EVENT.text
+
+
+def test_an_odd_answer_of_the_webhook_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(webhook, "FIRST_PAUSE", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            for _ in range(2 * webhook.TRIES):
+                guest, _ = server.accept()
+                with guest:
+                    guest.recv(65536)
+                    guest.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        Thread(target=talk, daemon=True).start()
+        sink = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook")
+        sink.send(EVENT), sink.send(EVENT)
+        sink.close()
+    assert capsys.readouterr().err.count("webhook did not take an event (BadStatusLine)") == 2
 
 
 def test_the_address_of_the_webhook_is_not_said(

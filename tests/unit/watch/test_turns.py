@@ -60,3 +60,10 @@ def test_a_stream_begins_its_turn_with_a_key_frame_and_is_not_late() -> None:
     mine[0] = True
     assert [left_out(i, late=30) for i in range(130, 300)].index(False) == 20  # frame 150
     assert not lateness.behind
+
+
+def test_without_streams_nobody_takes_turns() -> None:
+    turns = Turns([], 20)
+    for now in range(100):
+        turns.look(now, ["file"])
+    assert turns.all_at_once
