@@ -68,10 +68,13 @@ def find_metadata(files: Iterable[str], source: str) -> str | None:
     return found[0]
 
 
-def label_files(files: Mapping[str, FileStat], metadata: bytes | None, source: str) -> Listing:
+def label_files(
+    files: Mapping[str, FileStat], metadata: bytes | None, source: str, whole: bool = True
+) -> Listing:
     """Label `files` (key → stat) by `metadata`, or by their folders when `metadata` is None.
 
-    Raises UserError when no clip can be used, or when videos and pictures are mixed.
+    `whole`: they are a data set, and not what is added to one. Then UserError is raised when no clip can be
+    used, and when videos and pictures are mixed.
     """
     left = {key: stat for key, stat in files.items() if not hidden_part(PurePosixPath(key))}
     system = {hidden_part(PurePosixPath(key)) for key in files.keys() - left.keys()}
@@ -79,12 +82,13 @@ def label_files(files: Mapping[str, FileStat], metadata: bytes | None, source: s
         listing = _by_folder(left, source)
     else:
         listing = _by_metadata(left, metadata, f"{source}/{METADATA}")
-    if not listing.items:
+    if whole and not listing.items:
         example = next((f"; {key}: {reason}" for key, reason in listing.rejected.items()), "")
         raise UserError(
             f"{source}: no clip can be used{example} (wanted: a folder per class, or a {METADATA})."
         )
-    _check_one_kind([item.key for item in listing.items], source)
+    if whole:
+        _check_one_kind([item.key for item in listing.items], source)
     skipped = Counter(listing.skipped) + Counter({"hidden or system": len(system)})
     return Listing(
         sorted(listing.items, key=lambda item: item.key),

@@ -135,3 +135,13 @@ def test_without_an_inbox_there_is_no_page(watcher: Watcher, tmp_path: Path) -> 
     bare = Watcher(off, watcher.champion, Paths(tmp_path))
     with TestClient(make_app(bare, ["localhost"], None), base_url=HERE) as client:
         assert client.get("/inbox").status_code == 404 and client.get("/state").json()["inbox"] is None
+
+
+def test_a_broken_table_of_corrections_leaves_the_page_of_the_cameras_alone(
+    client: TestClient, watcher: Watcher
+) -> None:
+    assert watcher.inbox
+    (watcher.inbox.store.folder / "corrections.csv").write_text("a,b\n1,2\n")
+    assert client.get("/state").json()["inbox"] == 2 and client.get("/metrics").status_code == 200
+    answer = client.get("/inbox/items")
+    assert answer.status_code == 422 and "lacks the column path" in answer.json()["detail"]

@@ -4,7 +4,6 @@ The inbox is a folder with a metadata.csv, and with a corrections.csv where labe
 corrected. Neither the source nor its tables are ever written.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -43,7 +42,7 @@ class WithLabelled:
         table = self._inbox.folder / METADATA
         if not table.is_file() or not read_metadata(table.read_bytes(), str(table))[1]:
             return own
-        more = self._inbox.list()
+        more = self._inbox.list(whole=False)
         pictures = any(is_picture(item.key) for item in own.items)
         kind = f"no {'picture' if pictures else 'video'}, as the clips of the source are"
         fits = {item.key: is_picture(item.key) == pictures for item in more.items}
@@ -110,17 +109,17 @@ def with_labelled(
 
 
 def read_corrections(file: Path) -> dict[str, tuple[str, str]]:
-    """Key of a clip → its label in the source and the right one; empty without the file.
+    """Key of a clip → its label in the source and the right one, "" where that is open.
 
-    Raises UserError when it cannot be read.
+    Empty without the file. It may have been saved by a spreadsheet. Raises UserError when it cannot be read.
     """
-    if not file.is_file():
+    if not file.is_file() or not (content := file.read_bytes()).strip():
         return {}
-    try:
-        with file.open(encoding="utf-8", newline="") as text:
-            return {row["path"]: (row["was"], row["label"]) for row in csv.DictReader(text, strict=True)}
-    except (csv.Error, KeyError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no table of path, was and label: mend it, or delete it.") from error
+    header, lines = read_metadata(content, str(file))
+    if "was" not in header:
+        raise UserError(f"{file} is no table of path, was and label: mend it, or delete it.")
+    rows = (dict(zip(header, cells, strict=False)) for _, cells in lines)
+    return {row["path"]: (row.get("was", ""), row.get("label", "")) for row in rows}
 
 
 def _corrected(own: Listing, corrections: dict[str, tuple[str, str]]) -> Listing:

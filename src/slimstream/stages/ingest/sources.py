@@ -1,12 +1,11 @@
 """Sources of clips: a folder, S3 or a simulated plant, all with the same interface."""
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from slimstream.catalog.hidden_files import hidden_part
 from slimstream.catalog.listing import FileStat, Item, Listing, find_metadata, label_files
@@ -97,7 +96,8 @@ class FolderSource:
         self.folder = source_folder(uri, root)
         self.name = str(self.folder)
 
-    def list(self) -> Listing:
+    def list(self, whole: bool = True) -> Listing:
+        """See `Source.list`, and `label_files` for `whole`."""
         self.check()
         files = {}
         for folder, folders, names in os.walk(self.folder, onerror=_raise):
@@ -112,7 +112,8 @@ class FolderSource:
         table = find_metadata(files, self.uri)
         if table and files[table].fault:
             raise UserError(f"{self.folder / table} is {files[table].fault}; put the file itself there.")
-        return label_files(files, (self.folder / table).read_bytes() if table else None, self.uri)
+        content = (self.folder / table).read_bytes() if table else None
+        return label_files(files, content, self.uri, whole)
 
     def outdated(self, listing: Listing) -> bool:
         return False
@@ -129,8 +130,12 @@ class FolderSource:
         except OSError as error:
             raise FetchError(f"cannot be read: {error.strerror}") from error
         with file, target.open("wb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
-        now = path.stat()
+            for part in _parts(file):
+                copy.write(part)
+        try:
+            now = path.stat()
+        except OSError as error:
+            raise FetchError("changed since the scan; scan again") from error
         if (now.st_size, now.st_mtime_ns) != (stat.size, stat.mtime_ns) or target.stat().st_size != stat.size:
             raise FetchError("changed since the scan; scan again")
 
@@ -159,6 +164,15 @@ class FolderSource:
             return FileStat(0, fault="the name is not UTF-8")
         except (OSError, RuntimeError):
             return FileStat(0, fault="a broken link")
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    """The content of `file`, a mebibyte at a time. Raises FetchError where the disk cannot read it."""
+    try:
+        while part := file.read(1 << 20):
+            yield part
+    except OSError as error:
+        raise FetchError(f"cannot be read: {error.strerror}") from error
 
 
 def _raise(error: OSError) -> None:

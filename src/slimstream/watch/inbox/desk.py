@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from slimstream.core.errors import UserError
 from slimstream.core.media import is_picture
 from slimstream.watch.inbox import labels
 from slimstream.watch.inbox.item import Item
@@ -26,8 +27,11 @@ class Desk:
 
     @property
     def count(self) -> int:
-        """What is open."""
-        return len(self._open())
+        """What is open, without suspects where corrections.csv cannot be read."""
+        try:
+            return len(self._open())
+        except UserError:  # the page of the inbox says what is wrong
+            return sum(item.open for item in self._store.items().values())
 
     @property
     def states(self) -> list[str]:
@@ -35,7 +39,10 @@ class Desk:
         return labels.states_of(self._store, self._model().classifier.classes)
 
     def shown(self) -> dict[str, Any]:
-        """All that the page shows, as JSON, the likeliest most useful first."""
+        """All that the page shows, as JSON, the likeliest most useful first.
+
+        Raises UserError when corrections.csv cannot be read.
+        """
         items = self._store.items().values()
         done = [_decided(i.id, i.label, i.camera, i.time, i.decided) for i in items if not i.open]
         suspects = self._all_suspects().items()

@@ -19,14 +19,16 @@ def checked_state(name: str, known: Iterable[str]) -> str:
 
     Raises UserError where it cannot be one, and where it looks like a known one.
     """
-    name = normal_form(name)
+    name, known = normal_form(name), set(known)
+    if name in known:  # a class may have a name that a person could not give it here
+        return name
     if not NAME.fullmatch(name):
         raise UserError(
             "A state is named by letters, digits, blanks and . _ ( ) + - alone, at most 64 of them."
         )
     if name.casefold() == UNKNOWN:
         raise UserError(f"{UNKNOWN!r} is what a network answers, no state: name it, or dismiss the window.")
-    if alike := next((rival for rival in set(known) - {name} if similar_names([rival, name])), None):
+    if alike := next((rival for rival in known if similar_names([rival, name])), None):
         raise UserError(
             f"{name!r} looks like the state {alike!r}, which there is: take that, or another name."
         )

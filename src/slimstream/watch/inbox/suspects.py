@@ -65,9 +65,10 @@ class Suspects:
         with self._lock:
             found = self.items(export)[id]
             said = read_corrections(self._file)
-            said.pop(found.key, None)
-            if label:
-                said[found.key] = found.suspect.given, label
+            # The label in the source, which differs from the given one where that was a correction.
+            was = said.pop(found.key, (found.suspect.given, ""))[0]
+            if label or was != found.suspect.given:
+                said[found.key] = was, label
             text = io.StringIO()
             table = csv.writer(text, lineterminator="\n")
             table.writerow(("path", "was", "label"))

@@ -57,7 +57,10 @@ def add_inbox(app: "FastAPI", desk: Desk) -> None:
 
     @app.get("/inbox/items")
     def items() -> dict[str, Any]:
-        return desk.shown()
+        try:
+            return desk.shown()
+        except UserError as error:
+            raise HTTPException(422, str(error)) from error
 
     @app.get("/inbox/clips/{id}")
     def inbox_clip(id: str) -> FileResponse:

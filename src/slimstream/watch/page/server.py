@@ -86,7 +86,7 @@ def make_app(watcher: Watcher, hosts: list[str], password: str | None) -> "FastA
 
     @app.get("/clips/{name}")
     def clip(name: str) -> FileResponse:
-        if name not in {event.clip for event in watcher.outbox.recent}:  # so no path leaves the folder
+        if name not in {event.clip for event in list(watcher.outbox.recent)}:  # so no path leaves the folder
             raise HTTPException(404)
         if not (file := watcher.clips.folder / name).is_file():
             raise HTTPException(404)

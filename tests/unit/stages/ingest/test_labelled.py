@@ -112,6 +112,18 @@ def test_pictures_and_videos_do_not_mix(paths: Paths) -> None:
     assert look(paths).rejected == {f"{LABELLED}{picture.clip}": "no video, as the clips of the source are"}
 
 
+def test_labelled_windows_that_cannot_be_used_stop_no_scan(paths: Paths) -> None:
+    store, picture = Store(paths.root / "watched/inbox"), replace(item(3), suffix=".png")
+    store.add(picture, lambda path: write_clip([(0.0, tiny.flat(tiny.RED))], path))
+    for each in (GATE, picture):
+        labels.label(store, each.id, "leak")
+    found = look(paths)
+    assert [*found.rejected] == [f"{LABELLED}{picture.clip}"] and found.clips == 4
+    (store.folder / GATE.clip).unlink()
+    (store.folder / picture.clip).unlink()
+    assert look(paths).clips == 3
+
+
 def test_other_sources_and_null_take_none(paths: Paths) -> None:
     labels.label(Store(paths.root / "watched/inbox"), GATE.id, "leak")
     assert look(paths, ingest=IngestParams(source="plant", labelled=None)).clips == 3
@@ -121,7 +133,11 @@ def test_other_sources_and_null_take_none(paths: Paths) -> None:
 
 def test_a_broken_table_is_a_sentence(paths: Paths) -> None:
     (paths.root / "watched/inbox/corrections.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="lacks the column path and label"):
+        look(paths)
+    (paths.root / "watched/inbox/corrections.csv").write_text("path,label\n1,2\n")
     with pytest.raises(UserError, match="no table of path, was and label"):
         look(paths)
+    (paths.root / "watched/inbox/corrections.csv").unlink()
     with pytest.raises(UserError, match="only a folder"):
         look(paths, ingest=IngestParams(source="plant", labelled="rig"))

@@ -1,4 +1,6 @@
+import errno
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,22 @@ def test_what_is_fetched_is_what_was_listed(folder: Path, tmp_path: Path) -> Non
         source.fetch(item.key, item.stat, tmp_path / "out")
     (folder / item.key).unlink()
     with pytest.raises(FetchError, match="missing"):
+        source.fetch(item.key, item.stat, tmp_path / "out")
+
+
+def test_a_disk_that_cannot_read_a_file_is_the_fault_of_this_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FolderSource(str(folder), Path())
+    item = source.list().items[0]
+
+    class Bad(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    opens = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: Bad() if mode == "rb" else opens(path, mode))
+    with pytest.raises(FetchError, match="cannot be read: Input/output error"):
         source.fetch(item.key, item.stat, tmp_path / "out")
 
 

@@ -24,6 +24,11 @@ def test_what_is_no_name_is_refused(name: str) -> None:
         labels.checked_state(name, [])
 
 
+@pytest.mark.parametrize("name", ["air, leak", "A&B", "5 %", "#3", "leak.", "x" * 65])
+def test_a_class_can_be_named_whatever_it_is_called(name: str) -> None:
+    assert labels.checked_state(name, ["leak", name]) == name
+
+
 def test_a_name_that_misleads_is_refused() -> None:
     with pytest.raises(UserError, match="no state"):
         labels.checked_state("Unknown", [])

@@ -52,6 +52,28 @@ def test_a_correction_reaches_the_next_scan_and_can_be_taken_back(paths: Paths) 
     assert not suspects.items(paths.export("slim"))  # it is mended
 
 
+def test_a_correction_of_a_correction_is_of_the_label_in_the_source(paths: Paths) -> None:
+    suspects, export = Suspects(paths, paths.root / "watched/inbox"), paths.export("slim")
+    suspects.decide(export, ID, "normal")
+    assert labels(paths)[KEY] == "normal"
+    write_suspects([Suspect(ID, "normal", "leak", 0.1, 0.85)], 3, export)  # as the next network finds
+    suspects.decide(export, ID, "")
+    assert suspects.items(export)[ID].label == ""
+    suspects.decide(export, ID, "foam")
+    assert labels(paths)[KEY] == "foam"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator"), [("utf-8-sig", ","), ("utf-8-sig", ";"), ("utf-16", "\t")]
+)
+def test_corrections_may_be_saved_by_a_spreadsheet(paths: Paths, encoding: str, separator: str) -> None:
+    suspects = Suspects(paths, paths.root / "watched/inbox")
+    suspects.decide(paths.export("slim"), ID, "normal")
+    file = paths.root / "watched/inbox/corrections.csv"
+    file.write_text(file.read_text().replace(",", separator), encoding=encoding)
+    assert suspects.items(paths.export("slim"))[ID].label == "normal" and labels(paths)[KEY] == "normal"
+
+
 def test_a_label_that_is_right_is_no_suspect_any_more_and_changes_nothing(paths: Paths) -> None:
     suspects = Suspects(paths, paths.root / "watched/inbox")
     suspects.decide(paths.export("slim"), ID, "leak")
