@@ -23,6 +23,7 @@ from slimstream.registry import artifacts
 from slimstream.registry.publish import publish
 from slimstream.watch import camera as camera_module
 from slimstream.watch import champion as champion_module
+from slimstream.watch import mqtt
 from slimstream.watch.champion import Champion
 from slimstream.watch.events import Event
 from slimstream.watch.mqtt import Mqtt
@@ -180,6 +181,27 @@ def test_a_broker_gets_states_and_descriptions_and_misses_nothing_of_an_outage(t
         tiny.until(lambda: last(heard, "slimstream/gate/availability") == "online")
         sink.close()
         tiny.until(lambda: last(heard, "slimstream/availability") == "offline")
+
+
+def test_after_a_long_outage_the_broker_gets_the_newest_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mqtt, "WAITING", 20)
+    port = free_port()
+    sink = Mqtt(MqttParams(host="127.0.0.1", port=port), ["gate"], "plant", "s3cret")
+    for n in range(20):
+        sink.send(event(f"state {n}"))
+    for n in (20, 21):
+        with pytest.raises(ValueError, match="20 events wait for it already"):
+            sink.send(event(f"state {n}"))
+    tiny.until(lambda: f"127.0.0.1:{port} does not answer" in capsys.readouterr().out)
+    with broker(tmp_path / "one", port), listener(port) as heard:
+        tiny.until(lambda: "state 21" in (last(heard, "slimstream/gate/state") or ""))
+        assert last(heard, "slimstream/availability") == "online"
+        tiny.until(lambda: len(heard.get("slimstream/gate/event", [])) >= 20)
+        sink.send(event("state 22"))  # there is room again
+        tiny.until(lambda: "state 22" in heard["slimstream/gate/event"][-1])
+        sink.close()
 
 
 def test_a_broker_with_tls_is_checked_and_hears_of_a_death(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 QOS = 1
-"""At least once: messages of an outage are sent when the broker is back."""
+"""At least once: events of an outage, and the newest states, are sent when the broker is back."""
 
 
 class Mqtt:
@@ -34,6 +35,11 @@ class Mqtt:
 
         self._p, self._cameras = p, list(cameras)
         self._retained: dict[str, str] = {f"{p.prefix}/availability": "online"}
+        self._waiting = set[int]()
+        """Ids of the events that the broker has not confirmed."""
+        self._arrived = deque[int]()
+        """Ids that it has confirmed since `send` looked; another thread adds them."""
+        self._told = False
         self._client = Client(CallbackAPIVersion.VERSION2)
         if user is not None:
             self._client.username_pw_set(user, password)
@@ -43,9 +49,11 @@ class Mqtt:
             except OSError as error:
                 raise UserError(f"mqtt.ca: {p.ca} cannot be read ({error}).") from error
         self._client.will_set(f"{p.prefix}/availability", "offline", QOS, retain=True)
-        self._client.max_queued_messages_set(WAITING)
+        self._client.max_queued_messages_set(0)  # without a limit: `send` counts the events that wait
         self._client.reconnect_delay_set(1, 60)
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_publish = lambda client, data, mid, reason, properties: self._arrived.append(mid)
         for camera in self._cameras:
             self._retained |= self._discovery(camera)
         self._client.connect_async(p.host, p.port)
@@ -54,10 +62,14 @@ class Mqtt:
     def send(self, event: Event) -> None:
         """Publish an event. Raises ValueError when too many wait for a broker that is away."""
         topic = f"{self._p.prefix}/{event.camera}"
-        self._publish(f"{topic}/event", _payload(event), retain=False)
         if event.kind == "state":
             self._keep(f"{topic}/state", _payload(event))
         self._keep(f"{topic}/availability", "offline" if event.kind == "gone" else "online")
+        while self._arrived:
+            self._waiting.discard(self._arrived.popleft())
+        if len(self._waiting) >= WAITING:
+            raise ValueError(f"{WAITING} events wait for it already")
+        self._waiting.add(self._client.publish(f"{topic}/event", _payload(event), QOS).mid)
 
     def close(self) -> None:
         """Say that all is offline, send what waits for a moment, and disconnect."""
@@ -68,22 +80,27 @@ class Mqtt:
         self._client.loop_stop()
 
     def _keep(self, topic: str, payload: str) -> None:
-        """Publish what a client that connects later must know, if it is new."""
+        """Publish what a client that connects later must know, if it is new.
+
+        While the broker is away only the newest is kept; `_on_connect` publishes it.
+        """
         if self._retained.get(topic) != payload:
             self._retained[topic] = payload
-            self._publish(topic, payload, retain=True)
+            if self._client.is_connected():
+                self._client.publish(topic, payload, QOS, retain=True)
 
-    def _publish(self, topic: str, payload: str, retain: bool) -> None:
-        from paho.mqtt.enums import MQTTErrorCode
-
-        if self._client.publish(topic, payload, QOS, retain).rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-            raise ValueError(f"{WAITING} messages wait for it already")
+    def _on_connect_fail(self, client: "Client", data: Any) -> None:
+        if not self._told:
+            where = f"{self._p.host}:{self._p.port}"
+            print(f"watch: the MQTT broker {where} does not answer; it is tried again.", flush=True)
+            self._told = True
 
     def _on_connect(self, client: "Client", data: Any, flags: Any, reason: Any, properties: Any) -> None:
         """Publish what is retained: the broker may be another one, or have forgotten it."""
         if reason.is_failure:
             print(f"watch: the MQTT broker refuses: {reason}.", flush=True)
             return
+        self._told = False
         for topic, payload in list(self._retained.items()):
             client.publish(topic, payload, QOS, retain=True)
 
