@@ -1,8 +1,9 @@
 """Passwords: addresses are shown without them, and the page asks for one."""
 
 import os
+import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from slimstream.tracking.servers import FOLDER, SECRETS, read_variables
 
@@ -21,18 +22,22 @@ def secret(name: str, root: Path) -> str | None:
 
 
 def shown(address: str) -> str:
-    """`address` without user, password, query and fragment, which may hold a key."""
+    """`address` without user, password, query and fragment, which may hold a key.
+
+    A password may have any characters, so all up to the last @ counts as user and password.
+    """
     if "://" not in address:
         return address
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
 
 
 def without_address(text: str, address: str) -> str:
     """`text`, such as a message of FFmpeg, in which `address` and what is secret of it are replaced."""
     text = text.replace(address, shown(address))
     if "://" in address:
-        parts = urlsplit(address)
-        for part in (parts.netloc.rpartition("@")[0], parts.password, parts.query):
+        login, _, place = address.partition("://")[2].rpartition("@")
+        query = place.partition("?")[2].partition("#")[0]
+        for part in (login, login.partition(":")[2], unquote(login.partition(":")[2]), query):
             text = text.replace(part, "…") if part else text
     return text

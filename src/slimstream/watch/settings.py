@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
 from slimstream.core.errors import UserError
 from slimstream.core.schema import Fraction, Section, load
+from slimstream.watch.secrets import shown
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names of cameras are parts of addresses, topics and file names."""
+VARIABLE = r"\$\{(\w+)\}"
 Answers = Annotated[int, Field(ge=1)]
 
 
@@ -111,18 +113,27 @@ def load_settings(file: Path | None, sources: Sequence[str]) -> WatchParams:
 
 def camera_name(source: str) -> str:
     """A name for a camera that has none, from its address without user, password and query."""
-    parts = urlsplit(source)
-    named = f"{parts.hostname or ''}{parts.path}" if parts.netloc else Path(parts.path).stem
-    if parts.scheme == "rig":
+    scheme, there, place = shown(source).rpartition("://")
+    named = re.sub(r":\d+(?=/|$)", "", place) if there else Path(place).stem
+    if scheme == "rig":
         named = f"rig-{named}"
     return re.sub(r"[^A-Za-z0-9_]+", "-", named).strip("-_") or "camera"
 
 
 def expand(source: str) -> str:
-    """`source` with the values of the environment variables it names. Raises UserError if one is not set."""
-    if missing := [name for name in re.findall(r"\$\{(\w+)\}", source) if name not in os.environ]:
+    """`source` with the values of the environment variables it names. Raises UserError if one is not set.
+
+    In a user or password, characters that an address may not have there are written with % and their code.
+    """
+    if missing := [name for name in re.findall(VARIABLE, source) if name not in os.environ]:
         raise UserError(f"a source names ${{{missing[0]}}}, which is not in the environment.")
-    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]], source)
+    login, at, place = source.rpartition("@")
+
+    def value(found: re.Match[str]) -> str:
+        return os.environ[found[1]]
+
+    quoted = re.sub(VARIABLE, lambda found: quote(value(found), safe=":%@"), login)
+    return quoted + at + re.sub(VARIABLE, value, place)
 
 
 def _unused(name: str, used: dict[str, CameraParams]) -> str:

@@ -1,6 +1,7 @@
 """The operator's file, names of cameras, and passwords that stay out of both."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -53,3 +54,13 @@ def test_passwords_come_from_the_environment_and_go_nowhere(monkeypatch: pytest.
         said = without_address(text, ADDRESS)
         assert "p@ss" not in said and "abc" not in said
     assert without_address("plain", "a.mp4") == "plain"
+
+
+@pytest.mark.parametrize("password", ["p/ss", "p#ss", "p?ss", "pa[ss", "p@ss"])
+def test_a_password_may_have_any_characters(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for written in (f"rtsp://admin:{password}@10.0.0.5/door", "rtsp://admin:${GATE}@10.0.0.5/door"):
+        monkeypatch.setenv("GATE", password)
+        address = expand(written)
+        assert shown(address) == "rtsp://10.0.0.5/door" and camera_name(address) == "10-0-0-5-door"
+        assert "ss" not in without_address(f"no {password}, no {address}", address)
+    assert urlsplit(address).hostname == "10.0.0.5"  # as a program that connects reads what came from GATE
