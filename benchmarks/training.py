@@ -65,7 +65,7 @@ def run() -> list[Result]:
     return [
         compare_times(
             "train step",
-            ("learn.fit", epoch(student, plain, batches)),
+            ("training.loop.fit", epoch(student, plain, batches)),
             ("bare timm + torch loop", bare_epoch(batches)),
             most=1.03,
             note="two MobileViT-xxs at 224, batch 8",

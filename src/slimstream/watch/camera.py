@@ -22,7 +22,7 @@ from slimstream.watch.pending import Pending
 from slimstream.watch.recording import Recording
 from slimstream.watch.region import cut, cut_all
 from slimstream.watch.secrets import shown, without_address
-from slimstream.watch.settings import CameraParams, WatchParams, expand
+from slimstream.watch.settings import CameraParams, WatchParams
 from slimstream.watch.sources import open_source
 from slimstream.watch.states import State
 from slimstream.watch.turns import Turns
@@ -52,7 +52,10 @@ class Camera:
         turns: Turns,
         observers: Sequence[Observer] = (),
     ) -> None:
-        """`folder` is for its progress; `model` gives the network in use. Raises UserError for its source."""
+        """`camera.source` has no variables any more, `folder` is for its progress.
+
+        `model` gives the network in use. Raises UserError for a source that cannot be one.
+        """
         self.name = name
         self.status = "starting"
         """`starting`, `live`, `gone`, `ended`."""
@@ -74,7 +77,7 @@ class Camera:
         self.lateness = Lateness(lambda: turns.has(name))
         self._camera, self._settings, self._stop = camera, settings, stop
         self._model, self._pending, self._outbox, self._observers = model, pending, outbox, observers
-        self._address = expand(camera.source)
+        self._address = camera.source
         self.address = shown(self._address)
         self.region = camera.region
         """The part of the picture that the network sees."""

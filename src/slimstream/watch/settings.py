@@ -1,6 +1,5 @@
 """Settings of `watch`: a YAML file of the operator, such as watch.yaml. All have defaults."""
 
-import os
 import re
 from collections.abc import Sequence
 from itertools import chain, count
@@ -12,7 +11,8 @@ from pydantic import Field, model_validator
 
 from slimstream.core.errors import UserError
 from slimstream.core.schema import Fraction, Section, load
-from slimstream.watch.secrets import shown
+from slimstream.tracking.servers import FOLDER, SECRETS
+from slimstream.watch.secrets import secret, shown
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names of cameras are parts of addresses, topics and file names."""
@@ -26,7 +26,8 @@ class CameraParams(Section):
     source: str = Field(
         min_length=1,
         description="a video or picture file, a folder that fills, rtsp://…, http://…, /dev/video0 or "
-        "rig://NUMBER; ${NAME} stands for an environment variable, so that no password is written here",
+        "rig://NUMBER; ${NAME} stands for an environment variable or a line of .services/secrets.env, so that "
+        "no password is written here",
     )
     region: tuple[Fraction, Fraction, Fraction, Fraction] = Field(
         (0.0, 0.0, 1.0, 1.0),
@@ -120,17 +121,20 @@ def camera_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", named).strip("-_") or "camera"
 
 
-def expand(source: str) -> str:
-    """`source` with the values of the environment variables it names. Raises UserError if one is not set.
+def expand(source: str, root: Path) -> str:
+    """`source` with the values of the variables it names: see `secret`. Raises UserError if one is not set.
 
     In a user or password, characters that an address may not have there are written with % and their code.
     """
-    if missing := [name for name in re.findall(VARIABLE, source) if name not in os.environ]:
-        raise UserError(f"a source names ${{{missing[0]}}}, which is not in the environment.")
+    values = {name: secret(name, root) for name in re.findall(VARIABLE, source)}
+    if missing := [name for name, found in values.items() if found is None]:
+        raise UserError(
+            f"a source names ${{{missing[0]}}}, which is not in the environment, nor in {FOLDER}/{SECRETS}."
+        )
     login, at, place = source.rpartition("@")
 
     def value(found: re.Match[str]) -> str:
-        return os.environ[found[1]]
+        return values[found[1]] or ""
 
     quoted = re.sub(VARIABLE, lambda found: quote(value(found), safe=":%@"), login)
     return quoted + at + re.sub(VARIABLE, value, place)

@@ -48,7 +48,11 @@ class Watcher:
         self.folder = paths.root / p.folder
         self.champion = champion
         self._stop, self._pending = Flag(), Pending()
-        streams = [name for name, camera in p.cameras.items() if is_stream(expand(camera.source))]
+        cameras = {
+            name: camera.model_copy(update={"source": expand(camera.source, paths.root)})
+            for name, camera in p.cameras.items()
+        }
+        streams = [name for name, camera in cameras.items() if is_stream(camera.source)]
         # Long enough for a key frame, a window and a few answers.
         self.turns = Turns(streams, 15 + 2 * champion.model.seconds)
         self._told, self._dropped = float("-inf"), 0
@@ -68,7 +72,7 @@ class Watcher:
                 *(name, camera, p, self.folder, lambda: champion.model),
                 *(self._pending, self.outbox, self._stop, self.turns, observers),
             )
-            for name, camera in p.cameras.items()
+            for name, camera in cameras.items()
         }
 
     @contextmanager

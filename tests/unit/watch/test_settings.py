@@ -44,11 +44,16 @@ def test_mistakes_are_one_sentence(tmp_path: Path, text: str, said: str) -> None
         load_settings(file, [])
 
 
-def test_passwords_come_from_the_environment_and_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_come_from_the_environment_and_go_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GATE", "p@ss")
-    assert expand("rtsp://admin:${GATE}@10.0.0.5:554/door?key=abc") == ADDRESS
+    assert expand("rtsp://admin:${GATE}@10.0.0.5:554/door?key=abc", tmp_path) == ADDRESS
     with pytest.raises(UserError, match="NOT_SET"):
-        expand("rtsp://admin:${NOT_SET}@10.0.0.5/")
+        expand("rtsp://admin:${NOT_SET}@10.0.0.5/", tmp_path)
+    (tmp_path / ".services").mkdir()
+    (tmp_path / ".services/secrets.env").write_text("DOOR=of make up\n")
+    assert expand("rtsp://admin:${DOOR}@10.0.0.5/", tmp_path) == "rtsp://admin:of%20make%20up@10.0.0.5/"
     assert shown(ADDRESS) == "rtsp://10.0.0.5:554/door" and camera_name(ADDRESS) == "10-0-0-5-door"
     for text in (f"cannot open '{ADDRESS}'", "refused for admin:p@ss", "GET /door?key=abc failed", "no p@ss"):
         said = without_address(text, ADDRESS)
@@ -57,10 +62,12 @@ def test_passwords_come_from_the_environment_and_go_nowhere(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("password", ["p/ss", "p#ss", "p?ss", "pa[ss", "p@ss"])
-def test_a_password_may_have_any_characters(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_may_have_any_characters(
+    password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for written in (f"rtsp://admin:{password}@10.0.0.5/door", "rtsp://admin:${GATE}@10.0.0.5/door"):
         monkeypatch.setenv("GATE", password)
-        address = expand(written)
+        address = expand(written, tmp_path)
         assert shown(address) == "rtsp://10.0.0.5/door" and camera_name(address) == "10-0-0-5-door"
         assert "ss" not in without_address(f"no {password}, no {address}", address)
     assert urlsplit(address).hostname == "10.0.0.5"  # as a program that connects reads what came from GATE
