@@ -29,6 +29,8 @@ def publish_artifacts(paths: Paths) -> None:
     if not paths.metrics("evaluate").exists():
         return
     outcome = _outcome(paths)
+    if outcome and (outcome["changed"] or not outcome["promoted"]):
+        announce("promoted" if outcome["promoted"] else "refused", " ".join(verdict_sentences(outcome)))
     create_markdown_artifact(
         "\n\n".join([_markdown(model_table(paths)), *verdict_sentences(outcome)]),
         key="models",
@@ -37,10 +39,8 @@ def publish_artifacts(paths: Paths) -> None:
     create_image_artifact(
         pictures.front(paths), key="front", description="Macro-F1 on the test clips over time and size"
     )
-    if paths.confusion.exists():
-        create_image_artifact(
-            pictures.confusion(paths), key="confusion", description="The model to publish on the test clips"
-        )
+    if paths.confusion.exists() and (matrix := pictures.confusion(paths)):
+        create_image_artifact(matrix, key="confusion", description="The model to publish on the test clips")
     if outcome and outcome["run_url"]:  # MLflow keeps the report when this checkout is removed
         create_link_artifact(
             outcome["run_url"],
@@ -50,8 +50,6 @@ def publish_artifacts(paths: Paths) -> None:
         )
     else:
         create_link_artifact(paths.report.resolve().as_uri(), link_text="report", key="report")
-    if outcome and (outcome["changed"] or not outcome["promoted"]):
-        announce("promoted" if outcome["promoted"] else "refused", " ".join(verdict_sentences(outcome)))
 
 
 def verdict_sentences(outcome: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MOST = 30
+"""Classes of a confusion matrix that is drawn: its picture grows with their square."""
+
+
 def front(paths: Paths) -> str:
     """Macro-F1 of every model with its interval, over the time from file to answer and over megabytes.
 
@@ -40,10 +44,15 @@ def front(paths: Paths) -> str:
     return _uri(figure)
 
 
-def confusion(paths: Paths) -> str:
-    """The confusion matrix of the model to publish: rows are the truth. Reads plots/confusion.csv."""
+def confusion(paths: Paths) -> str | None:
+    """The confusion matrix of the model to publish: rows are the truth. Reads plots/confusion.csv.
+
+    None where there are more than MOST classes, of which the report has the table.
+    """
     table = pd.read_csv(paths.confusion, dtype=str, keep_default_na=False)
     names = sorted({*table["actual"], *table["predicted"]})
+    if len(names) > MOST:
+        return None
     counts = pd.crosstab(table["actual"], table["predicted"]).reindex(
         index=names, columns=names, fill_value=0
     )
@@ -56,8 +65,8 @@ def confusion(paths: Paths) -> str:
         for column in range(len(names)):
             ink = "white" if shares[row, column] > 0.5 else "black"
             ax.text(column, row, str(counts.iloc[row, column]), color=ink, ha="center", va="center")
-    ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    ax.set_yticks(range(len(names)), names)
+    ax.set_xticks(range(len(names)), names, rotation=30, ha="right", parse_math=False)
+    ax.set_yticks(range(len(names)), names, parse_math=False)
     ax.set(xlabel="predicted", ylabel="actual")
     return _uri(figure)
 

@@ -7,6 +7,7 @@ Both start a retraining through its deployment, where it waits until a running o
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +45,7 @@ def ingest_watch(
     told += "".join(f" {sentence[0].upper()}{sentence[1:]}" for sentence in found["inbox"])
     if len(fresh) >= enough:
         # The same clips must not start a second retraining while the first is running.
-        request_retraining("ingest-watch", *fresh)
-        told += " Started."
+        told += " Started." if request_retraining("ingest-watch", *fresh) else " One was asked for already."
     _report(told, "source")
 
 
@@ -83,10 +83,19 @@ def run_command(name: str, root: Path, env: dict[str, str], *options: str) -> li
     return dvc_runner.run([sys.executable, "-m", "slimstream", name, *options], root, logger.info, name, env)
 
 
-def request_retraining(*because: str) -> None:
-    """Start a retraining; a second call with the same reasons `because` has no effect."""
-    reason = hashlib.sha256("\n".join(because).encode()).hexdigest()[:16]
-    run_deployment(RETRAINING, timeout=0, idempotency_key=f"{because[0]}-{reason}", as_subflow=False)
+def request_retraining(*because: str) -> bool:
+    """Start a retraining; returns False if one for the same reasons `because` waits or runs already.
+
+    One that has come to its end, well or not, does not count: the reasons are there again.
+    """
+    reasons, asked = list(because), datetime.now(UTC)
+    while True:
+        reason = hashlib.sha256("\n".join(reasons).encode()).hexdigest()[:16]
+        key = f"{because[0]}-{reason}"
+        run: Any = run_deployment(RETRAINING, timeout=0, idempotency_key=key, as_subflow=False)
+        if run.state is None or not run.state.is_final():
+            return run.created is None or run.created >= asked
+        reasons.append(str(run.id))
 
 
 def _report(sentence: str, key: str) -> None:

@@ -38,8 +38,8 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         raise UserError(f"Nothing is committed in {main} yet, and {_WANTED}, or run without --isolated.")
     folder, branch = Paths(main).cache.resolve() / "worktrees" / run_id, f"runs/{run_id}"
     _remove_leftovers(main, folder, branch)
-    last = _last_run(main)
-    _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
+    last, start = _last_run(main), _git(main, "rev-parse", "HEAD")
+    _git(main, "worktree", "add", "--quiet", "-b", branch, str(folder), start)
     root = folder / _git(main, "rev-parse", "--show-prefix")  # the project may be a folder of its repository
     try:
         if last:
@@ -65,7 +65,7 @@ def worktree(main: Path, run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         )
     finally:
         _git(main, "worktree", "remove", "--force", str(folder))
-        if _git(main, "rev-parse", branch) == _git(main, "rev-parse", "HEAD"):
+        if _git(main, "rev-parse", branch) == start:
             _git(main, "branch", "-q", "-D", branch)
 
 
@@ -74,7 +74,7 @@ def commit(folder: Path, message: str) -> str:
     _git(folder, "add", *(name for name in KEPT if (folder / name).exists()))
     if _git(folder, "diff", "--cached", "--name-only"):
         who = [] if _git(folder, "config", "--default", "", "user.email") else _SOMEBODY
-        _git(folder, *who, "commit", "--quiet", "--no-verify", "-m", message)
+        _git(folder, *who, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", message)
     return _git(folder, "rev-parse", "HEAD")
 
 
@@ -135,7 +135,9 @@ def _dvc(root: Path, *arguments: str) -> bool:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+        answer = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, encoding="utf-8", errors="replace"
+        )
     except FileNotFoundError as error:
         raise UserError("git is not installed, and a scheduled or isolated run needs it.") from error
     if answer.returncode:

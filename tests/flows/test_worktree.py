@@ -34,6 +34,25 @@ def test_what_a_killed_attempt_left_makes_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_dvc")
+def test_a_run_without_news_leaves_no_branch_while_somebody_commits(tmp_path: Path) -> None:
+    root = repository(tmp_path / "project")
+    with worktree(root, "x"):
+        (root / "notes.txt").write_text("meanwhile")
+        commit(root)
+    assert git(root, "branch", "--list", "runs/*") == ""
+
+
+@pytest.mark.usefixtures("without_dvc")
+def test_a_run_signs_nothing_since_nobody_is_there_to_ask(tmp_path: Path) -> None:
+    root = repository(tmp_path / "project")
+    git(root, "config", "commit.gpgsign", "true")
+    git(root, "config", "gpg.program", "false")
+    with worktree(root, "x") as (folder, _):
+        (folder / "params.yaml").write_text("recipe: other\n")
+        assert keep(folder, "new") != git(root, "rev-parse", "HEAD")
+
+
+@pytest.mark.usefixtures("without_dvc")
 def test_a_remote_beside_the_project_is_found_from_there_too(tmp_path: Path) -> None:
     root = repository(tmp_path / "project")
     (root / ".dvc/config").write_text("[core]\n    remote = nas\n['remote \"nas\"']\n    url = ../../nas\n")

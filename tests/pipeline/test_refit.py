@@ -52,6 +52,16 @@ def test_what_validation_said_is_older_than_what_was_learnt_from_it(trained: Tra
         assert metrics[f"{name}.val_macro_f1"] == card.validation["val_macro_f1"]
 
 
+def test_a_network_that_has_diverged_is_a_sentence(trained: Trained) -> None:
+    params, paths, _ = trained
+    broken, _ = load_model(paths.model("original"), create_model)
+    with torch.no_grad():
+        for weights in broken.parameters():
+            weights.fill_(float("nan"))
+    with pytest.raises(UserError, match="a training has diverged"):
+        Study.open(params.extract, paths).validate(broken)
+
+
 def test_without_a_strength_the_models_stay_as_they_are(trained: Trained) -> None:
     params, paths, _ = trained
     left_out = params.model_copy(update={"refit": params.refit.model_copy(update={"strength": None})})

@@ -9,7 +9,7 @@ from pathlib import Path
 from slimstream.catalog.listing import LABELLED, Item
 from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
-from slimstream.core.media import UnreadableVideo, is_picture
+from slimstream.core.media import is_picture
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.core.simulated import SIMULATED
@@ -110,6 +110,7 @@ def _clip_seconds(files: Sequence[Path], params: Params) -> tuple[float, float, 
 
     None when no clip can be read.
     """
+    import cv2
     import torch
 
     from slimstream.clips.packs import pack_clip
@@ -121,7 +122,7 @@ def _clip_seconds(files: Sequence[Path], params: Params) -> tuple[float, float, 
     packed, prepare = [], []
     for file in files:
         start = time.process_time()
-        with suppress(UnreadableVideo, OSError):  # others may be readable
+        with suppress(ValueError, OSError, cv2.error):  # too short for flow, damaged: others may do
             survey(file, params.extract.bits)
             packed += pack_clip(file, params.extract).clips
             prepare.append(time.process_time() - start)

@@ -37,8 +37,13 @@ REQUIREMENTS = (
 """Packages that predict needs besides slimstream and the runtimes, pinned to the installed versions."""
 
 
-def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> Any:
-    """Log `files` and the serving code as a pyfunc, register it as `name` and return MLflow's ModelInfo."""
+def register_model(
+    uri: str, name: str, run_id: str, files: Mapping[str, bytes], tags: Mapping[str, str]
+) -> int:
+    """Log `files` and the serving code as a pyfunc, register it as `name` with `tags`; return its version.
+
+    A version has its tags from the beginning: by them it is found again, should this process be killed.
+    """
     import mlflow
 
     package = Path(__file__).parents[1]
@@ -47,15 +52,15 @@ def log_model(uri: str, name: str, run_id: str, files: Mapping[str, bytes]) -> A
             (Path(folder) / file).write_bytes(content)
         code = Path(folder) / package.name
         shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__"))
-        return mlflow.pyfunc.log_model(
+        logged = mlflow.pyfunc.log_model(
             name=name,
             python_model=str(package / "serving/pyfunc.py"),
             artifacts={file: str(Path(folder) / file) for file in files},
             code_paths=[str(code)],
             pip_requirements=[f"{package}=={version(package)}" for package in requirements()],
-            registered_model_name=name,
             input_example=["clip.mp4"],
         )
+        return int(mlflow.register_model(logged.model_uri, name, tags=dict(tags)).version)
 
 
 def requirements() -> list[str]:

@@ -165,7 +165,7 @@ def split_sentence(lineage: Mapping[str, Any]) -> str:
 
 def model_description(name: str, chosen: str, paths: Paths) -> str:
     """The description of the registered model `name`."""
-    return MODEL.format(classes=_classes_and_input(chosen, paths)[0], name=name)
+    return MODEL.format(classes=_classes_and_input(chosen, paths)[0], name=name)[:LONGEST]
 
 
 def describe_pipeline(

@@ -8,7 +8,7 @@ recording are not independent.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -186,19 +186,30 @@ def unseen_clips(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[
 
     `everything` holds all current clips with `sha256`, `twin` and the group columns. Training clips are found
     there by their content hash, so a twin set is recognised after its name has changed. Two clips are of the
-    same group when they agree in a group column of any model. Returns booleans on the index of `test`.
+    same group when they agree in all group columns of any model. Returns booleans on the index of `test`.
     """
     models = list(models)
-    columns = {column for model in models for column in model.group_by}
+    keys = [("twin",), *sorted({model.group_by for model in models if model.group_by})]
     fresh = pd.Series(True, index=test.index)
     for model in models:
         again = everything[everything["sha256"].isin(model.clips["sha256"])]
         fresh &= ~test["sha256"].isin(model.clips["sha256"])
-        for column in ("twin", *columns):
-            known = pd.concat([frame[column] for frame in (model.clips, again) if column in frame])
-            if column in test:
-                fresh &= ~test[column].isin(known[known.notna() & (known != "")])
+        for key in keys:
+            known = set().union(*(_groups(frame, key) for frame in (model.clips, again)))
+            fresh &= np.array([group not in known for group in _rows(test, key)], bool)
     return fresh
+
+
+def _rows(clips: pd.DataFrame, key: Sequence[str]) -> list[tuple[Any, ...] | None]:
+    """The group of each clip: its values in the columns `key`; None where one is missing."""
+    if not {*key} <= {*clips.columns}:
+        return [None] * len(clips)
+    rows = clips[list(key)].itertuples(index=False, name=None)
+    return [None if any(pd.isna(value) or value == "" for value in row) else row for row in rows]
+
+
+def _groups(clips: pd.DataFrame, key: Sequence[str]) -> set[tuple[Any, ...] | None]:
+    return {*_rows(clips, key)} - {None}
 
 
 def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> float:
@@ -213,23 +224,31 @@ def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> 
 def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval of macro-F1(challenger) − macro-F1(champion), paired on the same resamples.
 
-    Groups are drawn with replacement. With a single group, twin sets are drawn instead, and the interval is
-    valid for that group only.
+    Of MIN_GROUPS groups or more whole groups are drawn. Of fewer the interval covers two: that of drawn
+    groups, since one of them may get worse, and that of twin sets drawn within each group, since two or three
+    groups may agree by chance. It is valid for these groups only.
     """
-    groups = clips["group"].nunique()
-    by: Literal["group", "twin"] = "group" if groups > 1 else "twin"
-    unit, names = pd.factorize(clips[by])
-    n = len(names)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    resampling = intervals.Resampling(by, groups, unit, draws)
     truth = _codes(clips["label"], classes)
-    challenger, champion = (
-        metrics.macro_f1(
-            intervals.resampled_confusions(truth, _codes(clips[who], classes), len(classes) + 1, resampling)
+
+    def interval(min_groups: int) -> tuple[float, float]:
+        resampling = intervals.draw_resamples(
+            [*clips["group"]], [*clips["twin"]], RESAMPLES, seed, min_groups
         )
-        for who in ("challenger", "champion")
-    )
-    return intervals.percentile_interval(challenger - champion, LEVEL)
+        challenger, champion = (
+            metrics.macro_f1(
+                intervals.resampled_confusions(
+                    truth, _codes(clips[who], classes), len(classes) + 1, resampling
+                )
+            )
+            for who in ("challenger", "champion")
+        )
+        return intervals.percentile_interval(challenger - champion, LEVEL)
+
+    groups = clips["group"].nunique()
+    found = [interval(intervals.MIN_GROUPS)]
+    if 1 < groups < intervals.MIN_GROUPS:
+        found.append(interval(groups))
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _codes(labels: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.intp]:

@@ -52,10 +52,11 @@ def build_lineage(params: Params, paths: Paths, chosen: str, flow_run_id: str | 
             {
                 "sha256": row["sha256"],
                 "twin": row["twin"],
-                "part": row["part"],
+                "part": known,
                 "groups": {column: row[column] for column in groups},
             }
-            for row in clips.assign(part=part)[part.isin(["train", "val"])].to_dict("records")
+            for row, known in zip(clips.to_dict("records"), part, strict=True)
+            if known in ("train", "val")
         ],
         "held_out": _held_out(paths).to_json(),
         "flow_run_id": flow_run_id,
@@ -73,7 +74,13 @@ def training_data(lineage: Mapping[str, Any]) -> TrainingData:
         {"sha256": clip["sha256"], "twin": clip["twin"], **clip["groups"]}
         for clip in lineage["training_clips"]
     ]
-    return TrainingData(pd.DataFrame(rows), tuple(lineage["group_by"]))
+    clips = pd.DataFrame(rows)
+    if "part" in clips and set(clips["part"]) <= {
+        "train",
+        "val",
+    }:  # not the user's, of earlier versions
+        clips = clips.drop(columns="part")
+    return TrainingData(clips, tuple(lineage["group_by"]))
 
 
 def _held_out(paths: Paths) -> HeldOut:

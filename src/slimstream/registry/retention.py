@@ -167,12 +167,26 @@ def _needed_by_versions(paths: Paths, uris: list[str]) -> set[str]:
 def _branches(paths: Paths) -> list[Branch]:
     """Return all branches of isolated runs, newest first."""
     form = "--format=%(refname:short)%09%(committerdate:unix)%09%(worktreepath)"
-    listed = git(paths, "for-each-ref", "--sort=-committerdate", form, "refs/heads/runs") or ""
+    listed = _asked(paths, "for-each-ref", "--sort=-committerdate", form, "refs/heads/runs")
     found = []
     for name, when, worktree in (line.split("\t") for line in listed.splitlines()):
-        commits = (git(paths, "rev-list", name, "^HEAD") or "").split()
+        commits = _asked(paths, "rev-list", name, "^HEAD").split()
         found.append(Branch(name, float(when), worktree, frozenset(commits)))
     return found
+
+
+def _asked(paths: Paths, *arguments: str) -> str:
+    """What git says, "" where there is no repository. Raises UserError when it does not answer.
+
+    Without its answer nothing would seem to be needed.
+    """
+    said = git(paths, *arguments)
+    if said is None and any((folder / ".git").exists() for folder in (paths.root, *paths.root.parents)):
+        raise UserError(
+            f"git does not say what branches and versions need, so nothing may go: `git {arguments[0]}` in "
+            f"{paths.root} says why."
+        )
+    return said or ""
 
 
 def _is_deletable(branch: Branch, needed: set[str], worktrees: list[Path], before: float) -> bool:
@@ -240,7 +254,7 @@ def _referenced_clips(paths: Paths, gone: list[str], needed: set[str]) -> Iterat
         *paths.cache.glob("*/*/source.lock.json"),
     ]
     texts = {str(file): file.read_text(encoding="utf-8") for file in here if file.exists()}
-    refs = (git(paths, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags") or "").split()
+    refs = _asked(paths, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").split()
     for revision in ["HEAD", *(ref for ref in refs if ref not in gone), *needed]:
         texts[f"{revision}:source.lock.json"] = git(paths, "show", f"{revision}:./source.lock.json") or ""
     for name, text in texts.items():

@@ -168,7 +168,7 @@ class Registry:
         """The promoted version with the highest macro-F1, or None."""
         tags = self.tags()
         return max(
-            self.promoted(), key=lambda number: float(tags[number].get("macro_f1", "nan")), default=None
+            self.promoted(), key=lambda number: float(tags[number].get("macro_f1", "-inf")), default=None
         )
 
     def find(self, lineage: Mapping[str, Any]) -> int | None:
@@ -264,13 +264,12 @@ class Registry:
         }
         if lineage["dirty"]:
             self.client.log_text(run_id, git(paths, "diff", "HEAD", "--", ".") or "", "uncommitted.diff")
-        info = artifacts.log_model(self.uri, self.name, run_id, files)
-        self.client.update_registered_model(self.name, model_description(self.name, chosen, paths))
-        version = int(info.registered_model_version)
         # MLflow's list shows all tags of all versions: only those that are looked for or compared.
-        self.tag(version, model=chosen, macro_f1=f"{challenger.scores[f'{chosen}.macro_f1']:.4f}")
         looked_for = ("recipe", "git_commit", "form_sha256", "split_hash", "flow_run_id")
-        self.tag(version, **{key: str(lineage[key]) for key in looked_for if lineage[key]})
+        tags = {"model": chosen, "macro_f1": f"{challenger.scores[f'{chosen}.macro_f1']:.4f}"}
+        tags |= {key: str(lineage[key])[:TAG_LENGTH] for key in looked_for if lineage[key]}
+        version = artifacts.register_model(self.uri, self.name, run_id, files, tags)
+        self.client.update_registered_model(self.name, model_description(self.name, chosen, paths))
         return version
 
 

@@ -10,7 +10,9 @@ from slimstream.core.schema import Fraction, Section
 class SplitParams(Section):
     """Shares of train, val and test, and the groups that stay together."""
 
-    group_by: list[str] = Field([], description="columns whose equal values must stay together")
+    group_by: list[str] = Field(
+        [], description="columns that name a clip's group: those that agree in all of them stay together"
+    )
     video: str | None = Field(
         None,
         description="column that names the video a clip was cut from: its clips stay together and vote",

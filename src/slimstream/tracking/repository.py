@@ -23,7 +23,12 @@ def in_git(paths: Paths) -> bool:
 def _git(paths: Paths, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ["git", *arguments], cwd=paths.root, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=paths.root,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # of a file in another encoding that `git diff` shows
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -130,6 +130,11 @@ class Study:
         ):
             logits[indices] = answers
         distributed.all_reduce([logits])
+        if not torch.isfinite(logits).all():
+            raise UserError(
+                "params.yaml: a training has diverged: the outputs of the network are no numbers any more; "
+                "lower lr in its section fit."
+            )
         matrix = confusion(labels.numpy(), logits.argmax(dim=1).numpy(), len(self.classes))
         return {
             "val_loss": F.cross_entropy(logits, labels).item(),

@@ -26,7 +26,7 @@ class CameraParams(Section):
     source: str = Field(
         min_length=1,
         description="a video or picture file, a folder that fills, rtsp://…, http://…, /dev/video0 or "
-        "rig://NUMBER; ${NAME} stands for an environment variable or a line of .services/secrets.env, so that "
+        "rig://NUMBER; ${NAME} stands for a variable of the environment or of .services/secrets.env, so that "
         "no password is written here",
     )
     region: tuple[Fraction, Fraction, Fraction, Fraction] = Field(

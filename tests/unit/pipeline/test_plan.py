@@ -13,6 +13,7 @@ from slimstream.pipeline.recipes import resolve
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.sources import open_source
 from tests.unit.clips.rendered_clips import texture, write_picture
+from tests.unit.finished_pipeline import render
 
 
 def items(cameras: int, clips: int) -> list[Item]:
@@ -71,6 +72,16 @@ def test_a_split_that_cannot_be_made_is_told() -> None:
     assert "cannot be split as they are: train, val and test need three" in said(
         items(2, 9), group_by=["camera"]
     )
+
+
+def test_clips_that_are_too_short_stop_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEW", 3)
+    for number in range(4):
+        render(tmp_path / f"plant/{'ab'[number % 2]}/{number}.mp4", "leak", 1.0)  # eight frames
+    settings = {"ingest": {"source": "plant"}, "extract": {"frames": 2, "size": [32, 32], "stride": 20}}
+    params, paths = resolve(settings, "here"), Paths(tmp_path)
+    found = open_source(IngestParams(source="plant"), "plant", paths).list().items
+    assert seconds(params, paths, found, "plant") == (FIRST, WHOLE)
 
 
 def test_the_time_grows_with_the_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

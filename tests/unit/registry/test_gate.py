@@ -229,6 +229,22 @@ def test_a_group_mate_is_seen_under_the_columns_of_either_model() -> None:
     assert fresh(seen(EVERYTHING[EVERYTHING["sha256"] == "s3"], "shift")) == ["s2"]
 
 
+def test_a_group_of_several_columns_is_all_of_them() -> None:
+    champion = seen(EVERYTHING[EVERYTHING["sha256"] == "s3"], "camera", "shift")
+    assert fresh(champion) == ["s2", "s4", "s5"]  # the camera by day and others by night are other groups
+
+
+def test_two_groups_that_agree_by_chance_prove_nothing() -> None:
+    """Both are wrong as often on either camera, on other clips: groups alone would show no difference."""
+    clips = scored(clips=40, groups=2, challenger=0.0, champion=0.0)
+    for who, first in (("challenger", 0), ("champion", 4)):
+        for start in (0, 20):
+            wrong = clips.index[start + first : start + first + 4]
+            clips.loc[wrong, who] = clips.loc[wrong, "label"].map({"leak": "normal", "normal": "leak"})
+    low, high = paired_interval(clips, CLASSES)
+    assert low < -0.1 and high > 0.1
+
+
 def test_a_twin_set_renamed_since_is_recognised_by_content() -> None:
     old = pd.DataFrame([("s1", "other", "north")], columns=["sha256", "twin", "camera"])
     assert "s2" not in fresh(seen(old))

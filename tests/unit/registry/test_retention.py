@@ -150,6 +150,15 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
     process.wait()
 
 
+def test_nothing_goes_when_git_does_not_answer(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # "dubious ownership", as for another user
+    assert main(["--root", str(plant.paths.root), "gc", "--yes"]) == 2
+    assert "git does not say what branches and versions need, so nothing may go" in capsys.readouterr().err
+    assert all(file.exists() for file in [*plant.goes, *plant.clips.values()])
+
+
 def test_what_may_go_goes_and_the_rest_stays(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(plant.paths.root), "gc"]
     assert main([*root, "--list"]) == 0
