@@ -27,9 +27,10 @@ from slimstream.runtimes.calibration import read_calibration
 from slimstream.runtimes.onnx import OnnxModel
 from slimstream.runtimes.seen import FILE as SEEN
 from slimstream.runtimes.seen import MEASURES, read_seen
+from slimstream.runtimes.split_part import SplitPart
 from slimstream.serving.classifier import ClipClassifier
 from slimstream.serving.predict import predict
-from slimstream.stages.export import choice, comparison, own_heads, subject
+from slimstream.stages.export import choice, comparison, own_heads, stage, subject
 from slimstream.stages.export.params import ExportParams
 from slimstream.training.closed_form import fit_to_features
 from tests.pipeline import tiny_study
@@ -413,3 +414,15 @@ def test_no_model_is_said_in_a_sentence(tmp_path: Path) -> None:
     paths = tiny_study.study(tmp_path)
     with pytest.raises(UserError, match="no model to export"):
         STAGES["export"].run(load_params(paths.params), paths, null_log)
+
+
+def test_a_trained_network_is_calibrated_on_all_val_clips_however_few(tmp_path: Path) -> None:
+    paths = tiny_study.study(tmp_path)
+    classes = json.loads(paths.split_info.read_text())["classes"]
+    both = SplitPart.of(pd.read_parquet(paths.split), "train", classes, paths, "val")
+    parts = both.rows["part"].iloc[stage.val_and_train(both)]
+    assert parts.value_counts().to_dict() == both.rows["part"].value_counts().to_dict()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "JUDGES", 2)
+        parts = both.rows["part"].iloc[stage.val_and_train(both)]
+    assert parts.value_counts().to_dict() == {"train": 2, "val": 2}

@@ -26,7 +26,7 @@ from slimstream.experiments.tables.record import Key
 from slimstream.experiments.tables.spec import Row, Spec
 from slimstream.pipeline.params import Params
 from slimstream.splits.columns import effective_group_by
-from slimstream.splits.groups import components, folds
+from slimstream.splits.groups import VAL_SHARE, components, folds
 from slimstream.stages.ingest.plants.source import PLANTS
 
 SEEDS = 5
@@ -174,7 +174,8 @@ class Splits(Protocol):
 
     @property
     def overlap(self) -> float:
-        return self.shares[2] / (1 - self.shares[2])
+        train, val, test = self.shares
+        return test / (train if val else train * (1 - VAL_SHARE))  # networks do not learn from val
 
     @property
     def preamble(self) -> str:

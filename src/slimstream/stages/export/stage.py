@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from torch import nn
 
 from slimstream.clips.params import NetworkInput
@@ -28,7 +29,7 @@ from slimstream.runtimes import export as formats
 from slimstream.runtimes.base import read_forms, write_forms
 from slimstream.runtimes.calibration import write_calibration
 from slimstream.runtimes.seen import write_seen
-from slimstream.runtimes.split_part import Floats, spread_indices
+from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.calibrate import calibrate_head, calibrate_network
 from slimstream.stages.export.choice import choose_form
 from slimstream.stages.export.comparison import Timing, left_out, measure, predict
@@ -132,7 +133,8 @@ def calibrate(subject: Subject, runtime: str, answers: Floats, data: Data, keep:
 
     That are the calibration, suspected labels, and a sample of clips for `watch`.
     """
-    clips, both, val = judges(subject.both), subject.both, subject.val
+    both, val = subject.both, subject.val
+    clips = judges(both) if subject.own_heads else val_and_train(both)
     x = None
     if isinstance(subject.model, Classifier) and subject.model.has_one_head:
         x = form_answers(subject.name, subject.folder, runtime, both, "features", clips)
@@ -145,6 +147,13 @@ def calibrate(subject: Subject, runtime: str, answers: Floats, data: Data, keep:
     write_calibration(fitted.calibration, subject.folder)
     write_suspects(find_suspects(said, truth, ids.tolist(), data.classes), len(truth), subject.folder)
     write_seen(seen_sample(data.both, clips, fitted.numbers), subject.folder)
+
+
+def val_and_train(clips: SplitPart) -> list[int]:
+    """Indices of at most JUDGES val clips and as many train clips, each evenly spread."""
+    parts = clips.rows["part"].to_numpy()
+    of = [np.flatnonzero(parts == part) for part in ("val", "train")]
+    return sorted(int(each[i]) for each in of for i in spread_indices(len(each), JUDGES))
 
 
 def write_preprocessing(subject: Subject, seconds: float) -> None:

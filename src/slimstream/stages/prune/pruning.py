@@ -174,8 +174,11 @@ def recalibrate_batch_norm(model: nn.Module, clips: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
         norm.training = True
+    size = 0
     for clip in clips:
-        model(clip)
+        size = size or len(clip)
+        if size == 1 or len(clip) > 1:  # a leftover of one clip would weigh as much as a whole batch
+            model(clip)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():

@@ -173,6 +173,17 @@ def test_recalibration_takes_the_statistics_of_what_it_is_shown(frozen_bn: bool)
     assert features.isfinite().all()
 
 
+def test_a_leftover_of_one_clip_does_not_count_in_recalibration() -> None:
+    norm = nn.BatchNorm1d(1)
+    assert norm.running_mean is not None
+    recalibrate_batch_norm(nn.Sequential(norm), [torch.tensor([[0.0], [2.0]]), torch.tensor([[100.0]])])
+    assert norm.running_mean.item() == pytest.approx(1.0)
+    maps = nn.BatchNorm2d(1)
+    assert maps.running_mean is not None
+    recalibrate_batch_norm(nn.Sequential(maps), [torch.full((1, 1, 2, 2), value) for value in (1.0, 3.0)])
+    assert maps.running_mean.item() == pytest.approx(2.0)  # long clips: every batch is one
+
+
 @pytest.mark.parametrize(
     ("name", "how"),
     [
