@@ -77,7 +77,9 @@ def run(
     alike: dict[Path, NetworkInput] = {}
     timings: list[Timing] = []
     for name in names:
-        subject = read_subject(name, data, export.calibration_clips, refit__strength, epochs[name], paths)
+        subject = read_subject(
+            name, data, export.calibration_clips, refit__strength, epochs.get(name, trained), paths
+        )
         formats.write_reference(subject.model, subject.known, subject.folder)
         if (same := networks.setdefault(identity(subject), name)) != name:
             print(f"export: {name} is the same network as {same} and shares its forms.", file=sys.stderr)
