@@ -47,7 +47,10 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     if recipe is not None:
         wanted = _text(paths, recipe, source, home)
         if recipe == AUTO and _has_own_settings(paths, source, wanted):
-            print(f"auto: {paths.params} has edits of yours for {source} and is used as it is.")
+            print(
+                f"auto: {paths.params} is for {source} and used as it is, since it may have edits of yours; "
+                "delete it to have it made anew."
+            )
             return apply_recipe(paths, None, None, home)
         if paths.params.exists() and _is_edited(paths, wanted):
             edits, keep = "uncommitted edits", "commit them, or "

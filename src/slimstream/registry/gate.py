@@ -189,27 +189,24 @@ def unseen_clips(test: pd.DataFrame, everything: pd.DataFrame, models: Iterable[
     same group when they agree in all group columns of any model. Returns booleans on the index of `test`.
     """
     models = list(models)
-    keys = [("twin",), *sorted({model.group_by for model in models if model.group_by})]
+    keys = {("twin",), *(model.group_by for model in models if model.group_by)}
+    groups = {key: _groups(test, key) for key in keys}
     fresh = pd.Series(True, index=test.index)
     for model in models:
         again = everything[everything["sha256"].isin(model.clips["sha256"])]
         fresh &= ~test["sha256"].isin(model.clips["sha256"])
-        for key in keys:
-            known = set().union(*(_groups(frame, key) for frame in (model.clips, again)))
-            fresh &= np.array([group not in known for group in _rows(test, key)], bool)
+        for key, asked in groups.items():
+            known = {*_groups(model.clips, key), *_groups(again, key)} - {None}
+            fresh &= np.array([group not in known for group in asked], bool)
     return fresh
 
 
-def _rows(clips: pd.DataFrame, key: Sequence[str]) -> list[tuple[Any, ...] | None]:
+def _groups(clips: pd.DataFrame, key: Sequence[str]) -> list[tuple[Any, ...] | None]:
     """The group of each clip: its values in the columns `key`; None where one is missing."""
     if not {*key} <= {*clips.columns}:
         return [None] * len(clips)
     rows = clips[list(key)].itertuples(index=False, name=None)
     return [None if any(pd.isna(value) or value == "" for value in row) else row for row in rows]
-
-
-def _groups(clips: pd.DataFrame, key: Sequence[str]) -> set[tuple[Any, ...] | None]:
-    return {*_rows(clips, key)} - {None}
 
 
 def macro_f1(truth: pd.Series, predicted: pd.Series, classes: Sequence[str]) -> float:
@@ -228,19 +225,15 @@ def paired_interval(clips: pd.DataFrame, classes: Sequence[str], seed: int = 0) 
     groups, since one of them may get worse, and that of twin sets drawn within each group, since two or three
     groups may agree by chance. It is valid for these groups only.
     """
-    truth = _codes(clips["label"], classes)
+    truth, *rivals = (_codes(clips[who], classes) for who in ("label", "challenger", "champion"))
 
     def interval(min_groups: int) -> tuple[float, float]:
         resampling = intervals.draw_resamples(
             [*clips["group"]], [*clips["twin"]], RESAMPLES, seed, min_groups
         )
         challenger, champion = (
-            metrics.macro_f1(
-                intervals.resampled_confusions(
-                    truth, _codes(clips[who], classes), len(classes) + 1, resampling
-                )
-            )
-            for who in ("challenger", "champion")
+            metrics.macro_f1(intervals.resampled_confusions(truth, said, len(classes) + 1, resampling))
+            for said in rivals
         )
         return intervals.percentile_interval(challenger - champion, LEVEL)
 

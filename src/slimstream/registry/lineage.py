@@ -75,10 +75,8 @@ def training_data(lineage: Mapping[str, Any]) -> TrainingData:
         for clip in lineage["training_clips"]
     ]
     clips = pd.DataFrame(rows)
-    if "part" in clips and set(clips["part"]) <= {
-        "train",
-        "val",
-    }:  # not the user's, of earlier versions
+    # Versions of earlier times have the part of the split there instead of the user's column.
+    if "part" in clips and set(clips["part"]) <= {"train", "val"}:
         clips = clips.drop(columns="part")
     return TrainingData(clips, tuple(lineage["group_by"]))
 
