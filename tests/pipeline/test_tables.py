@@ -262,7 +262,7 @@ def test_mistakes_are_one_sentence(
     YAML(typ="safe").dump(TABLES, tmp_path / "recipes/tables/tiny.yaml")
     for arguments, words in (
         (["p9"], "there are tiny, all."),
-        (["tiny", "--row", "wide"], "no row 'wide'"),
+        (["tiny", "--row", "whole", "--row", "wide"], "no row 'wide'"),
         (["tiny", "--table", "x"], "there are t."),
         (["tiny", "--budget", "gpu"], "there are cpu."),
         (["tiny", "--seeds", "0"], "--seeds 0"),

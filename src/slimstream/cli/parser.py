@@ -183,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     tables.add_argument("paper", help="p1, p2 or p3: a file of recipes/tables; or all")
     tables.add_argument("--table", help="this table alone")
-    tables.add_argument("--row", help="this row alone, by its name")
+    tables.add_argument(
+        "--row", action="append", default=[], help="this row alone, by its name; may be given several times"
+    )
     tables.add_argument(
         "--budget", default="cpu", help="cpu (two cores), paper (as printed) or another of its file"
     )

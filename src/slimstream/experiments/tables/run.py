@@ -30,21 +30,21 @@ def run_tables(
     spec: Spec,
     paths: Paths,
     table: str | None = None,
-    row: str | None = None,
+    names: Sequence[str] = (),
     budget: str = "cpu",
     asked: Asked | None = None,
     jobs: int | None = None,
 ) -> tuple[str, int]:
     """Run rows of the tables, `jobs` steps at once, and write docs/results.
 
-    Returns the page of the tables and the number of failed rows. `table` and `row` select rows (None: all),
-    `budget` their settings, `asked` the protocol. Raises UserError before any work starts when a name is
-    unknown, a row's settings do not fit, or the clips are none for this protocol.
+    Returns the page of the tables and the number of failed rows. `table` and `names` select rows (none:
+    all), `budget` their settings, `asked` the protocol. Raises UserError before any work starts when a name
+    is unknown, a row's settings do not fit, or the clips are none for this protocol.
     """
     asked = asked or Asked()
-    spec = check_request(spec, paths, table, row, budget, asked)
+    spec = check_request(spec, paths, table, names, budget, asked)
     check_jobs(jobs)
-    rows = {where: r for where, r in select_rows(spec, table, row).items() if not r.count}
+    rows = {where: r for where, r in select_rows(spec, table, names).items() if not r.count}
     tables = _Tables(open_protocol(spec, budget, asked, paths), paths, jobs, asked)
     if tables.record:
         print(f"{spec.paper}: {len(tables.record)} finished cells are on record.", file=sys.stderr)
@@ -57,11 +57,11 @@ def run_tables(
 
 
 def check_request(
-    spec: Spec, paths: Paths, table: str | None, row: str | None, budget: str, asked: Asked
+    spec: Spec, paths: Paths, table: str | None, names: Sequence[str], budget: str, asked: Asked
 ) -> Spec:
     """The tables as they were asked for. Raises UserError for what cannot be run."""
     spec = with_answers(spec, asked)
-    check_rows(spec, select_rows(spec, table, row).values(), budget, paths)
+    check_rows(spec, select_rows(spec, table, names).values(), budget, paths)
     return spec
 
 
@@ -71,7 +71,7 @@ class _Tables:
     def __init__(self, protocol: Protocol, paths: Paths, jobs: int | None, asked: Asked) -> None:
         self.protocol, self.paths, self.jobs, self.anew = protocol, paths, jobs, asked.anew
         self.end = None if asked.hours is None else time.monotonic() + 3600 * asked.hours
-        self.rows = select_rows(protocol.spec, None, None)
+        self.rows = select_rows(protocol.spec)
         self.trained = [where for where, row in self.rows.items() if not row.count]
         self.cells = plan_cells(self.rows, protocol)
         self.record = read_cells(cells_file(protocol, paths))
@@ -186,21 +186,17 @@ class _Tables:
         return write_results(self.protocol, self.paths, self.done())
 
 
-def select_rows(spec: Spec, table: str | None, row: str | None) -> dict[Key, Row]:
-    """The rows named `row` in `table`; None selects all. Raises UserError when there are none."""
+def select_rows(spec: Spec, table: str | None = None, names: Sequence[str] = ()) -> dict[Key, Row]:
+    """The rows of `table` with one of these names; none selects all. Raises UserError for an unknown name."""
     if table not in (None, *spec.tables):
         raise UserError(f"{spec.paper} has no table '{table}'; there are {', '.join(spec.tables)}.")
-    rows = {
-        (name, r.name): r
-        for name, t in spec.tables.items()
-        for r in t.rows
-        if table in (None, name) and row in (None, r.name)
-    }
-    if not rows:
-        raise UserError(
-            f"{spec.paper} has no row '{row}' there; `tables {spec.paper} --list` names all rows."
-        )
-    return rows
+    rows = {(name, r.name): r for name, t in spec.tables.items() for r in t.rows if table in (None, name)}
+    for name in names:
+        if name not in {row.name for row in rows.values()}:
+            raise UserError(
+                f"{spec.paper} has no row '{name}' there; `tables {spec.paper} --list` names all rows."
+            )
+    return {where: row for where, row in rows.items() if not names or row.name in names}
 
 
 def check_rows(spec: Spec, rows: Iterable[Row], budget: str, paths: Paths) -> None:

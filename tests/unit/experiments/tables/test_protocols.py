@@ -103,7 +103,7 @@ def test_a_replicate_has_its_own_clips_and_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
 def test_the_papers_have_settings_for_every_protocol(paper: str) -> None:
     tables = load_spec(paper, Paths(ROOT))
-    assert tables.simulated and tables.simulated.replicates >= 10
+    assert tables.simulated and tables.simulated.replicates >= 5
     wishes = (Asked(), Asked(quick=True), Asked(folds=10), Asked(source="/clips", as_printed=True))
     for wish in wishes:
         under = with_answers(tables, wish)
