@@ -27,7 +27,7 @@ OPTIONAL = ("flask", "bottle", "rod", "pipette")
 class BenchClip(SimulatedClip):
     """A clip of one person doing one action."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     person: int
     action: str
     video: int

@@ -1,11 +1,11 @@
 """What a hand does at the simulated bench, as a function of time.
 
 A clip is a script of one or two moves. In each the hand comes from where it rests, out of the picture,
-stays at a thing for a while and goes back. One move is the action, the other a decoy that clips of every
-class have: the hand touches a thing, wipes the bench beside it, or holds a pipette over a vessel without
-dipping it. So all classes have much the same ways, speeds and turns, and the action may be a small part of
-the clip. A hand at a thing may be about to do one of several actions: what it does there decides. Putting
-down is picking up, backwards.
+stays at a thing for a while and goes back. One move is the action, the other a decoy that half of the clips
+of every class have: the hand touches a thing, wipes the bench beside it, or holds a pipette over a vessel
+without dipping it. In most moves the hand circles, whether it stirs or not. So all classes have much the same
+ways, speeds and turns, and the action may be a part of the clip only. A hand at a thing may be about to do
+one of several actions: what it does there decides. Putting down is picking up, backwards.
 
 Lengths are in units of which 0.7 fill the picture's height, with y downwards.
 """
@@ -73,14 +73,15 @@ class Move:
     ) -> None:
         """`place` is the foot of `thing`, `home` where the hand rests, `pace` turns during a whole move."""
         self.kind, self.thing, self.home = kind, thing, home
-        self.dwell = rng.uniform(0.45, 0.65)  # share of the time that the hand is at the thing
+        self.dwell = rng.uniform(0.55, 0.7)  # share of the time that the hand is at the thing
         self.arc = rng.uniform(0.0, 0.12)
         self.turn = 2 * np.pi * pace
         self.circle = rng.uniform(0.022, 0.036) * np.array([rng.choice([-1.0, 1.0]), 0.45])
-        self.lift = rng.uniform(0.05, 0.09)
+        self.lift = rng.uniform(0.08, 0.13)
         self.dip = rng.uniform(0.10, 0.13)
         self.fidget = rng.uniform(0.002, 0.006, 2), rng.uniform(3, 9, 2), rng.uniform(0, 6.3, 2)
         self.full = float(rng.random() < 0.5)
+        self.idles = rng.random() < 0.7  # circles as in stir and mix, but no thing does so too
         if kind in ("take_liquid", "hover"):
             above = np.array([0.0, MOUTH[thing] - PIPETTE - rng.uniform(0.015, 0.04)])
             self.goal = place + above
@@ -99,7 +100,8 @@ class Move:
         size, speed, phase = self.fidget
         hand = hand + size * np.sin(speed * u + phase)
         grip = _smooth(3 * near - 2)
-        turning = self.circle * stay * np.array([np.cos(self.turn * u), np.sin(self.turn * u)])
+        circle = self.circle * np.array([np.cos(self.turn * u), np.sin(self.turn * u)])
+        turning = stay * circle
         if self.kind == "wipe":
             return Moment(hand + turning, grip)
         if self.kind == "stir":
@@ -107,6 +109,9 @@ class Move:
         if self.kind == "mix":
             shift = turning - np.array([0, self.lift * stay])
             return Moment(hand + shift, grip, self.thing, shift, turning[0] * 6)
+        if self.idles:
+            until = 0.4 if self.kind == "pick_up" else 1.0  # before it picks a thing up
+            hand = hand + _smooth(4 * min(inner, until - inner) / until) * circle
         if self.kind == "pick_up" and inner > 0.5:
             hand = hand - np.array([0, self.lift * _smooth(2 * inner - 1) * near])
             return Moment(hand, 1.0, self.thing, hand - self.goal)
@@ -131,7 +136,7 @@ class Script:
     ) -> None:
         """`places` has the foot of every thing; `turns` is the number of circles that fill the whole clip."""
         forward = "pick_up" if action == "put_down" else action
-        kinds = [str(rng.choice(["touch", "hover", "wipe"]))] if rng.random() < 0.9 else []
+        kinds = [str(rng.choice(["touch", "hover", "wipe"]))] if rng.random() < 0.5 else []
         kinds.insert(rng.integers(len(kinds) + 1), forward)
         self.backwards = action == "put_down"
         self.core = kinds.index(forward)
@@ -142,7 +147,7 @@ class Script:
         ]
         self.used = {*things}
         shares = rng.uniform(0.75, 1.25, len(kinds))
-        shares[self.core] *= 1.4
+        shares[self.core] *= 1.5
         shares /= shares.sum()
         self.ends = np.cumsum(shares)
         self.moves = [

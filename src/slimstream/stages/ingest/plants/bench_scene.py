@@ -13,7 +13,7 @@ from slimstream.stages.ingest.plants.camera import View
 from slimstream.stages.ingest.plants.clip import Picture, Points
 
 SIZE = 256, 192
-ZOOM = 1.4
+ZOOM = 1.5
 MIDDLE, HALF = (0.5, 0.5), SIZE[0] / SIZE[1] / ZOOM / 2  # middle of the picture, half its width
 
 Colour = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ class Scene:
     def __init__(self, person: Person, rng: np.random.Generator) -> None:
         self.person = person
         x = MIDDLE[0] + HALF * np.array([-0.69, -0.23, 0.23, 0.69]) + rng.uniform(-0.03, 0.03, 4)
-        y = rng.uniform(0.66, 0.81, 4)
+        y = rng.uniform(0.66, 0.78, 4)
         feet = dict(
             zip(["beaker", "flask", "bottle", "stand"], rng.permutation(np.column_stack([x, y])), strict=True)
         )
@@ -100,7 +100,7 @@ class Scene:
         self.clutter = self._clutter(rng)
         self.rest: dict[frozenset[str], Picture] = {}
         self.before = rng.uniform(0, 1), rng.uniform(0.05, 0.13), rng.uniform(0.05, 0.2)
-        self.occluded = rng.random() < 0.4  # something near the camera covers a part
+        self.occluded = rng.random() < 0.2  # something near the camera covers a part
         self.dark = rng.uniform(20, 120, 3)
         self.passer = rng.uniform(-1, 2), rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 0.4)
         self.passes = rng.random() < 0.4
