@@ -34,14 +34,24 @@ class Shard:
     """Rank of the process, from 0."""
     count: int = 1
     piece: int = 1
-    """Number of consecutive clips per process, round robin."""
+    """Largest number of clips of a piece (`piece_sizes`). Pieces go to the processes round robin."""
 
     def select(self, chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the elements of `chunk` that belong to this process."""
-        return chunk[np.arange(len(chunk)) // self.piece % self.count == self.number]
+        sizes = piece_sizes(len(chunk), self.piece)
+        return chunk[np.repeat(np.arange(len(sizes)), sizes) % self.count == self.number]
 
 
 ALL = Shard()
+
+
+def piece_sizes(clips: int, most: int) -> list[int]:
+    """Sizes of the fewest pieces of a batch with at most `most` clips each. They differ by one at most.
+
+    So none is a single clip, of which batch norm may have nothing to learn, unless it must be.
+    """
+    pieces = -(-clips // most)
+    return [(clips + number) // pieces for number in reversed(range(pieces))]
 
 
 @dataclass(frozen=True)

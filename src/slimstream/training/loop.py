@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from slimstream.core.progress import Log, progress_bar
+from slimstream.datasets.dataset import piece_sizes
 from slimstream.models.checkpoint import load_state, save_state
 from slimstream.training import distributed, objectives
 from slimstream.training.objectives import Objective
@@ -162,11 +163,12 @@ class _Piece:
 
 
 def _pieces(batch: Batch, size: int, device: torch.device) -> Iterator[tuple[int, _Piece]]:
-    """Cut a batch into numbered micro-batches of `size` clips. Their gradients add up to its gradient."""
+    """Cut a batch into numbered micro-batches, as `piece_sizes`. Their gradients add up to its gradient."""
     if not len(batch.labels):  # all pieces of a small batch belong to other processes
         return
+    mine = piece_sizes(batch.size, size)[distributed.rank() :: distributed.world_size()]
     pieces = zip(
-        batch.indices.split(size), batch.clip.split(size), batch.labels.to(device).split(size), strict=True
+        batch.indices.split(mine), batch.clip.split(mine), batch.labels.to(device).split(mine), strict=True
     )
     for turn, (indices, clip, labels) in enumerate(pieces):
         part = _Piece(indices, clip.to(device, non_blocking=True), labels)

@@ -10,7 +10,14 @@ import torch
 from slimstream.clips.params import Reduction
 from slimstream.clips.reduce import reduce_pack
 from slimstream.core.errors import UserError
-from slimstream.datasets.dataset import Batch, Batches, ClipDataset, evaluation_batches, training_batches
+from slimstream.datasets.dataset import (
+    Batch,
+    Batches,
+    ClipDataset,
+    evaluation_batches,
+    piece_sizes,
+    training_batches,
+)
 from slimstream.datasets.params import AugmentParams
 
 PLAIN = AugmentParams(crop=1, hflip=0)
@@ -154,3 +161,9 @@ def test_clips_are_shown_as_a_network_sees_them(clips: ClipDataset) -> None:
     batch = next(iter(train(few, augment=AugmentParams(brightness=0.5, vflip=0.5))))
     assert batch.clip.shape == (4, 3, 2, 8, 10)
     assert evaluation_batches(few, 4).chunks[0].tolist() == [0, 1, 2, 3]
+
+
+def test_pieces_are_few_and_none_is_one_clip_unless_it_must_be() -> None:
+    assert piece_sizes(16, 8) == [8, 8] and piece_sizes(20, 8) == [7, 7, 6]
+    assert piece_sizes(9, 8) == [5, 4], "not 8 and 1: batch norm learns nothing from one value"
+    assert piece_sizes(1, 8) == [1] and piece_sizes(2, 1) == [1, 1] and piece_sizes(0, 8) == []
