@@ -1,19 +1,17 @@
 """Files, and folders that fill, as sources. They are read as `extract` reads clips."""
 
 import os
-import sys
-import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 
 from slimstream.clips.video import SkippingFailed, VideoReader, open_clip
-from slimstream.core.files import atomic_write
 from slimstream.core.media import Frame, UnreadableVideo
 from slimstream.serving.predict import clips_below
 from slimstream.watch.footage import Take, last_place
+from slimstream.watch.read_files import ReadFiles, Written
 from slimstream.watch.recording import Recording, Shots
 
 LOOK = 1.0
@@ -54,7 +52,7 @@ class _Reread:
         yield from _frames(self._file, wanted)
 
 
-def _written(file: Path) -> tuple[int, int] | None:
+def _written(file: Path) -> Written | None:
     try:
         stat = file.stat()
     except OSError:
@@ -90,79 +88,27 @@ def _shots(file: Path, footage: _Reread) -> Shots:
             yield stamp - first, clip.picture
 
 
-def folder_recordings(folder: Path, progress: Path, stop: Flag) -> Iterator[Recording]:
+def folder_recordings(folder: Path, note: Path, stop: Flag) -> Iterator[Recording]:
     """The files below `folder`, the oldest first, and then those that arrive, until `stop`.
 
-    The file `progress` holds the time of the last one that was done; what is not newer is not read again. Of
-    files that arrive with an older time one sentence is printed. Raises UserError when the folder cannot be
-    read.
+    `note` is the file of `ReadFiles`: those that it holds are not read again. Raises UserError when the
+    folder cannot be read.
     """
-    mark = _Progress(progress)
-    before: dict[Path, tuple[float, int]] | None = None
+    read = ReadFiles(note)
+    before: dict[str, Written] = {}
     while not stop.is_set():
-        now = {file: (stat.st_mtime, stat.st_size) for file, stat in _stats(folder)}
-        mark.tell_old([file for file in now if before is not None and file not in before], now)
-        ready = sorted((seen[0], file) for file, seen in now.items() if before and before.get(file) == seen)
-        for _, file in ready:
-            if mark.is_done(file, now[file]):
-                continue
-            yield file_recording(file)
-            mark.done(file, now[file])
+        now = dict(_files(folder))
+        for seen, name in sorted((seen, name) for name, seen in now.items() if before.get(name) == seen):
+            if not read.holds(name, seen):
+                yield file_recording(folder / name)
+                read.add(name, seen)
+        read.forget_missing(now)
         before = now
         stop.wait(LOOK)
 
 
-class _Progress:
-    """How far a folder was read, by the times at which its files were last written."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._failed, self._told = file, False, False
-        self._ahead: set[tuple[Path, float, int]] = set()
-        """Files that were done although their time has not come: a clock was wrong."""
-        try:
-            self._time = float(file.read_text())
-        except FileNotFoundError:
-            self._time = 0.0
-        except (OSError, ValueError) as error:
-            self._time = 0.0
-            _say(f"{file} cannot be read ({error}), so that its folder is read from the beginning.")
-
-    def is_done(self, file: Path, seen: tuple[float, int]) -> bool:
-        return seen[0] <= self._time or (file, *seen) in self._ahead
-
-    def done(self, file: Path, seen: tuple[float, int]) -> None:
-        """Note that `file`, of this time and size, was read."""
-        if seen[0] > time.time():
-            self._ahead.add((file, *seen))
-            return
-        self._time = max(self._time, seen[0])
-        try:
-            with atomic_write(self._file) as half:
-                half.write_text(repr(self._time))
-            self._failed = False
-        except OSError as error:  # the disk is full: it goes on, and after a restart reads these again
-            if not self._failed:
-                _say(f"{self._file} cannot be written: {error.strerror}.")
-            self._failed = True
-
-    def tell_old(self, new: Sequence[Path], seen: Mapping[Path, tuple[float, int]]) -> None:
-        """Say once that of the `new` files some are too old to be read."""
-        old = [file for file in new if seen[file][0] <= self._time]
-        if old and not self._told:
-            _say(
-                f"{old[0].name} has arrived with an older time than files that were read, and is left "
-                f"out, as all like it; to read the whole folder again, end watch and delete {self._file}."
-            )
-            self._told = True
-
-
-def _say(sentence: str) -> None:
-    print(f"watch: {sentence}", file=sys.stderr, flush=True)
-
-
-def _stats(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _files(folder: Path) -> Iterator[tuple[str, Written]]:
+    """Names of the files below `folder`, with / between its folders, and when they were written."""
     for file in clips_below(folder):
-        try:
-            yield file, file.stat()
-        except OSError:  # it has gone
-            continue
+        if seen := _written(file):  # else it has gone
+            yield str(file).removeprefix(f"{folder}{os.sep}"), seen

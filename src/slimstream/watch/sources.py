@@ -31,7 +31,7 @@ def open_source(address: str, progress: Path, lateness: Lateness, again: bool = 
 
     Args:
         address: see `CameraParams.source`, with its variables replaced.
-        progress: a file where a folder notes how far it was read.
+        progress: a file that notes which files of a folder were read.
         lateness: told of the packets of a stream.
         again: whether its recordings have footage.
 

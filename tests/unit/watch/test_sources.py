@@ -83,50 +83,10 @@ def test_a_folder_is_read_oldest_first_and_never_twice(
     ahead = round(time.time()) + 1_000_000  # the clock of a recorder was wrong once
     arrive("c.mp4", ahead)
     reading([100, 200, 300, ahead])
-    arrive("d.mp4", 400)
-    reading(
-        [100, 200, 300, ahead, 400, ahead]
-    )  # a file of the future is read again after a restart, no other
-
-
-def test_a_file_that_arrives_with_an_older_time_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(files, "LOOK", 0.05)
-    (tmp_path / "in").mkdir()
-    (tmp_path / "progress").write_text("500.0")
-    stop, said = threading.Event(), list[str]()
-
-    def told(what: str) -> bool:
-        said.append(capsys.readouterr().err)
-        return what in "".join(said)
-
-    source = opened(tmp_path / "in", tmp_path / "progress")
-    thread = threading.Thread(target=lambda: list(source.recordings(stop)))
-    thread.start()
-    time.sleep(0.2)
-    for name in ("a.mp4", "b.mp4"):
-        render(tmp_path / "old.mp4", "leak", 1.0)
-        os.utime(tmp_path / "old.mp4", (400, 400))
-        (tmp_path / "old.mp4").rename(tmp_path / "in" / name)
-    tiny.until(lambda: told("has arrived with an older time than files that were read"))
-    stop.set()
-    thread.join()
-    assert f"delete {tmp_path / 'progress'}" in "".join(said)
-
-
-@pytest.mark.parametrize("content", ["", "soon"])
-def test_a_damaged_note_of_the_progress_is_said_and_all_is_read(
-    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(files, "LOOK", 0.05)
-    (tmp_path / "progress").write_text(content)
-    render(tmp_path / "in/a.mp4", "leak", 1.0)
-    source, stop = opened(tmp_path / "in", tmp_path / "progress"), threading.Event()
-    for _ in source.recordings(stop):
-        stop.set()
-    assert float((tmp_path / "progress").read_text()) > 0
-    assert "its folder is read from the beginning" in capsys.readouterr().err
+    arrive("d.mp4", 150)  # copied with the time that it had
+    reading([100, 200, 300, ahead, 150])
+    arrive("b.mp4", 301)  # written anew
+    reading([100, 200, 300, ahead, 150, 301])
 
 
 def test_cameras_of_the_rig_begin_at_different_places_of_the_script() -> None:
