@@ -4,7 +4,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
@@ -36,26 +36,29 @@ SEGMENTS = 200
 """Changes of state that the page can draw."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all cameras have in common."""
+
+    settings: WatchParams
+    folder: Path
+    """For notes of which files were read."""
+    model: Callable[[], Model]
+    """Returns the network in use."""
+    pending: Pending
+    outbox: Outbox
+    observers: Sequence[Observer]
+    turns: Turns
+    stop: Flag
+    """Set when all ends."""
+
+
 class Camera:
     """A camera and what is known about it. Its attributes are read by other threads; only it writes them."""
 
-    def __init__(
-        self,
-        name: str,
-        camera: CameraParams,
-        settings: WatchParams,
-        folder: Path,
-        model: Callable[[], Model],
-        pending: Pending,
-        outbox: Outbox,
-        stop: Flag,
-        turns: Turns,
-        observers: Sequence[Observer] = (),
-    ) -> None:
-        """`camera.source` has no variables any more, `folder` is for its progress.
-
-        `model` gives the network in use. Raises UserError for a source that cannot be one.
-        """
+    def __init__(self, name: str, camera: CameraParams, shared: Shared) -> None:
+        """`camera.source` has no variables any more. Raises UserError for a source that cannot be one."""
+        settings = shared.settings
         self.name = name
         self.status = "starting"
         """`starting`, `live`, `gone`, `ended`."""
@@ -74,17 +77,20 @@ class Camera:
         """Seconds from the last frame of a window to its answer."""
         self.frames = self.answers = self.dropped = self.failed = self.breaks = 0
         """Frames looked at; windows answered, dropped on a slow machine, without an answer; breaks."""
-        self.lateness = Lateness(lambda: turns.has(name))
-        self._camera, self._settings, self._stop = camera, settings, stop
-        self._model, self._pending, self._outbox, self._observers = model, pending, outbox, observers
+        self.lateness = Lateness(lambda: shared.turns.has(name))
+        self._camera, self._settings, self._stop = camera, settings, shared.stop
+        self._model, self._observers = shared.model, shared.observers
+        self._pending, self._outbox = shared.pending, shared.outbox
         self._address = camera.source
         self.address = shown(self._address)
         self.region = camera.region
         """The part of the picture that the network sees."""
         self._source = open_source(
-            self._address, folder / f"{name}.progress", self.lateness, settings.inbox.per_day > 0
+            self._address, shared.folder / f"{name}.progress", self.lateness, settings.inbox.per_day > 0
         )
-        self._windows = [Windows(model(), settings.hop)]  # more than one while a new network takes over
+        self._windows = [
+            Windows(shared.model(), settings.hop)
+        ]  # more than one while a new network takes over
         self._last = 0.0, 0.0  # when the last frame was taken, and when it came in: see `Window`
         self.thread = Thread(target=self._run, name=name, daemon=True)
 

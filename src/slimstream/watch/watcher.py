@@ -15,7 +15,7 @@ import cv2
 from slimstream.core.parallel import cores
 from slimstream.core.paths import Paths
 from slimstream.watch import secrets
-from slimstream.watch.camera import Camera
+from slimstream.watch.camera import Camera, Shared
 from slimstream.watch.champion import Champion
 from slimstream.watch.clips import Clips
 from slimstream.watch.drift.observer import Drift
@@ -67,13 +67,17 @@ class Watcher:
             if self.inbox
             else None
         )
-        self.cameras = {
-            name: Camera(
-                *(name, camera, p, self.folder, lambda: champion.model),
-                *(self._pending, self.outbox, self._stop, self.turns, observers),
-            )
-            for name, camera in cameras.items()
-        }
+        shared = Shared(
+            p,
+            self.folder,
+            lambda: champion.model,
+            self._pending,
+            self.outbox,
+            observers,
+            self.turns,
+            self._stop,
+        )
+        self.cameras = {name: Camera(name, camera, shared) for name, camera in cameras.items()}
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ import pytest
 from slimstream.core.paths import Paths
 from slimstream.watch import camera as module
 from slimstream.watch import files
-from slimstream.watch.camera import Camera
+from slimstream.watch.camera import Camera, Shared
 from slimstream.watch.champion import Champion
 from slimstream.watch.model import Model
 from slimstream.watch.pending import Pending
@@ -194,10 +194,17 @@ def test_a_new_network_takes_over_without_a_window_lost(tmp_path: Path, size: tu
 
     params = CameraParams(source="rig://1")
     settings = WatchParams(cameras={"a": params}, hop=0.1)
-    camera = Camera(
-        *("a", params, settings, tmp_path, lambda: models[-1], Asked()),
-        *(None, module.Flag(), Turns([], 20)),  # type: ignore[arg-type]
+    shared = Shared(
+        settings,
+        tmp_path,
+        lambda: models[-1],
+        Asked(),
+        None,  # type: ignore[arg-type]
+        [],
+        Turns([], 20),
+        module.Flag(),
     )
+    camera = Camera("a", params, shared)
 
     def shots() -> Iterator[tuple[float, object]]:
         for number in range(60):
