@@ -93,6 +93,17 @@ class Judged:
         return None if None in sizes else max((size for size in sizes if size), default=0)
 
     @property
+    def rules_out_theirs(self) -> bool:
+        """Whether all differences that the paper reports are larger, on the claimed side, than the intervals
+        allow."""
+        sign = self.claim.sign
+        return all(
+            pair.ours.known and sign * pair.theirs > max(sign * pair.ours.low, sign * pair.ours.high)
+            for pair in self.pairs
+            if pair.theirs is not None
+        ) and any(pair.theirs is not None for pair in self.pairs)
+
+    @property
     def ours(self) -> str:
         """What was measured: differences in points, an order, a score or a share."""
         if self.missing:
@@ -118,6 +129,8 @@ class Judged:
         has = f"{self.units} {unit}{'s' * (self.units != 1)}"
         if self.units < self.first:
             return f"not decided yet: {has} of the {self.first} that judge first"
+        if self.rules_out_theirs:
+            return f"not decided by {has}, but the paper's effect is ruled out: it is smaller"
         if self.needed == 0:
             return f"not decided by {has}"
         if self.needed is None or (most is not None and self.needed > most):

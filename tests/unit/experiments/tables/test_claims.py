@@ -60,6 +60,17 @@ def test_the_first_replicates_judge_together_or_not_at_all() -> None:
     assert ten.status("replicate", 40) == "not decided yet: 3 replicates of the 10 that judge first"
 
 
+def test_an_effect_can_be_smaller_than_the_papers_without_being_none() -> None:
+    """The paper has one point: an interval from -0.4 to 0.5 holds 0 and not that."""
+    old = replicates(0.9, 0.9, 0.9, 0.9, 0.9)
+    found = claimed(replicates(0.9, 0.905, 0.897, 0.903, 0.898), old, above=0.0)
+    assert found.verdict == "not decided" and found.pairs[0].ours.high < 0.01
+    said = "not decided by 5 replicates, but the paper's effect is ruled out: it is smaller"
+    assert found.status("replicate", 40) == said
+    wide = claimed(replicates(0.9, 0.95, 0.87, 0.93, 0.88), old, above=0.0)
+    assert "ruled out" not in wide.status("replicate", 40)
+
+
 def test_one_replicate_decides_nothing() -> None:
     found = claimed(replicates(0.9), replicates(0.4), above=0.0)
     assert found.verdict == "not decided" and found.ours == "+50.0"
