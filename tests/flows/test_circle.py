@@ -84,7 +84,11 @@ def running(root: Path, environment: dict[str, str], *command: str) -> Iterator[
         yield
     finally:
         program.terminate()
-        program.wait(60)
+        try:
+            program.wait(30)
+        except subprocess.TimeoutExpired:  # Prefect's worker may hang at its end; `make down` kills it, too
+            program.kill()
+            program.wait()
 
 
 def first_version(root: Path, environment: dict[str, str]) -> None:
