@@ -22,7 +22,7 @@ from slimstream.watch.drift.known import DAY
 from slimstream.watch.drift.monitor import Monitor
 from slimstream.watch.events import Event
 
-RECORDINGS = (40, 41, 42)
+RECORDINGS = (50, 51, 52, 53)
 CYCLES, DISTURBED = 90, 8
 """Minutes that are rendered of each camera, and of each disturbance before it."""
 MONTHS = 2
