@@ -88,9 +88,7 @@ class Camera:
         self._source = open_source(
             self._address, shared.folder / f"{name}.progress", self.lateness, settings.inbox.per_day > 0
         )
-        self._windows = [
-            Windows(shared.model(), settings.hop)
-        ]  # more than one while a new network takes over
+        self._windows = [Windows(shared.model(), settings.hop)]  # two while a new network takes over
         self._last = 0.0, 0.0  # when the last frame was taken, and when it came in: see `Window`
         self.thread = Thread(target=self._run, name=name, daemon=True)
 

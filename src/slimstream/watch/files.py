@@ -98,10 +98,10 @@ def folder_recordings(folder: Path, note: Path, stop: Flag) -> Iterator[Recordin
     before: dict[str, Written] = {}
     while not stop.is_set():
         now = dict(_files(folder))
-        for seen, name in sorted((seen, name) for name, seen in now.items() if before.get(name) == seen):
-            if not read.holds(name, seen):
-                yield file_recording(folder / name)
-                read.add(name, seen)
+        whole = [(seen, name) for name, seen in now.items() if before.get(name) == seen]
+        for seen, name in sorted(each for each in whole if not read.holds(each[1], each[0])):
+            yield file_recording(folder / name)
+            read.add(name, seen)
         read.forget_missing(now)
         before = now
         stop.wait(LOOK)

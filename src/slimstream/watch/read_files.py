@@ -64,8 +64,9 @@ class ReadFiles:
 
         None is forgotten while no known one is there: a drive that is not mounted is an empty folder.
         """
-        left = {name: seen for name, seen in self._read.items() if name in there}
-        if left and len(self._read) > 2 * len(left) + SLACK:
+        if len(self._read) <= 2 * len(there) + SLACK:
+            return
+        if left := {name: seen for name, seen in self._read.items() if name in there}:
             self._read, self._whole = left, False
 
     def _write(self) -> None:

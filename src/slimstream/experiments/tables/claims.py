@@ -97,11 +97,10 @@ class Judged:
         """Whether all differences that the paper reports are larger, on the claimed side, than the intervals
         allow."""
         sign = self.claim.sign
-        return all(
-            pair.ours.known and sign * pair.theirs > max(sign * pair.ours.low, sign * pair.ours.high)
-            for pair in self.pairs
-            if pair.theirs is not None
-        ) and any(pair.theirs is not None for pair in self.pairs)
+        reported = [(pair.theirs, pair.ours) for pair in self.pairs if pair.theirs is not None]
+        return bool(reported) and all(
+            ours.known and sign * theirs > max(sign * ours.low, sign * ours.high) for theirs, ours in reported
+        )
 
     @property
     def ours(self) -> str:
