@@ -8,6 +8,7 @@ learnt nothing cannot tell what helps learning. A claim about counts needs no cl
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import nan
 from statistics import mean
 
@@ -127,9 +128,9 @@ class Judged:
             return self.verdict
         has = f"{self.units} {unit}{'s' * (self.units != 1)}"
         if self.units < self.first:
-            return f"not decided yet: {has} of the {self.first} that judge first"
+            return f"not decided yet: {has}, judged from {self.first} on"
         if self.rules_out_theirs:
-            return f"not decided by {has}, but the paper's effect is ruled out: it is smaller"
+            return f"not decided by {has}, but an effect as large as the paper's is ruled out"
         if self.needed == 0:
             return f"not decided by {has}"
         if self.needed is None or (most is not None and self.needed > most):
@@ -189,7 +190,9 @@ def _reported(claim: Claim, table: Table, pairs: Sequence[Pair]) -> str:
     """The paper's order, score or differences in points; "" when it gives none."""
     if claim.ordered:
         scores = {name: table.row(name).printed(claim.metric) or 0.0 for name in claim.rows(table)}
-        return " > ".join(sorted(scores, key=lambda name: -scores[name]))
+        names = sorted(scores, key=lambda name: -scores[name])
+        signs = (" = " if scores[one] == scores[next_] else " > " for one, next_ in pairwise(names))
+        return names[0] + "".join(f"{sign}{name}" for sign, name in zip(signs, names[1:], strict=True))
     theirs = [pair.theirs for pair in pairs if pair.theirs is not None]
     if not claim.against:
         return ", ".join(f"{score:.3f}" for score in theirs)

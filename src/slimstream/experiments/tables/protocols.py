@@ -238,12 +238,17 @@ class Replicates(Protocol):
 
     @property
     def preamble(self) -> str:
-        split = self._params(0).split
+        params = self._params(0)
+        split, extract = params.split, params.extract
+        clips = len(PLANTS[self.plant](params.ingest))
+        height, width = extract.size
+        frames = f"{extract.frames} frame{'s' * (extract.frames != 1)} of {width} × {height} pixels"
         return (
             f"**All clips are simulated**: rendered pictures of {SIMULATED[self.plant]}. Each replicate has "
             f"clips of its own, new initial weights and a test part of {split.test:.0%} of its groups "
             f"({', '.join(split.group_by)}), which its networks have never seen. Means over replicates, with "
-            "Student's 95 % interval over them."
+            "Student's 95 % interval over them. Unless a row says otherwise, a replicate has "
+            f"{clips:,} clips of {frames}, and networks train for {params.train.fit.epochs} epochs."
         )
 
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:

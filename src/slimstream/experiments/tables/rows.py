@@ -29,7 +29,8 @@ def csv_row(protocol: Protocol, row: Row, seeds: Seeds) -> dict[str, Any]:
         units = len({cell.fold for cells in seeds for cell in cells})
         many = len(seeds) if protocol.unit == "fold" else 1
         found |= {"state": "run", "seeds": many, f"{protocol.unit}s": units}
-        found["runs"] = f"{many} × {units} folds" if protocol.unit == "fold" else f"{units} {protocol.unit}s"
+        counted = f"{units} {protocol.unit}{'s' * (units != 1)}"
+        found["runs"] = f"{many} × {counted}" if protocol.unit == "fold" else counted
         for metric in METRICS:
             if not all(metric in cell.scores for cells in seeds for cell in cells):
                 continue  # of a class of defects that these clips do not have
@@ -102,7 +103,7 @@ COLUMNS = (
     "parameters",
     "MACs",
     "ONNX, one thread, p50",
-    "training, a fold",
+    "one training",
     "on",
     "pretrained",
     "runs",

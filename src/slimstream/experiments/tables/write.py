@@ -160,10 +160,14 @@ def claims_table(protocol: Protocol, judged: Sequence[Judged]) -> list[str]:
 
 UNITS = ("replicate", "fold", "split")
 """Whose verdict the summary shows, the first first."""
+VERDICTS = ("borne out", "contradicted", "not testable", "not decided", "not run")
+"""In the order in which the summary counts them."""
 
 
 def write_summary(home: Path) -> None:
     """Write the verdict on every claim into `home`/results.md, from the claims of all pages.
+
+    First how many claims have which verdict, then a line for each, and the names of those that were not run.
 
     Of several pages of a paper that on simulated clips counts, then that in folds; and of budgets the larger.
     """
@@ -174,11 +178,17 @@ def write_summary(home: Path) -> None:
     claims["not_run"], claims["cut"] = claims["verdict"] == "not run", claims["budget"] == "cpu"
     claims["rank"] = claims["unit"].map({unit: rank for rank, unit in enumerate(UNITS)})
     best = claims.sort_values(["not_run", "rank", "cut"], kind="stable").drop_duplicates(["paper", "claim"])
-    lines = ["| claim | the paper | ours (95 % interval) | verdict | on |", "|---|---|---|---|---|"]
-    for row in best.sort_values(["paper", "place"]).to_dict("records"):
+    counts = best["verdict"].value_counts()
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts)
+    lines = [f"**{len(best)} claims: {said}.**", ""]
+    lines += ["| claim | the paper | ours (95 % interval) | verdict | on |", "|---|---|---|---|---|"]
+    best = best.sort_values(["paper", "place"])
+    for row in best[~best["not_run"]].to_dict("records"):
         on = f"[{row['on']}](results/{row['page']})"
         said = f"{row['paper'].upper()}: {row['claim']}"
         lines.append(f"| {said} | {row['reported']} | {row['ours']} | **{row['status']}** | {on} |")
+    for paper, rows in best[best["not_run"]].groupby("paper"):
+        lines += ["", f"Not run of {str(paper).upper()}:", *(f"- {claim}" for claim in rows["claim"])]
     page = home / "results.md"
     text = page.read_text() if page.exists() else "# Results\n"
     page.write_text(replace_section(text, "claims", "\n".join(lines)))

@@ -57,7 +57,7 @@ def test_the_first_replicates_judge_together_or_not_at_all() -> None:
     done = {"new": replicates(0.9, 0.91, 0.9), "old": replicates(0.8, 0.8, 0.8)}
     three, ten = (judge(claim, table, done, lambda *_: {}, first=first) for first in (3, 10))
     assert three.verdict == "borne out" and ten.verdict == "not decided"
-    assert ten.status("replicate", 40) == "not decided yet: 3 replicates of the 10 that judge first"
+    assert ten.status("replicate", 40) == "not decided yet: 3 replicates, judged from 10 on"
 
 
 def test_an_effect_can_be_smaller_than_the_papers_without_being_none() -> None:
@@ -65,7 +65,7 @@ def test_an_effect_can_be_smaller_than_the_papers_without_being_none() -> None:
     old = replicates(0.9, 0.9, 0.9, 0.9, 0.9)
     found = claimed(replicates(0.9, 0.905, 0.897, 0.903, 0.898), old, above=0.0)
     assert found.verdict == "not decided" and found.pairs[0].ours.high < 0.01
-    said = "not decided by 5 replicates, but the paper's effect is ruled out: it is smaller"
+    said = "not decided by 5 replicates, but an effect as large as the paper's is ruled out"
     assert found.status("replicate", 40) == said
     wide = claimed(replicates(0.9, 0.95, 0.87, 0.93, 0.88), old, above=0.0)
     assert "ruled out" not in wide.status("replicate", 40)
