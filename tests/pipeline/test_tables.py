@@ -5,7 +5,7 @@ Three rows in folds of videos, each cut into two clips that vote; two rows on a 
 
 import json
 import shutil
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from slimstream.cli.parser import main
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.experiments import runner, stage_runs
-from slimstream.experiments.tables import cells, run
-from slimstream.experiments.tables.claims import Judged
+from slimstream.experiments.tables import cells, write
 from slimstream.experiments.tables.score import score
-from slimstream.experiments.tables.spec import Claim, load_spec
+from slimstream.experiments.tables.spec import load_spec
 from slimstream.pipeline.params import load_params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.extract import stage as extract
@@ -203,7 +202,8 @@ def test_a_plant_is_rendered_anew_for_each_replicate(
 ) -> None:
     (tmp_path / "recipes/tables").mkdir(parents=True)
     YAML(typ="safe").dump(PLANT, tmp_path / "recipes/tables/plant.yaml")
-    monkeypatch.setattr(run, "open_claims", lambda first, now, most: wanted(now))
+    needs_three = lambda judge_by, *_: replace(judge_by(3), first=3, second=True)  # noqa: E731
+    monkeypatch.setattr(write, "judge_twice", needs_three)
     command = ["--root", str(tmp_path), "tables", "plant"]
     result = tmp_path / "docs/results/plant-t-pellets.csv"
 
@@ -223,7 +223,7 @@ def test_a_plant_is_rendered_anew_for_each_replicate(
     assert len({tuple(sorted(set(clips["batch"]))) for clips in splits}) == 2
     started.clear()
     shutil.rmtree(tmp_path / ".slimstream")  # on another machine nothing is rendered for what is finished
-    assert main(command) == 0 and started == [] and not (tmp_path / ".slimstream").exists()
+    assert main(command) == 0 and started == [] and not list(tmp_path.glob(".slimstream/tables/*/*/data"))
 
     # With hours to spend it goes on with open claims, and stops when they are spent.
     assert main([*command, "--hours", "1"]) == 0 and started == ["extract", *["train"] * 2]
@@ -233,13 +233,10 @@ def test_a_plant_is_rendered_anew_for_each_replicate(
     assert "All clips are simulated" in page and "| Fast wins | +19.0 points |" in page
     started.clear()
     capsys.readouterr()
+    with stage_runs.locked(tmp_path / ".slimstream/tables/plant-pellets"):
+        assert main(command) == 2 and "another run of plant-pellets is under way" in capsys.readouterr().err
     assert main([*command, "--replicates", "5", "--hours", "0"]) == 0 and started == []
     assert "the 0 hours are spent" in capsys.readouterr().err
-
-
-def wanted(now: Iterable[Judged]) -> list[Claim]:
-    """The claims with fewer than three replicates."""
-    return [each.claim for each in now if each.units < 3]
 
 
 @pytest.mark.box
@@ -260,8 +257,11 @@ def test_mistakes_are_one_sentence(
 ) -> None:
     (tmp_path / "recipes/tables").mkdir(parents=True)
     YAML(typ="safe").dump(TABLES, tmp_path / "recipes/tables/tiny.yaml")
+    rows = [{"name": "right"}, {"name": "wrong", "set": {"train": {"fit": {"epoch": 3}}}}]
+    wrong = TABLES | {"tables": {"t": {"title": "", "rows": rows}}, "figures": {}, "claims": []}
+    YAML(typ="safe").dump(wrong, tmp_path / "recipes/tables/wrong.yaml")
     for arguments, words in (
-        (["p9"], "there are tiny, all."),
+        (["p9"], "there are tiny, wrong, all."),
         (["tiny", "--row", "whole", "--row", "wide"], "no row 'wide'"),
         (["tiny", "--table", "x"], "there are t."),
         (["tiny", "--budget", "gpu"], "there are cpu."),
@@ -270,6 +270,7 @@ def test_mistakes_are_one_sentence(
         (["tiny"], "name your clips with --source"),
         (["tiny", "--source", "pelets"], "do you mean 'pellets'"),
         (["tiny", "--replicates", "5"], "the clips of this checkout are real"),
+        (["wrong", "--row", "right"], "train.fit.epoch"),
     ):
         assert main(["--root", str(tmp_path), "tables", *arguments]) == 2
         said = capsys.readouterr().err

@@ -99,7 +99,8 @@ def run_folds(
             f"kept. The first, {first}: {why}"
         )
     table = pd.DataFrame([row for aside, test, runs in plans for row in _rows(aside, test, runs)])
-    target = paths.root / "reports" / ("folds-inner.csv" if inner else "folds.csv")
+    name = "folds" + "-inner" * inner + "-only" * (only is not None)  # not over the table of all folds
+    target = paths.root / "reports" / f"{name}.csv"
     target.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(target, index=False)
     return f"{summary(table)}\n\nwritten to {target}"

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from slimstream.core.files import atomic_write
 from slimstream.core.fingerprint import code_key, declared_code, stage_code, stages_of_graph
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
+from slimstream.core.simulated import SIMULATED
 from slimstream.experiments.runner import run_command
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.reserved_folders import check_source
@@ -267,11 +269,18 @@ def run_stage(
 def prepare_source(params: Params, home: Paths, source: str, paths: Paths) -> None:
     """Scan, fetch and validate `source` in the folder of `home`, separate from the checkout's clips.
 
-    Finished stages are not run again: remove their `.seconds` files to scan the source again. Raises
-    UserError when `source` is a folder of the project or a stage fails.
+    Finished stages are not run again: when the source was scanned is printed, and how to scan it again.
+    Raises UserError when `source` is a folder of the project or a stage fails.
     """
     check_source(source, paths)
     variables = Home(paths, "").variables
+    if source not in SIMULATED and (scanned := home.root / _mark("scan")).exists():
+        when = datetime.fromtimestamp(scanned.stat().st_mtime)
+        print(
+            f"The clips are those that {source} had on {when:%Y-%m-%d %H:%M}. To take later ones, too, "
+            f"delete {home.root.parent} and run again.",
+            file=sys.stderr,
+        )
     with locked(home.root) as lock:
         write_settings(home, with_source(params, source).model_dump(mode="json", by_alias=True))
         for stage in ("scan", "ingest", "validate"):
@@ -306,12 +315,16 @@ def write_settings(paths: Paths, settings: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[int]:
+def locked(folder: Path, busy: str = "") -> Iterator[int]:
     """Lock `folder` for this process; yields the lock's file descriptor.
 
-    A child process that inherits it holds the lock until it ends, even if this process is killed.
+    A child process that inherits it holds the lock until it ends, even if this process is killed. If another
+    process holds it, this one waits or, when `busy` says why it cannot, raises UserError(busy).
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError as error:
+            raise UserError(busy) from error
         yield lock.fileno()

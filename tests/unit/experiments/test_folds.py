@@ -106,10 +106,10 @@ def test_what_other_code_has_made_can_be_kept_and_is_marked(
     edit(monkeypatch, "prune")
     said = folds.run_folds(params, paths, only="c1", keep=True)
     assert calls == [] and "made by other code than today's: c1" in said
-    assert set(pd.read_csv(tmp_path / "reports/folds.csv")["other_code"]) == {"yes"}
+    assert set(pd.read_csv(tmp_path / "reports/folds-only.csv")["other_code"]) == {"yes"}
     folds.run_folds(params, paths, only="c1")
     assert [stage for _, stage in calls] == ["prune", "distill", "refit", "export", "evaluate"]
-    assert set(pd.read_csv(tmp_path / "reports/folds.csv")["other_code"]) == {"no"}
+    assert set(pd.read_csv(tmp_path / "reports/folds-only.csv")["other_code"]) == {"no"}
 
 
 def test_a_stage_that_fails_leaves_the_other_folds_alone(

@@ -7,15 +7,8 @@ from slimstream.core.paths import Paths
 from slimstream.core.simulated import SIMULATED
 from slimstream.experiments.stage_runs import with_source
 from slimstream.experiments.tables.cells import DataSource
-from slimstream.experiments.tables.protocols import (
-    MOST_REPLICATES,
-    SEEDS,
-    Folds,
-    Protocol,
-    Replicates,
-    Splits,
-)
-from slimstream.experiments.tables.spec import Spec
+from slimstream.experiments.tables.protocols import MOST_REPLICATES, Folds, Protocol, Replicates, Splits
+from slimstream.experiments.tables.spec import SEEDS, Spec
 from slimstream.pipeline.params import Params
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.plants.source import PLANTS
@@ -76,7 +69,8 @@ def with_answers(spec: Spec, asked: Asked) -> Spec:
         changes["folds"] = asked.folds
     if spec.simulated and (asked.replicates is not None or asked.quick):
         count = asked.replicates or 1  # one of a quick run is enough to see that every row works
-        changes["simulated"] = spec.simulated.model_copy(update={"replicates": count})
+        judges = spec.simulated.judges or spec.simulated.replicates  # fewer are run, and judge nothing
+        changes["simulated"] = spec.simulated.model_copy(update={"replicates": count, "judges": judges})
     own = spec.as_printed if asked.as_printed else None if real else spec.simulated
     if asked.as_printed and own is None:
         raise UserError(f"--as-printed: the tables of {spec.paper} have no section 'as_printed'.")

@@ -1,13 +1,14 @@
 """Verdicts on the claims of a paper.
 
 A claim is *borne out* when the whole interval lies on its side of the threshold for every pair of rows, and
-*contradicted* when it lies wholly on the other side for one. Else it is *not decided*. It is *not testable*
-where neither row of a pair is clearly above whoever always names the commonest class: networks that have
-learnt nothing cannot tell what helps learning. A claim about counts needs no clips.
+*contradicted* when it lies wholly on the other side for one; with several pairs that interval is wider,
+because one of many is wrong by chance more often. Else it is *not decided*. It is *not testable* where
+neither row of a pair is clearly above whoever always names the commonest class: networks that have learnt
+nothing cannot tell what helps learning. A claim about counts needs no clips.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import nan
 from statistics import mean
@@ -51,7 +52,9 @@ class Judged:
     independent: bool = True
     """Whether more units would make the intervals narrower, as those of random splits would not."""
     first: int = 0
-    """Units by which it is judged at first. With fewer there is no verdict: see `open_claims`."""
+    """Units that judge it. With fewer there is no verdict."""
+    second: bool = False
+    """Whether these are more than those that judged it first: see `judge_twice`."""
 
     @property
     def verdict(self) -> str:
@@ -59,13 +62,17 @@ class Judged:
             return "not run"
         if self.units < self.first:
             return "not decided"
-        if any(self._side(pair.ours.low, pair.ours.high) < 0 for pair in self.pairs if pair.testable):
+        if any(self._contradicts(pair) for pair in self.pairs):
             return "contradicted"
         if not all(pair.testable for pair in self.pairs):
             return "not testable"
         if all(self._side(pair.ours.low, pair.ours.high) > 0 for pair in self.pairs):
             return "borne out"
         return "not decided"
+
+    def _contradicts(self, pair: Pair) -> bool:
+        wide = pair.ours.widened(len(self.pairs))
+        return pair.testable and self._side(wide.low, wide.high) < 0
 
     def _side(self, low: float, high: float) -> int:
         """1 when an interval lies wholly on the claimed side, -1 on the other, 0 when it holds the bound."""
@@ -77,6 +84,11 @@ class Judged:
     def units(self) -> int:
         """Units that all pairs have."""
         return min((pair.ours.units for pair in self.pairs), default=0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the first units have left it open, and those that it needs are not all there."""
+        return self.second and not self.missing and self.units < self.first
 
     @property
     def needed(self) -> int | None:
@@ -109,9 +121,9 @@ class Judged:
         if self.missing:
             return f"not run: {'; '.join(self.missing)}"
         if self.claim.ordered:
-            sides = [self._side(pair.ours.low, pair.ours.high) for pair in self.pairs]
-            wrong = [f"{p.against} > {p.of}" for p, s in zip(self.pairs, sides, strict=True) if s < 0]
-            said = f"{sum(map(abs, sides))} of {len(sides)} pairs differ beyond their intervals"
+            differ = sum(bool(self._side(pair.ours.low, pair.ours.high)) for pair in self.pairs)
+            wrong = [f"{pair.against} > {pair.of}" for pair in self.pairs if self._contradicts(pair)]
+            said = f"{differ} of {len(self.pairs)} pairs differ beyond their intervals"
             return said + (f", against the paper: {', '.join(wrong)}" if wrong else "")
         if self.claim.counts:
             return " and ".join(f"{100 * (pair.ours.mean - 1):+.1f} %" for pair in self.pairs)
@@ -122,22 +134,20 @@ class Judged:
             shown = [f"{text} against {p.against}" for text, p in zip(shown, self.pairs, strict=True)]
         return "; ".join(shown)
 
-    def status(self, unit: str, most: int | None) -> str:
-        """The verdict, and where it is not decided how many units it has and needs; `most` may be run."""
+    def status(self, unit: str) -> str:
+        """The verdict, and where it is not decided how many units it has and needs."""
         if self.verdict != "not decided":
             return self.verdict
         has = f"{self.units} {unit}{'s' * (self.units != 1)}"
         if self.units < self.first:
-            return f"not decided yet: {has}, judged from {self.first} on"
+            return f"not decided yet: {self.units} of the {self.first} {unit}s that judge"
         if self.rules_out_theirs:
             return f"not decided by {has}, but an effect as large as the paper's is ruled out"
         if self.needed == 0:
             return f"not decided by {has}"
-        if self.needed is None or (most is not None and self.needed > most):
+        if self.needed is None or self.needed > self.units:
             about = f"about {self.needed}" if self.needed else "very many"
             return f"not decided by {has}; the paper's effect needs {about}"
-        if self.needed > self.units:
-            return f"not decided yet: {has} of about {self.needed} that the paper's effect needs"
         return f"not decided by {has}, which would show the paper's effect"
 
 
@@ -153,10 +163,12 @@ def judge(
     counted: Counted,
     overlap: float = 0.0,
     first: int = 0,
+    independent: bool = True,
 ) -> Judged:
     """The verdict on `claim` by the finished cells `done` of the rows of its table.
 
-    `overlap` is that of `results.interval`; `first` that of `Judged`, for claims that no counting answers.
+    `overlap` is that of `results.interval`; `first` and `independent` are those of `Judged`, for claims that
+    no counting answers.
     """
     if claim.counts:
         names = [claim.of, *claim.against]
@@ -179,11 +191,15 @@ def judge(
         base = table.row(against).printed(claim.metric) if against else 0.0
         theirs = None if printed is None or base is None else round(printed - base, 6)
         ours = Interval(nan, nan, nan)
-        if not {of, against} & {*missing}:
+        if of not in missing and against not in missing:
             ours = difference(done[of], done[against] if against else None, claim.metric, overlap)
-        pairs.append(Pair(of, against, ours, theirs, learnt[of] or bool(against and learnt[against])))
+            if not ours.units:
+                missing.append(f"{of} and {against} on the same clips")
+        # A score that is claimed outright is a claim on learning, and wrong where nothing was learnt.
+        testable = learnt[of] or not against or learnt[against]
+        pairs.append(Pair(of, against, ours, theirs, testable))
     reported = claim.paper or _reported(claim, table, pairs)
-    return Judged(claim, pairs, reported, missing, independent=overlap == 0, first=first)
+    return Judged(claim, pairs, reported, missing, independent, first)
 
 
 def _reported(claim: Claim, table: Table, pairs: Sequence[Pair]) -> str:
@@ -201,7 +217,7 @@ def _reported(claim: Claim, table: Table, pairs: Sequence[Pair]) -> str:
 
 def _has(seeds: Seeds, metric: str) -> bool:
     """Whether a row has been run on clips that have `metric`: not all have the class of defects."""
-    return bool(seeds) and all(metric in cell.scores for cells in seeds for cell in cells)
+    return any(metric in cell.scores for cells in seeds for cell in cells)
 
 
 def _learnt(seeds: Seeds, metric: str, overlap: float) -> bool:
@@ -210,16 +226,16 @@ def _learnt(seeds: Seeds, metric: str, overlap: float) -> bool:
     return not above.known or above.low > 0
 
 
-def open_claims(first: Iterable[Judged], now: Iterable[Judged], most: int) -> list[Claim]:
-    """The claims for which more replicates are run: up to the number that each needs, and at most `most`.
+def judge_twice(judge_by: Callable[[int], Judged], first: int, most: int) -> Judged:
+    """The verdict by the `first` replicates or, where they leave it open, by as many as the claim needs.
 
-    `first` are the verdicts by the first replicates, which every row has, and `now` those by all of them. The
-    number needed follows from the spread of the first, and a claim is judged twice at most: by the first and
-    when it has what it needs. Looking after every replicate, and stopping when it pleases, would decide
-    claims that are not true.
+    `judge_by(n)` is the verdict by the first n replicates. How many are needed follows from the spread of the
+    first; where that is more than `most`, or an effect as large as the paper's is ruled out already, the
+    first have the last word. Until what is needed is there, the claim is not decided. Looking after every
+    replicate, and stopping when it pleases, would decide claims that are not true.
     """
-    return [
-        before.claim
-        for before, after in zip(first, now, strict=True)
-        if before.verdict == "not decided" and before.needed and after.units < before.needed <= most
-    ]
+    found = judge_by(first)
+    open_still = found.verdict == "not decided" and found.units >= first and not found.rules_out_theirs
+    if not open_still or not found.needed or not found.units < found.needed <= most:
+        return found
+    return replace(judge_by(found.needed), first=found.needed, second=True)

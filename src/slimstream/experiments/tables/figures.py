@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from slimstream.core.files import atomic_write
+from slimstream.experiments.tables.record import write_csv
 from slimstream.experiments.tables.results import Seeds
 from slimstream.experiments.tables.spec import Figure
 
@@ -20,9 +22,7 @@ def draw(figure: Figure, done: Mapping[str, Seeds], file: Path) -> None:
     from matplotlib.figure import Figure as Canvas
 
     tables = {row: (curves if figure.curves else confusion)(seeds) for row, seeds in done.items()}
-    pd.concat([table.assign(row=row) for row, table in tables.items()]).to_csv(
-        file.with_suffix(".csv"), index=False
-    )
+    write_csv(pd.concat([table.assign(row=row) for row, table in tables.items()]), file.with_suffix(".csv"))
     panels = len(figure.curves) or len(tables)
     with matplotlib.rc_context({"svg.hashsalt": "slimstream", "svg.fonttype": "none"}):
         canvas = Canvas(figsize=(4.2 * panels, 3.4), layout="constrained")
@@ -35,7 +35,13 @@ def draw(figure: Figure, done: Mapping[str, Seeds], file: Path) -> None:
         if not figure.curves:
             for ax, (row, table) in zip(axes, tables.items(), strict=True):
                 _matrix(ax, row, table)
-        canvas.savefig(file.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+        with atomic_write(file.with_suffix(".svg")) as half:
+            canvas.savefig(half, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def have_curves(seeds: Seeds) -> bool:
+    """Whether every cell has its values over the epochs: once recorded, only those of rows in figures do."""
+    return all(cell.curves for cells in seeds for cell in cells)
 
 
 def curves(seeds: Seeds) -> pd.DataFrame:

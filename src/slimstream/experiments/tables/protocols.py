@@ -23,14 +23,12 @@ from slimstream.core.simulated import SIMULATED
 from slimstream.experiments.stage_runs import hash_key
 from slimstream.experiments.tables.cells import Cell, DataSource
 from slimstream.experiments.tables.record import Key
-from slimstream.experiments.tables.spec import Row, Spec
+from slimstream.experiments.tables.spec import SEEDS, Row, Spec
 from slimstream.pipeline.params import Params
 from slimstream.splits.columns import effective_group_by
 from slimstream.splits.groups import VAL_SHARE, components, folds
 from slimstream.stages.ingest.plants.source import PLANTS
 
-SEEDS = 5
-"""Maximum number of trainings per row and fold."""
 MOST_REPLICATES = 40
 """A claim that needs more replicates is given up."""
 TENTHS = 10
@@ -63,8 +61,13 @@ class Protocol(ABC):
 
     @property
     def first(self) -> int:
-        """Units by which a claim is judged at first, where units are added until it is decided; else 0."""
+        """Units that judge a claim at first; with fewer there is no verdict."""
         return 0
+
+    @property
+    def independent(self) -> bool:
+        """Whether units share no clips, so that more of them make the intervals narrower."""
+        return False
 
     @property
     @abstractmethod
@@ -126,7 +129,7 @@ class Folds(Protocol):
         return (
             "Means over folds of means over seeds, with Student's 95 % interval over folds; a fold is one "
             f"group left out or, where there are more than {self.spec.folds}, one of {self.spec.folds} parts "
-            "of whole groups."
+            "of whole groups. Folds share training clips, so the intervals are somewhat too narrow."
         )
 
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
@@ -170,6 +173,10 @@ class Splits(Protocol):
 
     @property
     def most(self) -> int:
+        return self.count
+
+    @property
+    def first(self) -> int:
         return self.count
 
     @property
@@ -226,7 +233,11 @@ class Replicates(Protocol):
 
     @property
     def first(self) -> int:
-        return self.count
+        return max(self.count, self.spec.simulated.judges if self.spec.simulated else 0)
+
+    @property
+    def independent(self) -> bool:
+        return True
 
     @property
     def suffix(self) -> str:

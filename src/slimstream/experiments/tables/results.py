@@ -63,6 +63,17 @@ class Interval:
         """Whether it has bounds."""
         return self.low == self.low
 
+    def widened(self, comparisons: int) -> "Interval":
+        """The interval of one of so many comparisons, all of which hold together in 95 % (Bonferroni)."""
+        from scipy.stats import t
+
+        if comparisons < 2 or self.units < 2:
+            return self
+        level, degrees = 0.975, self.units - 1
+        factor = float(t.ppf(1 - (1 - level) / comparisons, degrees) / t.ppf(level, degrees))
+        low, high = (self.mean - factor * (self.mean - bound) for bound in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
 
 def interval(values: Sequence[float], overlap: float = 0.0) -> Interval:
     """Mean of unit means with Student's 95 % interval; bounds are NaN for fewer than two units.
@@ -99,20 +110,23 @@ def units_needed(spread: float, effect: float) -> int | None:
 
 
 def with_defect(cell: FinishedCell, defect: str) -> FinishedCell:
-    """`cell` with `defect_precision` and `defect_recall`: those of the class `defect`, where it has one."""
+    """`cell` with `defect_precision` and `defect_recall`, where it has clips of the class `defect`."""
     if defect not in cell.scores["classes"]:
         return cell
     place, matrix = cell.scores["classes"].index(defect), np.array(cell.scores["confusion"])
+    if not matrix[place].any():
+        return cell
     own = {f"defect_{name}": float(getattr(classification, name)(matrix)[place]) for name in DEFECT}
     return replace(cell, scores=cell.scores | own)
 
 
 def by_fold(seeds: Seeds, metric: str) -> dict[str, float]:
-    """Mean over seeds of each unit's `metric`."""
+    """Mean over seeds of each unit's `metric`, without units that do not have it."""
     values: dict[str, list[float]] = {}
     for cells in seeds:
         for cell in cells:
-            values.setdefault(cell.fold, []).append(cell.scores[metric])
+            if metric in cell.scores:
+                values.setdefault(cell.fold, []).append(cell.scores[metric])
     return {fold: float(np.mean(found)) for fold, found in values.items()}
 
 
@@ -126,17 +140,20 @@ def difference(of: Seeds, against: Seeds | None, metric: str, overlap: float = 0
 
 
 def above_floor(seeds: Seeds, metric: str, overlap: float = 0.0) -> Interval:
-    """`metric` minus what whoever always names the commonest class of a unit's clips has there.
+    """`metric` minus what whoever always names the commonest class of all test clips has in each unit.
 
     Of a class alone it is their accuracy that counts: its recall would be perfect for always naming it.
     """
     metric = "accuracy" if metric.startswith("defect_") else metric
-    floors = {cell.fold: _floor(cell, metric) for cells in seeds for cell in cells}
+    every = [cell for cells in seeds for cell in cells]
+    commonest = int(np.sum([cell.scores["confusion"] for cell in every], axis=(0, 2)).argmax())
+    floors = {cell.fold: _floor(cell, metric, commonest) for cell in every}
     return interval([score - floors[fold] for fold, score in by_fold(seeds, metric).items()], overlap)
 
 
-def _floor(cell: FinishedCell, metric: str) -> float:
+def _floor(cell: FinishedCell, metric: str, named: int) -> float:
+    """`metric` of whoever always names the class at the index `named`."""
     clips = np.sum(cell.scores["confusion"], axis=1)
     constant = np.zeros((len(clips), len(clips)), np.int64)
-    constant[:, clips.argmax()] = clips
+    constant[:, named] = clips
     return float(getattr(classification, metric)(constant))

@@ -32,7 +32,7 @@ def csv_row(protocol: Protocol, row: Row, seeds: Seeds) -> dict[str, Any]:
         counted = f"{units} {protocol.unit}{'s' * (units != 1)}"
         found["runs"] = f"{many} × {counted}" if protocol.unit == "fold" else counted
         for metric in METRICS:
-            if not all(metric in cell.scores for cells in seeds for cell in cells):
+            if not any(metric in cell.scores for cells in seeds for cell in cells):
                 continue  # of a class of defects that these clips do not have
             score = interval(list(by_fold(seeds, metric).values()), protocol.overlap)
             low, high = max(score.low, 0.0), min(score.high, 1.0)  # the t interval may exceed 0..1
@@ -171,7 +171,7 @@ def order_line(protocol: Protocol, name: str, table: Table, done: Mapping[str, S
             continue
         if any(c.ordered and c.table == name for c in protocol.spec.claims):
             return ""
-        found = judge(claim, table, done, lambda *_: {}, protocol.overlap)
+        found = judge(claim, table, done, lambda *_: {}, protocol.overlap, protocol.first)
         order = {"borne out": "is the paper's", "contradicted": "is not the paper's"}.get(found.verdict)
         if found.verdict == "not testable":
             order = "cannot be compared with the paper's: rows are not above the commonest class"

@@ -2,22 +2,29 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import check_jobs, run_steps
+from slimstream.experiments.stage_runs import locked
 from slimstream.experiments.tables.asked import Asked, open_protocol, with_answers
 from slimstream.experiments.tables.cells import Cell, chain, stage_of_model
-from slimstream.experiments.tables.claims import open_claims
 from slimstream.experiments.tables.heat_maps import draw_heat_maps
 from slimstream.experiments.tables.protocols import Protocol, Replicates, Turn
 from slimstream.experiments.tables.record import Key, read_cells, write_cells
 from slimstream.experiments.tables.results import FinishedCell, Seeds, with_defect
 from slimstream.experiments.tables.spec import Row, Spec
-from slimstream.experiments.tables.write import cells_file, figure_file, judge_claims, write_results
+from slimstream.experiments.tables.write import (
+    COUNTED,
+    cells_file,
+    figure_file,
+    file_stem,
+    judge_claims,
+    write_results,
+)
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.preflight import preflight
 from slimstream.pipeline.stages import STAGES
@@ -45,22 +52,35 @@ def run_tables(
     spec = check_request(spec, paths, table, names, budget, asked)
     check_jobs(jobs)
     rows = {where: r for where, r in select_rows(spec, table, names).items() if not r.count}
-    tables = _Tables(open_protocol(spec, budget, asked, paths), paths, jobs, asked)
-    if tables.record:
-        print(f"{spec.paper}: {len(tables.record)} finished cells are on record.", file=sys.stderr)
-    for turns in tables.rounds(rows, asked.seeds):
-        if not tables.run(turns):
-            print(f"{spec.paper}: the {asked.hours:g} hours are spent.", file=sys.stderr, flush=True)
-            break
-    failures = [f"failed: {' / '.join(where)}: {why}" for where, why in tables.broken.items()]
-    return "\n".join([tables.write(), *failures]), len(tables.broken)
+    protocol = open_protocol(spec, budget, asked, paths)
+    name = file_stem(protocol)
+    busy = (
+        f"tables {spec.paper}: another run of {name} is under way in this folder. Wait until it ends, or "
+        "stop it: what it has finished stays. One run takes several rows (--row a --row b)."
+    )
+    with locked(paths.cache / "tables" / name, busy):
+        tables = _Tables(protocol, paths, jobs, asked)
+        if tables.record:
+            print(f"{spec.paper}: {len(tables.record)} finished cells are on record.", file=sys.stderr)
+        for turns in tables.rounds(rows, asked.seeds):
+            if not tables.run(turns):
+                print(f"{spec.paper}: the {asked.hours:g} hours are spent.", file=sys.stderr, flush=True)
+                break
+        failures = [f"failed: {' / '.join(where)}: {why}" for where, why in tables.broken.items()]
+        return "\n".join([tables.write(), *failures]), len(tables.broken)
 
 
 def check_request(
     spec: Spec, paths: Paths, table: str | None, names: Sequence[str], budget: str, asked: Asked
 ) -> Spec:
-    """The tables as they were asked for. Raises UserError for what cannot be run."""
+    """The tables as they were asked for. Raises UserError for what cannot be run.
+
+    The settings of all rows are read: those of rows that are not asked for, too, because results name them.
+    """
     spec = with_answers(spec, asked)
+    for row in select_rows(spec).values():
+        for own in {budget, *spec.budgets.keys() & {COUNTED}}:
+            spec.params(row, own)
     check_rows(spec, select_rows(spec, table, names).values(), budget, paths)
     return spec
 
@@ -82,22 +102,20 @@ class _Tables:
         yield from self.protocol.rounds(rows, seeds)
         if self.end is not None and isinstance(self.protocol, Replicates):
             for number in range(self.protocol.count, self.protocol.most):
-                if not (wanted := [where for where in self.undecided() if where in rows]):
+                if not (wanted := self.undecided(rows)):
                     break
                 yield [(where, number) for where in wanted]
         yield from self.protocol.last_rounds(rows)
 
-    def undecided(self) -> list[Key]:
-        """The rows of the claims that more replicates may decide."""
-        assert isinstance(self.protocol, Replicates)
-        done = self.done()
-        first = {where: seeds[: self.protocol.count] for where, seeds in done.items()}
-        claims = open_claims(
-            judge_claims(self.protocol, first), judge_claims(self.protocol, done), self.protocol.most
-        )
-        tables = self.protocol.spec.tables
-        names = {(claim.table, name) for claim in claims for name in claim.rows(tables[claim.table])}
-        return [where for where in self.rows if where in names and where not in self.broken]
+    def undecided(self, rows: Container[Key]) -> list[Key]:
+        """The rows of the claims that more replicates may decide, where all rows of a claim are in `rows`."""
+        tables, wanted = self.protocol.spec.tables, set[Key]()
+        for judged in judge_claims(self.protocol, self.done()):
+            claim = judged.claim
+            named = [(claim.table, name) for name in claim.rows(tables[claim.table])]
+            if judged.waits and all(where in rows and where not in self.broken for where in named):
+                wanted.update(named)
+        return [where for where in self.rows if where in wanted]
 
     def run(self, turns: Sequence[Turn]) -> bool:
         """Run a round; False when the hours were spent before it was finished."""
@@ -128,7 +146,8 @@ class _Tables:
                 if self._late():
                     finished = False
                     break
-        if finished and wanted:
+        # Also of a run that was stopped before: finished networks are timed, and drawn, when all have ended.
+        if finished and any(cell.here for turn in turns for cell in self.cells(*turn)):
             self._end_round(turns)
         return finished
 

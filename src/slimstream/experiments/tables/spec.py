@@ -21,6 +21,8 @@ from slimstream.pipeline.params import Params
 from slimstream.pipeline.recipes import Settings, merge, resolve
 
 FOLDER = "recipes/tables"
+SEEDS = 5
+"""Maximum number of trainings per row and fold."""
 Metric = Literal[
     "accuracy", "macro_precision", "macro_recall", "macro_f1", "defect_precision", "defect_recall"
 ]
@@ -43,7 +45,7 @@ class Row(Section):
     count: bool = Field(False, description="parameters and MACs alone, nothing is trained")
     set: Settings = Field({}, description="what differs from the other rows, by section of params.yaml")
     budgets: dict[str, Settings] = Field({}, description="the same, for one budget alone")
-    seeds: int = Field(1, ge=1, description="trainings per fold; 3 where a claim rests on the row")
+    seeds: int = Field(1, ge=1, le=SEEDS, description="trainings per fold; 3 where a claim rests on the row")
     configurations: int = Field(1, ge=1, description="settings tried on these clips before these were kept")
     paper: dict[str, str | float] = Field({}, description="the paper's own figures, as printed")
 
@@ -142,14 +144,14 @@ class Claim(Section):
         return list(dict.fromkeys(name for pair in self.pairs(table) for name in pair if name))
 
 
-class Protocol(Section):
+class ProtocolSettings(Section):
     """Settings of the rows under one protocol."""
 
     settings: Settings = Field({}, description="for all rows and budgets")
     budgets: dict[str, Settings] = Field({}, description="for one budget alone")
 
 
-class Simulated(Protocol):
+class Simulated(ProtocolSettings):
     """The simulated plant on which the tables run without a source.
 
     A replicate has clips of its own seed, new initial weights, and a test part of groups of its own.
@@ -158,6 +160,7 @@ class Simulated(Protocol):
     plant: str
     replicates: int = Field(10, ge=2, description="of every row that a claim is about")
     others: int = Field(3, ge=1, description="of the other rows")
+    judges: int = Field(0, ge=0, description="replicates that judge a claim at first; 0: all of them")
     quick: Settings = Field({}, description="overrides every row under --quick: tiny data, one epoch")
 
     @model_validator(mode="after")
@@ -167,7 +170,7 @@ class Simulated(Protocol):
         return self
 
 
-class AsPrinted(Protocol):
+class AsPrinted(ProtocolSettings):
     """The papers' own protocol: random splits, with scenes that are in training and in test."""
 
     splits: int = Field(10, ge=2, description="random splits with the shares of `split`")
@@ -220,7 +223,7 @@ class Spec(Section):
                     return row
         raise UserError(f"{self.paper} has no row that is trained.")
 
-    def under(self, protocol: Protocol | None) -> "Spec":
+    def under(self, protocol: ProtocolSettings | None) -> "Spec":
         """These tables with the settings of `protocol`."""
         if protocol is None:
             return self

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
-from slimstream.experiments.tables.claims import Counted, Judged, judge
-from slimstream.experiments.tables.figures import draw
+from slimstream.experiments.stage_runs import locked
+from slimstream.experiments.tables.claims import Counted, Judged, judge, judge_twice
+from slimstream.experiments.tables.figures import draw, have_curves
 from slimstream.experiments.tables.protocols import Folds, Protocol, Replicates, Splits
-from slimstream.experiments.tables.record import Key
+from slimstream.experiments.tables.record import Key, write_csv
 from slimstream.experiments.tables.results import Seeds
 from slimstream.experiments.tables.rows import (
     csv_row,
@@ -20,8 +22,10 @@ from slimstream.experiments.tables.rows import (
     read_accuracy,
     versions,
 )
-from slimstream.experiments.tables.spec import Spec, Table
+from slimstream.experiments.tables.spec import Claim, Spec, Table
 
+COUNTED = "paper"
+"""The budget whose networks are counted, where there is one."""
 Done = Mapping[Key, Seeds]
 """Finished cells by names of table and row."""
 
@@ -37,7 +41,7 @@ def write_results(protocol: Protocol, paths: Paths, done: Done) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     judged = judge_claims(protocol, done)
     if judged:
-        claims_csv(protocol, judged).to_csv(folder / f"{name}-claims.csv", index=False)
+        write_csv(claims_csv(protocol, judged), folder / f"{name}-claims.csv")
     lines = [
         f"# {spec.title}, {protocol.heading}",
         "",
@@ -49,7 +53,7 @@ def write_results(protocol: Protocol, paths: Paths, done: Done) -> str:
         stem = f"{spec.paper}-{table_name}{suffix(protocol)}"
         rows = {row.name: done.get((table_name, row.name), []) for row in table.rows if not row.count}
         csv = pd.DataFrame([csv_row(protocol, row, rows.get(row.name, [])) for row in table.rows])
-        csv.to_csv(folder / f"{stem}.csv", index=False)
+        write_csv(csv, folder / f"{stem}.csv")
         real = isinstance(protocol, Folds) and not protocol.plant
         printed = folder / f"{spec.paper}-{table_name}{suffix(protocol, Splits.suffix)}.csv"
         flattered = read_accuracy(printed) if real else {}
@@ -58,16 +62,23 @@ def write_results(protocol: Protocol, paths: Paths, done: Done) -> str:
         said = [order_line(protocol, table_name, table, rows), note.strip()]
         lines += [line for text in said if text for line in ("", text)]
         for figure, f in spec.figures.items():
-            if f.table != table_name or not any(rows[row] for row in f.rows):
+            if f.table != table_name:
+                continue
+            finished = {row: rows[row] for row in f.rows if rows[row]}
+            if f.curves:  # cells on record have them if they were made for a figure
+                finished = {row: seeds for row, seeds in finished.items() if have_curves(seeds)}
+            if not finished:
                 continue
             drawn = figure_file(protocol, paths, figure)
             if not f.heat:
-                draw(f, {row: rows[row] for row in f.rows if rows[row]}, drawn)
+                draw(f, finished, drawn)
             picture = drawn.with_suffix(".png" if f.heat else ".svg")
             lines += ["", f"![{f.title}]({picture.name})"] if picture.exists() else []
     page = "\n".join(lines) + "\n"
-    (folder / f"{name}.md").write_text(page)
-    write_summary(home)
+    with atomic_write(folder / f"{name}.md") as half:
+        half.write_text(page)
+    with locked(paths.cache / "tables/summary"):  # the tables of two papers may run at once
+        write_summary(home)
     return page
 
 
@@ -100,21 +111,30 @@ def file_stem(protocol: Protocol) -> str:
 
 def judge_claims(protocol: Protocol, done: Done) -> list[Judged]:
     """All claims of the paper, judged by the finished cells."""
-    spec = protocol.spec
-    found = []
-    for claim in spec.claims:
-        table = spec.tables[claim.table]
-        rows = {row.name: done.get((claim.table, row.name), []) for row in table.rows}
-        counted = _counted(spec, table, rows)
-        found.append(judge(claim, table, rows, counted, protocol.overlap, protocol.first))
-    return found
+    return [_judge_claim(claim, protocol, done) for claim in protocol.spec.claims]
+
+
+def _judge_claim(claim: Claim, protocol: Protocol, done: Done) -> Judged:
+    table = protocol.spec.tables[claim.table]
+    rows = {row.name: done.get((claim.table, row.name), []) for row in table.rows}
+    counted = _counted(protocol.spec, table, rows)
+
+    def judged_by(rows: Mapping[str, Seeds]) -> Judged:
+        return judge(claim, table, rows, counted, protocol.overlap, protocol.first, protocol.independent)
+
+    def first(count: int) -> Mapping[str, Seeds]:
+        return {name: [seed for seed in seeds if seed[0].number < count] for name, seeds in rows.items()}
+
+    if isinstance(protocol, Replicates):
+        return judge_twice(lambda count: judged_by(first(count)), protocol.first, protocol.most)
+    return judged_by(rows)
 
 
 def _counted(spec: Spec, table: Table, done: Mapping[str, Seeds]) -> Counted:
     """Counts of rows: of their networks as printed (budget `paper`); where one was pruned, as measured."""
 
     def counted(names: Sequence[str], metric: str) -> dict[str, float]:
-        budget = "paper" if "paper" in spec.budgets else next(iter(spec.budgets))
+        budget = COUNTED if COUNTED in spec.budgets else next(iter(spec.budgets))
         found = {name: network_cost(spec, table.row(name), budget) for name in names}
         if all(found.values()):
             return {name: float(cost[metric]) for name, cost in found.items()}
@@ -128,7 +148,6 @@ def _counted(spec: Spec, table: Table, done: Mapping[str, Seeds]) -> Counted:
 
 def claims_csv(protocol: Protocol, judged: Sequence[Judged]) -> pd.DataFrame:
     """One row per claim."""
-    most = protocol.most if isinstance(protocol, Replicates) else None
     return pd.DataFrame(
         [
             {
@@ -137,7 +156,7 @@ def claims_csv(protocol: Protocol, judged: Sequence[Judged]) -> pd.DataFrame:
                 "reported": each.reported,
                 "ours": each.ours,
                 "verdict": each.verdict,
-                "status": each.status(protocol.unit, most),
+                "status": each.status(protocol.unit),
                 "units": each.units,
                 "needed": "" if each.needed in (0, None) else each.needed,
                 "unit": protocol.unit,
@@ -191,7 +210,8 @@ def write_summary(home: Path) -> None:
         lines += ["", f"Not run of {str(paper).upper()}:", *(f"- {claim}" for claim in rows["claim"])]
     page = home / "results.md"
     text = page.read_text() if page.exists() else "# Results\n"
-    page.write_text(replace_section(text, "claims", "\n".join(lines)))
+    with atomic_write(page) as half:
+        half.write_text(replace_section(text, "claims", "\n".join(lines)))
 
 
 def replace_section(text: str, name: str, section: str) -> str:

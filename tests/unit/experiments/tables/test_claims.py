@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slimstream.experiments.tables.claims import Judged, judge, open_claims
+from slimstream.experiments.tables.claims import Judged, judge, judge_twice
 from slimstream.experiments.tables.results import Seeds
 from slimstream.experiments.tables.spec import Claim, Table
 from tests.unit.experiments.tables.cells_by_hand import cells, replicates
@@ -14,13 +14,15 @@ UNLEARNT = [[1, 2], [0, 1]]
 """Three of four clips are of one class."""
 
 
-def claimed(new: Seeds, old: Seeds, overlap: float = 0.0, **threshold: float) -> Judged:
+def claimed(
+    new: Seeds, old: Seeds, overlap: float = 0.0, independent: bool = True, **threshold: float
+) -> Judged:
     """The verdict on the claim that `new` minus `old` is above or below; the paper has 90.0 and 89.0."""
     printed = {"new": 90.0, "old": 89.0}
     rows = [{"name": name, "paper": {"accuracy": score}} for name, score in printed.items()]
     table = Table.model_validate({"title": "", "rows": rows})
     claim = Claim(says="x", table="t", of="new", against=["old"], **threshold)  # type: ignore[arg-type]
-    return judge(claim, table, {"new": new, "old": old}, lambda *_: {}, overlap)
+    return judge(claim, table, {"new": new, "old": old}, lambda *_: {}, overlap, independent=independent)
 
 
 def ordered(**rows: tuple[float, Seeds]) -> Judged:
@@ -57,7 +59,7 @@ def test_the_first_replicates_judge_together_or_not_at_all() -> None:
     done = {"new": replicates(0.9, 0.91, 0.9), "old": replicates(0.8, 0.8, 0.8)}
     three, ten = (judge(claim, table, done, lambda *_: {}, first=first) for first in (3, 10))
     assert three.verdict == "borne out" and ten.verdict == "not decided"
-    assert ten.status("replicate", 40) == "not decided yet: 3 replicates, judged from 10 on"
+    assert ten.status("replicate") == "not decided yet: 3 of the 10 replicates that judge" and not ten.waits
 
 
 def test_an_effect_can_be_smaller_than_the_papers_without_being_none() -> None:
@@ -66,9 +68,9 @@ def test_an_effect_can_be_smaller_than_the_papers_without_being_none() -> None:
     found = claimed(replicates(0.9, 0.905, 0.897, 0.903, 0.898), old, above=0.0)
     assert found.verdict == "not decided" and found.pairs[0].ours.high < 0.01
     said = "not decided by 5 replicates, but an effect as large as the paper's is ruled out"
-    assert found.status("replicate", 40) == said
+    assert found.status("replicate") == said
     wide = claimed(replicates(0.9, 0.95, 0.87, 0.93, 0.88), old, above=0.0)
-    assert "ruled out" not in wide.status("replicate", 40)
+    assert "ruled out" not in wide.status("replicate")
 
 
 def test_one_replicate_decides_nothing() -> None:
@@ -84,6 +86,30 @@ def test_networks_that_have_learnt_nothing_test_no_claim() -> None:
     assert claimed(learnt, lower, above=0.0).verdict == "borne out", "that one has not learnt is a difference"
 
 
+def test_a_score_that_is_claimed_outright_is_wrong_where_nothing_was_learnt() -> None:
+    table = Table.model_validate({"title": "", "rows": [{"name": "new"}]})
+    claim = Claim(says="x", table="t", of="new", above=0.97)
+    low = replicates(0.70, 0.71, 0.70, 0.71, 0.70, confusion=UNLEARNT)
+    assert judge(claim, table, {"new": low}, lambda *_: {}).verdict == "contradicted"
+
+
+def test_one_pair_of_many_contradicts_an_order_only_by_a_wider_interval() -> None:
+    """Its t is 5.2: beyond 4.3, the bound of one pair, and below 7.6, that of one of three."""
+    a, b = replicates(0.80, 0.80, 0.80), replicates(0.81, 0.82, 0.83)
+    alone, of_three = ordered(a=(90.0, a), b=(80.0, b)), ordered(a=(90.0, a), b=(80.0, b), c=(70.0, b))
+    assert alone.verdict == "not decided" and of_three.verdict == "not decided"
+    b = replicates(0.81, 0.818, 0.822)
+    alone = ordered(a=(90.0, a), b=(80.0, b))
+    assert alone.verdict == "contradicted" and alone.ours.endswith("against the paper: b > a")
+    of_three = ordered(a=(90.0, a), b=(80.0, b), c=(70.0, replicates(0.5, 0.5, 0.5)))
+    assert of_three.verdict == "not decided" and "against the paper" not in of_three.ours
+
+
+def test_rows_without_a_common_replicate_are_not_compared() -> None:
+    found = claimed(replicates(0.9, 0.8)[:1], replicates(0.9, 0.8)[1:], above=0.0)
+    assert found.verdict == "not run" and found.ours == "not run: new and old on the same clips"
+
+
 def test_only_rows_that_differ_beyond_their_intervals_make_an_order() -> None:
     high, middle = replicates(0.9, 0.91, 0.9), replicates(0.8, 0.81, 0.8)
     close = replicates(0.81, 0.80, 0.80)
@@ -97,7 +123,8 @@ def test_only_rows_that_differ_beyond_their_intervals_make_an_order() -> None:
 
 def test_rows_that_the_paper_ranks_alike_may_come_in_any_order() -> None:
     high, low = replicates(0.9, 0.91, 0.9), replicates(0.8, 0.81, 0.8)
-    assert len(ordered(a=(90.0, high), b=(90.0, low), c=(70.0, replicates(0.6, 0.61))).pairs) == 2
+    found = ordered(a=(90.0, high), b=(90.0, low), c=(70.0, replicates(0.6, 0.61)))
+    assert len(found.pairs) == 2 and found.reported == "a = b > c"
 
 
 def counted(names: Sequence[str], metric: str) -> dict[str, float]:
@@ -126,23 +153,28 @@ def test_what_is_not_decided_says_how_many_replicates_it_needs() -> None:
     old = replicates(0.8, 0.8, 0.8, 0.8)
     found = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, above=0.0)
     assert found.pairs[0].ours.spread == pytest.approx(0.0191, abs=1e-4) and found.needed == 31
-    assert found.status("replicate", 40) == (
-        "not decided yet: 4 replicates of about 31 that the paper's effect needs"
-    )
-    assert found.status("replicate", 20) == "not decided by 4 replicates; the paper's effect needs about 31"
-    split = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, overlap=3 / 7, above=0.0)
-    assert split.status("split", None) == "not decided by 4 splits", "more of them would not help"
+    assert found.status("replicate") == "not decided by 4 replicates; the paper's effect needs about 31"
+    split = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, overlap=3 / 7, independent=False, above=0.0)
+    assert split.status("split") == "not decided by 4 splits", "more of them would not help"
 
 
-def test_it_goes_on_with_what_more_replicates_may_decide() -> None:
-    old = replicates(*[0.8] * 8)
-    first = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, above=0.0)
-    clear = claimed(replicates(0.9, 0.91, 0.9, 0.91), old, above=0.0)
-    assert open_claims([first, clear], [first, clear], most=40) == [first.claim]
-    assert open_claims([first], [first], most=20) == [], "what needs more than there will be is given up"
-    # It is not judged in between: what looks decided after the fifth goes on until it has what it needs.
-    later = claimed(replicates(0.9, 0.91, 0.9, 0.91, 0.9), old, above=0.0)
-    assert later.verdict == "borne out" and open_claims([first], [later], most=40) == [first.claim]
+def test_a_claim_is_judged_by_the_first_replicates_and_by_those_it_needs() -> None:
+    old = replicates(*[0.8] * 40)
+    values = [0.82, 0.8, 0.82, 0.78] + [0.9, 0.91] * 18
+
+    def judged_by(values: list[float], most: int = 40) -> Judged:
+        return judge_twice(lambda n: claimed(replicates(*values[:n]), old, above=0.0), first=4, most=most)
+
+    assert judged_by(values[:4]).waits and not judged_by(values[:4], most=20).waits
+    # It is not judged in between: what looks decided after the tenth goes on until it has what it needs.
+    later = judged_by(values[:10])
+    assert (later.verdict, later.units, later.waits) == ("not decided", 10, True)
+    assert later.status("replicate") == "not decided yet: 10 of the 31 replicates that judge"
+    enough = judged_by(values)
+    assert (enough.verdict, enough.units, enough.waits) == ("borne out", 31, False), "not by all 40"
+    # What the first have decided stays: others may need more replicates of the same rows.
+    clear = judged_by([0.9, 0.91, 0.9, 0.91, 0.5, 0.5])
+    assert (clear.verdict, clear.units) == ("borne out", 4)
 
 
 def test_a_claim_on_defects_is_not_run_on_clips_without_that_class() -> None:

@@ -1,10 +1,13 @@
 """What cells come to, on cells made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from slimstream.experiments.tables.results import (
     above_floor,
+    by_fold,
     difference,
     interval,
     units_needed,
@@ -46,6 +49,24 @@ def test_the_floor_is_always_naming_the_commonest_class(metric: str, floor: floa
     assert above_floor(seeds, metric).mean == pytest.approx(0.8 - floor)
 
 
+def test_the_commonest_class_is_that_of_all_test_clips() -> None:
+    """Each fold has clips of one class alone: always naming one class is right in two of three folds."""
+    (a, b), (c,) = (
+        cells([1.0, 1.0], confusion=[[4, 0], [0, 0]])[0],
+        cells([1.0], confusion=[[0, 0], [0, 2]])[0],
+    )
+    assert above_floor([[a, b, replace(c, fold="c")]], "accuracy").mean == pytest.approx(1 / 3)
+
+
+def test_a_fold_without_defects_says_nothing_of_them() -> None:
+    one, other = cells([0.7, 0.7], confusion=[[3, 1], [0, 0]])[0]
+    assert "defect_recall" not in with_defect(one, "b").scores
+    seen = replace(other, scores=other.scores | {"confusion": [[3, 1], [1, 2]]})
+    assert by_fold([[with_defect(one, "b"), with_defect(seen, "b")]], "defect_recall") == {
+        "b": pytest.approx(2 / 3)
+    }
+
+
 def test_the_class_of_defects_has_its_own_precision_and_recall() -> None:
     """3 of 4 clips of class a are found, and 3 of 4 that are called so are; no clip is NG."""
     (cell,) = replicates(0.7, confusion=[[3, 1], [1, 2]])[0]
@@ -62,6 +83,13 @@ def test_always_naming_the_defect_is_no_recall_to_be_proud_of() -> None:
         for cells in replicates(0.75, 0.75, confusion=[[3, 0], [1, 0]])
     ]
     assert above_floor(seeds, "defect_recall").mean == pytest.approx(0.0)
+
+
+def test_the_interval_of_one_of_several_comparisons_is_wider() -> None:
+    found = interval([0.8, 0.9, 1.0])
+    # t(1 - 0.025 / 3, 2) = 7.6488 instead of 4.3027
+    assert found.widened(3).high - 0.9 == pytest.approx(0.4416, abs=1e-4)
+    assert found.widened(1) == found and interval([0.8]).widened(3).mean == 0.8
 
 
 def test_so_many_replicates_show_the_effect_four_times_in_five() -> None:
