@@ -28,7 +28,6 @@ class Film:
 
     def __init__(self, seconds: float) -> None:
         self._shots: deque[tuple[float, bytes]] = deque(maxlen=max(1, round(seconds * RATE)))
-        self._next = float("-inf")
 
     def due(self, now: float) -> bool:
         """Whether a picture is wanted at `now`, in seconds since 1970."""
