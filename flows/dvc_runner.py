@@ -238,5 +238,6 @@ def _dvc_output(root: Path, *arguments: str) -> str:
         text=True,
     )
     if answer.returncode:
-        raise StageFailed(f"`dvc {' '.join(arguments)}` failed: {answer.stderr.strip().splitlines()[-1:]}")
+        said = answer.stderr.strip().splitlines() or [f"status {answer.returncode}"]
+        raise StageFailed(f"`dvc {' '.join(arguments)}` failed: {said[-1]}")
     return answer.stdout

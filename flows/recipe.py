@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
 from slimstream.core.errors import UserError
+from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
 from slimstream.core.simulated import SIMULATED
@@ -71,7 +72,8 @@ def apply_recipe(paths: Paths, recipe: str | None, source: str | None, home: Pat
     check_source(_source(wanted) or IngestParams().source, home)
     check_ingested(paths)
     if not paths.params.exists() or paths.params.read_text(encoding="utf-8") != wanted:
-        paths.params.write_text(wanted, encoding="utf-8")
+        with atomic_write(paths.params) as half:
+            half.write_text(wanted, encoding="utf-8")
         if recipe == AUTO:
             print(f"auto: {paths.params} is made for {source} and gives the reasons.", flush=True)
     if recipe is not None:
@@ -213,6 +215,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"recipe: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        print(f"recipe: {error.strerror}: {error.filename or ROOT}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from flows.retries import DELAYS, is_worth_retrying
 from flows.servers import use_own_servers
 from flows.worktree import commit, worktree
 from slimstream.core.errors import UserError
+from slimstream.core.files import locked
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params, load_params
 
@@ -97,8 +98,9 @@ def retrain(
     hide_tracebacks()
     run_id = str(runtime.flow_run.id)
     if not isolated:
-        dvc_runner.configure_scm(ROOT, _line_logger())
-        return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda name: None)
+        with _only_run():
+            dvc_runner.configure_scm(ROOT, _line_logger())
+            return _pipeline(ROOT, {}, run_id, recipe, source, force, promote, lambda name: None)
     with worktree(ROOT, run_id) as (root, env):
 
         def keep(name: str) -> None:
@@ -122,16 +124,37 @@ def _pipeline(
     env = {**env, "SLIMSTREAM_FLOW_RUN_ID": run_id}
     paths = Paths(root)
     recipes.apply_recipe(paths, None if recipe == KEEP else recipe, source or None, Paths(ROOT))
+    settings = paths.params.read_bytes()
     name = _name_run(load_params(paths.params))
     with ThreadPoolExecutor(1) as pool:
         # DVC takes seconds to start, so it runs during the scan.
         stages = pool.submit(dvc_runner.stages, root)
         _task("scan")("scan", root, env)
     for stage in stages.result():
+        _check_unchanged(paths, settings)
         _task(stage)(stage, root, env, force)
+    _check_unchanged(paths, settings)
     before_publish(name)
     _task("publish")("publish", root, env, options=() if promote else ("--no-promote",))
     publish_artifacts(paths)
+
+
+def _only_run() -> AbstractContextManager[int]:
+    """Hold the lock of this checkout: two runs in it would overwrite each other's params.yaml and models."""
+    return locked(
+        ROOT / ".slimstream/run",
+        "Another run is under way in this folder: wait until it ends, or work in a checkout of its own "
+        "(--isolated).",
+    )
+
+
+def _check_unchanged(paths: Paths, settings: bytes) -> None:
+    """Raise UserError when params.yaml no longer holds `settings`: stages would mix old and new ones."""
+    if paths.params.read_bytes() != settings:
+        raise UserError(
+            f"{paths.params} was changed while this run was under way, which would mix old and new settings. "
+            "What is finished stays; run again to go on with those of today."
+        )
 
 
 def _name_run(params: Params) -> str:
@@ -175,8 +198,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         use_own_servers(Paths(ROOT))
         if not args.isolated:  # mistakes are reported before a server is started
-            recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
-            recipes.check_clips(Paths(ROOT))
+            with _only_run():
+                recipes.apply_recipe(Paths(ROOT), args.recipe, args.source)
+                recipes.check_clips(Paths(ROOT))
         if not PREFECT_API_URL.value():
             os.environ |= TEMPORARY_SERVER
             print(
@@ -194,6 +218,13 @@ def main(argv: list[str] | None = None) -> int:
     except (UserError, dvc_runner.StageFailed) as error:
         print(f"\nretrain: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(
+            f"\nretrain: {error.strerror}: {error.filename or ROOT}; mend it and run again.", file=sys.stderr
+        )
+        return 2
     except RuntimeError as error:
         if "ephemeral Prefect API server" not in str(error):  # Prefect has no class for it
             raise

@@ -24,6 +24,10 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     except UserError as error:
         print(f"services {args.command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = error.filename or root
+        print(f"services {args.command}: {error.strerror}: {where}; mend it and try again.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"services {args.command}: interrupted; `make status` says what runs.", file=sys.stderr)
         return 130

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from infra.services import automations, deployments, postgres, process, runs
 from infra.services.servers import Service, base_environment, client_environment, services
-from infra.services.settings import Home, Settings, check_free, load, load_secrets, save
+from infra.services.settings import Home, Settings, check_free, load, load_secrets, save, unknown_names
 from slimstream.core.errors import UserError
 
 PATIENCE = 300
@@ -59,6 +59,8 @@ def up(home: Home, log_line: Tell) -> None:
                 waiting.append(service)
         _wait_until_well(home, waiting, log_line)
         secrets = load_secrets(home)
+        if dead and (names := unknown_names(home)):
+            log_line(f"{home.secrets}: nothing reads {', '.join(names)}; is the name right?")
         env = client_environment(home, settings, secrets)
         automations.ensure_automations(env, secrets)
         deployments.deploy(home, base_environment(home) | env)
@@ -112,10 +114,10 @@ def _keep(home: Home, log_line: Tell) -> None:
         while True:
             try:
                 up(home, log_line)
+                for log in home.logs.glob("*.log"):
+                    process.shorten(log)
             except Exception as error:  # after any error the other servers are still watched
                 log_line(f"{error or type(error).__name__} It will be tried again.")
-            for log in home.logs.glob("*.log"):
-                process.shorten(log)
             time.sleep(EVERY)
     except KeyboardInterrupt:
         pass

@@ -62,9 +62,13 @@ def _until_marked(process: subprocess.Popen[bytes]) -> None:
 
 
 def shorten(log: Path) -> None:
-    """Copy a log that is too long to <name>.log.1 and empty it; programs that append to it may continue."""
+    """Copy a log that is too long to <name>.log.1 and empty it; programs that append to it may continue.
+
+    Without space for the copy it is emptied all the same: a full disk stops more than a log is worth.
+    """
     if log.exists() and log.stat().st_size > KEEP:
-        shutil.copyfile(log, log.with_name(log.name + ".1"))
+        with suppress(OSError):
+            shutil.copyfile(log, log.with_name(log.name + ".1"))
         os.truncate(log, 0)
 
 

@@ -123,6 +123,13 @@ def load_secrets(home: Home) -> dict[str, str]:
     return {name: found[name] for name in (*_NAMES, *_OPTIONAL) if found.get(name)} | storage(found)
 
 
+def unknown_names(home: Home) -> list[str]:
+    """Names in secrets.env that nothing reads, perhaps because they are mistyped."""
+    known = {*_NAMES, *_OPTIONAL}
+    found = read_variables(home.secrets) if home.secrets.exists() else {}
+    return [name for name in found if name not in known and not name.startswith(STORAGE)]
+
+
 def storage(secrets: Mapping[str, str]) -> dict[str, str]:
     """The secrets for S3: those with the prefix STORAGE."""
     return {name: value for name, value in secrets.items() if name.startswith(STORAGE)}

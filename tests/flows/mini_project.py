@@ -7,7 +7,7 @@ from pathlib import Path
 COMMAND = """
 import json, os, pathlib, sys, time
 name = sys.argv[1]
-# A line each: NAME wait, or NAME fail STATUS [the first so many times].
+# A line each: NAME wait, NAME edit (params.yaml), or NAME fail STATUS [the first so many times].
 wishes = {line.split()[0]: line.split()[1:] for line in pathlib.Path("wish.txt").read_text().splitlines()}
 wish = wishes.get(name, [])
 home = pathlib.Path(os.environ.get("SLIMSTREAM_SOURCE_ROOT", "."))
@@ -38,6 +38,8 @@ else:
     print("working on", name, flush=True)
     if wish == ["wait"]:
         time.sleep(60)
+    if wish == ["edit"]:
+        pathlib.Path("params.yaml").write_text(pathlib.Path("params.yaml").read_text() + "# edited")
     pathlib.Path(name).write_text("out")
     pathlib.Path("metrics").mkdir(exist_ok=True)
     scores = {"distilled.macro_f1": 0.5, "distilled.params": 2e6}

@@ -71,6 +71,26 @@ def test_one_task_a_stage_then_nothing_to_do(root: Path, capsys: pytest.CaptureF
     git(root, "checkout", "-q", "wish.txt")
 
 
+def test_a_second_run_in_a_folder_is_refused_before_it_changes_anything(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (root / "params.yaml").read_bytes()
+    with module._only_run():
+        assert module.main(["--recipe", "rig", "--source", "elsewhere"]) == 2
+    assert "retrain: Another run is under way in this folder" in capsys.readouterr().err
+    assert (root / "params.yaml").read_bytes() == before
+
+
+def test_settings_that_change_meanwhile_end_a_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is published of stages of which some had the former settings."""
+    (root / "wish.txt").write_text("alpha edit\n")
+    published = outcome(root)["flow"] if (root / "runs/publish.json").exists() else None
+    assert module.main([]) == 2
+    assert "params.yaml was changed while this run was under way" in capsys.readouterr().err
+    assert (outcome(root)["flow"] if published else None) == published
+    git(root, "checkout", "-q", "wish.txt", "params.yaml")
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next try does not wait."""

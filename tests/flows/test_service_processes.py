@@ -1,6 +1,8 @@
 """Processes that outlive the command that started them, and settings of servers, without any server."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.services import process
+from infra.services import control, process
 from infra.services.__main__ import main
 from infra.services.servers import services
-from infra.services.settings import Home, load, load_secrets, save
+from infra.services.settings import Home, load, load_secrets, save, unknown_names
 
 
 def test_a_pid_of_somebody_else_means_nothing(tmp_path: Path) -> None:
@@ -32,6 +34,61 @@ def test_a_log_begins_anew_under_its_writer(tmp_path: Path, monkeypatch: pytest.
         writer.write(b"last\n")
     assert log.read_text() == "the next\nlast\n"
     assert log.with_name("mlflow.log.1").read_text() == "short\nand a long one\n"
+
+
+def test_a_full_disk_empties_a_log_and_ends_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    home, said, ended = Home(tmp_path), list[str](), list[str]()
+    home.make()
+    log = home.logs / "mlflow.log"
+    log.write_text("a long log")
+    monkeypatch.setattr(process, "KEEP", 5)
+    monkeypatch.setattr(process.shutil, "copyfile", full)
+
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(control, "up", lambda *_: None)
+    monkeypatch.setattr(control.time, "sleep", stop)
+    monkeypatch.setattr(control, "_end_all", lambda *_: ended.append("all"))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        control.keep(home, said.append)
+        assert log.read_text() == "" and said == [] and ended == ["all"], "it was asked to stop"
+        log.unlink()
+        monkeypatch.setattr(control, "up", full)
+        control.keep(home, said.append)
+        assert said == ["[Errno 28] No space left on device It will be tried again."]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def test_what_nobody_may_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".services"))
+
+    monkeypatch.setattr(control, "status", refused)
+    assert main(["status"], tmp_path) == 2
+    assert capsys.readouterr().err == (
+        f"services status: Permission denied: {tmp_path}/.services; mend it and try again.\n"
+    )
+
+
+def test_a_mistyped_secret_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.make()
+    load_secrets(home)
+    assert unknown_names(home) == []
+    with home.secrets.open("a") as file:
+        file.write("SLIMSTREAM_WEBHOK=https://x\nAWS_ACCESS_KEY_ID=y\n")
+    assert unknown_names(home) == ["SLIMSTREAM_WEBHOK"]
 
 
 def test_what_has_just_begun_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,23 @@
 """ingest on tiny rendered clips: a folder, the rig, and everything that may be wrong with them."""
 
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from slimstream.catalog.manifest import clip_id, read_manifest
-from slimstream.core.errors import UserError
+from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.core.progress import null_log
 from slimstream.pipeline.params import Params
 from slimstream.pipeline.stages import STAGES
 from slimstream.stages.ingest.params import BenchParams, IngestParams, PelletsParams, RigParams
 from slimstream.stages.ingest.scan import scan
+from slimstream.stages.ingest.sources import FolderSource
 from tests.unit.clips.rendered_clips import write_video
 
 RIG = Params(ingest=IngestParams(rig=RigParams(recordings=2, clips=1, seconds=0.2)))
@@ -46,6 +49,30 @@ def test_the_rig_becomes_raw_clips_and_a_manifest(tmp_path: Path) -> None:
     raw = tmp_path / "data/ingested" / first.path
     assert raw.stat().st_size == first.bytes and raw.name == f"{clip_id(first.name)}.mp4"
     assert sorted(path.name for path in raw.parent.iterdir()) == sorted(table.path)
+
+
+def test_what_came_while_a_source_went_away_is_not_fetched_again(
+    plant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first clip is still on its way, and then fails, when the second is there."""
+    fetch, there = FolderSource.fetch, threading.Event()
+
+    def slow(self: FolderSource, key: str, *more: Any) -> None:
+        if key.startswith("off"):
+            assert there.wait(10)
+            raise Unavailable("the source does not answer")
+        fetch(self, key, *more)
+        there.set()
+
+    paths = Paths(plant.parent)
+    scan(FOLDER.ingest, [], paths)
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSource, "fetch", slow)
+        patch.setattr(FolderSource, "workers", 2)
+        with pytest.raises(Unavailable):
+            run(FOLDER, plant.parent)
+    metrics, _ = run(FOLDER, plant.parent)
+    assert (metrics["fetched"], metrics["reused"]) == (1, 1)
 
 
 def test_the_other_plants_become_clips_and_a_manifest(tmp_path: Path) -> None:

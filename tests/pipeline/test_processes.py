@@ -56,6 +56,12 @@ def ranks(parent: subprocess.Popen[str], paths: Paths) -> list[psutil.Process]:
     return [found["0"], found["1"]]
 
 
+def listening(processes: list[psutil.Process]) -> set[str]:
+    """The addresses at which processes can be reached."""
+    found = [port for one in processes for port in one.net_connections("tcp") if port.status == "LISTEN"]
+    return {port.laddr.ip for port in found}
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     return not psutil.wait_procs(processes, timeout=30)[1]
 
@@ -71,6 +77,7 @@ def test_two_processes_that_are_killed_in_turn_end_where_one_does(
 
     parent = start(two, 2)
     both = ranks(parent, two)
+    assert listening([*both, psutil.Process(parent.pid)]) <= {"127.0.0.1", "::1"}
     both[1].kill()
     said = parent.communicate()[1]
     assert parent.returncode == 2 and gone(both)

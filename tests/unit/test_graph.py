@@ -16,7 +16,6 @@ PACKAGE = ROOT / "src/slimstream"
 UNREACHED = {
     "core/cluster.py": "a cluster: extraction and experiments ask",
     "core/environment.py": "where work is done: extraction and trainings ask",
-    "core/files.py": "split writes nothing that has to be whole",
     "core/fingerprint.py": "names packs and the states of trainings",
     "core/overwrite.py": "what the command line may write over",
     "core/parallel.py": "one process a core: neither split nor a training has any",

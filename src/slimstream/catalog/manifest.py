@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from slimstream.core.errors import UserError
+from slimstream.core.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +62,8 @@ def write_manifest(rows: Sequence[dict[str, Any]], path: Path) -> None:
     if table["id"].duplicated().any():
         one, other = table[table["id"].duplicated(keep=False)]["key"].head(2)
         raise UserError(f"{other}: its id is that of {one}; rename one of the two.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(path, index=False)
+    with atomic_write(path) as half:
+        table.to_parquet(half, index=False)
 
 
 def read_manifest(path: Path) -> "pd.DataFrame":

@@ -82,6 +82,7 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
         not args.dry_run,
         partial(_held_out_before, params, paths),
         Needs.of(params.validate_.min_clips, params.split.given),
+        _split_differs(params, paths),
     )
     if not args.json:
         print(result, flush=True)
@@ -94,6 +95,21 @@ def scan(args: argparse.Namespace, paths: Paths) -> None:
         print(f"scan: {sentence}", file=sys.stderr, flush=True)
     if args.json:  # the last line, for who reads both streams as one
         print(json.dumps({name: value for name, value in asdict(result).items() if name != "items"}))
+
+
+def _split_differs(params: Params, paths: Paths) -> bool:
+    """Whether the settings of `split` are no longer those of the last split."""
+    from pydantic import ValidationError
+
+    from slimstream.splits.params import SplitParams
+    from slimstream.stages.ingest.held_out import last_split_settings
+
+    if (before := last_split_settings(paths)) is None:
+        return False
+    try:
+        return SplitParams.model_validate(before) != params.split
+    except ValidationError:  # of an earlier version
+        return True
 
 
 def _held_out_before(params: Params, paths: Paths) -> "tuple[HeldOut, list[str]]":
@@ -190,6 +206,8 @@ def gc(args: argparse.Namespace, paths: Paths) -> None:
     """Print what is not needed any more and, with --yes, delete it."""
     from slimstream.registry.retention import collect
 
+    if not args.days >= 0:  # nor NaN
+        raise UserError(f"--days {args.days:g}: it is a number of days, 0 or more.")
     kinds = collect(paths, args.days, args.also)
     for kind in kinds:
         print("\n".join([str(kind), *(f"  {item}" for item in kind.items if args.list)]))

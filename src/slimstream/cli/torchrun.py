@@ -14,6 +14,7 @@ import time
 import uuid
 from pathlib import Path
 
+from slimstream.core.environment import MEETING
 from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.parallel import cores
 
@@ -73,14 +74,20 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
 
     # Its own log lines are replaced by one message below.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # Nothing of it may be reached from another machine: torch's own store listens on all addresses, to
+    # whoever connects. Processes of one machine find each other by files, and talk on the loopback interface.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     with tempfile.TemporaryDirectory(prefix="slimstream-") as logs:
+        os.environ[MEETING] = (Path(logs) / "processes").as_uri()
         config = LaunchConfig(
             run_id=uuid.uuid4().hex,
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=processes,
             rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
+            rdzv_endpoint=str(Path(logs) / "launcher"),
+            rdzv_configs={"store_type": "file"},
             local_addr="localhost",
             max_restarts=0,  # running the stage again continues from its saved state
             logs_specs=DefaultLogsSpecs(logs, redirects={rank: Std.ALL for rank in range(1, processes)}),
@@ -109,5 +116,5 @@ def run_distributed(stage: str, root: Path, processes: int) -> int:
                 "run it again to continue from the last epoch."
             ) from None
         finally:
-            del os.environ[LAUNCHER]
+            del os.environ[LAUNCHER], os.environ[MEETING]
     return 0

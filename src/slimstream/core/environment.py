@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from slimstream.core.errors import UserError
 
 DASK_VARIABLE, PROCESSES_VARIABLE = "SLIMSTREAM_DASK", "SLIMSTREAM_PROCESSES"
+MEETING = "SLIMSTREAM_MEETING"
+"""Address of a file (file://…) by which processes of one machine find each other; it is set by the one that
+starts them. Without it they use torchrun's address."""
 
 
 def dask_address() -> str | None:

@@ -1,4 +1,4 @@
-"""Atomic writes: a file or folder is complete or does not exist, so its presence means that it is done."""
+"""Atomic writes, so that the presence of a file or folder means that it is complete; locks of folders."""
 
 import os
 import socket
@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from slimstream.core.errors import UserError
 
 
 @contextmanager
@@ -39,3 +41,21 @@ def make_once(folder: Path, make: Callable[[Path], Path]) -> Path:
                 if not folder.is_dir():
                     raise
     return folder
+
+
+@contextmanager
+def locked(folder: Path, busy: str = "") -> Iterator[int]:
+    """Lock `folder` for this process; yields the lock's file descriptor.
+
+    A child process that inherits it holds the lock until it ends, even if this process is killed. If another
+    process holds it, this one waits or, when `busy` says why it cannot, raises UserError(busy).
+    """
+    import fcntl  # Windows, where the code of a bundle may run, has no such module
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError as error:
+            raise UserError(busy) from error
+        yield lock.fileno()

@@ -9,14 +9,13 @@ so a new setting does not change the keys.
 With `keep`, results of other code are used where there are none of the present code; they are not `current`.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -28,7 +27,7 @@ from ruamel.yaml import YAML
 
 from slimstream.catalog.manifest import group_columns
 from slimstream.core.errors import UserError
-from slimstream.core.files import atomic_write
+from slimstream.core.files import atomic_write, locked
 from slimstream.core.fingerprint import code_key, declared_code, stage_code, stages_of_graph
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
@@ -312,19 +311,3 @@ def write_settings(paths: Paths, settings: Mapping[str, Any]) -> None:
     """Write `settings` to params.yaml."""
     with paths.params.open("w") as file:
         YAML(typ="safe").dump(dict(settings), file)
-
-
-@contextmanager
-def locked(folder: Path, busy: str = "") -> Iterator[int]:
-    """Lock `folder` for this process; yields the lock's file descriptor.
-
-    A child process that inherits it holds the lock until it ends, even if this process is killed. If another
-    process holds it, this one waits or, when `busy` says why it cannot, raises UserError(busy).
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError as error:
-            raise UserError(busy) from error
-        yield lock.fileno()

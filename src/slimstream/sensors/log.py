@@ -18,6 +18,8 @@ from slimstream.training.metrics.classification import Floats, Ints
 
 BREAK_PERIODS = 1.5
 """A time step of more periods is a break in the log. Windows do not cross breaks."""
+SINCE_1970 = 1e8
+"""Larger numbers of seconds are taken for dates (Unix time), smaller ones count from some start."""
 MAX_BREAKS = 0.1
 """A log with a larger share of breaks is refused, because it is not sampled regularly."""
 
@@ -50,7 +52,13 @@ def read_logs(files: Sequence[Path], p: SensorRecipe) -> SensorLogs:
     _refuse_copies(files)
     tables = [_table(path, p) for path in files]
     sensors = _sensors(files, tables, p)
-    values = [_values(path, table, sensors, p) for path, table in zip(files, tables, strict=True)]
+    times = [_times(path, table, p) for path, table in zip(files, tables, strict=True)]
+    values = [
+        _values(path, table, sensors, time.piece, p)
+        for path, table, time in zip(files, tables, times, strict=True)
+    ]
+    if not p.sensors:
+        _refuse_counters(files, sensors, values)
     for path, table in zip(files, tables, strict=True):
         _check_labels(path, table[p.label], p)
 
@@ -63,7 +71,6 @@ def read_logs(files: Sequence[Path], p: SensorRecipe) -> SensorLogs:
             f"{_all(files)}: {names}, so nothing can be learnt from it; choose others in `sensors`."
         )
 
-    times = [_times(path, table, p) for path, table in zip(files, tables, strict=True)]
     _refuse_overlap(files, times)
     periods = [time.period for time in times]
     if max(periods) > 1.05 * min(periods):
@@ -108,7 +115,7 @@ def _refuse_copies(files: Sequence[Path]) -> None:
 
 
 def _refuse_overlap(files: Sequence[Path], times: Sequence[_Time]) -> None:
-    """Raise UserError when two files overlap in time. Needs dates; seconds alone cannot show it."""
+    """Raise UserError when two files overlap in time. Needs dates: seconds from some start cannot show it."""
     dated = [(t.first, t.last, path) for t, path in zip(times, files, strict=True) if t.first and t.last]
     for (_, end, one), (start, _, other) in pairwise(sorted(dated)):
         if start <= end:
@@ -163,7 +170,40 @@ def _sensors(files: Sequence[Path], tables: Sequence[pd.DataFrame], p: SensorRec
     return sensors
 
 
-def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: SensorRecipe) -> Floats:
+def _refuse_counters(files: Sequence[Path], sensors: Sequence[str], values: Sequence[Floats]) -> None:
+    """Raise UserError for a column that rises, or falls, from each row to the next in all files.
+
+    It is a time or the number of the row rather than a sensor, and would tell states by when they were.
+    """
+    steps = [np.diff(value, axis=0) for value in values]
+    counts = np.all([np.all(s > 0, axis=0) for s in steps], axis=0)
+    counts |= np.all([np.all(s < 0, axis=0) for s in steps], axis=0)
+    if counts.any():
+        name = sensors[int(counts.argmax())] or "(no name)"
+        raise UserError(
+            f"{_all(files)}: column {name} rises or falls from every row to the next, as a time or a row "
+            "number does: name it as `time` or under `ignore`; if it is a sensor, name all in `sensors`."
+        )
+
+
+def _refuse_points(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: SensorRecipe) -> None:
+    """Raise UserError for a point in a number where `decimal` is a comma: 1.234 may be above a thousand."""
+    if p.decimal == ".":
+        return
+    names = [name for name in sensors if name in table]
+    how: dict[str, Any] = {"sep": p.separator, "skipinitialspace": True, "index_col": False}
+    text = pd.read_csv(path, usecols=names, dtype=str, na_filter=False, **how)
+    for name in names:
+        if (pointed := text[name].str.contains(".", regex=False)).any():
+            row = int(pointed.argmax())
+            raise UserError(
+                f"{path}, line {row + 2}: sensor {name} reads {text[name][row]!r}, with a point, and "
+                f"`decimal` is {p.decimal!r}: write numbers without separators of thousands."
+            )
+
+
+def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], piece: Ints, p: SensorRecipe) -> Floats:
+    _refuse_points(path, table, sensors, p)
     columns = []
     for name in sensors:
         number = pd.to_numeric(table[name], errors="coerce").astype(float)
@@ -177,7 +217,7 @@ def _values(path: Path, table: pd.DataFrame, sensors: Sequence[str], p: SensorRe
         number = number.where(np.isfinite(number))
         missing = number.isna()
         if p.fill:
-            number = number.ffill(limit=p.fill)
+            number = number.groupby(piece).ffill(limit=p.fill)  # not across a break
         if number.isna().any():
             row = int(number.isna().argmax())
             gap = int(missing.groupby((~missing).cumsum()).sum().max())
@@ -235,6 +275,8 @@ def _times(path: Path, table: pd.DataFrame, p: SensorRecipe) -> _Time:
             f"{path}: the time from row to row is not regular (mostly {period:g} s); resample the log."
         )
     piece = np.concatenate([[0], np.cumsum(breaks)])
+    if stamps is None and seconds.iloc[0] > SINCE_1970:
+        stamps = pd.to_datetime(seconds, unit="s", utc=True)
     if stamps is None:
         return _Time(piece, period)
     return _Time(piece, period, stamps.iloc[0], stamps.iloc[-1])

@@ -9,6 +9,7 @@ import pandas as pd
 from slimstream.catalog.manifest import group_columns
 from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
+from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.core.progress import Log
 from slimstream.splits.columns import (
@@ -77,8 +78,8 @@ def run(split: SplitParams, publish__gate__min_clips: int, paths: Paths, log: Lo
     for sentence in filter(None, messages):
         print(f"split: {sentence}", file=sys.stderr)
 
-    paths.split.parent.mkdir(parents=True, exist_ok=True)
-    parts.to_parquet(paths.split, index=False)
+    with atomic_write(paths.split) as half:  # the next scan reads from it who was test
+        parts.to_parquet(half, index=False)
     paths.split_info.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n")
     return metrics
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from slimstream.core.environment import MEETING
 from slimstream.core.errors import UserError
 
 TIMEOUT = timedelta(days=1)
@@ -35,7 +36,7 @@ def world_size() -> int:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the process group of torchrun. Raises UserError when there are more processes than GPUs."""
+    """Join the process group of torchrun, or of MEETING. Raises UserError for more processes than GPUs."""
     on_gpu, local_rank = torch.cuda.is_available(), int(os.environ["LOCAL_RANK"])
     if on_gpu and local_rank >= torch.cuda.device_count():
         raise UserError(
@@ -43,7 +44,13 @@ def process_group() -> Iterator[None]:
         )
     if on_gpu:
         torch.cuda.set_device(local_rank)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        init_method=os.environ.get(MEETING, "env://"),
+        timeout=TIMEOUT,
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
     yield
     dist.destroy_process_group()
 

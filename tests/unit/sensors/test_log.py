@@ -119,3 +119,42 @@ def test_files_that_do_not_go_together(tmp_path: Path) -> None:
     assert "the log is empty" in refusal([tmp_path / "empty.csv"])
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 10)
     assert "cannot be read as CSV in UTF-8" in refusal([tmp_path / "binary.csv"])
+
+
+def test_a_time_or_row_number_is_no_sensor(tmp_path: Path) -> None:
+    """pandas saves a table with its row numbers; by them any state could be told."""
+    frame = simulated_table(["a", "b"])
+    path = write_log(frame.assign(number=range(400)), tmp_path)
+    assert "column number rises or falls from every row to the next" in refusal([path])
+    assert "number" in read_logs([path], settings(sensors=["s0", "number"])).sensors, (
+        "if it is said to be one"
+    )
+    assert "number" not in read_logs([path], settings(ignore=["number"])).sensors
+
+
+def test_files_that_share_time_are_refused_by_unix_seconds_too(tmp_path: Path) -> None:
+    frame = simulated_table(["a", "b"])
+    files = [
+        write_log(frame.assign(t=frame["t"] + start), tmp_path, f"{start}.csv")
+        for start in (1_700_000_000, 1_700_000_370)
+    ]
+    assert "begins at 2023-11-14 22:19:30+00:00, before" in refusal(files)
+
+
+def test_a_value_does_not_reach_across_a_break(tmp_path: Path) -> None:
+    frame = simulated_table(["a", "b"])
+    frame["t"] += np.where(frame["t"] >= 100, 9000, 0)
+    frame.loc[100, "s1"] = np.nan
+    assert "line 102: sensor s1 has no value" in refusal([write_log(frame, tmp_path)], fill=2)
+
+
+def test_a_point_beside_decimal_commas_is_refused(tmp_path: Path) -> None:
+    """1.234 with a decimal comma is a thousand and more, and would be read as 1.234."""
+    frame = simulated_table(["a", "b"])
+    frame = frame.assign(s1=[f"{value:.3f}".replace(".", ",") for value in frame["s1"]])
+    frame.loc[7, "s1"] = "1.234,5"
+    frame.loc[8, "s1"] = "1.234"
+    path = tmp_path / "log.csv"
+    frame.to_csv(path, index=False, sep=";", decimal=",")
+    said = refusal([path], separator=";", decimal=",")
+    assert "line 9: sensor s1 reads '1.234,5'" in said

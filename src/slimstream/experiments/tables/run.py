@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 from slimstream.core.errors import UserError
+from slimstream.core.files import locked
 from slimstream.core.paths import Paths
 from slimstream.experiments.runner import check_jobs, run_steps
-from slimstream.experiments.stage_runs import locked
 from slimstream.experiments.tables.asked import Asked, open_protocol, with_answers
 from slimstream.experiments.tables.cells import Cell, chain, stage_of_model
 from slimstream.experiments.tables.heat_maps import draw_heat_maps

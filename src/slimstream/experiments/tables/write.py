@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from slimstream.core.files import atomic_write
+from slimstream.core.files import atomic_write, locked
 from slimstream.core.paths import Paths
-from slimstream.experiments.stage_runs import locked
 from slimstream.experiments.tables.claims import Counted, Judged, judge, judge_twice
 from slimstream.experiments.tables.figures import draw, have_curves
 from slimstream.experiments.tables.protocols import Folds, Protocol, Replicates, Splits

@@ -8,11 +8,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.stages.ingest.reserved_folders import dvc_cache, stages
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Group = frozenset[tuple[str, str]]
 """The values that make a group, by column, such as {("camera", "roof")}."""
@@ -71,10 +74,9 @@ class LastSplit:
 def last_split(paths: Paths) -> LastSplit:
     """Read the last split from data/split.parquet and data/manifest.parquet, or their copies in DVC's cache.
 
-    Empty when there was no split yet. Raises UserError when dvc.lock names a split that is not here.
+    Empty when there was no split yet. Raises UserError when dvc.lock names a split that is not here, and for
+    a file that cannot be read.
     """
-    import pandas as pd
-
     split, info = _find_out(paths.split, paths), _find_out(paths.split_info, paths)
     clips = _find_out(paths.manifest, paths) or _find_out(paths.clips, paths)
     if split is None:
@@ -85,11 +87,11 @@ def last_split(paths: Paths) -> LastSplit:
                 f"run `dvc checkout {name}` (or `dvc pull {name}`), or delete dvc.lock to go on without."
             )
         return LastSplit()
-    parts = pd.read_parquet(split, columns=["id", "part"])
+    parts = _read(split, columns=["id", "part"])
     tested = frozenset(parts.loc[parts["part"] == "test", "id"])
     if clips is None:
         return LastSplit(tested)
-    table = pd.read_parquet(clips)
+    table = _read(clips)
     table = table[table["sha256"] != ""]  # never fetched
     contents = dict(zip(table["id"], table["sha256"], strict=True))
     group_by = json.loads(info.read_text(encoding="utf-8")).get("group_by", []) if info else []
@@ -97,6 +99,28 @@ def last_split(paths: Paths) -> LastSplit:
     known = set(group_by) <= set(table)
     groups = (group(row, group_by) for row in rows.to_dict("records")) if group_by and known else ()
     return LastSplit(tested, HeldOut(frozenset(rows["sha256"]), frozenset(groups)), contents)
+
+
+def last_split_settings(paths: Paths) -> dict[str, Any] | None:
+    """The settings of `split` that the last split had, by dvc.lock; None when it names none."""
+    name = paths.split.relative_to(paths.root).as_posix()
+    for stage in stages(paths.root / "dvc.lock"):
+        if any(out.get("path") == name for out in stage.get("outs", ())):
+            settings = stage.get("params", {}).get(paths.params.name, {}).get("split")
+            return settings if isinstance(settings, dict) else None
+    return None
+
+
+def _read(file: Path, **how: Any) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(file, **how)
+    except (OSError, ValueError) as error:  # what pyarrow raises for a damaged file is one of these
+        raise UserError(
+            f"{file} cannot be read, so the scan cannot tell which clips must stay in the test part: delete "
+            "it and run `dvc checkout`."
+        ) from error
 
 
 def _find_out(file: Path, paths: Paths) -> Path | None:

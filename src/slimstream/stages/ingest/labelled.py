@@ -119,7 +119,7 @@ def read_corrections(file: Path) -> dict[str, tuple[str, str]]:
     if "was" not in header:
         raise UserError(f"{file} is no table of path, was and label: mend it, or delete it.")
     rows = (dict(zip(header, cells, strict=False)) for _, cells in lines)
-    return {row["path"]: (row.get("was", ""), row.get("label", "")) for row in rows}
+    return {row["path"]: (row.get("was", ""), row.get("label", "")) for row in rows if row.get("path")}
 
 
 def _corrected(own: Listing, corrections: dict[str, tuple[str, str]]) -> Listing:

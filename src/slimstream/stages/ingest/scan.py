@@ -85,6 +85,7 @@ def scan(
     write: bool = True,
     ask: HeldOutLookup | None = None,
     needs: Needs = NOTHING,
+    split_differs: bool = False,
 ) -> ScanResult:
     """List `source` (or ingest.source) and update source.lock.json when something has changed.
 
@@ -93,8 +94,9 @@ def scan(
 
     `group_by` is split.group_by: clips of groups that were test stay test. Without `write` the file is not
     written. `ask` is called when the lock or the last split is missing: it returns further clips and groups
-    known to have been in a test part, and messages about them. Raises UserError when the source cannot be
-    listed.
+    known to have been in a test part, and messages about them. `split_differs`: the settings of `split` are
+    no longer those of the last one, whose test clips are then recorded, too. Raises UserError when the source
+    cannot be listed.
     """
     uri = normalise(source or ingest.source)
     source_ = open_source(ingest, uri, paths)
@@ -114,9 +116,13 @@ def scan(
     found = {item.key: item for item in listing.items}
     differs = old is None or old.source != uri or old.listing != listing or old.columns != ingest.columns
     notes: list[str] = []
-    if differs and write:
+    if (differs or split_differs) and write:
         held_out, memory, notes = _mark_held_out(group_by, paths, uri, found, old, ask)
-        _write_lock(Lock(uri, listing, held_out, memory, ingest.columns), paths.source_lock)
+        lock = Lock(uri, listing, held_out, memory, ingest.columns)
+        if split_differs and old and (more := memory.sha256 - old.memory.sha256):
+            notes.append(f"the settings of split have changed: {len(more)} test clips of before stay test.")
+        if lock != old:
+            _write_lock(lock, paths.source_lock)
     return ScanResult(
         source=uri,
         clips=len(found),

@@ -5,7 +5,7 @@ A clip that cannot be fetched or opened becomes a row with a `problem`; the othe
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,7 +76,10 @@ def run(ingest: IngestParams, paths: Paths, log: Log) -> dict[str, float]:
 
 
 def _fetch_all(source: Source, store: Store, items: list[Item]) -> Iterator[tuple[Item, Stored | str, bool]]:
-    """Yield every item with its clip in the store (or why there is none) and whether it was there before."""
+    """Yield every item with its clip in the store (or why there is none) and whether it was there before.
+
+    Clips are remembered as they come, also those that come after an error: the next run does not fetch them.
+    """
 
     def fetch(item: Item) -> Stored | str:
         try:
@@ -93,15 +96,21 @@ def _fetch_all(source: Source, store: Store, items: list[Item]) -> Iterator[tupl
     if not wanted:
         return
     pool = ThreadPoolExecutor(source.workers)
+    coming = {pool.submit(fetch, item): item for item in wanted}
+
+    def take(future: Future[Stored | str]) -> tuple[Item, Stored | str, bool]:
+        item, outcome = coming.pop(future), future.result()
+        if isinstance(outcome, Stored):
+            store.remember(source.name, item.key, item.stat, outcome)
+        return item, outcome, False
+
     try:
-        for item, outcome in progress_bar(
-            zip(wanted, pool.map(fetch, wanted), strict=True), "ingest", len(wanted)
-        ):
-            if isinstance(outcome, Stored):
-                store.remember(source.name, item.key, item.stat, outcome)
-            yield item, outcome, False
+        for future in progress_bar(as_completed(list(coming)), "ingest", len(wanted)):
+            yield take(future)
     finally:
         pool.shutdown(cancel_futures=True)
+        for future in [one for one in coming if not one.cancelled() and not one.exception()]:
+            take(future)
 
 
 def _suffix(item: Item) -> str:

@@ -8,6 +8,7 @@ from slimstream.catalog.manifest import clip_id
 from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params
+from slimstream.stages.ingest.held_out import last_split_settings
 from slimstream.stages.ingest.params import IngestParams
 from slimstream.stages.ingest.scan import read_lock, scan
 
@@ -117,6 +118,36 @@ def test_tested_clips_stay_held_out_when_something_is_new(paths: Paths) -> None:
     add(paths, "on/10.mp4")
     scan(PARAMS.ingest, PARAMS.split.group_by, paths)
     assert held_out(paths) == ["on/1.mp4", "on/2.mp4"], "once tested, always held out"
+
+
+def test_other_settings_of_split_do_not_free_what_was_tested(paths: Paths) -> None:
+    """With nothing new, another seed would let networks learn from clips that earlier ones were judged on."""
+    lock = DVC_LOCK.replace(
+        "    outs:", "    params:\n      params.yaml:\n        split:\n          seed: 0\n    outs:"
+    )
+    scan(PARAMS.ingest, [], paths)
+    split(paths, "on/1.mp4")
+    pd.DataFrame([{"id": clip_id("on/1.mp4"), "sha256": "a1"}]).to_parquet(paths.manifest)
+    (paths.root / "dvc.lock").write_text(lock)
+    assert last_split_settings(paths) == {"seed": 0}
+    before = paths.source_lock.read_bytes()
+    assert not scan(PARAMS.ingest, [], paths).differs and paths.source_lock.read_bytes() == before
+    found = scan(PARAMS.ingest, [], paths, split_differs=True)
+    assert not found.differs and held_out(paths) == ["on/1.mp4"]
+    assert "the settings of split have changed: 1 test clips of before stay test" in str(found)
+    before = paths.source_lock.read_bytes()
+    assert not scan(PARAMS.ingest, [], paths, split_differs=True).notes, "it is said once"
+    assert paths.source_lock.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["split", "manifest"])
+def test_a_damaged_table_is_named(paths: Paths, name: str) -> None:
+    scan(PARAMS.ingest, [], paths)
+    split(paths, "on/1.mp4")
+    getattr(paths, name).write_bytes(b"PAR1")
+    add(paths, "on/9.mp4")
+    with pytest.raises(UserError, match=rf"{name}\.parquet cannot be read.*dvc checkout"):
+        scan(PARAMS.ingest, [], paths)
 
 
 def test_a_split_that_is_not_checked_out_is_asked_for(paths: Paths) -> None:
