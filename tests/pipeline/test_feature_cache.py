@@ -27,6 +27,17 @@ def test_a_network_answers_alike_from_its_trunk(batch: Batch, tmp_path: Path) ->
         assert torch.equal(model.maps(model.frozen_features(batch.clip))[1], model.maps(batch.clip)[1])
 
 
+def test_networks_with_the_same_weights_and_another_dilation_do_not_share(
+    batch: Batch, tmp_path: Path
+) -> None:
+    plain = create_model("two_stream_efficientnetv2", 3, freeze="all").eval()
+    dilated = create_model("two_stream_dilated_efficientnetv2", 3, freeze="all").eval()
+    dilated.load_state_dict(plain.state_dict())
+    maps = [next(iter(cache_frozen_features(net, [batch], tmp_path))).clip for net in (plain, dilated)]
+    own = dilated.frozen_features(batch.clip)
+    assert (maps[1].float() - own).norm() < 0.01 * own.norm() < 0.1 * (maps[0].float() - own).norm()
+
+
 def test_what_follows_the_trunk_learns(batch: Batch, tmp_path: Path) -> None:
     model = create_model("two_stream_efficientnet_lite0", 3, freeze=6).train()
     # Made while the trunk is at work, as a training's are: labels are kept for the gradient, too.

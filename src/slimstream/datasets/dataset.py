@@ -178,7 +178,7 @@ def training_batches(
     """Yield all clips once, shuffled, with `frames` sampled frames each, augmented, as float32 0..255.
 
     At most as many frames as the longest clip has are sampled. A last batch of one clip is avoided where
-    possible, because batch norm needs more. Of each batch only `share` is loaded. Networks that see different
+    possible, because batch norm needs more. Of each batch only `shard` is loaded. Networks that see different
     parts of the packs get the same augmentation of a clip.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(clips))
@@ -198,12 +198,18 @@ def training_batches(
     return Batches(_chunks(order, batch_size), load)
 
 
-def evaluation_batches(clips: ClipDataset, batch_size: int) -> Batches:
-    """Return batches of all clips, uint8, with every frame. The clips of a batch have equal length."""
+def evaluation_batches(
+    clips: ClipDataset, batch_size: int, drawn: npt.NDArray[np.int64] | None = None
+) -> Batches:
+    """Return batches of all clips, or of the indices `drawn`, uint8, with every frame.
+
+    The clips of a batch have equal length.
+    """
     lengths = np.array(clips.lengths)
+    wanted = np.arange(len(lengths)) if drawn is None else np.sort(drawn)
     chunks = [
         chunk[start : start + batch_size]
-        for chunk in (np.flatnonzero(lengths == length) for length in np.unique(lengths))
+        for chunk in (wanted[lengths[wanted] == length] for length in np.unique(lengths))
         for start in range(0, len(chunk), batch_size)
     ]
 

@@ -1,5 +1,7 @@
 """Base class of all networks: features of a clip and a linear head."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,8 @@ class Standardise(nn.BatchNorm1d):
     """Standardise features (B, F) by *running* mean and variance, in training too.
 
     A step has few clips, so the statistics of one batch would be too noisy. Over the first hundred batches
-    the running statistics are exact, afterwards they are exponential averages.
+    the running statistics are exact, afterwards they are exponential averages; with momentum None they are
+    exact over all batches, as those of batch norm.
     """
 
     MEMORY = 100
@@ -74,10 +77,12 @@ class Standardise(nn.BatchNorm1d):
         if self.training:
             with torch.no_grad():
                 count += 1
-                step = 1 / count.float().clamp(max=self.MEMORY)
+                step = 1 / count.float().clamp(max=math.inf if self.momentum is None else self.MEMORY)
                 before = x - mean
                 mean += step * before.mean(0)
                 var += step * ((before * (x - mean)).mean(0) - var)
+                if len(x) == 1:  # the first clip alone has no variance to divide by
+                    var = torch.where(count > 1, var, torch.ones_like(var))
         return (x - mean) / (var + self.eps).sqrt()
 
 

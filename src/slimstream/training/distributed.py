@@ -25,7 +25,7 @@ TIMEOUT = timedelta(days=1)
 
 
 def rank() -> int:
-    """Rank of this process, 0 .. count() - 1. Only rank 0 writes files."""
+    """Rank of this process, 0 .. world_size() - 1. Only rank 0 writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 

@@ -105,7 +105,8 @@ def write_array(file: Path, array: np.ndarray) -> None:
 
 
 def _key(layers: nn.Module) -> str:
-    return hashlib.sha256(f"{weight_hash(layers)} {_code()}".encode()).hexdigest()
+    # With their settings, which `repr` shows: dilation changes what weights of the same shapes make.
+    return hashlib.sha256(f"{weight_hash(layers)} {layers!r} {_code()}".encode()).hexdigest()
 
 
 @cache

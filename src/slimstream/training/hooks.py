@@ -1,7 +1,7 @@
 """Forward hooks that record logits, features and feature maps of a network.
 
-All terms of an objective can then use the same forward pass. Each `…_of` yields a list; every forward pass
-within the block appends one entry.
+All terms of an objective can then use the same forward pass. Each `capture_…` yields a list; every forward
+pass within the block appends one entry.
 """
 
 from collections.abc import Callable, Iterator, Mapping

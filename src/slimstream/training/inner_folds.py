@@ -74,7 +74,10 @@ def val_fold(group: Sequence[Any]) -> InnerFolds:
 
 
 def _together(unit: Ints, truth: Ints, folds: int) -> Ints:
-    """Put whole units into `folds` folds with about the same share of each class; (N,) fold of each clip."""
+    """Put whole units into `folds` folds, those of a class in turn; (N,) fold of each clip.
+
+    A unit counts once, whatever its size, and for the class of its first clip.
+    """
     units, first = np.unique(unit, return_index=True)
     # Units of one class follow one another and go to the folds in turn.
     order = np.lexsort((units, truth[first]))

@@ -6,7 +6,7 @@ as an uninterrupted one. Several processes may share each step (`training.distri
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from slimstream.training.objectives import Objective
 from slimstream.training.params import FitParams
 from slimstream.training.schedules import multiplier
 
-STREAMS = ("rgb.", "flow.", "joint.")
+STREAMS = ("rgb.", "flow.", "joint.", "stages.")
 """Prefixes of backbone parameters, which are trained with `backbone_lr`."""
 
 Row = dict[str, float]
@@ -201,7 +201,17 @@ def _optimiser(model: nn.Module, objective: nn.Module, p: FitParams) -> torch.op
 def _average(model: nn.Module, p: FitParams) -> AveragedModel | None:
     if not p.ema:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(p.ema), use_buffers=True)
+    blend = get_ema_multi_avg_fn(p.ema)
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        """Of tensors of one type; whole numbers, such as an order of channels, have no mean."""
+        if averaged[0].is_floating_point():
+            blend(list(averaged), list(current), count)
+        else:
+            for mean, value in zip(averaged, current, strict=True):
+                mean.copy_(value)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def _score(row: Row) -> tuple[float, float]:

@@ -24,9 +24,8 @@ def multiplier(epoch: float, p: FitParams, history: Sequence[Mapping[str, float]
         return p.warmup_from + (1 - p.warmup_from) * max(since, 1e-3) / p.warmup_epochs
     match p.schedule:
         case "cosine":
-            return 0.5 * (
-                1 + math.cos(math.pi * (since - p.warmup_epochs) / max(1, length - p.warmup_epochs))
-            )
+            down = length - p.warmup_epochs
+            return 0.5 * (1 + math.cos(math.pi * (since - p.warmup_epochs) / down)) if down > 0 else 0.0
         case "step":
             return math.prod(p.decay for share in p.decay_at if epoch >= share * p.epochs)
         case "plateau":

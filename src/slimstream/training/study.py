@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -249,13 +250,12 @@ class Study:
 
         Using val clips makes validation slightly optimistic. It only compares compressed networks, which all
         use them, and with few cameras the additional clips help. Of more than `at_most` clips a fixed random
-        subset is used. `whole`: do not replace the clips by their frozen features.
+        subset is used. `raw`: do not replace the clips by their frozen features.
         """
-        batches = clip_batches(self.both)
+        drawn = None
         if at_most and at_most < len(self.both):
-            drawn = np.sort(np.random.default_rng(0).choice(len(self.both), at_most, replace=False))
-            kept = (chunk[np.isin(chunk, drawn)] for chunk in batches.chunks)
-            batches = Batches([chunk for chunk in kept if len(chunk)], batches.load)
+            drawn = np.random.default_rng(0).choice(len(self.both), at_most, replace=False)
+        batches = clip_batches(self.both, drawn)
         seen = batches if raw else cache_frozen_features(model, batches, self.paths.cache)
         return (batch.clip for batch in seen)
 
@@ -270,10 +270,10 @@ def write_curves(file: Path, history: Sequence[Row]) -> None:
     pd.DataFrame(history, columns=None if history else CURVES).to_csv(file, index=False)
 
 
-def clip_batches(clips: ClipDataset) -> Batches:
-    """Batches of all clips, not augmented, with every frame."""
+def clip_batches(clips: ClipDataset, drawn: npt.NDArray[np.int64] | None = None) -> Batches:
+    """Batches of all clips, or of the indices `drawn`, not augmented, with every frame."""
     longest = max(clips.lengths, default=1)
-    return evaluation_batches(clips, batch_size=max(1, EVALUATION_FRAMES // longest))
+    return evaluation_batches(clips, max(1, EVALUATION_FRAMES // longest), drawn)
 
 
 def predict(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:

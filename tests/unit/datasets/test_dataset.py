@@ -161,6 +161,7 @@ def test_clips_are_shown_as_a_network_sees_them(clips: ClipDataset) -> None:
     batch = next(iter(train(few, augment=AugmentParams(brightness=0.5, vflip=0.5))))
     assert batch.clip.shape == (4, 3, 2, 8, 10)
     assert evaluation_batches(few, 4).chunks[0].tolist() == [0, 1, 2, 3]
+    assert [c.tolist() for c in evaluation_batches(few, 2, np.array([3, 0, 2])).chunks] == [[0, 2], [3]]
 
 
 def test_pieces_are_few_and_none_is_one_clip_unless_it_must_be() -> None:

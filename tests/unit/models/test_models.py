@@ -93,6 +93,23 @@ def test_standardise_learns_the_statistics_of_all_it_saw() -> None:
     assert torch.equal(scaler.running_mean, before)
 
 
+def test_standardise_does_not_blow_up_the_first_clip() -> None:
+    x = torch.randn(1, 4, requires_grad=True)
+    Standardise(4)(x).sum().backward()
+    assert x.grad is not None and x.grad.abs().max() <= 1
+
+
+def test_standardise_forgets_unless_its_momentum_is_none() -> None:
+    """As batch norm, which is recalibrated like that: all batches weigh alike, not the last hundred more."""
+    forgetful, exact = Standardise(1), Standardise(1)
+    exact.momentum = None
+    for value in [0.0] * 300 + [1.0] * 300:
+        for scaler in (forgetful, exact):
+            scaler(torch.tensor([[value - 0.5], [value + 0.5]]))
+    assert forgetful.running_mean.item() > 0.9
+    assert (exact.running_mean.item(), exact.running_var.item()) == pytest.approx((0.5, 0.5), abs=1e-3)
+
+
 def test_a_head_fitted_elsewhere_is_taken_exactly() -> None:
     model = create_model("frozen_efficientnet_lite0", 3, pretrained=False).eval()
     clip = clip_of(3)

@@ -181,3 +181,26 @@ def test_streams_learn_at_the_backbone_rate(tmp_path: Path) -> None:
     net, _ = train(tmp_path, SETTINGS.model_copy(update={"backbone_lr": 0.0}))
     assert torch.equal(net.rgb.weight, before)
     assert not torch.equal(net.head.weight, Net().head.weight)
+
+
+def test_the_average_of_weights_keeps_whole_numbers(tmp_path: Path) -> None:
+    """An order of channels has no mean: truncated, 0.9 · 7 + 0.1 · 7 is 6."""
+    net, seen = Net(), []
+    net.register_buffer("order", torch.arange(64))
+
+    def see(model: nn.Module) -> dict[str, float]:
+        seen.append(model.get_buffer("order").clone())
+        return validate(model)
+
+    p = FitParams(epochs=2, lr=0.01, ema=0.9, select="last")
+    fit(
+        net,
+        objective=PLAIN,
+        batches=batches,
+        validate=see,
+        p=p,
+        clips=CLIPS,
+        folder=tmp_path,
+        log=null_log,
+    )
+    assert all(torch.equal(order, torch.arange(64)) for order in seen) and len(seen) == 2

@@ -41,6 +41,11 @@ def test_warm_restarts_run_through_warm_up_and_cosine_again() -> None:
     assert [at(5 + e, warmup_epochs=1, cycles=2) for e in (0.5, 1, 3, 5)] == pytest.approx(cycle, abs=1e-6)
 
 
+def test_a_descent_shorter_than_an_epoch_reaches_zero_too() -> None:
+    short = FitParams(epochs=3, cycles=2, warmup_epochs=1, schedule="cosine")
+    assert multiplier(1.25, short) == pytest.approx(0.5) and multiplier(2.9999, short) < 1e-6
+
+
 def test_a_restart_without_warm_up_jumps_to_the_peak() -> None:
     assert [at(epoch, cycles=2) for epoch in (0, 2.5, 5, 7.5, 10)] == pytest.approx([1, 0.5, 1, 0.5, 0])
 

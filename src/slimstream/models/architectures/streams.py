@@ -139,6 +139,10 @@ def join_streams(
 
     The other settings are those of `two_stream`.
     """
+    if fusion == "fc" and grid > 1:
+        raise UserError(
+            "model_args: fc fusion leaves no map to cut into cells; leave out grid, or choose another fusion."
+        )
     modules = {"cafm": CAFM, "conv": Convolution, "fc": FullyConnected}
     per_frame = (width or channels) * grid**2 * (1 if fusion in ("conv", "fc") else 2)
     if callable(pool):

@@ -177,7 +177,7 @@ class TwoStream(Classifier):
     def features(self, clip: Tensor) -> Tensor:
         """Clip (B, T, 5, H, W) to the features for the head (B, F'), float32, before standardisation.
 
-        Here and in the methods below, a clip may also be the result of `trunk`.
+        Here and in the methods below, a clip may also be what the frozen layers have made of it.
         """
         return self.pool(self.frame_features(clip))
 

@@ -170,7 +170,10 @@ def _imagenet() -> list[Tensor]:
     from torchvision.models import GoogLeNet_Weights
 
     try:
-        state = GoogLeNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
+        # weights_only: no code in the file is executed.
+        state = GoogLeNet_Weights.IMAGENET1K_V1.get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
     except OSError as error:
         raise UserError(
             "The weights of Inception-v1 could not be fetched: go online once or set pretrained: false."

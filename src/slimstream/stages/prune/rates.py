@@ -105,7 +105,8 @@ def _try(
     """Make the network at `rate`; write it, its exported form, what it answers and what it costs."""
     model, card = load_model(study.paths.model(parent), create_model)
     p = at_rate(p, rate)
-    # Not the best epoch on val: these clips judge the rates, and rate 0 has no such choice.
+    # Not the best epoch on val, because these clips judge the rates. Rate 0 is judged as `train` left it:
+    # with train.fit.select: best, these clips chose its epoch, so it looks somewhat better than it is.
     p = p.model_copy(update={"fit": p.fit.model_copy(update={"select": "last"})})
     report, restored = compress(model, study, p, parent)
     metrics = with_prefix("restore", restored)

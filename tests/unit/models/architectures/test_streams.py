@@ -140,6 +140,7 @@ def test_any_of_them_may_compare_angles(name: str, kwargs: dict[str, object]) ->
         ("efficientnetv2", {"position": "mbconv4"}, "after 'mbconv4' need fusion: conv.*'concat' fits"),
         ("resnet", {"shared": True, "flow_channels": 2}, "two-channel flow into a shared backbone"),
         ("resnet", {"fusion": "average", "head": "cosine"}, "average fusion .* head: cosine does not"),
+        ("efficientnet_lite0", {"fusion": "fc", "grid": 3}, "fc fusion leaves no map"),
         ("resnet", {"freeze": 6}, "6 stages cannot be frozen, the backbone has 5"),
         ("resnet", {"fusion": "sum"}, "'fusion'.*'average'"),
         ("resnet", {"shard": True}, "no setting 'shard'; did you mean 'shared'"),
