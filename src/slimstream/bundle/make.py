@@ -32,6 +32,7 @@ from slimstream.serving.sealed import (
     hashes,
     write_sealed,
 )
+from slimstream.serving.trained import is_trained
 
 ENTRY = "slimstream.cli.edge"
 START = '''\
@@ -123,7 +124,7 @@ def _origin(wanted: str, paths: Paths) -> Origin:
     path = Path(wanted)
     if path.is_file():
         raise UserError(f"{path} is a file: name a registered version, or a folder of exports/ or models/.")
-    if path.is_dir():
+    if (path / "preprocessing.json").is_file() or is_trained(path):
         return Origin(path.resolve().name, deployed_model(wanted, paths))
     registry, version = find_version(wanted, paths)
     return Origin(

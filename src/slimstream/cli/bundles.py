@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from slimstream.cli.serving import Add, add_public_key
+from slimstream.core.errors import UserError
 from slimstream.core.paths import Paths
 from slimstream.runtimes import RUNTIMES
 from slimstream.serving.sealed import Sealed
@@ -48,6 +49,7 @@ def add_install(add: Add, bundle: Path) -> None:
         partial(_install, bundle),
     )
     install.add_argument("folder", type=Path, help="a new folder for it")
+    add_public_key(install)
 
 
 def _bundle(args: argparse.Namespace, paths: Paths) -> None:
@@ -70,4 +72,12 @@ def _verify(args: argparse.Namespace, paths: Paths) -> None:
 def _install(bundle: Path, args: argparse.Namespace, paths: Paths) -> None:
     from slimstream.serving.install import install
 
-    print(install(Sealed(bundle), args.folder))
+    try:
+        sealed = Sealed(bundle, args.public_key)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{bundle}: its signature cannot be checked, because this Python lacks the package {error.name}: "
+            "install that, or check the bundle with `verify` elsewhere and call install with "
+            "SLIMSTREAM_PUBLIC_KEY unset."
+        ) from error
+    print(install(sealed, args.folder))

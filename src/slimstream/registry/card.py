@@ -15,6 +15,8 @@ from slimstream.registry.scores import Score, Scores, read_scores
 from slimstream.stages.evaluate.verdict import Verdict
 from slimstream.tracking.pipeline import NOTE_TAG, PARENT_TAG, differing
 
+CHAMPION_CARD = "Champion"
+"""Beginning of the description of the champion."""
 MODEL = """\
 Classifies clips as {classes}. Each version is a compressed network with its preprocessing. The version with \
 the alias `champion` is in use: `python -m slimstream predict CLIP --model {name}`, or in Python \
@@ -146,7 +148,7 @@ def with_standing(card: str, date: str, sentence: str, *, champion: bool) -> str
 
 def _first_line(champion: bool, date: str, sentence: str) -> str:
     """MLflow's lists show some twenty characters, so it begins with how the version stands."""
-    return f"{'Champion' if champion else 'Not champion'}, {date[:10]}: {sentence}"
+    return f"{CHAMPION_CARD if champion else 'Not champion'}, {date[:10]}: {sentence}"
 
 
 def split_sentence(lineage: Mapping[str, Any]) -> str:

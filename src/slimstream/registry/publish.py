@@ -79,6 +79,7 @@ def _judge(registry: Registry, version: int, challenger: Challenger, promote: bo
     """
     tags = registry.tags()[version]
     if version == registry.champion():
+        registry.tell_champion()
         by_hand = "it was made champion by hand; the gate had refused it"
         same = "nothing new: this very network on this very split is the champion"
         known = tags.get("gate_reasons", "").split("\n")

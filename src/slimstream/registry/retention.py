@@ -110,7 +110,7 @@ def collect(paths: Paths, days: float = DAYS, also: Iterable[str] = ()) -> list[
         (
             "served",
             "versions that predict has fetched; fetched again when needed",
-            _folders(paths.cache / "served", f"{KEY_PATTERN}|{TEMP_PATTERN}"),
+            _folders(paths.cache / "served", rf"([\w-]+-)?{KEY_PATTERN}|{TEMP_PATTERN}"),
         ),
     ):
         kinds.append(_deletable_folders(name, why, [folder for folder in folders if _idle(folder, before)]))

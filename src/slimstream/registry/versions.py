@@ -17,7 +17,7 @@ from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.files import make_once
 from slimstream.core.paths import Paths
 from slimstream.registry import artifacts, gate
-from slimstream.registry.card import model_description, version_card, with_standing
+from slimstream.registry.card import CHAMPION_CARD, model_description, version_card, with_standing
 from slimstream.registry.challenger import Challenger
 from slimstream.registry.params import PublishParams
 from slimstream.registry.scores import FILE as SCORES
@@ -48,6 +48,7 @@ def promote(name: str, version: int, paths: Paths, force: bool = False) -> str:
         raise UserError(f"{name} has no version {version}; registered: {known}.")
     before = registry.champion()
     if version == before:
+        registry.tell_champion()
         return f"{name} version {version} is champion already."
     doubt = "was refused by the gate" if tags[version].get("gate") == "refused" else ""
     doubt = "was rolled back" if "rolled_back_at" in tags[version] else doubt
@@ -214,17 +215,28 @@ class Registry:
         """Move the alias to `version`; descriptions, and the tag `champion` of pipelines' runs, follow."""
         before = self.champion()
         self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
-        told = {version: "is champion"}
-        if before and before != version:
-            told[before] = f"is not champion any more (version {version} is)"
-        for number, standing in told.items():
-            found = self.client.get_model_version(self.name, str(number))
-            sentence = f"{self.name} version {number} ({found.tags.get('model', '')}) {standing}."
-            if found.description:
-                card = with_standing(found.description, utc_now(), sentence, champion=number == version)
-                self.client.update_model_version(self.name, str(number), description=card)
+        self.tell_champion(before)
+
+    def tell_champion(self, before: int | None = None) -> None:
+        """Write into descriptions, and tags of pipelines' runs, who is champion.
+
+        Of the champion, of the one `before`, and of versions that still say it of themselves, because a
+        process was killed after it had moved the alias.
+        """
+        version = self.champion()
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        told = {int(v.version) for v in found if (v.description or "").startswith(CHAMPION_CARD)}
+        told |= {number for number in (version, before) if number}
+        for number in sorted(told):
+            is_not = f"is not champion any more (version {version} is)"
+            standing = "is champion" if number == version else is_not
             for run_id in self._runs(number):
                 self.tag_run(run_id, number)
+            told_before = self.client.get_model_version(self.name, str(number))
+            sentence = f"{self.name} version {number} ({told_before.tags.get('model', '')}) {standing}."
+            if told_before.description:  # last: while it says champion, it is told again
+                card = with_standing(told_before.description, utc_now(), sentence, champion=number == version)
+                self.client.update_model_version(self.name, str(number), description=card)
 
     def tag_run(self, run_id: str, version: int) -> None:
         """Tag the run of a pipeline with its version, the verdict on it and whether it is champion."""

@@ -17,6 +17,7 @@ def explain_mlflow_errors(uri: str) -> Iterator[None]:
 
     Raises Unavailable for a server that does not answer or is busy, UserError for all other errors.
     """
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -24,14 +25,25 @@ def explain_mlflow_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError, BotoCoreError, ClientError) as error:
+    except (
+        MlflowException,
+        RequestException,
+        SQLAlchemyError,
+        Boto3Error,
+        BotoCoreError,
+        ClientError,
+    ) as error:
         raise explain_error(error, uri) from error
 
 
 def explain_error(error: Exception, uri: str) -> UserError:
     """A UserError with the cause of `error`, raised by a client of the store `uri`, and with what to do."""
+    from botocore.exceptions import HTTPClientError
+
     if isinstance(error, UserError):
         return error
+    if isinstance(error, HTTPClientError):  # S3, where MLflow's files lie there without its server between
+        return Unavailable(f"The files of MLflow cannot be reached ({_first_line(error).removesuffix('.')}).")
     message, file = _first_line(error), database(uri)
     if old := re.search(r"out-of-date database schema \(found version (\w+)", message):
         return _version_error(old[1], uri)

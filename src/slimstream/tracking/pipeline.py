@@ -10,8 +10,8 @@ it ran in. `publish` belongs to the pipeline whose evaluation it publishes.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -142,8 +142,20 @@ def _create(client: Any, params: Params, paths: Paths) -> Any:
         run_name=run_name(params, paths, datetime.now()),
         tags={name: value for name, value in tags.items() if value},
     )
-    log_settings(client, run.info.run_id, params.model_dump(mode="json", by_alias=True))
+    with failed_on_error(client, run.info.run_id):
+        log_settings(client, run.info.run_id, params.model_dump(mode="json", by_alias=True))
     return run
+
+
+@contextmanager
+def failed_on_error(client: Any, run_id: str) -> Iterator[None]:
+    """After an error end the run as FAILED: the next try makes another one."""
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):  # the store may be away
+            client.set_terminated(run_id, "FAILED")
+        raise
 
 
 def _add_split(client: Any, run: Any, stage: str, params: Params, paths: Paths) -> None:

@@ -268,9 +268,10 @@ def _create_run(stage: str, params: Params, paths: Paths) -> Opened:
         experiment_id(client), run_name=stage, tags={key: value for key, value in tags.items() if value}
     )
     run_id = str(run.info.run_id)
-    log_settings(client, run_id, params.model_dump(mode="json", by_alias=True).get(stage, {}))
-    if split:
-        client.log_inputs(run_id, [dataset(params, split)])
+    with pipeline.failed_on_error(client, run_id):
+        log_settings(client, run_id, params.model_dump(mode="json", by_alias=True).get(stage, {}))
+        if split:
+            client.log_inputs(run_id, [dataset(params, split)])
 
     def end(status: str, results: Mapping[str, float]) -> None:
         client.set_terminated(run_id, status)
@@ -287,9 +288,10 @@ def _create_nested(
     """Create a finished run that MLflow shows inside of the run `parent`."""
     experiment, now = client.get_run(parent).info.experiment_id, int(time.time() * 1000)
     run_id = client.create_run(experiment, run_name=name, tags={PARENT_TAG: parent}).info.run_id
-    client.log_batch(
-        run_id,
-        metrics=[metric(key, float(value), now) for key, value in metrics.items()],
-    )
-    log_settings(client, run_id, params)
+    with pipeline.failed_on_error(client, run_id):
+        client.log_batch(
+            run_id,
+            metrics=[metric(key, float(value), now) for key, value in metrics.items()],
+        )
+        log_settings(client, run_id, params)
     client.set_terminated(run_id, "FINISHED")

@@ -133,6 +133,17 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     told = {n: registry.client.get_model_version("tiny", str(n)).description for n in (2, few.version)}
     assert "tiny version 2 (distilled) is champion." in told[2].partition("\n")[0]
     assert "is not champion any more (version 2 is)." in told[few.version].partition("\n")[0]
+
+    # A process that is killed after it has moved the alias has told nobody; the next one does.
+    registry.client.set_registered_model_alias("tiny", "champion", str(few.version))
+    assert promote("tiny", few.version, project) == f"tiny version {few.version} is champion already."
+    told = {n: registry.client.get_model_version("tiny", str(n)).description for n in (2, few.version)}
+    assert told[2].startswith("Not champion") and told[few.version].startswith("Champion")
+    pipelines = registry.client.search_runs(
+        [registry.client.get_experiment_by_name("slimstream").experiment_id], "tags.champion = 'yes'"
+    )
+    assert {run.data.tags["version"] for run in pipelines} == {f"tiny {few.version}"}
+    rollback("tiny", project)
     assert "**Learnt from:**" in told[2] and "**Learnt from:**" in told[few.version]
 
     # The way back; there is no third step, and what was rolled back does not return by itself.

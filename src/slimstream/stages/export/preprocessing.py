@@ -17,7 +17,9 @@ def preprocessing(card: Card, clip: tuple[int, ...], seconds: float | None = Non
     height, width = p.size
     steps = [
         "Decode every frame in order; leave out leading frames whose black border differs from the usual.",
+        *([f"Of pictures with 16 bits take the lower {p.bits}, and of these the upper 8."] if p.bits else []),
         f"Resize to {width} × {height} pixels by area averaging, whatever the aspect ratio; RGB order.",
+        *(["Turn the resized picture grey (0.299 r + 0.587 g + 0.114 b), one channel."] if p.grey else []),
         f"Sample {f'{p.frames} frames' if p.frames else f'{p.fraction:.0%} of the frames'} at equal distances"
         + (f" from each of {p.clips} equal parts, which are clips of their own." if p.clips > 1 else "."),
     ]
