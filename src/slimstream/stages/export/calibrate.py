@@ -16,7 +16,7 @@ from slimstream.runtimes.calibration import Calibration, Floats, Reference
 from slimstream.runtimes.seen import FEATURES, NETWORK
 from slimstream.runtimes.split_part import SplitPart
 from slimstream.training.closed_form import standardisation
-from slimstream.training.inner_folds import inner_folds, logits_left_out
+from slimstream.training.inner_folds import InnerFolds, inner_folds, logits_left_out
 from slimstream.training.metrics.classification import Ints
 
 DIRECTIONS = 96
@@ -117,18 +117,26 @@ def calibrate_network(
     some: list[int],
     classes: Sequence[str],
     keep: float | None,
+    strength: float | None = None,
 ) -> Fitted:
     """The calibration of a network that has learnt from the train clips among `clips`, and is asked for val.
 
     `probabilities` (V, n) are its answers for all val clips by a head that has not learnt from them, and `x`
-    (N, F) the features of the clips with the indices `some`, or None. How well classes are told that it does
-    not know is not measured: its layers have learnt from all of them.
+    (N, F) the features of the clips with the indices `some`, or None. With `strength` its head was fitted
+    again, in closed form: its logits may have another scale than those of the head from before, so a head
+    like it, fitted to the train clips alone, is asked. How well classes are told that it does not know is not
+    measured: its layers have learnt from all of them.
     """
-    val = clips.rows["part"].to_numpy() == "val"
-    logits = np.zeros((len(val), len(classes)))
-    logits[val] = np.log(np.maximum(probabilities, 1e-12))  # logits but for a constant, which does not matter
+    val, truth = clips.rows["part"].to_numpy() == "val", clips.truth[some]
     known, held = ~val[some], val[some]
-    return calibrate(logits[some], x, clips.truth[some], len(classes), [Judged(known, held)], keep)
+    if x is not None and strength is not None and known.any():
+        folds = InnerFolds("val", np.where(held, 0, -1), 1)  # one fold: val
+        logits = logits_left_out(x, truth, folds, len(classes), strength)
+    else:
+        every = np.zeros((len(val), len(classes)))
+        every[val] = np.log(np.maximum(probabilities, 1e-12))  # but for a constant, which does not matter
+        logits = every[some]
+    return calibrate(logits, x, truth, len(classes), [Judged(known, held)], keep)
 
 
 def calibrate(

@@ -33,7 +33,7 @@ from slimstream.runtimes.split_part import Floats, SplitPart, spread_indices
 from slimstream.stages.export.calibrate import calibrate_head, calibrate_network
 from slimstream.stages.export.choice import choose_form
 from slimstream.stages.export.comparison import Timing, left_out, measure, predict
-from slimstream.stages.export.own_heads import JUDGES, Judged, judges
+from slimstream.stages.export.own_heads import JUDGES, Judged, judges, takes_own_heads
 from slimstream.stages.export.own_heads import answers as form_answers
 from slimstream.stages.export.params import ExportParams
 from slimstream.stages.export.preprocessing import preprocessing
@@ -92,7 +92,7 @@ def run(
             ]
             chosen = choose_form(forms, export, search__margin)
             write_forms(subject.folder, chosen, forms)
-            calibrate(subject, chosen.runtime, answers[chosen.runtime], data, export.keep)
+            calibrate(subject, chosen.runtime, answers[chosen.runtime], data, export.keep, refit__strength)
             write_preprocessing(subject, data.seconds)
         metrics |= numbers(name, subject.folder)
     return metrics
@@ -130,7 +130,14 @@ def write_and_judge(
     return judged, answers
 
 
-def calibrate(subject: Subject, runtime: str, answers: Floats, data: Data, keep: float | None) -> None:
+def calibrate(
+    subject: Subject,
+    runtime: str,
+    answers: Floats,
+    data: Data,
+    keep: float | None,
+    refit__strength: float | None,
+) -> None:
     """Calibrate the form for `runtime`, and write what its features and `answers` (N, n) for val clips tell.
 
     That are the calibration, suspected labels, and a sample of clips for `watch`.
@@ -144,7 +151,9 @@ def calibrate(subject: Subject, runtime: str, answers: Floats, data: Data, keep:
         fitted = calibrate_head(x, both, clips, data.classes, subject.own_heads.strength, keep)
         ids, truth, said = both.rows["id"].iloc[clips], both.truth[clips], fitted.probabilities
     else:
-        fitted = calibrate_network(answers, x, both, clips, data.classes, keep)
+        fitted_again = subject.before is not None and takes_own_heads(subject.model, both)
+        strength = refit__strength if fitted_again else None
+        fitted = calibrate_network(answers, x, both, clips, data.classes, keep, strength)
         ids, truth, said = val.rows["id"], val.truth, answers
     write_calibration(fitted.calibration, subject.folder)
     write_suspects(find_suspects(said, truth, ids.tolist(), data.classes), len(truth), subject.folder)

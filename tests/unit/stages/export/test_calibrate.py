@@ -1,15 +1,22 @@
 """A temperature that undoes too much confidence, and a reference that tells what was not learnt."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from slimstream.runtimes.base import softmax
 from slimstream.stages.export.calibrate import (
     Judged,
     calibrate,
+    calibrate_network,
     fit_reference,
     fit_temperature,
     tell_left_out,
 )
+from slimstream.training.closed_form import linear_classifier, standardisation
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(240) % 3
@@ -73,3 +80,23 @@ def test_a_class_that_was_left_out_is_told_where_it_lies_elsewhere() -> None:
     # The clips of class 2 look like those of class 1: no reference without them tells them from those.
     alike = np.where((TRUTH == 2)[:, None], np.roll(X, 1, axis=0), X)
     assert tell_left_out(alike, TRUTH, 3, JUDGED, LIMITS)[2] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_head_that_was_fitted_again_is_calibrated_by_heads_like_it() -> None:
+    """The head from before was much surer; its temperature would make the new one guess."""
+    x = (RNG.normal(size=(240, 20)) + 1.5 * np.eye(3, 20)[TRUTH]).astype(np.float32)
+    part = np.where(GROUP < 2, "train", "val")
+    clips: Any = SimpleNamespace(rows=pd.DataFrame({"part": part}), truth=TRUTH)
+    sure = softmax(20 * RNG.normal(size=((part == "val").sum(), 3)))
+    some, names = list(range(240)), ("a", "b", "c")
+    before = calibrate_network(sure, x, clips, some, names, keep=None)
+    found = calibrate_network(sure, x, clips, some, names, keep=None, strength=0.01)
+    held, known = part == "val", part == "train"
+    mean, scale = standardisation(x[known])
+    weight, bias = linear_classifier((x[known] - mean) / scale, TRUTH[known], 3, 0.01)
+    logits = (x[held] - mean) / scale @ weight.T + bias
+    assert found.calibration.temperature == pytest.approx(fit_temperature(logits, TRUTH[held]))
+    assert found.calibration.temperature < 1 < before.calibration.temperature
+    surest = found.probabilities[held].max(1).mean()
+    right = (found.probabilities[held].argmax(1) == TRUTH[held]).mean()
+    assert surest == pytest.approx(right, abs=0.06)
