@@ -67,7 +67,7 @@ def evaluate_champion(params: Params, paths: Paths, source: str) -> ChampionHeal
     (answers,) = artifacts.score_clips(registry.uri, [f"models:/{registry.name}/{version}"], files)
     score = gate.macro_f1(fresh["label"], answers["label"], sorted(fresh["label"].unique()))
     health = ChampionHealth(
-        registry.name, version, len(fresh), score, registry.metric(version, "macro_f1_low")
+        registry.name, version, len(fresh), score, registry.score_of_files(version, "macro_f1_low")
     )
     registry.tag(version, checked_at=utc_now(), checked_macro_f1=f"{score:.4f}")
     file = paths.run(COMMAND)

@@ -116,7 +116,7 @@ def _apply_gate(registry: Registry, version: int, challenger: Challenger) -> gat
         if len(both := comparable_clips(*asked.values(), best)) >= policy.min_clips:
             asked["best"], clips = best, both
         else:  # the best version was trained on some of them: use its recorded score
-            recorded = float(registry.tags()[best].get("macro_f1", "nan"))
+            recorded = registry.score_of_files(best, "macro_f1")
     if len(clips) >= policy.min_clips:
         uris = {number: f"models:/{registry.name}/{number}" for number in asked.values()}
         files = [paths.ingested / path for path in clips["path"]]

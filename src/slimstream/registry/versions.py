@@ -6,6 +6,7 @@ record its history, which a rollback reads.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,6 +191,11 @@ class Registry:
     def metric(self, version: int, name: str) -> float:
         """Metric `name` of the version from the evaluate stage, nan when it is missing."""
         return float(self.client.get_run(self._run(version)).data.metrics.get(name, "nan"))
+
+    def score_of_files(self, version: int, name: str) -> float:
+        """The score `name` of whole files, whose clips vote if there are several; nan when it is missing."""
+        voted = self.metric(version, f"video_{name}")
+        return self.metric(version, name) if math.isnan(voted) else voted
 
     def record(self, version: int, decision: gate.Decision) -> None:
         """Write what the gate decided to the version, as tags."""

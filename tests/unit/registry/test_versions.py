@@ -1,6 +1,7 @@
 """From a finished pipeline to a champion, on a real MLflow store: the story, the way back, the record."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -368,3 +369,11 @@ def test_a_damaged_store_stops_the_scan_only_where_it_is_in_use(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(UserError, match=r"\.services"):
         readable_stores(paths)
+
+
+def test_fresh_files_are_held_against_the_score_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file has several clips, these vote, and a vote is right more often than one clip."""
+    logged = {1: {"macro_f1_low": 0.7}, 2: {"macro_f1_low": 0.7, "video_macro_f1_low": 0.8}}
+    registry = Registry.__new__(Registry)
+    monkeypatch.setattr(registry, "metric", lambda version, name: logged[version].get(name, math.nan))
+    assert [registry.score_of_files(version, "macro_f1_low") for version in (1, 2)] == [0.7, 0.8]

@@ -8,6 +8,8 @@ SCORES = {
     "macro_f1": "macro_f1",
     "macro_f1_low": "macro_f1_low",
     "macro_f1_high": "macro_f1_high",
+    "video_macro_f1": "video_macro_f1",  # of whole files, where they have several clips
+    "video_macro_f1_low": "video_macro_f1_low",
     "accuracy": "accuracy",
     "file_to_answer_ms": "file_to_answer_p50_ms",
     "megabytes": "megabytes",

@@ -24,6 +24,12 @@ def test_the_row_is_that_of_the_model_to_publish_against_its_original() -> None:
     assert row["parameters"] == 1000 and "megabytes" not in row  # what was not measured
 
 
+def test_files_of_several_clips_have_scores_of_their_own() -> None:
+    flat = {"slim.macro_f1": 0.8, "slim.video_macro_f1": 0.9, "slim.video_macro_f1_low": 0.85}
+    row = headline(flat, "slim")
+    assert (row["macro_f1"], row["video_macro_f1"], row["video_macro_f1_low"]) == (0.8, 0.9, 0.85)
+
+
 def test_a_slower_model_saves_less_than_nothing() -> None:
     scores = {"slim.file_to_answer_p50_ms": 6.0, "original.file_to_answer_p50_ms": 4.0}
     assert headline(scores, "slim") == {"file_to_answer_ms": 6.0, "saving": -0.5}
