@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
-from slimstream.core.errors import UserError
+from slimstream.core.errors import UserError, system_error
 from slimstream.core.files import atomic_write
 from slimstream.core.paths import Paths
 from slimstream.core.schema import look_up
@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"recipe: {error}", file=sys.stderr)
         return error.status
     except OSError as error:
-        print(f"recipe: {error.strerror}: {error.filename or ROOT}", file=sys.stderr)
+        print(f"recipe: {system_error(error, ROOT)}", file=sys.stderr)
         return 2
     return 0
 

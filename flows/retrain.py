@@ -35,7 +35,7 @@ from flows.outcome import publish_artifacts, summary
 from flows.retries import DELAYS, is_worth_retrying
 from flows.servers import use_own_servers
 from flows.worktree import commit, worktree
-from slimstream.core.errors import UserError
+from slimstream.core.errors import UserError, system_error
 from slimstream.core.files import locked
 from slimstream.core.paths import Paths
 from slimstream.pipeline.params import Params, load_params
@@ -219,11 +219,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nretrain: {error}", file=sys.stderr)
         return error.status
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        print(
-            f"\nretrain: {error.strerror}: {error.filename or ROOT}; mend it and run again.", file=sys.stderr
-        )
+        print(f"\nretrain: {system_error(error, ROOT)}; mend it and run again.", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "ephemeral Prefect API server" not in str(error):  # Prefect has no class for it

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.services import control
 from infra.services.servers import base_environment, client_environment
 from infra.services.settings import Home, load, load_secrets
-from slimstream.core.errors import UserError
+from slimstream.core.errors import UserError, system_error
 from slimstream.core.paths import Paths
 from slimstream.tracking.address import own_database
 
@@ -25,8 +25,9 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
         print(f"services {args.command}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = error.filename or root
-        print(f"services {args.command}: {error.strerror}: {where}; mend it and try again.", file=sys.stderr)
+        print(
+            f"services {args.command}: {system_error(error, root)}; mend it and try again.", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         print(f"services {args.command}: interrupted; `make status` says what runs.", file=sys.stderr)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from slimstream.core.errors import UserError
+from slimstream.core.errors import UserError, system_error
 
 
 def call(command: str, work: Callable[[], int | None], root: Path) -> int:
@@ -22,11 +22,9 @@ def call(command: str, work: Callable[[], int | None], root: Path) -> int:
         print(f"slimstream {command}: {error}", file=sys.stderr)
         return error.status
     except OSError as error:
-        # No space or no permission: the system's message and the file are more helpful than a traceback.
-        if error.filename is None and error.errno is None:
-            raise
-        where, mend = error.filename or root, "; mend it and run again, what is finished is kept."
-        print(f"slimstream {command}: {error.strerror}: {where}{mend}", file=sys.stderr)
+        # The system's message and the file are more helpful than a traceback.
+        mend = "mend it and run again, what is finished is kept."
+        print(f"slimstream {command}: {system_error(error, root)}; {mend}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"slimstream {command}: interrupted; run it again to go on.", file=sys.stderr)
