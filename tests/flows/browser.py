@@ -31,12 +31,12 @@ class Browser:
     pictures: Path
     looks: int = 0
 
-    def prefect(self, path: str, word: str, tab: str = "") -> str:
-        """What the page at `path`, with one of its tabs opened, shows once `word` is on it."""
-        return self._look(self.box.env["PREFECT_API_URL"].removesuffix("/api") + path, word, tab)
+    def prefect(self, path: str, *words: str, tab: str = "") -> str:
+        """What the page at `path`, with one of its tabs opened, shows once all `words` are on it."""
+        return self._look(self.box.env["PREFECT_API_URL"].removesuffix("/api") + path, words, tab)
 
-    def mlflow(self, path: str, word: str) -> str:
-        return self._look(f"{self.box.env['MLFLOW_TRACKING_URI']}/#{path}", word)
+    def mlflow(self, path: str, *words: str) -> str:
+        return self._look(f"{self.box.env['MLFLOW_TRACKING_URI']}/#{path}", words)
 
     def log_in(self) -> None:
         """Prefect asks once, and only at its front door; for MLflow the browser answers."""
@@ -47,12 +47,13 @@ class Browser:
         password.wait_for(state="detached")
         self.leave()
 
-    def _look(self, url: str, word: str, tab: str = "") -> str:
+    def _look(self, url: str, words: tuple[str, ...], tab: str = "") -> str:
         self.page.goto(url)
         if tab:
             self.page.get_by_text(tab, exact=True).first.click(timeout=60_000)
         there = "word => document.body.innerText.replaceAll('\\u00a0', ' ').includes(word)"
-        self.page.wait_for_function(there, arg=word, timeout=60_000)
+        for word in words:
+            self.page.wait_for_function(there, arg=word, timeout=60_000)
         self.page.wait_for_timeout(2000)  # tables fill a moment after their first row
         self.looks += 1
         self.page.screenshot(path=self.pictures / f"{self.looks}.png")
