@@ -42,6 +42,8 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             raise Unavailable("MLflow became unavailable while publishing; publish again.")
         version = registry.find(challenger.lineage) or registry.add(run.run_id, challenger)
         before = registry.champion()
+        # A publish that was cut off may have moved the alias: the first verdict on a version tells of it.
+        untold = not registry.description(version)
         reasons = _judge(registry, version, challenger, promote)
         origin = registry.lineage(version)  # of a version that was there before: the code that made it
         now, commit = registry.champion(), origin["git_commit"] or ""
@@ -50,7 +52,7 @@ def publish(params: Params, paths: Paths, flow_run_id: str | None = None, promot
             version=version,
             model=challenger.model,
             champion=now,
-            changed=now != before,
+            changed=now == version and (before != version or untold),
             reasons=tuple(reasons),
             comparison=tuple(compare_with_original(challenger.scores, challenger.model)),
             date=utc_now(),

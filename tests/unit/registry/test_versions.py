@@ -13,7 +13,7 @@ import pytest
 
 from slimstream.bundle.make import make_bundle
 from slimstream.clips.params import NetworkInput, Reduction
-from slimstream.core.errors import UserError
+from slimstream.core.errors import Unavailable, UserError
 from slimstream.core.paths import Paths
 from slimstream.registry import artifacts
 from slimstream.registry.params import PublishParams
@@ -207,6 +207,25 @@ def test_the_story_of_a_registry(project: Paths, monkeypatch: pytest.MonkeyPatch
     assert (tags[3]["gate"], tags[3]["version"], tags[3]["model"]) == ("refused", "tiny 3", "distilled")
     assert "tiny version 3 (distilled)" in tags[3]["mlflow.note.content"]
     assert runs[1].info.run_name.startswith("tiny · ") and runs[1].info.status == "FINISHED"
+
+
+def test_a_promotion_that_was_cut_off_is_still_told(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow dies after the alias has moved: the alert goes out with the next publish, and only then."""
+    monkeypatch.setattr(artifacts, "score_clips", in_process)
+    write_clips(project, FIRST)
+    write_evaluation(project, red=9)
+    params = PARAMS.model_copy(update={"publish": PARAMS.publish.model_copy(update={"name": "other"})})
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "describe", _unavailable)
+        with pytest.raises(Unavailable):
+            publish(params, project)
+    assert Registry("other", project).champion() == 1
+    verdicts = [publish(params, project) for _ in range(2)]
+    assert [(verdict.promoted, verdict.changed) for verdict in verdicts] == [(True, True), (True, False)]
+
+
+def _unavailable(*_: object) -> None:
+    raise Unavailable("MLflow is gone")
 
 
 def test_what_a_stranger_loads(project: Paths, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class Verdict:
     champion: int | None
     """The version that is champion now."""
     changed: bool
-    """True when the champion has changed."""
+    """True when this publish, or one of the same version that was cut off, has changed the champion."""
     reasons: tuple[str, ...]
     """The gate's reasons, without a full stop."""
     comparison: tuple[str, ...]
