@@ -4,14 +4,14 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 from infra.services import automations, deployments, postgres, process, runs
 from infra.services.servers import Service, base_environment, client_environment, services
 from infra.services.settings import Home, Settings, check_free, load, load_secrets, save, unknown_names
 from slimstream.core.errors import UserError
+from slimstream.core.files import locked
 
 PATIENCE = 300
 """Seconds that a server may take to start; long enough for a busy machine."""
@@ -38,7 +38,7 @@ def up(home: Home, log_line: Tell) -> None:
     Running servers are not restarted. Raises UserError when a port is taken or a server does not start.
     """
     home.make()
-    with _locked(home):
+    with locked(home.folder):  # a second command waits
         settings, found = _settings_and_services(home, log_line)
         dead = [service for service in found if process.leader(home.folder, service.name) is None]
         for service in dead:
@@ -75,7 +75,7 @@ def down(home: Home, log_line: Tell) -> None:
         while _keeper(home) is not None:
             time.sleep(0.2)
     if home.folder.exists():
-        with _locked(home):
+        with locked(home.folder):
             _end_all(home, log_line)
 
 
@@ -124,7 +124,7 @@ def _keep(home: Home, log_line: Tell) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        with _locked(home):
+        with locked(home.folder):
             _end_all(home, log_line)
 
 
@@ -222,11 +222,3 @@ def _end_worker(home: Home, log_line: Tell) -> None:
     except Exception as error:  # after any error the worker is ended nevertheless
         log_line(f"Running flows will be marked Crashed: {error}")
         process.end_children(worker, STOPS)
-
-
-@contextmanager
-def _locked(home: Home) -> Iterator[None]:
-    """Lock the servers for this command; a second command waits."""
-    with (home.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
