@@ -18,6 +18,7 @@ from slimstream.experiments.tables.results import (
     Seeds,
     above_floor,
     difference,
+    units_for_width,
     units_needed,
 )
 from slimstream.experiments.tables.spec import Claim, Table
@@ -92,17 +93,24 @@ class Judged:
 
     @property
     def needed(self) -> int | None:
-        """Units that its open pairs need, at the measured spread, if the paper's differences are true.
+        """Units that its open pairs need, at the measured spread.
 
-        0 when the paper gives no difference, or when that cannot be told; None for more than are counted.
+        They are as many as show the paper's differences, if these are true and not ruled out already, or as
+        make the intervals as narrow as `half_width`, if the claim has it. 0 when there is nothing to need, or
+        when that cannot be told; None for more than are counted.
         """
-        if not self.independent:
+        half = self.claim.half_width
+        if not self.independent or (half is None and self.rules_out_theirs):
             return 0
-        sizes = [
-            units_needed(pair.ours.spread, self.claim.sign * (pair.theirs - self.claim.threshold))
-            for pair in self.pairs
-            if pair.theirs is not None and pair.ours.known and not self._side(pair.ours.low, pair.ours.high)
-        ]
+        sizes: list[int | None] = []
+        for pair in self.pairs:
+            if not pair.ours.known or self._side(pair.ours.low, pair.ours.high):
+                continue
+            if half is not None:
+                sizes.append(units_for_width(pair.ours.spread, half))
+            elif pair.theirs is not None:
+                away = self.claim.sign * (pair.theirs - self.claim.threshold)
+                sizes.append(units_needed(pair.ours.spread, away))
         return None if None in sizes else max((size for size in sizes if size), default=0)
 
     @property
@@ -143,11 +151,13 @@ class Judged:
             return f"not decided yet: {self.units} of the {self.first} {unit}s that judge"
         if self.rules_out_theirs:
             return f"not decided by {has}, but an effect as large as the paper's is ruled out"
-        if self.needed == 0:
-            return f"not decided by {has}"
         if self.needed is None or self.needed > self.units:
+            half = self.claim.half_width
+            wanted = "the paper's effect needs" if half is None else f"± {100 * half:g} points need"
             about = f"about {self.needed}" if self.needed else "very many"
-            return f"not decided by {has}; the paper's effect needs {about}"
+            return f"not decided by {has}; given up: {wanted} {about}"
+        if self.claim.half_width is not None or self.needed == 0:
+            return f"not decided by {has}"
         return f"not decided by {has}, which would show the paper's effect"
 
 
@@ -230,12 +240,12 @@ def judge_twice(judge_by: Callable[[int], Judged], first: int, most: int) -> Jud
     """The verdict by the `first` replicates or, where they leave it open, by as many as the claim needs.
 
     `judge_by(n)` is the verdict by the first n replicates. How many are needed follows from the spread of the
-    first; where that is more than `most`, or an effect as large as the paper's is ruled out already, the
-    first have the last word. Until what is needed is there, the claim is not decided. Looking after every
+    first; where that is more than `most`, or nothing is needed (`Judged.needed`), the first have the last
+    word. Until what is needed is there, the claim is not decided. Looking after every
     replicate, and stopping when it pleases, would decide claims that are not true.
     """
     found = judge_by(first)
-    open_still = found.verdict == "not decided" and found.units >= first and not found.rules_out_theirs
+    open_still = found.verdict == "not decided" and found.units >= first
     if not open_still or not found.needed or not found.units < found.needed <= most:
         return found
     return replace(judge_by(found.needed), first=found.needed, second=True)

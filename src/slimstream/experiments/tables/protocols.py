@@ -18,7 +18,7 @@ import pandas as pd
 from slimstream.catalog.manifest import group_columns
 from slimstream.catalog.part_names import PARTS
 from slimstream.core.errors import UserError
-from slimstream.core.paths import Paths
+from slimstream.core.paths import TEACHERS, Paths
 from slimstream.core.simulated import SIMULATED
 from slimstream.experiments.stage_runs import hash_key
 from slimstream.experiments.tables.cells import Cell, DataSource
@@ -250,16 +250,20 @@ class Replicates(Protocol):
     @property
     def preamble(self) -> str:
         params = self._params(0)
-        split, extract = params.split, params.extract
+        split, (height, width) = params.split, params.extract.size
         clips = len(PLANTS[self.plant](params.ingest))
-        height, width = extract.size
-        frames = f"{extract.frames} frame{'s' * (extract.frames != 1)} of {width} × {height} pixels"
+        rows = [row for table in self.spec.tables.values() for row in table.rows if not row.count]
+        learning = [(row.model, self.spec.replicate(row, self.budget, 0)) for row in rows]
+        frames = _range([each.extract.frames for _, each in learning if each.extract.frames], "frame")
+        epochs = _range([epochs for each in learning if (epochs := _epochs(*each))], "epoch")
         return (
             f"**All clips are simulated**: rendered pictures of {SIMULATED[self.plant]}. Each replicate has "
             f"clips of its own, new initial weights and a test part of {split.test:.0%} of its groups "
             f"({', '.join(split.group_by)}), which its networks have never seen. Means over replicates, with "
-            "Student's 95 % interval over them. Unless a row says otherwise, a replicate has "
-            f"{clips:,} clips of {frames}, and networks train for {params.train.fit.epochs} epochs."
+            f"Student's 95 % interval over them. A claim is judged by the first {self.first}, or by those "
+            f"that its line names; a row may have more. A replicate has {clips:,} clips. Networks see "
+            f"{frames or 'clips'} of {width} × {height} pixels and train for {epochs or 'no epoch'}: what a "
+            f"row has for itself is in recipes/tables/{self.spec.paper}.yaml."
         )
 
     def rounds(self, rows: Mapping[Key, Row], seeds: int | None) -> Iterator[list[Turn]]:
@@ -313,6 +317,20 @@ class Replicates(Protocol):
         if number not in self.sources:
             self.sources[number] = DataSource.planned(self._params(number), self.paths)
         return self.sources[number]
+
+
+def _epochs(model: str, params: Params) -> int:
+    """Epochs of the training that `model` comes from, before any fine-tuning; 0 for fits in closed form."""
+    if model.startswith(TEACHERS):
+        return params.teachers[model.removeprefix(TEACHERS)].fit.epochs
+    return 0 if model == "baseline" else params.train.fit.epochs
+
+
+def _range(values: Iterable[int], what: str) -> str:
+    """The least and the largest of `values`, such as "8 to 30 frames"; "" without values."""
+    if not (found := sorted(set(values))):
+        return ""
+    return " to ".join(map(str, found[:: max(1, len(found) - 1)])) + f" {what}{'s' * (found[-1] != 1)}"
 
 
 def simulated(plant: str) -> str:

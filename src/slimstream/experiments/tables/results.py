@@ -109,6 +109,18 @@ def units_needed(spread: float, effect: float) -> int | None:
     return int(enough[0]) if len(enough) else None
 
 
+def units_for_width(spread: float, half: float) -> int | None:
+    """Independent units after which a 95 % t interval reaches at most `half` from its mean.
+
+    `spread` is the standard deviation over units, in the unit of `half`. None for more than MOST_UNITS.
+    """
+    from scipy.stats import t
+
+    units = np.arange(2, MOST_UNITS + 1)
+    enough = units[t.ppf(0.975, units - 1) * spread / np.sqrt(units) <= half]
+    return int(enough[0]) if len(enough) else None
+
+
 def with_defect(cell: FinishedCell, defect: str) -> FinishedCell:
     """`cell` with `defect_precision` and `defect_recall`, where it has clips of the class `defect`."""
     if defect not in cell.scores["classes"]:

@@ -125,7 +125,7 @@ def markdown(csv: pd.DataFrame, flattered: Mapping[str, Interval]) -> list[str]:
             _si(row.get("params"), 1e6, "M"),
             _si(row.get("macs"), 1e9, "G"),
             _si(row.get("latency_p50_ms"), 1, "ms"),
-            _si(row.get("train_seconds"), 1, "s"),
+            _si(row.get("train_seconds"), 60, "min"),
         ]
         kind = [""] * 3
         if run:
@@ -175,6 +175,8 @@ def order_line(protocol: Protocol, name: str, table: Table, done: Mapping[str, S
         order = {"borne out": "is the paper's", "contradicted": "is not the paper's"}.get(found.verdict)
         if found.verdict == "not testable":
             order = "cannot be compared with the paper's: rows are not above the commonest class"
+        if found.units < found.first:
+            order = f"is {found.status(protocol.unit)}"
         said = f"The order by {PRINTED_AS[metric]} {order or 'is not decided'}"
         return "" if found.missing else f"{said} ({found.ours}; the paper: {found.reported})."
     return ""

@@ -101,6 +101,9 @@ class Claim(Section):
     above: float | None = None
     below: float | None = None
     paper: str = Field("", description="what the paper reports, where the figures of its rows do not show it")
+    half_width: float | None = Field(
+        None, gt=0, description="as far as the interval may reach from the mean: it is not decided before"
+    )
 
     @model_validator(mode="after")
     def is_one_claim(self) -> Self:

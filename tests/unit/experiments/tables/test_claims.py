@@ -15,7 +15,7 @@ UNLEARNT = [[1, 2], [0, 1]]
 
 
 def claimed(
-    new: Seeds, old: Seeds, overlap: float = 0.0, independent: bool = True, **threshold: float
+    new: Seeds, old: Seeds, overlap: float = 0.0, independent: bool = True, **threshold: float | None
 ) -> Judged:
     """The verdict on the claim that `new` minus `old` is above or below; the paper has 90.0 and 89.0."""
     printed = {"new": 90.0, "old": 89.0}
@@ -153,7 +153,8 @@ def test_what_is_not_decided_says_how_many_replicates_it_needs() -> None:
     old = replicates(0.8, 0.8, 0.8, 0.8)
     found = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, above=0.0)
     assert found.pairs[0].ours.spread == pytest.approx(0.0191, abs=1e-4) and found.needed == 31
-    assert found.status("replicate") == "not decided by 4 replicates; the paper's effect needs about 31"
+    said = "not decided by 4 replicates; given up: the paper's effect needs about 31"
+    assert found.status("replicate") == said
     split = claimed(replicates(0.82, 0.8, 0.82, 0.78), old, overlap=3 / 7, independent=False, above=0.0)
     assert split.status("split") == "not decided by 4 splits", "more of them would not help"
 
@@ -175,6 +176,27 @@ def test_a_claim_is_judged_by_the_first_replicates_and_by_those_it_needs() -> No
     # What the first have decided stays: others may need more replicates of the same rows.
     clear = judged_by([0.9, 0.91, 0.9, 0.91, 0.5, 0.5])
     assert (clear.verdict, clear.units) == ("borne out", 4)
+
+
+def test_a_claim_that_wants_a_narrow_interval_goes_on_until_it_has_one() -> None:
+    """The first four rule the paper's point out: that is enough, unless half a point is wanted."""
+    values = [0.805, 0.797, 0.803, 0.795]
+
+    def judged_by(values: list[float], half_width: float | None, most: int = 40) -> Judged:
+        old = replicates(*[0.8] * len(values))
+        return judge_twice(
+            lambda n: claimed(replicates(*values[:n]), old[:n], above=0.0, half_width=half_width), 4, most
+        )
+
+    assert not judged_by(values, None).waits and not judged_by(values, 0.02).waits
+    narrow = judged_by(values, 0.005)
+    assert narrow.waits and narrow.first == 6
+    assert narrow.status("replicate") == "not decided yet: 4 of the 6 replicates that judge"
+    given_up = judged_by(values, 0.001)
+    assert not given_up.waits and "as large as the paper's is ruled out" in given_up.status("replicate")
+    wide = judged_by([0.85, 0.77, 0.83, 0.79], 0.005)
+    said = f"not decided by 4 replicates; given up: ± 0.5 points need about {wide.needed}"
+    assert wide.status("replicate") == said and (wide.needed or 0) > 40
 
 
 def test_a_claim_on_defects_is_not_run_on_clips_without_that_class() -> None:

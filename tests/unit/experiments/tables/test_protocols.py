@@ -100,6 +100,22 @@ def test_a_replicate_has_its_own_clips_and_weights(tmp_path: Path) -> None:
     assert plant.suffix == "-rig" and "simulated" in plant.heading
 
 
+@pytest.mark.parametrize(
+    ("paper", "said"),
+    [
+        ("p1", "see 8 frames of 96 × 96 pixels and train for 10 to 20 epochs"),
+        ("p2", "see 8 to 30 frames of 64 × 64 pixels and train for 6 to 20 epochs"),
+        ("p3", "see 1 frame of 50 × 50 pixels and train for 4 to 16 epochs"),
+    ],
+)
+def test_a_page_of_replicates_says_what_networks_see_and_how_long_they_train(paper: str, said: str) -> None:
+    under = with_answers(load_spec(paper, Paths(ROOT)), Asked())
+    simulated = under.simulated
+    assert simulated
+    plant = Replicates(under, "cpu", simulated.plant, simulated.replicates, Paths(ROOT))
+    assert said in plant.preamble and f"recipes/tables/{paper}.yaml" in plant.preamble
+
+
 @pytest.mark.parametrize("paper", ["p1", "p2", "p3"])
 def test_the_papers_have_settings_for_every_protocol(paper: str) -> None:
     tables = load_spec(paper, Paths(ROOT))

@@ -10,6 +10,7 @@ from slimstream.experiments.tables.results import (
     by_fold,
     difference,
     interval,
+    units_for_width,
     units_needed,
     with_defect,
 )
@@ -97,6 +98,12 @@ def test_so_many_replicates_show_the_effect_four_times_in_five() -> None:
     assert (units_needed(0.1, 0.1), units_needed(0.1, 0.05)) == (10, 34)
     assert units_needed(0.0, 0.01) == 2
     assert units_needed(0.1, 1e-4) is None and units_needed(0.1, -0.1) is None
+
+
+def test_so_many_units_make_an_interval_so_narrow() -> None:
+    count = units_for_width(0.1, 0.05)
+    assert count == 18, "t(0.975, 17) · 0.1 / √18 is 0.0497, and with 17 it is 0.0514"
+    assert units_for_width(0.0, 0.01) == 2 and units_for_width(0.1, 1e-4) is None
 
 
 def test_the_power_is_that_of_drawn_samples() -> None:
