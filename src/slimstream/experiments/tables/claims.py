@@ -136,7 +136,8 @@ class Judged:
         if self.claim.counts:
             return " and ".join(f"{100 * (pair.ours.mean - 1):+.1f} %" for pair in self.pairs)
         if not self.claim.against:
-            return str(self.pairs[0].ours)
+            score = self.pairs[0].ours
+            return str(replace(score, low=max(score.low, 0.0), high=min(score.high, 1.0)))
         shown = [points(pair.ours) for pair in self.pairs]
         if len(shown) > 1:
             shown = [f"{text} against {p.against}" for text, p in zip(shown, self.pairs, strict=True)]
