@@ -310,7 +310,7 @@ def test_mlflow_shows_the_runs(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        for _ in range(120):
+        for _ in range(600):  # its four workers import MLflow, on a busy box for more than a minute
             try:
                 with urlopen(f"http://127.0.0.1:{port}/health") as answer:
                     assert answer.read() == b"OK"
